@@ -1,0 +1,141 @@
+// The addon's typed contract, and its only loader. Ints and bytes in, ints out: every call that can fail returns a
+// negative errno; names, messages and policy belong to the files above.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/** How many descriptors one message carries at most: SCM_MAX_FD of the Linux kernel (unix(7)). */
+export const MAX_FDS_PER_MESSAGE = 253;
+
+/** Index of each field `recvmsg` fills in, and of the first received descriptor. */
+export const RECEIVED = { count: 0, hasCredentials: 1, pid: 2, uid: 3, gid: 4, fds: 5 } as const;
+
+/** Events of a poller, as in uv.h. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+
+/** A socket address as the kernel reports it. */
+export type RawAddress =
+  | { readonly host: string; readonly port: number; readonly scopeId: number }
+  /** Without the terminating NUL; empty: unnamed; first byte 0: abstract. */
+  | { readonly path: Uint8Array };
+
+/** What fstat(2), fcntl(2) and getsockopt(2) say of one descriptor; the socket fields only where it is a socket. */
+export interface RawDescription {
+  readonly mode: number;
+  readonly dev: bigint;
+  readonly ino: bigint;
+  /** F_GETFL. */
+  readonly statusFlags: number;
+  /** F_GETFD. */
+  readonly fdFlags: number;
+  readonly socket?: {
+    readonly family: number;
+    readonly type: number;
+    readonly protocol: number;
+    readonly listening: boolean;
+    /** SO_COOKIE, where the kernel has it. */
+    readonly cookie?: bigint;
+    readonly local?: RawAddress;
+    readonly peer?: RawAddress;
+  };
+}
+
+/** An armed or idle uv_poll_t. Closing it takes the descriptor out of the loop; it never closes the descriptor. */
+export interface Poller {
+  start(events: number): number;
+  stop(): void;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** The addon. A parameter called `fd` or `socket` is borrowed; a descriptor returned is the caller's, close-on-exec. */
+export interface Native {
+  readonly flavor: 'linux' | 'portable';
+  readonly constants: {
+    readonly AF_UNIX: number;
+    readonly AF_INET: number;
+    readonly AF_INET6: number;
+    readonly SOCK_STREAM: number;
+    readonly SOCK_DGRAM: number;
+    readonly SOCK_SEQPACKET: number;
+    readonly SOL_SOCKET: number;
+    readonly SO_REUSEADDR: number;
+    readonly SO_REUSEPORT: number;
+    readonly IPPROTO_IPV6: number;
+    readonly IPV6_V6ONLY: number;
+    readonly O_NONBLOCK: number;
+    readonly FD_CLOEXEC: number;
+  };
+
+  /** sendmsg(2), MSG_NOSIGNAL. Sends `fds[0..fdCount)`; `credentials` attaches SCM_CREDENTIALS. Returns bytes sent. */
+  sendmsg(socket: number, bytes: Uint8Array, fds: Int32Array, fdCount: number, credentials: boolean): number;
+  /**
+   * recvmsg(2), descriptors close-on-exec. `received` is laid out by {@link RECEIVED} and holds 5 + 253 ints. Returns
+   * bytes read (0: end of stream). -ENOBUFS: control data was cut; -EMSGSIZE: the bytes of a packet were cut; in
+   * both cases everything received has been closed.
+   */
+  recvmsg(socket: number, into: Uint8Array, received: Int32Array): number;
+
+  socket(family: number, type: number, protocol: number): number;
+  socketpair(type: number, out: Int32Array): number;
+  bindIp(fd: number, family: number, host: string, port: number): number;
+  /** First byte 0: an abstract name. */
+  bindUnix(fd: number, path: Uint8Array): number;
+  connectUnix(fd: number, path: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array): number;
+  /** Returns the length of the value. */
+  getsockopt(fd: number, level: number, name: number, out: Uint8Array): number;
+
+  dup3(from: number, to: number, cloexec: boolean): number;
+  /** F_DUPFD_CLOEXEC: the lowest free number that is at least `minimum`. */
+  dupMin(fd: number, minimum: number): number;
+  getCloexec(fd: number): number;
+  setCloexec(fd: number, on: boolean): number;
+  setNonblocking(fd: number, on: boolean): number;
+  /** Never retried on EINTR: Linux has released the number by then. */
+  close(fd: number): number;
+  /** Closes `fds[0..count)`, all of them; returns the first error met. */
+  closeMany(fds: Int32Array, count: number): number;
+
+  describe(fd: number): RawDescription | number;
+  /** SO_PEERCRED (getpeereid elsewhere): pid, uid, gid into `out`; -1 for what the platform does not tell. */
+  peerCredentials(socket: number, out: Int32Array): number;
+  /** SO_PEERPIDFD; -ENOSYS or -ENOPROTOOPT where the kernel has none. */
+  peerPidfd(socket: number): number;
+  /** A read-only blob: memfd with every seal on Linux, an unlinked temporary file elsewhere. */
+  sealedBlob(name: string, bytes: Uint8Array): number;
+
+  /** `callback(status, events)` runs from the loop of the calling environment. */
+  openPoller(fd: number, callback: (status: number, events: number) => void): Poller | number;
+}
+
+interface Loaded {
+  readonly native: Native | undefined;
+  readonly cause: unknown;
+}
+
+let loaded: Loaded | undefined;
+
+function load(): Loaded {
+  try {
+    const require = createRequire(import.meta.url);
+    const loadBinary = require('node-gyp-build') as (root: string) => Native;
+    return { native: loadBinary(fileURLToPath(new URL('../..', import.meta.url))), cause: undefined };
+  } catch (cause) {
+    return { native: undefined, cause };
+  }
+}
+
+/** The addon, or undefined with the reason in {@link nativeLoadError}. Loads it on first use. */
+export function tryNative(): Native | undefined {
+  loaded ??= load();
+  return loaded.native;
+}
+
+/** Why the addon could not be loaded; undefined when it was. */
+export function nativeLoadError(): unknown {
+  loaded ??= load();
+  return loaded.cause;
+}
