@@ -58,3 +58,63 @@ export function rangeError(name: string, expected: string, value: unknown): Rang
 function refusal(name: string, expected: string, value: unknown): string {
   return `"${name}" must be ${expected}. Received ${inspect(value, { depth: 0, breakLength: Infinity })}`;
 }
+
+/** Every way a handover or a managed server can fail. A code is never reused; README has the operator's table. */
+export type HandoverErrorCode =
+  | 'ERR_HANDOVER_UNSUPPORTED'
+  | 'ERR_HANDOVER_WOULD_ORPHAN'
+  | 'ERR_HANDOVER_COMMAND_NOT_FOUND'
+  | 'ERR_HANDOVER_IN_PROGRESS'
+  | 'ERR_HANDOVER_CLOSED'
+  | 'ERR_HANDOVER_ADDRESS_IN_USE'
+  | 'ERR_HANDOVER_SPAWN_FAILED'
+  | 'ERR_HANDOVER_SUCCESSOR_EXITED'
+  | 'ERR_HANDOVER_TIMEOUT'
+  | 'ERR_HANDOVER_VERSION'
+  | 'ERR_HANDOVER_PROTOCOL'
+  | 'ERR_HANDOVER_PEER_LOST'
+  | 'ERR_HANDOVER_ABORTED'
+  | 'ERR_HANDOVER_DESCRIPTORS'
+  | 'ERR_HANDOVER_INTERNAL';
+
+/** What a {@link HandoverError} carries beside its code and message. */
+export interface HandoverErrorDetails {
+  readonly phase?: string | undefined;
+  readonly stillServing?: boolean | undefined;
+  readonly cause?: unknown;
+  readonly exitCode?: number | null | undefined;
+  readonly exitSignal?: string | null | undefined;
+  readonly stderr?: string | undefined;
+}
+
+const BRAND: unique symbol = Symbol.for('handover.error') as never;
+
+/** A handover failed, or could not begin. `instanceof` holds across two copies of the package. */
+export class HandoverError extends Error {
+  override readonly name = 'HandoverError';
+  readonly code: HandoverErrorCode;
+  /** The phase it ended in; undefined where none had begun. */
+  readonly phase: string | undefined;
+  /** Whether the process that raised this still accepts and answers. */
+  readonly stillServing: boolean;
+  /** How the successor ended, where it did: its exit code and signal, as `child_process` gives them. */
+  readonly exitCode: number | null | undefined;
+  readonly exitSignal: string | null | undefined;
+  /** The last lines the successor wrote to stderr before it was ready. */
+  readonly stderr: string | undefined;
+
+  constructor(code: HandoverErrorCode, message: string, details: HandoverErrorDetails = {}) {
+    super(message, 'cause' in details ? { cause: details.cause } : undefined);
+    Object.defineProperty(this, BRAND, { value: true });
+    this.code = code;
+    this.phase = details.phase;
+    this.stillServing = details.stillServing ?? true;
+    this.exitCode = details.exitCode;
+    this.exitSignal = details.exitSignal;
+    this.stderr = details.stderr;
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === 'object' && value !== null && BRAND in value;
+  }
+}

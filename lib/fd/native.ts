@@ -2,6 +2,7 @@
 // negative errno; names, messages and policy belong to the files above.
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { HandoverError } from '../errors.js';
 
 /** How many descriptors one message carries at most: SCM_MAX_FD of the Linux kernel (unix(7)). */
 export const MAX_FDS_PER_MESSAGE = 253;
@@ -111,31 +112,30 @@ export interface Native {
   openPoller(fd: number, callback: (status: number, events: number) => void): Poller | number;
 }
 
-interface Loaded {
-  readonly native: Native | undefined;
-  readonly cause: unknown;
-}
+let loaded: { readonly native: Native | undefined; readonly cause: unknown } | undefined;
 
-let loaded: Loaded | undefined;
-
-function load(): Loaded {
+function load(): NonNullable<typeof loaded> {
   try {
-    const require = createRequire(import.meta.url);
-    const loadBinary = require('node-gyp-build') as (root: string) => Native;
+    const loadBinary = createRequire(import.meta.url)('node-gyp-build') as (root: string) => Native;
     return { native: loadBinary(fileURLToPath(new URL('../..', import.meta.url))), cause: undefined };
   } catch (cause) {
     return { native: undefined, cause };
   }
 }
 
-/** The addon, or undefined with the reason in {@link nativeLoadError}. Loads it on first use. */
-export function tryNative(): Native | undefined {
+/** True where the addon is there: without it `serve()` listens plainly and everything else is refused. */
+export function isSupported(): boolean {
   loaded ??= load();
-  return loaded.native;
+  return loaded.native !== undefined;
 }
 
-/** Why the addon could not be loaded; undefined when it was. */
-export function nativeLoadError(): unknown {
+/** The addon, loaded on first use. @throws ERR_HANDOVER_UNSUPPORTED with the loader's error as its cause. */
+export function native(): Native {
   loaded ??= load();
-  return loaded.cause;
+  if (loaded.native) return loaded.native;
+  throw new HandoverError(
+    'ERR_HANDOVER_UNSUPPORTED',
+    `no addon for ${process.platform}-${process.arch}: there is no prebuilt file and none was compiled`,
+    { cause: loaded.cause },
+  );
 }

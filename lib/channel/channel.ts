@@ -1,0 +1,100 @@
+// One connected Unix stream socket that carries frames and their descriptors.
+import { HandoverError, hasCode } from '../errors.js';
+import { closeFds, type FdSocket, MAX_FDS_PER_MESSAGE } from '../fd/index.js';
+import { FrameDecoder } from './decoder.js';
+import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './wire.js';
+
+const NO_FDS = new Int32Array(0);
+
+/** Owns the socket. Frames are sent in the order of the calls; both sides must read while they write. */
+export class Channel implements AsyncIterable<Frame> {
+  readonly #socket: FdSocket;
+  readonly #role: Role;
+  readonly #decoder = new FrameDecoder();
+
+  constructor(socket: FdSocket, role: Role) {
+    this.#socket = socket;
+    this.#role = role;
+  }
+
+  /**
+   * Sends one frame. Its descriptors are borrowed until the promise resolves: the kernel has all of it then.
+   * @throws the system's error; the stream is then cut in the middle of a frame and the channel has been closed
+   */
+  async send<N extends FrameName>(name: N, payload: Payloads[N], fds: Int32Array = NO_FDS): Promise<void> {
+    const bytes = encodeFrame(name, payload, fds.length);
+    const sends: Promise<void>[] = [];
+    // All but the last message carry one byte: the frame is at least as long as it has messages (MAX_FRAME_FDS).
+    let at = 0;
+    for (; (at + 1) * MAX_FDS_PER_MESSAGE < fds.length; at++) {
+      const part = fds.subarray(at * MAX_FDS_PER_MESSAGE, (at + 1) * MAX_FDS_PER_MESSAGE);
+      sends.push(this.#socket.send(bytes.subarray(at, at + 1), part));
+    }
+    sends.push(this.#socket.send(bytes.subarray(at), fds.subarray(at * MAX_FDS_PER_MESSAGE)));
+    try {
+      await Promise.all(sends);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /**
+   * The frames that come, until the peer's end is closed: by it, or by the kernel when it dies. The descriptors of a
+   * frame are the reader's.
+   * @throws ERR_HANDOVER_PROTOCOL the peer broke the format; ERR_HANDOVER_DESCRIPTORS they did not fit into this
+   *   process' table. Every descriptor of an unfinished frame has been closed.
+   */
+  async *[Symbol.asyncIterator](): AsyncIterator<Frame> {
+    try {
+      for await (const { bytes, fds } of this.#socket) {
+        this.#decoder.push(bytes, fds);
+        for (let frame = this.#next(); frame; frame = this.#next()) yield frame;
+      }
+    } catch (error) {
+      // The peer died with frames of ours unread: the end of the stream, reported before it (unix(7)).
+      if (hasCode(error, 'ECONNRESET')) return;
+      if (hasCode(error, 'ENOBUFS')) {
+        const message = 'descriptors were lost on the way: the descriptor table of this process is full';
+        throw new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { cause: error });
+      }
+      throw error;
+    } finally {
+      closeFds(this.#decoder.release());
+    }
+  }
+
+  /** Lets the process end although the channel is open. */
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  /** Closes the socket; what was sent before is still delivered. */
+  close(): void {
+    this.#socket.close();
+  }
+
+  #next(): Frame | undefined {
+    for (;;) {
+      try {
+        const raw = this.#decoder.next();
+        if (!raw) return undefined;
+        const frame = this.#read(raw);
+        if (frame) return frame;
+      } catch (cause) {
+        const message = `the other process broke the protocol: ${(cause as Error).message}`;
+        throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { cause });
+      }
+    }
+  }
+
+  #read(raw: Parameters<typeof decodeFrame>[0]): Frame | undefined {
+    let frame: Frame | undefined;
+    try {
+      frame = decodeFrame(raw, this.#role);
+    } finally {
+      if (!frame) closeFds(raw.fds);
+    }
+    return frame;
+  }
+}

@@ -1,0 +1,48 @@
+// Checks of JSON payloads that came from another process: declared once, typed by inference, unknown fields ignored.
+
+/** Returns the value as its type, or throws a plain Error that names the place. */
+export type Schema<T> = (value: unknown, where: string) => T;
+
+/** The type a schema yields. */
+export type Infer<S> = S extends Schema<infer T> ? T : never;
+
+function refuse(where: string, expected: string): never {
+  throw new Error(`${where} is not ${expected}`);
+}
+
+export const string: Schema<string> = (value, where) => (typeof value === 'string' ? value : refuse(where, 'a string'));
+
+export const boolean: Schema<boolean> = (value, where) =>
+  typeof value === 'boolean' ? value : refuse(where, 'a boolean');
+
+/** Whole and not negative, as every number on this wire is. */
+export const integer: Schema<number> = (value, where) =>
+  Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : refuse(where, 'a non-negative integer');
+
+export function list<T>(item: Schema<T>): Schema<T[]> {
+  return (value, where) =>
+    Array.isArray(value) ? value.map((element, i) => item(element, `${where}[${i}]`)) : refuse(where, 'a list');
+}
+
+export function optional<T>(schema: Schema<T>): Schema<T | undefined> {
+  return (value, where) => (value === undefined ? undefined : schema(value, where));
+}
+
+export function oneOf<const T extends string>(...choices: T[]): Schema<T> {
+  return (value, where) =>
+    (choices as unknown[]).includes(value) ? (value as T) : refuse(where, `one of ${choices.join(', ')}`);
+}
+
+type Fields = Readonly<Record<string, Schema<unknown>>>;
+type RecordOf<F extends Fields> = { readonly [K in keyof F]: Infer<F[K]> };
+
+/** Exactly the named fields are kept: what a newer version adds is ignored (guarantee G9). */
+export function record<F extends Fields>(fields: F): Schema<RecordOf<F>> {
+  return (value, where) => {
+    if (typeof value !== 'object' || value === null) return refuse(where, 'an object');
+    const source = value as Record<string, unknown>;
+    return Object.fromEntries(
+      Object.entries(fields).map(([name, schema]) => [name, schema(source[name], `${where}.${name}`)]),
+    ) as RecordOf<F>;
+  };
+}

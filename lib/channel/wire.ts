@@ -1,0 +1,192 @@
+// The wire format, pure: frames of protocol version 1, each with its number, direction and payload, in one table.
+import {
+  decodeGo,
+  decodeHeld,
+  decodeOffer,
+  encodeGo,
+  encodeHeld,
+  encodeOffer,
+  type Held,
+  type Offer,
+} from './batches.js';
+import { boolean, integer, list, oneOf, optional, record, type Schema, string } from './schema.js';
+
+/** The protocol versions this code speaks. Both sides announce theirs in HELLO and use the highest common one. */
+export const PROTOCOL = { min: 1, max: 1 } as const;
+
+/** `u32 length of the payload · u16 type · u16 descriptors`, big-endian. */
+export const HEADER_BYTES = 8;
+export const MAX_PAYLOAD_BYTES: number = 16 * 1024 * 1024;
+/** Descriptors travel 253 to a message and each message needs a byte: the header alone can carry eight messages. */
+export const MAX_FRAME_FDS: number = HEADER_BYTES * 253;
+/** Set in the type of a frame that a peer may ignore when it does not know it. */
+export const OPTIONAL_BIT = 0x8000;
+
+/** The end of the channel a process is. */
+export type Role = 'predecessor' | 'successor';
+
+/** One descriptor of a MANIFEST or COMMIT; it is the frame's descriptor of the same index. */
+export interface ManifestEntry {
+  readonly name: string;
+  readonly kind: 'tcp' | 'unix' | 'abstract' | 'udp' | 'blob' | 'descriptor';
+  /** What was asked for, in canonical form: the successor claims only what it asks for in the same words. */
+  readonly address: string;
+  /** Device and inode of a Unix path when it was bound: whoever removes it later looks whether it is still that file. */
+  readonly file?: string | undefined;
+}
+
+export interface Manifest {
+  readonly entries: readonly ManifestEntry[];
+  /** Another frame of this type continues the list. */
+  readonly more: boolean;
+  /** Wait with accepting until COMMIT. Absent in COMMIT. */
+  readonly standby?: boolean | undefined;
+}
+
+export interface Hello {
+  readonly protocol: { readonly min: number; readonly max: number };
+  readonly generation: number;
+  readonly pid: number;
+  /** Version of the package, for logs only. */
+  readonly version: string;
+  readonly capabilities: readonly string[];
+}
+
+/** The payload of each frame. */
+export interface Payloads {
+  HELLO: Hello;
+  MANIFEST: Manifest;
+  CLAIMED: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] };
+  READY: Nothing;
+  HEARTBEAT: { readonly healthy?: boolean | undefined };
+  COMMIT: Manifest;
+  COMMITTED: Nothing;
+  OFFER: Offer;
+  HELD: Held;
+  GO: { readonly batch: number };
+  /** Without `batch` the whole handover is given up. */
+  ABORT: {
+    readonly batch?: number | undefined;
+    readonly code?: string | undefined;
+    readonly reason?: string | undefined;
+  };
+  RETIRE: Nothing;
+}
+
+export type Nothing = Readonly<Record<never, never>>;
+export type FrameName = keyof Payloads;
+
+const nothing: Schema<Nothing> = record({});
+
+const manifest: Schema<Manifest> = record({
+  entries: list(
+    record({
+      name: string,
+      kind: oneOf('tcp', 'unix', 'abstract', 'udp', 'blob', 'descriptor'),
+      address: string,
+      file: optional(string),
+    }),
+  ),
+  more: boolean,
+  standby: optional(boolean),
+});
+
+const hello: Schema<Hello> = record({
+  protocol: record({ min: integer, max: integer }),
+  generation: integer,
+  pid: integer,
+  version: string,
+  capabilities: list(string),
+});
+
+const claimed: Schema<Payloads['CLAIMED']> = record({ claimed: list(string), unclaimed: list(string) });
+
+const heartbeat: Schema<Payloads['HEARTBEAT']> = record({ healthy: optional(boolean) });
+
+const abort: Schema<Payloads['ABORT']> = record({
+  batch: optional(integer),
+  code: optional(string),
+  reason: optional(string),
+});
+
+interface Codec<T> {
+  readonly encode: (payload: T) => Buffer;
+  readonly decode: (bytes: Buffer) => T;
+}
+
+function json<T>(schema: Schema<T>): Codec<T> {
+  return {
+    encode: (payload) => Buffer.from(JSON.stringify(payload)),
+    decode: (bytes) => schema(JSON.parse(bytes.toString('utf8')), 'payload'),
+  };
+}
+
+interface Definition<T> extends Codec<T> {
+  readonly type: number;
+  readonly from: Role | 'both';
+}
+
+/** Every frame of version 1. Numbers and payloads are frozen: test/channel/transcripts holds their bytes. */
+export const FRAMES: { readonly [N in FrameName]: Definition<Payloads[N]> } = {
+  HELLO: { type: 1, from: 'both', ...json(hello) },
+  MANIFEST: { type: 2, from: 'predecessor', ...json(manifest) },
+  CLAIMED: { type: 3, from: 'successor', ...json(claimed) },
+  READY: { type: 4, from: 'successor', ...json(nothing) },
+  HEARTBEAT: { type: 5 | OPTIONAL_BIT, from: 'successor', ...json(heartbeat) },
+  COMMIT: { type: 6, from: 'predecessor', ...json(manifest) },
+  COMMITTED: { type: 7, from: 'successor', ...json(nothing) },
+  OFFER: { type: 8, from: 'predecessor', encode: encodeOffer, decode: decodeOffer },
+  HELD: { type: 9, from: 'successor', encode: encodeHeld, decode: decodeHeld },
+  GO: { type: 10, from: 'predecessor', encode: encodeGo, decode: decodeGo },
+  ABORT: { type: 11, from: 'both', ...json(abort) },
+  RETIRE: { type: 12, from: 'predecessor', ...json(nothing) },
+};
+
+/** A frame with its descriptors, which belong to whoever holds it. */
+export type Frame = {
+  [N in FrameName]: { readonly name: N; readonly payload: Payloads[N]; readonly fds: Int32Array };
+}[FrameName];
+
+/** A frame as it stands on the wire, its payload not yet looked at. */
+export interface RawFrame {
+  readonly type: number;
+  readonly payload: Buffer;
+  readonly fds: Int32Array;
+}
+
+const NAMES = new Map<number, FrameName>(Object.entries(FRAMES).map(([name, { type }]) => [type, name as FrameName]));
+
+/** The bytes of a frame. @throws Error where a limit of the format is passed */
+export function encodeFrame<N extends FrameName>(name: N, payload: Payloads[N], fdCount: number): Buffer {
+  const { type, encode } = FRAMES[name];
+  const body = encode(payload);
+  if (body.length > MAX_PAYLOAD_BYTES)
+    throw new Error(`${name} of ${body.length} bytes: the limit is ${MAX_PAYLOAD_BYTES}`);
+  if (fdCount > MAX_FRAME_FDS) throw new Error(`${name} with ${fdCount} descriptors: the limit is ${MAX_FRAME_FDS}`);
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header.writeUInt32BE(body.length, 0);
+  header.writeUInt16BE(type, 4);
+  header.writeUInt16BE(fdCount, 6);
+  return Buffer.concat([header, body]);
+}
+
+/**
+ * Reads a frame that `receiver` got. Undefined: an optional frame this version does not know; its descriptors are the
+ * caller's to close.
+ * @throws Error what the peer did wrong
+ */
+export function decodeFrame(raw: RawFrame, receiver: Role): Frame | undefined {
+  const name = NAMES.get(raw.type);
+  if (name === undefined) {
+    if (raw.type & OPTIONAL_BIT) return undefined;
+    throw new Error(`frame type ${raw.type} is not known`);
+  }
+  const { from, decode } = FRAMES[name];
+  if (from === receiver)
+    throw new Error(`${name} came from a ${receiver === 'predecessor' ? 'successor' : 'predecessor'}`);
+  try {
+    return { name, payload: decode(raw.payload), fds: raw.fds } as Frame;
+  } catch (cause) {
+    throw new Error(`${name}: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,129 @@
+// Single descriptors: duplicate, flag, close; and who is at the other end of a Unix socket.
+import { systemError } from '../errors.js';
+import {
+  expectBoolean,
+  expectBytes,
+  expectFd,
+  expectFds,
+  expectOneOf,
+  expectOptions,
+  expectString,
+} from './arguments.js';
+import { native } from './native.js';
+
+function checked(result: number, syscall: string, fd?: number): number {
+  if (result < 0) throw systemError(result, syscall, { fd });
+  return result;
+}
+
+/**
+ * Creates two connected Unix sockets, close-on-exec and non-blocking. Both are yours.
+ * @param type @default 'stream'
+ * @throws EMFILE, ENFILE the descriptor table is full
+ * @see socketpair(2)
+ */
+export function socketpair(type: 'stream' | 'dgram' | 'seqpacket' = 'stream'): [number, number] {
+  expectOneOf('type', type, ['stream', 'dgram', 'seqpacket']);
+  const { SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET } = native().constants;
+  const out = new Int32Array(2);
+  const number = { stream: SOCK_STREAM, dgram: SOCK_DGRAM, seqpacket: SOCK_SEQPACKET }[type];
+  checked(native().socketpair(number, out), 'socketpair');
+  return [out[0] ?? -1, out[1] ?? -1];
+}
+
+/**
+ * Makes `to` refer to what `from` refers to; what `to` was before is closed by the same, atomic step.
+ * @param cloexec close-on-exec of `to` @default true
+ * @returns `to`, which is yours
+ * @throws EBADF `from` is closed; EINVAL both are the same; EBADF `to` is beyond RLIMIT_NOFILE
+ * @see dup3(2)
+ */
+export function dup3(from: number, to: number, cloexec: boolean = true): number {
+  expectFd('from', from);
+  expectFd('to', to);
+  return checked(native().dup3(from, to, expectBoolean('cloexec', cloexec)), 'dup3', from);
+}
+
+/**
+ * Duplicates a descriptor to the lowest free number that is at least `minimum`, close-on-exec. The copy is yours; offset,
+ * O_NONBLOCK and socket options are shared with the original.
+ * @throws EBADF it is closed; EMFILE the table is full; EINVAL `minimum` is beyond RLIMIT_NOFILE
+ * @see fcntl(2), F_DUPFD_CLOEXEC
+ */
+export function dupFd(fd: number, minimum: number = 0): number {
+  return checked(native().dupMin(expectFd('fd', fd), expectFd('minimum', minimum)), 'fcntl', fd);
+}
+
+/**
+ * Closes one descriptor. Never one that libuv has in its loop: close that one's handle instead.
+ * @throws EBADF it is not open. After any other error it is closed all the same (close(2)).
+ */
+export function closeFd(fd: number): void {
+  checked(native().close(expectFd('fd', fd)), 'close', fd);
+}
+
+/**
+ * Closes many in one call: every one of them, also where one fails.
+ * @throws the first error met, for example EBADF
+ */
+export function closeFds(fds: ArrayLike<number>): void {
+  const list = expectFds('fds', fds);
+  checked(native().closeMany(list, list.length), 'close');
+}
+
+/** Says whether the descriptor is closed on execve(2). @throws EBADF @see fcntl(2), FD_CLOEXEC */
+export function getCloexec(fd: number): boolean {
+  return checked(native().getCloexec(expectFd('fd', fd)), 'fcntl', fd) === 1;
+}
+
+/** Sets whether the descriptor is closed on execve(2). @throws EBADF @see fcntl(2), FD_CLOEXEC */
+export function setCloexec(fd: number, on: boolean = true): void {
+  checked(native().setCloexec(expectFd('fd', fd), expectBoolean('on', on)), 'fcntl', fd);
+}
+
+/**
+ * Sets O_NONBLOCK. It belongs to the open file description: every process that holds a copy is affected.
+ * @throws EBADF
+ * @see fcntl(2)
+ */
+export function setNonblocking(fd: number, on: boolean = true): void {
+  checked(native().setNonblocking(expectFd('fd', fd), expectBoolean('on', on)), 'fcntl', fd);
+}
+
+/** The process at the other end when it called connect(2), listen(2) or socketpair(2): maybe long dead. */
+export interface PeerCredentials {
+  /** 0 where the peer lives in a pid namespace this one cannot see; undefined where the platform does not tell. */
+  readonly pid: number | undefined;
+  readonly uid: number;
+  readonly gid: number;
+  /** A pidfd of that process, on request and where the kernel has SO_PEERPIDFD (Linux 6.5). It is yours to close. */
+  readonly pidfd?: number;
+}
+
+/**
+ * Tells who is at the other end of a connected Unix stream socket, as the kernel vouches for it.
+ * @param options `pidfd: true` asks for a pidfd too; it is absent where the kernel has none
+ * @throws EBADF, ENOTSOCK; ENOTCONN where the platform refuses an unconnected socket
+ * @see unix(7), SO_PEERCRED
+ */
+export function peerCredentials(socket: number, options?: { readonly pidfd?: boolean }): PeerCredentials {
+  expectFd('socket', socket);
+  const wantsPidfd = options !== undefined && expectOptions('options', options, ['pidfd']).pidfd === true;
+  const out = new Int32Array(3);
+  checked(native().peerCredentials(socket, out), 'getsockopt', socket);
+  const [pid = -1, uid = -1, gid = -1] = out;
+  const credentials = { pid: pid < 0 ? undefined : pid, uid, gid };
+  if (!wantsPidfd) return credentials;
+  const pidfd = native().peerPidfd(socket);
+  return pidfd < 0 ? credentials : { ...credentials, pidfd };
+}
+
+/**
+ * Puts bytes into an anonymous file nobody can change any more: a memfd with every seal on Linux, an unlinked temporary
+ * file elsewhere.
+ * @returns a read-only descriptor that is yours
+ * @see memfd_create(2), F_ADD_SEALS
+ */
+export function sealedBlob(name: string, bytes: Uint8Array): number {
+  return checked(native().sealedBlob(expectString('name', name), expectBytes('bytes', bytes)), 'memfd_create');
+}
