@@ -1,0 +1,20 @@
+// How the suite runs: one process for each test file, so that a file can count its own descriptors and children.
+import { defineConfig } from 'vitest/config';
+
+const { HANDOVER_TEST_REPORT: report } = process.env;
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    isolate: true,
+    maxWorkers: 2,
+    // A test that needs a second try is a finding, not noise.
+    retry: 0,
+    testTimeout: 15_000,
+    hookTimeout: 15_000,
+    teardownTimeout: 10_000,
+    slowTestThreshold: 2_000,
+    reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
+  },
+});
