@@ -1,0 +1,160 @@
+// One run: the server and the load started, the handovers spread over the time, everything ended and counted.
+
+import { once } from 'node:events';
+import net from 'node:net';
+import process from 'node:process';
+import { Load } from '../load/start.mjs';
+import { Stats } from '../load/stats.mjs';
+import { Pulse } from './pulse.mjs';
+import { routes } from './routes.mjs';
+import { Server } from './server.mjs';
+
+const host = '127.0.0.1';
+const requestDeadline = 10_000;
+const startTimeout = 15_000;
+const handoverTimeout = 30_000;
+const endTimeout = 20_000;
+const livenessInterval = 250;
+/** A generation may end before the line in which its successor says that it is in charge has been read. */
+const absenceAllowed = 2_000;
+
+const groups = [
+  { kind: 'keepAlive', connections: 16 },
+  // Idle most of the time: connections between two requests are a case of their own for a server that is replaced.
+  { kind: 'keepAlive', connections: 8, think: 200 },
+  { kind: 'oneShot', connections: 8 },
+];
+
+/** Ends the run early; the message is for the person who started it. */
+class Problem extends Error {}
+
+/**
+ * @param {object} options
+ * @param {import('./options.mjs').Options} options.wanted
+ * @param {string} options.script The server to run.
+ * @param {string} options.root Where to run it.
+ * @param {import('./view.mjs').View} options.view
+ * @param {AbortSignal} options.interrupted End at once, but leave no process.
+ * @param {AbortSignal} options.hurry Do not even wait for that.
+ * @returns {Promise<import('./report.mjs').Result>}
+ */
+export async function run({ wanted, script, root, view, interrupted, hurry }) {
+  const pulse = new Pulse();
+  interrupted.addEventListener('abort', pulse.beat);
+  const port = wanted.port === 0 ? await freePort() : wanted.port;
+  const problems = [];
+  const handovers = [];
+  let begun = performance.now();
+
+  const server = new Server({ script, cwd: root, port, pulse });
+  /** @type {Load | undefined} */
+  let load;
+
+  let absentSince;
+  /** Waits, unless it has become pointless. */
+  const until = async (condition, timeout) => {
+    const looking = setInterval(pulse.beat, livenessInterval); // a later generation is not our child: nothing tells when it dies
+    try {
+      return await pulse.until(() => {
+        if (interrupted.aborted) throw new Problem('interrupted');
+        if (load !== undefined && load.broken !== '') throw new Problem(load.broken);
+        absentSince = server.isServing ? undefined : (absentSince ?? performance.now());
+        if ((server.ended && !server.isServing) || performance.now() - absentSince > absenceAllowed)
+          throw new Problem(gone(server));
+        return condition();
+      }, timeout);
+    } finally {
+      clearInterval(looking);
+    }
+  };
+  const answered = (generation) => load.seen.get(String(generation.process.pid));
+
+  const handOver = async () => {
+    const from = server.inCharge;
+    const failuresBefore = server.upgradeFailures.length;
+    const refused = () => server.upgradeFailures.length > failuresBefore;
+    const asked = process.hrtime.bigint();
+    if (!server.handOver()) throw new Problem(gone(server));
+    const over = () => refused() || (server.inCharge !== from && answered(server.inCharge) !== undefined);
+    const name = `handover from generation ${from.generation} (pid ${from.process.pid})`;
+    if (!(await until(over, handoverTimeout))) throw new Problem(`${name}: ${unfinished(server, from)}`);
+    if (refused()) throw new Problem(`${name} failed: ${explain(server.upgradeFailures.at(-1))}`);
+    const to = server.inCharge;
+    if (to.generation !== from.generation + 1) throw new Problem(`${name} led to generation ${to.generation}`);
+    const handover = { from, to, switchTime: Number(answered(to) - asked) / 1e6 };
+    handovers.push(handover);
+    view.switched(handover);
+  };
+
+  try {
+    if (!(await until(() => server.inCharge !== undefined, startTimeout))) {
+      throw new Problem(`the server did not say within ${startTimeout} ms that it is in charge`);
+    }
+    load = new Load({ host, port, deadline: requestDeadline, identifyBy: 'x-pid', routes, groups }, pulse.beat);
+    if (!(await until(() => answered(server.inCharge) !== undefined, startTimeout))) {
+      throw new Problem(`the server answered nothing within ${startTimeout} ms`);
+    }
+    begun = performance.now();
+    const elapsed = () => (performance.now() - begun) / 1_000;
+    view.start(() => ({
+      elapsed: elapsed(),
+      seconds: wanted.seconds,
+      inCharge: server.inCharge,
+      handovers: handovers.length,
+      handoversWanted: wanted.handovers,
+      stats: load.stats,
+    }));
+    const untilSecond = (second) => until(() => false, (second - elapsed()) * 1_000);
+    for (let next = 1; next <= wanted.handovers; next++) {
+      await untilSecond((wanted.seconds * next) / (wanted.handovers + 1));
+      await handOver();
+    }
+    await untilSecond(wanted.seconds);
+    load.stop();
+    if (!(await until(() => load.done, requestDeadline + 5_000))) throw new Problem('the load client did not end');
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    problems.push(error.message);
+  } finally {
+    view.stop();
+    await load?.end();
+    const killed = await server.end(hurry, endTimeout);
+    if (killed.length > 0) problems.push(`had to be killed, as they did not end by SIGTERM: pid ${killed.join(', ')}`);
+    else if (!server.ended) problems.push('a process unknown to the demo still holds the stderr of the server');
+    else if (problems.length === 0 && server.exit !== 'exit code 0')
+      problems.push(`generation 1 ended with ${server.exit}`);
+  }
+  if (problems.length > 0 && server.output.length > 0) problems.push(`the server wrote:\n${server.output.join('\n')}`);
+  return {
+    seconds: (performance.now() - begun) / 1_000,
+    handovers,
+    generations: server.generations,
+    stats: load?.stats ?? new Stats(),
+    answers: load?.answers ?? {},
+    failures: load?.failures ?? [],
+    problems,
+  };
+}
+
+async function freePort() {
+  const probe = net.createServer().listen(0, host);
+  await once(probe, 'listening');
+  const { port } = /** @type {net.AddressInfo} */ (probe.address());
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+function gone({ inCharge, exit }) {
+  if (inCharge === undefined) return `the server ended before it was in charge: ${exit}`;
+  return `generation ${inCharge.generation} (pid ${inCharge.process.pid}) died in charge`;
+}
+
+function unfinished({ inCharge }, from) {
+  const what = inCharge === from ? 'no successor in charge' : `no answer from generation ${inCharge.generation}`;
+  return `${what} within ${handoverTimeout} ms`;
+}
+
+function explain({ code, phase, stillServing }) {
+  return `${code} in phase ${phase}, the old generation is ${stillServing ? '' : 'not '}serving`;
+}

@@ -1,0 +1,35 @@
+// The real thing: `npm run demo` with examples/http.mjs and serve().
+
+import { randomUUID } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { processesWith, type Running, start } from './helpers.js';
+
+const linux = process.platform === 'linux';
+
+function npmRunDemo(...args: string[]): Running & { left(): number[] } {
+  const mark = randomUUID();
+  const running = start('npm', ['run', 'demo', '--', ...args], { TEST_MARK: mark });
+  return { ...running, left: () => (linux ? processesWith('TEST_MARK', mark) : []) };
+}
+
+test('G1, G2, G3: two handovers under load, no request failed, no connection closed', async () => {
+  const { ended, left } = npmRunDemo('--json', '--handovers', '2', '--seconds', '3');
+  const { code, stdout } = await ended;
+  expect(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')).toEqual({
+    handovers: 2,
+    requests: { ok: expect.any(Number), failed: 0 },
+    connections: { opened: expect.any(Number), closedByServer: 0 },
+    switchMs: [expect.any(Number), expect.any(Number)],
+    generations: [1, 2, 3],
+  });
+  expect(code).toBe(0);
+  expect(left()).toEqual([]);
+});
+
+test('G7: Ctrl-C in the middle of the handovers leaves no process', async () => {
+  const { child, says, ended, left } = npmRunDemo('--handovers', '200', '--seconds', '10');
+  await says('generation 2');
+  process.kill(-(child.pid as number), 'SIGINT'); // as a terminal does: the whole foreground process group
+  await ended;
+  expect(left()).toEqual([]);
+});

@@ -1,0 +1,122 @@
+// Starts the processes of these tests and collects what they say.
+
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+export const root: string = fileURLToPath(new URL('../../', import.meta.url));
+
+export function fixture(name: string): string {
+  return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+}
+
+export interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Running {
+  child: ChildProcess;
+  /** What was written so far. */
+  output: { stdout: string; stderr: string };
+  /** Resolves as soon as stdout or stderr holds the text; rejects if the process ends without it. */
+  says(text: string): Promise<void>;
+  ended: Promise<Ended>;
+}
+
+export function start(command: string, args: string[], env: Record<string, string> = {}): Running {
+  const child = spawn(command, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true, // a process group of its own, so that a test can signal it as a terminal does
+  });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text;
+    });
+  }
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, ...output }));
+  const says = (text: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (output.stdout.includes(text) || output.stderr.includes(text)) resolve();
+      };
+      child.stdout.on('data', look);
+      child.stderr.on('data', look);
+      look();
+      void ended.then(({ stderr }) => reject(new Error(`ended without saying ${JSON.stringify(text)}:\n${stderr}`)));
+    });
+  return { child, output, says, ended };
+}
+
+export function node(args: string[], env: Record<string, string> = {}): Running {
+  return start(process.execPath, args, env);
+}
+
+/** The pids of all living processes that have the variable in their environment: whoever a test started, at any remove. Linux. */
+export function processesWith(name: string, value: string): number[] {
+  const wanted = `\0${name}=${value}\0`;
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => `\0${readProc(pid, 'environ')}`.includes(wanted))
+    .filter((pid) => !/\) [ZX] /.test(readProc(pid, 'stat')));
+}
+
+function readProc(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
+  } catch {
+    return ''; // gone meanwhile
+  }
+}
+
+export interface Ports {
+  main: number;
+  resetting: number;
+  refusing: number;
+}
+
+export async function startMisbehaving(): Promise<{ ports: Ports; stop(): Promise<void> }> {
+  const child = fork(fixture('misbehaving.mjs'), { execArgv: [] });
+  const [ports] = (await once(child, 'message')) as [Ports];
+  return {
+    ports,
+    async stop() {
+      const exited = once(child, 'exit');
+      child.disconnect();
+      await exited;
+    },
+  };
+}
+
+export interface Counts {
+  ok: number;
+  failed: number;
+  opened: number;
+  closedByServer: number;
+  failures: Record<string, number>;
+  answers: Record<string, number>;
+}
+
+/** Runs the load client to the end of its limits and returns its last word. */
+export async function load(config: object): Promise<Counts> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('../../bench/load/client.mjs', import.meta.url))], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'close');
+  child.stdin.write(`${JSON.stringify(config)}\n`);
+  for await (const line of createInterface({ input: child.stdout })) {
+    const { event, ...counts } = JSON.parse(line);
+    if (event !== 'done') continue;
+    await exited;
+    return counts;
+  }
+  throw new Error('the load client ended without its counts');
+}
