@@ -1,0 +1,45 @@
+// Every function the addon exports, by the name it has in lib/fd/native.ts, where their contract is written.
+#ifndef HANDOVER_BINDINGS_H_
+#define HANDOVER_BINDINGS_H_
+
+#include <napi.h>
+
+#include "call.h"
+
+namespace handover {
+
+// scm.cc
+int SendMsg(int socket, Bytes bytes, Ints fds, int fd_count, bool credentials);
+int RecvMsg(int socket, Bytes into, Ints received);
+
+// socket.cc
+int Socket(int family, int type, int protocol);
+int SocketPair(int type, Ints out);
+int BindIp(int fd, int family, const Text& host, int port);
+int BindUnix(int fd, Bytes path);
+int ConnectUnix(int fd, Bytes path);
+int Listen(int fd, int backlog);
+int SetSockOpt(int fd, int level, int name, Bytes value);
+int GetSockOpt(int fd, int level, int name, Bytes out);
+int PeerCredentials(int socket, Ints out);
+int PeerPidfd(int socket);
+
+// descriptor.cc
+int Dup3(int from, int to, bool cloexec);
+int DupMin(int fd, int minimum);
+int GetCloexec(int fd);
+int SetCloexec(int fd, bool on);
+int SetNonblocking(int fd, bool on);
+int Close(int fd);
+int CloseMany(Ints fds, int count);
+int SealedBlob(const Text& name, Bytes bytes);
+
+// describe.cc
+Napi::Value Describe(const Napi::CallbackInfo& info);
+
+// poller.cc
+napi_value OpenPoller(napi_env env, napi_callback_info info);
+
+}  // namespace handover
+
+#endif  // HANDOVER_BINDINGS_H_

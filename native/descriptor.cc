@@ -1,0 +1,58 @@
+// Descriptors as such: copies, flags, closing.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "bindings.h"
+#include "posix.h"
+
+namespace handover {
+
+int Dup3(int from, int to, bool cloexec) { return posix::Dup3(from, to, cloexec); }
+
+int DupMin(int fd, int minimum) { return Errno(fcntl(fd, F_DUPFD_CLOEXEC, minimum)); }
+
+int GetCloexec(int fd) {
+  const int flags = fcntl(fd, F_GETFD);
+  return flags < 0 ? -errno : (flags & FD_CLOEXEC) != 0;
+}
+
+int SetCloexec(int fd, bool on) {
+  const int flags = fcntl(fd, F_GETFD);
+  if (flags < 0) return -errno;
+  return Errno(fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC));
+}
+
+int SetNonblocking(int fd, bool on) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  return Errno(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
+}
+
+int Close(int fd) {
+  if (close(fd) == 0) return 0;
+  // Interrupted is closed: Linux has released the number, and a second try may hit another thread's new descriptor.
+  return errno == EINTR || errno == EINPROGRESS ? 0 : -errno;
+}
+
+int CloseMany(Ints fds, int count) {
+  if (count < 0 || static_cast<size_t>(count) > fds.size) return -EINVAL;
+  int first = 0;
+  for (int i = 0; i < count; ++i) {
+    const int error = Close(fds.data[i]);
+    if (first == 0) first = error;
+  }
+  return first;
+}
+
+int WriteAll(int fd, const uint8_t* data, size_t size) {
+  for (size_t done = 0; done < size;) {
+    const ssize_t written = pwrite(fd, data + done, size - done, static_cast<off_t>(done));
+    if (written < 0 && errno != EINTR) return -errno;
+    if (written > 0) done += static_cast<size_t>(written);
+  }
+  return 0;
+}
+
+int SealedBlob(const Text& name, Bytes bytes) { return posix::SealedBlob(name.data, bytes.data, bytes.size); }
+
+}  // namespace handover

@@ -1,0 +1,60 @@
+// The Linux platform: everything is close-on-exec from its first instant, so that no concurrent spawn inherits it.
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "posix.h"
+#include "unique_fd.h"
+
+// Newer than the headers of the distributions we build on.
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+namespace handover::posix {
+
+const char* const kFlavor = "linux";
+const int kSendFlags = MSG_NOSIGNAL;
+const int kRecvFlags = MSG_CMSG_CLOEXEC;
+
+int Socket(int family, int type, int protocol) { return Errno(socket(family, type | SOCK_CLOEXEC, protocol)); }
+
+int SocketPair(int type, int out[2]) { return Errno(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, out)); }
+
+int Dup3(int from, int to, bool cloexec) { return Errno(dup3(from, to, cloexec ? O_CLOEXEC : 0)); }
+
+void SetReceivedCloexec(const int*, size_t) {}
+
+int SealedBlob(const char* name, const uint8_t* data, size_t size) {
+  // vm.memfd_noexec=2 demands MFD_NOEXEC_SEAL; kernels before 6.3 do not know it.
+  UniqueFd blob(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
+  if (!blob && errno == EINVAL) blob = UniqueFd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!blob) return -errno;
+  if (const int error = WriteAll(blob.get(), data, size); error < 0) return error;
+  if (fcntl(blob.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) return -errno;
+  return blob.Release();
+}
+
+int PeerPidfd(int socket) {
+  int pidfd;
+  socklen_t size = sizeof(pidfd);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) return -errno;
+  return pidfd;  // close-on-exec: pidfd_prepare() in kernel/fork.c
+}
+
+int Identify(int socket, int, SocketIdentity* out) {
+  socklen_t size = sizeof(out->family);
+  if (getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &out->family, &size) < 0) return -errno;
+  size = sizeof(out->protocol);
+  if (getsockopt(socket, SOL_SOCKET, SO_PROTOCOL, &out->protocol, &size) < 0) return -errno;
+  size = sizeof(out->cookie);
+  out->has_cookie = getsockopt(socket, SOL_SOCKET, SO_COOKIE, &out->cookie, &size) == 0;
+  return 0;
+}
+
+}  // namespace handover::posix

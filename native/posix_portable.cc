@@ -1,0 +1,79 @@
+// What plain POSIX offers, for the Mac; also built and tested on Linux. Between the call that makes a descriptor and
+// the fcntl that makes it close-on-exec another thread may spawn: there is no atomic way, libuv lives with it too.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <string>
+
+#include "posix.h"
+#include "unique_fd.h"
+
+namespace handover::posix {
+
+const char* const kFlavor = "portable";
+// No MSG_NOSIGNAL before macOS 15, and SO_NOSIGPIPE would be set on a description shared with other processes. Node
+// ignores SIGPIPE from its start (PlatformInit in node.cc), so a write to a dead peer is EPIPE without either.
+const int kSendFlags = 0;
+const int kRecvFlags = 0;
+
+static int Cloexec(int fd) {
+  UniqueFd owned(fd);
+  if (!owned || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) return -errno;
+  return owned.Release();
+}
+
+int Socket(int family, int type, int protocol) { return Cloexec(socket(family, type, protocol)); }
+
+int SocketPair(int type, int out[2]) {
+  if (socketpair(AF_UNIX, type, 0, out) < 0) return -errno;
+  SetReceivedCloexec(out, 2);
+  return 0;
+}
+
+int Dup3(int from, int to, bool cloexec) {
+  if (from == to) return -EINVAL;
+  const int fd = dup2(from, to);
+  if (fd < 0) return -errno;
+  return cloexec ? Cloexec(fd) : fd;
+}
+
+void SetReceivedCloexec(const int* fds, size_t count) {
+  // Cannot fail on a descriptor the kernel has just given us.
+  for (size_t i = 0; i < count; ++i) fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+}
+
+int SealedBlob(const char*, const uint8_t* data, size_t size) {
+  char path[4096];
+  size_t length = sizeof(path);
+  if (const int error = uv_os_tmpdir(path, &length); error < 0) return error;
+  std::string file = std::string(path) + "/handover-XXXXXX";
+  UniqueFd writer(Cloexec(mkstemp(file.data())));
+  if (!writer) return -errno;
+  // Opened again, because a descriptor cannot lose its right to write.
+  UniqueFd reader(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  const int opened = Errno(reader.get());
+  unlink(file.c_str());
+  if (opened < 0) return opened;
+  const int written = WriteAll(writer.get(), data, size);
+  return written < 0 ? written : reader.Release();
+}
+
+int PeerPidfd(int) { return -ENOSYS; }
+
+int Identify(int socket, int type, SocketIdentity* out) {
+  sockaddr_storage address;
+  socklen_t size = sizeof(address);
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) < 0) return -errno;
+  out->family = address.ss_family;
+  // SO_PROTOCOL is not everywhere: the one a socket of this family and type has unless asked otherwise.
+  const bool internet = out->family == AF_INET || out->family == AF_INET6;
+  out->protocol = !internet ? 0 : type == SOCK_STREAM ? IPPROTO_TCP : type == SOCK_DGRAM ? IPPROTO_UDP : 0;
+  out->has_cookie = false;
+  return 0;
+}
+
+}  // namespace handover::posix
