@@ -1,6 +1,7 @@
 // The addon's typed contract, and its only loader. Ints and bytes in, ints out: every call that can fail returns a
 // negative errno; names, messages and policy belong to the files above.
 import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HandoverError } from '../errors.js';
 
@@ -67,14 +68,19 @@ export interface Native {
     readonly IPV6_V6ONLY: number;
     readonly O_NONBLOCK: number;
     readonly FD_CLOEXEC: number;
+    /** Where the platform has SCM_CREDENTIALS: the option that makes `recvmsg` report them. */
+    readonly SO_PASSCRED?: number;
   };
 
-  /** sendmsg(2), MSG_NOSIGNAL. Sends `fds[0..fdCount)`; `credentials` attaches SCM_CREDENTIALS. Returns bytes sent. */
+  /**
+   * sendmsg(2), MSG_NOSIGNAL. Sends `fds[0..fdCount)`; `credentials` attaches SCM_CREDENTIALS (-ENOTSUP where there are
+   * none). Returns bytes sent. -EINVAL: no bytes, or more than {@link MAX_FDS_PER_MESSAGE} descriptors.
+   */
   sendmsg(socket: number, bytes: Uint8Array, fds: Int32Array, fdCount: number, credentials: boolean): number;
   /**
    * recvmsg(2), descriptors close-on-exec. `received` is laid out by {@link RECEIVED} and holds 5 + 253 ints. Returns
-   * bytes read (0: end of stream). -ENOBUFS: control data was cut; -EMSGSIZE: the bytes of a packet were cut; in
-   * both cases everything received has been closed.
+   * bytes read (0: end of stream). -ENOBUFS: control data was cut; -EMSGSIZE: the bytes of a packet were cut;
+   * -EBADMSG: descriptors came without a byte. In these cases everything received has been closed.
    */
   recvmsg(socket: number, into: Uint8Array, received: Int32Array): number;
 
@@ -101,14 +107,21 @@ export interface Native {
   closeMany(fds: Int32Array, count: number): number;
 
   describe(fd: number): RawDescription | number;
-  /** SO_PEERCRED (getpeereid elsewhere): pid, uid, gid into `out`; -1 for what the platform does not tell. */
+  /**
+   * SO_PEERCRED (getpeereid elsewhere): pid, uid, gid into `out`; -1 for what the platform does not tell. -ENOTCONN: the
+   * socket has no peer.
+   */
   peerCredentials(socket: number, out: Int32Array): number;
   /** SO_PEERPIDFD; -ENOSYS or -ENOPROTOOPT where the kernel has none. */
   peerPidfd(socket: number): number;
   /** A read-only blob: memfd with every seal on Linux, an unlinked temporary file elsewhere. */
   sealedBlob(name: string, bytes: Uint8Array): number;
 
-  /** `callback(status, events)` runs from the loop of the calling environment. */
+  /**
+   * `callback(status, events)` runs from the loop of the calling environment. A negative status (-EBADF, whatever the
+   * kernel saw) means that libuv has stopped the poller, for instance because the peer closed with bytes of ours unread:
+   * read on until `recvmsg` tells why.
+   */
   openPoller(fd: number, callback: (status: number, events: number) => void): Poller | number;
 }
 
@@ -116,8 +129,11 @@ let loaded: { readonly native: Native | undefined; readonly cause: unknown } | u
 
 function load(): NonNullable<typeof loaded> {
   try {
-    const loadBinary = createRequire(import.meta.url)('node-gyp-build') as (root: string) => Native;
-    return { native: loadBinary(fileURLToPath(new URL('../..', import.meta.url))), cause: undefined };
+    const require = createRequire(import.meta.url);
+    const locate = require('node-gyp-build') as { path(root: string): string };
+    // Resolved, because HANDOVER_PREBUILD may be relative to the working directory.
+    const binary = resolve(locate.path(fileURLToPath(new URL('../..', import.meta.url))));
+    return { native: require(binary) as Native, cause: undefined };
   } catch (cause) {
     return { native: undefined, cause };
   }
