@@ -110,12 +110,15 @@ export async function run({ wanted, script, root, view, interrupted, hurry }) {
       await handOver();
     }
     await untilSecond(wanted.seconds);
-    load.stop();
-    if (!(await until(() => load.done, requestDeadline + 5_000))) throw new Problem('the load client did not end');
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     problems.push(error.message);
   } finally {
+    // Also after a problem: what is in flight is awaited and counted.
+    const counted = () => load === undefined || load.done || load.broken !== '' || interrupted.aborted;
+    load?.stop();
+    if (!(await pulse.until(counted, requestDeadline + 5_000))) problems.push('the load client did not end');
+    if (load !== undefined && load.broken !== '' && !problems.includes(load.broken)) problems.push(load.broken);
     view.stop();
     await load?.end();
     const killed = await server.end(hurry, endTimeout);

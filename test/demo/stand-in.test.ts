@@ -53,6 +53,7 @@ test('a failed handover: exit code 1, told with its code', async () => {
   const { ended, left } = demo('fail-upgrade', '--json', '--handovers', '1', '--seconds', '1');
   const { code, stdout, stderr } = await ended;
   expect(lastLine(stdout)).toMatchObject({ handovers: 0, requests: { failed: 0 }, generations: [1] });
+  expect((lastLine(stdout) as { requests: { ok: number } }).requests.ok).toBeGreaterThan(0);
   expect(stderr).toContain('failed: ERR_STAND_IN in phase prepare, the old generation is serving');
   expect(code).toBe(1);
   expect(left()).toEqual([]);
