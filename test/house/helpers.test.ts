@@ -42,9 +42,11 @@ describe('a careless test fails, and the reason is named', () => {
       ),
       'expectNoLeaks a child left running': expect.stringMatching(/left child process \d+: .*setInterval/),
       'usePrograms a program left running': expect.stringMatching(/left processes running:\n +\d+: .*left-running/),
-      'usePrograms a detached grandchild left running': expect.stringMatching(/left processes running:\n +\d+: .*orphan/),
+      'usePrograms a detached grandchild left running': expect.stringMatching(
+        /left processes running:\n +\d+: .*orphan/,
+      ),
       'usePrograms a failed test is not blamed for what it could not stop': expect.stringMatching(
-        /^(?![^]*left processes)[^]*its own reason/,
+        /^(?![\s\S]*left processes)[\s\S]*its own reason/,
       ),
     });
     expect(processesMarked('HANDOVER_SAMPLES', mark)).toEqual([]);
@@ -89,7 +91,13 @@ describe('expectNoLeaks', () => {
   });
 
   it('names a descriptor that was closed though it was not ours, also when its number was taken again', () => {
-    const before = { descriptors: new Map([[8, 'pipe:[1]'], [9, 'pipe:[2]']]), children: new Map() };
+    const before = {
+      descriptors: new Map([
+        [8, 'pipe:[1]'],
+        [9, 'pipe:[2]'],
+      ]),
+      children: new Map(),
+    };
     const after = { descriptors: new Map([[9, 'socket:[3]']]), children: new Map() };
     expect(differences(before, after)).toEqual([
       'descriptor 9 was pipe:[2] before the test, is socket:[3] now',
@@ -122,7 +130,7 @@ describe('usePrograms', () => {
     const program = start(TALKS);
     await program.message('ready');
     program.tell({ type: 'exit', code: 0 });
-    await expect(program.message('never')).rejects.toThrow(/no message "never": the output ended[^]*"type":"ready"/);
+    await expect(program.message('never')).rejects.toThrow(/no message "never": the output ended[\s\S]*"type":"ready"/);
     expect(await program.exit()).toEqual({ code: 0, signal: null });
   });
 

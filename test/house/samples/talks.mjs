@@ -8,7 +8,8 @@ const forever = 'process.stdout.write(JSON.stringify({type:"orphan",pid:process.
 const commands = {
   echo: ({ value }) => say({ type: 'echo', value }),
   exit: ({ code }) => process.exit(code),
-  orphan: () => spawn(process.execPath, ['-e', forever], { detached: true, stdio: ['ignore', 'inherit', 'inherit'] }).unref(),
+  orphan: () =>
+    spawn(process.execPath, ['-e', forever], { detached: true, stdio: ['ignore', 'inherit', 'inherit'] }).unref(),
 };
 
 createInterface({ input: process.stdin }).on('line', (line) => {

@@ -1,0 +1,160 @@
+// The package as its users get it: packed from a copy of the tree with a prebuilt addon, installed without scripts.
+import { execFile } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** Compiling the addon on a small machine that runs another test file beside it. */
+const BUILD_TIMEOUT = 240_000;
+
+const scratch = mkdtempSync(join(realpathSync(tmpdir()), 'handover-package-'));
+const copy = join(scratch, 'copy');
+const user = join(scratch, 'user');
+const empty = join(scratch, 'empty');
+
+async function run(cwd: string, file: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const { NODE_OPTIONS: _, HANDOVER_PREBUILD: __, ...inherited } = process.env;
+  try {
+    const options = { cwd, env: { ...inherited, ...env }, maxBuffer: 1 << 26 };
+    return (await promisify(execFile)(file, args, options)).stdout;
+  } catch (cause) {
+    const { stdout, stderr } = cause as { stdout: string; stderr: string };
+    throw new Error(`${file} ${args.join(' ')} failed in ${cwd}\n${stdout}\n${stderr}`, { cause });
+  }
+}
+
+const node = (cwd: string, args: string[], env?: NodeJS.ProcessEnv): Promise<string> =>
+  run(cwd, process.execPath, args, env);
+
+/** Runs a program of the package's user; returns what it printed as JSON. */
+async function userProgram(program: string, env?: NodeJS.ProcessEnv): Promise<unknown> {
+  return JSON.parse(await node(user, ['--input-type=module', '-e', program], env));
+}
+
+let packed: string[] = [];
+
+beforeAll(async () => {
+  const files = await run(ROOT, 'git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard']);
+  for (const path of files.split('\0')) {
+    if (path !== '' && existsSync(join(ROOT, path))) cpSync(join(ROOT, path), join(copy, path));
+  }
+  symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+  await node(copy, ['native/prebuild.mjs']);
+  await node(copy, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
+  const [{ filename, files: contents }] = JSON.parse(
+    await run(copy, 'npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch]),
+  ) as [{ filename: string; files: { path: string }[] }];
+  packed = contents.map(({ path }) => path);
+
+  mkdirSync(empty);
+  mkdirSync(user);
+  writeFileSync(join(user, 'package.json'), '{ "private": true, "type": "module" }\n');
+  // Needs node-gyp-build from npm's cache or a registry; without either this fails, and says so.
+  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--no-package-lock'];
+  await run(user, 'npm', ['install', '--ignore-scripts', ...quiet, join(scratch, filename)]);
+}, BUILD_TIMEOUT);
+
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+describe('the packed package', () => {
+  it('holds the compiled library with its types, the addon prebuilt and its sources, and nothing else', () => {
+    const wanted = [
+      'binding.gyp',
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/fd/index.js',
+      'dist/fd/index.d.ts',
+      'native/install.mjs',
+      'native/addon.cc',
+    ];
+    expect(wanted.filter((path) => !packed.includes(path))).toEqual([]);
+    const binaries = packed.filter((path) => path.endsWith('.node'));
+    expect(binaries).toEqual([expect.stringMatching(`^prebuilds/${process.platform}-${process.arch}/`)]);
+    const belongs = /^(dist|native|prebuilds)\/|^(package\.json|binding\.gyp|README\.md|LICENSE|CHANGELOG\.md)$/;
+    expect(packed.filter((path) => !belongs.test(path) || path.includes('/build/'))).toEqual([]);
+  });
+
+  it('passes a descriptor through the prebuilt addon', async () => {
+    const result = await userProgram(`
+      import { fstatSync, openSync, readFileSync } from 'node:fs';
+      import { closeFds, recvFds, sendFds, socketpair } from 'handover/fd';
+      const [a, b] = socketpair();
+      const file = openSync('package.json');
+      const sent = sendFds(a, Buffer.from('hello'), [file]);
+      const { bytes, fds } = recvFds(b);
+      const same = fstatSync(fds[0]).ino === fstatSync(file).ino && fds[0] !== file;
+      const maps = process.platform === 'linux' ? readFileSync('/proc/self/maps', 'utf8') : '/handover/prebuilds/';
+      const prebuilt = maps.includes('/handover/prebuilds/') && !maps.includes('build/Release');
+      closeFds([a, b, file, ...fds]);
+      process.stdout.write(JSON.stringify({ sent, bytes: bytes.toString(), fds: fds.length, same, prebuilt }));
+    `);
+    expect(result).toEqual({ sent: 5, bytes: 'hello', fds: 1, same: true, prebuilt: true });
+  });
+
+  it('is imported as a module, and required where Node can', async () => {
+    const result = await userProgram(`
+      import { createRequire } from 'node:module';
+      import * as handover from 'handover';
+      const required = createRequire(process.cwd() + '/x.js')('handover');
+      const { serve, openHandover } = handover;
+      process.stdout.write(JSON.stringify([typeof serve, typeof openHandover, required.serve === serve]));
+    `);
+    expect(result).toEqual(['function', 'function', true]);
+  });
+});
+
+describe('without a binary for the platform', () => {
+  const noBinary = { HANDOVER_PREBUILD: empty };
+
+  it('serve() listens plainly, and the process ends when told', async () => {
+    const result = await userProgram(
+      `
+      import http from 'node:http';
+      import { serve } from 'handover';
+      const server = http.createServer((_, response) => response.end('plain'));
+      await serve(server, { host: '127.0.0.1', port: 0 });
+      const response = await fetch('http://127.0.0.1:' + server.address().port, { headers: { connection: 'close' } });
+      process.stdout.write(JSON.stringify(await response.text()));
+      process.kill(process.pid, 'SIGTERM');
+      `,
+      noBinary,
+    );
+    expect(result).toBe('plain');
+  });
+
+  it('upgrade() rejects with ERR_HANDOVER_UNSUPPORTED, still serving', async () => {
+    const result = await userProgram(
+      `
+      import { openHandover } from 'handover';
+      const handover = await openHandover();
+      await handover.ready();
+      const error = await handover.upgrade().catch((error) => error);
+      const { code, stillServing } = error;
+      process.stdout.write(JSON.stringify({ code, stillServing, isError: error instanceof Error }));
+      `,
+      noBinary,
+    );
+    expect(result).toEqual({ code: 'ERR_HANDOVER_UNSUPPORTED', stillServing: true, isError: true });
+  });
+
+  it('handover/fd is imported, and its calls throw ERR_HANDOVER_UNSUPPORTED', async () => {
+    const result = await userProgram(
+      `
+      import * as fd from 'handover/fd';
+      const code = (call) => { try { call(); return 'no error'; } catch ({ code }) { return code; } };
+      process.stdout.write(JSON.stringify([
+        code(() => fd.socketpair()),
+        code(() => fd.sendFds(0, Buffer.from('x'), [0])),
+        code(() => fd.describeFd(0)),
+        code(() => fd.bindListener({ host: '127.0.0.1', port: 0 })),
+      ]));
+      `,
+      noBinary,
+    );
+    expect(result).toEqual(Array(4).fill('ERR_HANDOVER_UNSUPPORTED'));
+  });
+});
