@@ -81,7 +81,9 @@ export class Program implements AsyncDisposable {
 
   /** As {@link line}, on stderr. */
   errorLine(pattern: RegExp, timeout = DEFAULT_TIMEOUT): Promise<RegExpExecArray> {
-    return this.#explained(this.#err.next((line) => pattern.exec(line) ?? undefined, `stderr like ${pattern}`, timeout));
+    return this.#explained(
+      this.#err.next((line) => pattern.exec(line) ?? undefined, `stderr like ${pattern}`, timeout),
+    );
   }
 
   /** The next line of JSON whose `type` is this one, claimed. `T` is what the test knows the program to send. */
@@ -159,7 +161,9 @@ export function usePrograms(): Programs {
     mark = randomUUID();
     await runTest();
     const left = survivors().map(({ pid }) => `${pid}: ${commandOf(pid)}`);
-    await until(() => survivors().filter((id) => signal(id, 'SIGKILL')).length === 0, { what: 'killed programs to end' });
+    await until(() => survivors().filter((id) => signal(id, 'SIGKILL')).length === 0, {
+      what: 'killed programs to end',
+    });
     await Promise.all([...programs].map((program) => within(program.closed, DEFAULT_TIMEOUT, 'output to close')));
     programs.clear();
     followed.clear();
@@ -172,7 +176,8 @@ export function usePrograms(): Programs {
 
   return {
     start(program, options = {}) {
-      if (mark === undefined) throw new Error('programs are started inside a test, so that the test can account for them');
+      if (mark === undefined)
+        throw new Error('programs are started inside a test, so that the test can account for them');
       const started = launch(program, options, mark);
       programs.add(started);
       return started;
