@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -21,9 +21,10 @@ async function run(cwd: string, file: string, args: string[], env: NodeJS.Proces
   try {
     const options = { cwd, env: { ...inherited, ...env }, maxBuffer: 1 << 26 };
     return (await promisify(execFile)(file, args, options)).stdout;
-  } catch (cause) {
-    const { stdout, stderr } = cause as { stdout: string; stderr: string };
-    throw new Error(`${file} ${args.join(' ')} failed in ${cwd}\n${stdout}\n${stderr}`, { cause });
+  } catch (error) {
+    // Its message repeats all of this, and more.
+    const { code, stdout, stderr } = error as { code: unknown; stdout: string; stderr: string };
+    throw new Error(`${basename(file)} ${args.join(' ')} ended with ${code}\n${stdout}\n${stderr}`);
   }
 }
 
