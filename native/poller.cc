@@ -157,11 +157,13 @@ bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object)
       napi_create_string_utf8(env, "HandoverPoller", NAPI_AUTO_LENGTH, &name) != napi_ok ||
       napi_async_init(env, *object, name, &watch->context) != napi_ok ||
       napi_create_reference(env, callback, 1, &watch->callback) != napi_ok ||
+      // Not the reference napi_wrap offers: deleting that one before the object is collected frees the wrap under it.
+      napi_create_reference(env, *object, 0, &watch->self) != napi_ok ||
       napi_add_async_cleanup_hook(env, OnEnvironmentExit, watch, &watch->hook) != napi_ok) {
     return false;
   }
   watch->poller = new Poller{watch};
-  if (napi_wrap(env, *object, watch->poller, OnCollected, nullptr, &watch->self) == napi_ok) return true;
+  if (napi_wrap(env, *object, watch->poller, OnCollected, nullptr, nullptr) == napi_ok) return true;
   delete std::exchange(watch->poller, nullptr);
   return false;
 }
