@@ -1,4 +1,5 @@
 // The wire format, pure: frames of protocol version 1, each with its number, direction and payload, in one table.
+import { HandoverError } from '../errors.js';
 import {
   decodeGo,
   decodeHeld,
@@ -50,6 +51,15 @@ export interface Hello {
   /** Version of the package, for logs only. */
   readonly version: string;
   readonly capabilities: readonly string[];
+}
+
+/** The version both sides speak. @throws ERR_HANDOVER_VERSION there is none */
+export function negotiate(mine: Hello, theirs: Hello): number {
+  const version = Math.min(mine.protocol.max, theirs.protocol.max);
+  if (version >= Math.max(mine.protocol.min, theirs.protocol.min)) return version;
+  const say = ({ protocol: { min, max } }: Hello): string => (min === max ? `${min}` : `${min} to ${max}`);
+  const message = `no common protocol: this process speaks ${say(mine)}, the other (version ${theirs.version}) ${say(theirs)}`;
+  throw new HandoverError('ERR_HANDOVER_VERSION', message);
 }
 
 /** The payload of each frame. */

@@ -20,8 +20,13 @@ interface CommonOptions {
   readonly socketOptions?: readonly RawSocketOption[];
 }
 
+/** Options of another kind of address, refused. */
+type Not<K extends string> = { readonly [_ in K]?: never };
+type IpOnly = 'protocol' | 'port' | 'host' | 'ipv6Only' | 'reuseAddr' | 'reusePort';
+type UnixOnly = 'path' | 'mode' | 'uid' | 'gid';
+
 /** A TCP listener, or a bound UDP socket. */
-export interface IpListenerOptions extends CommonOptions {
+export interface IpListenerOptions extends CommonOptions, Not<UnixOnly | 'abstract'> {
   /** @default 'tcp' */
   readonly protocol?: 'tcp' | 'udp';
   /** 0 to 65535; 0 lets the kernel choose: ask `describeFd`. */
@@ -37,7 +42,7 @@ export interface IpListenerOptions extends CommonOptions {
 }
 
 /** A listener at a path. The file is made by bind(2), and nobody but you removes it. */
-export interface UnixListenerOptions extends CommonOptions {
+export interface UnixListenerOptions extends CommonOptions, Not<IpOnly | 'abstract'> {
   /** At most 107 bytes on Linux. An existing file is EADDRINUSE, also a stale one. */
   readonly path: string;
   /** Permissions, set before the first connection can be made. @default what the umask leaves */
@@ -48,7 +53,7 @@ export interface UnixListenerOptions extends CommonOptions {
 }
 
 /** A listener with a name in Linux' abstract namespace: no file, no permissions; it ends with its last descriptor. */
-export interface AbstractListenerOptions extends CommonOptions {
+export interface AbstractListenerOptions extends CommonOptions, Not<IpOnly | UnixOnly> {
   readonly abstract: string;
 }
 

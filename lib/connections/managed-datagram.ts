@@ -1,0 +1,45 @@
+// A UDP socket under the handover. There are no connections; both processes may send until the predecessor retires.
+import type { Socket } from 'node:dgram';
+import type { Managed, Where } from './managed.js';
+import { startReceiving, stopReceiving } from './node-internals.js';
+
+export class ManagedDatagram implements Managed {
+  readonly #socket: Socket;
+  readonly connectionCount = 0;
+
+  /** `onClose` is told when the app closes the socket by itself. */
+  constructor(socket: Socket, onClose: () => void) {
+    this.#socket = socket;
+    socket.once('close', onClose);
+  }
+
+  async accept(where: Where): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.once('error', reject);
+      this.#socket.bind(where, () => {
+        this.#socket.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  /** Where Node cannot stop it, it reads on: the kernel gives each datagram to one of the two. */
+  suspend(): void {
+    stopReceiving(this.#socket);
+  }
+
+  /** Its descriptor was never closed: it needs no new one. */
+  async resume(): Promise<void> {
+    startReceiving(this.#socket);
+  }
+
+  async drain(): Promise<void> {}
+
+  cut(): number {
+    return 0;
+  }
+
+  finish(): void {
+    this.#socket.close();
+  }
+}

@@ -1,0 +1,127 @@
+// A net, http, https or http2 server under the handover: accepts, stops and starts again without the app hearing of it,
+// and drains.
+import type { Http2Session } from 'node:http2';
+import type { Server, Socket } from 'node:net';
+import { closeAfterResponses } from './http-drain.js';
+import type { Managed, Where } from './managed.js';
+import { stopAccepting } from './node-internals.js';
+import { type Withheld, withhold } from './withhold.js';
+
+interface MaybeHttpServer extends Server {
+  closeIdleConnections?: () => void;
+}
+
+export class ManagedServer implements Managed {
+  readonly #server: MaybeHttpServer;
+  readonly #backlog: number;
+  /** As accepted; with TLS the encrypted side. */
+  readonly #sockets = new Set<Socket>();
+  /** The decrypted side of those with TLS: what HTTP speaks on. */
+  readonly #secure = new Set<Socket>();
+  readonly #sessions = new Set<Http2Session>();
+  #withheld: Withheld | undefined;
+  #stopDraining: (() => void) | undefined;
+  #whenEmpty: (() => void) | undefined;
+
+  /** `onClose` is told when the app closes the server by itself. */
+  constructor(server: Server, backlog: number, onClose: () => void) {
+    this.#server = server;
+    this.#backlog = backlog;
+    this.#interceptClose(onClose);
+    server.on('connection', (socket: Socket) => this.#track(socket));
+    server.on('secureConnection', (socket: Socket) => {
+      this.#secure.add(socket);
+      socket.once('close', () => this.#secure.delete(socket));
+    });
+    server.on('session', (session: Http2Session) => this.#trackSession(session));
+  }
+
+  get connectionCount(): number {
+    return this.#sockets.size;
+  }
+
+  async accept(where: Where): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const onListening = (): void => {
+        this.#server.off('error', onError);
+        resolve();
+      };
+      const onError = (error: Error): void => {
+        this.#server.off('listening', onListening);
+        reject(error);
+      };
+      this.#server.once('listening', onListening).once('error', onError);
+      // Two arguments: the backlog of a single options object is ignored (FACTS N1).
+      this.#server.listen(where, this.#backlog);
+    });
+  }
+
+  suspend(): void {
+    this.#withheld = withhold(this.#server);
+    stopAccepting(this.#server);
+  }
+
+  async resume(where: () => Where): Promise<void> {
+    this.#withheld?.release({ deliver: false });
+    this.#withheld = undefined;
+    this.#stopDraining?.();
+    this.#stopDraining = undefined;
+    await this.accept(where());
+  }
+
+  drain(): Promise<void> {
+    if (!this.#stopDraining) {
+      this.#stopDraining = closeAfterResponses(this.#server, [...this.#sockets, ...this.#secure]);
+      for (const session of this.#sessions) session.close();
+    }
+    return new Promise((resolve) => {
+      this.#whenEmpty = resolve;
+      this.#checkEmpty();
+    });
+  }
+
+  cut(): number {
+    const count = this.#sockets.size;
+    for (const socket of [...this.#secure, ...this.#sockets]) socket.destroy();
+    return count;
+  }
+
+  finish(): void {
+    this.#withheld?.release({ deliver: true });
+    this.#withheld = undefined;
+  }
+
+  /** The app's own `server.close()`: drain now, and hand the address over no more. */
+  #interceptClose(onClose: () => void): void {
+    const server = this.#server;
+    const close = server.close;
+    server.close = (callback?: (error?: Error) => void) => {
+      if (!this.#withheld) {
+        onClose();
+        return close.call(server, callback);
+      }
+      server.closeIdleConnections?.();
+      if (callback) this.#withheld.whenClosed(callback);
+      return server;
+    };
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      this.#checkEmpty();
+    });
+  }
+
+  #trackSession(session: Http2Session): void {
+    this.#sessions.add(session);
+    session.once('close', () => this.#sessions.delete(session));
+    // Accepted by us and new to HTTP/2 while we drain: it gets its answer, then GOAWAY.
+    if (this.#stopDraining) session.once('stream', () => session.close());
+  }
+
+  #checkEmpty(): void {
+    if (this.#sockets.size === 0) this.#whenEmpty?.();
+  }
+}

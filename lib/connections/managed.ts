@@ -1,0 +1,28 @@
+// What the handover does with a server or socket of the app, whatever its protocol.
+
+/** Where Node shall listen: on a descriptor that becomes Node's, or plainly at an address. */
+export interface Where {
+  readonly fd?: number;
+  readonly port?: number;
+  readonly host?: string;
+  readonly path?: string;
+  readonly ipv6Only?: boolean;
+}
+
+/** A server or datagram socket the app gave us. It owns no descriptor of the ledger. */
+export interface Managed {
+  /** Accepts, or receives. */
+  accept(where: Where): Promise<void>;
+  /** Stops accepting; connections stay, and the app is not told. */
+  suspend(): void;
+  /** Undoes `suspend`: what waited in the queue is served. */
+  resume(where: () => Where): Promise<void>;
+  /** Asks every connection to end politely; resolves when the last has. */
+  drain(): Promise<void>;
+  /** Ends what is left and says how many connections that were. */
+  cut(): number;
+  /** The handover is over for good: the app hears the events that were withheld. */
+  finish(): void;
+  /** Open connections. */
+  readonly connectionCount: number;
+}

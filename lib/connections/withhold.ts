@@ -1,0 +1,59 @@
+// Between COMMIT and RETIRE a server has stopped accepting and may start again, and the app must not notice: an app that
+// hears 'close' closes its pools (FACTS C3c).
+import type { AddressInfo, Server } from 'node:net';
+
+/** What is kept from the app; ended by `release`. */
+export interface Withheld {
+  /** Calls back when the last connection has ended: what `server.close(callback)` means meanwhile. */
+  whenClosed(callback: () => void): void;
+  /** Gives the server its own methods back, and the app a 'close' that came meanwhile if `deliver` says so. */
+  release(options: { readonly deliver: boolean }): void;
+}
+
+/** Withholds 'close' and a second 'listening' from now on; `listening` and `address()` answer as they do now. */
+export function withhold(server: Server): Withheld {
+  const address: AddressInfo | string | null = server.address();
+  const original = server.emit;
+  const callbacks: (() => void)[] = [];
+  let hasClosed = false;
+
+  const emit = function (this: Server, event: string, ...args: unknown[]): boolean {
+    if (event === 'listening') return false;
+    if (event !== 'close') return Reflect.apply(original, this, [event, ...args]) as boolean;
+    hasClosed = true;
+    for (const callback of callbacks.splice(0)) callback();
+    return false;
+  };
+
+  const restore = replaceProperties(server, {
+    emit: { value: emit, writable: true },
+    listening: { get: () => true },
+    address: { value: () => address, writable: true },
+  });
+
+  return {
+    whenClosed(callback) {
+      if (hasClosed) process.nextTick(callback);
+      else callbacks.push(callback);
+    },
+    release({ deliver }) {
+      restore();
+      for (const callback of callbacks) server.once('close', callback);
+      if (deliver && hasClosed) server.emit('close');
+    },
+  };
+}
+
+/** Defines own properties and returns what puts back the former ones, own or inherited. */
+function replaceProperties(target: object, properties: Record<string, PropertyDescriptor>): () => void {
+  const former = Object.keys(properties).map((key) => [key, Object.getOwnPropertyDescriptor(target, key)] as const);
+  for (const [key, property] of Object.entries(properties)) {
+    Object.defineProperty(target, key, { configurable: true, enumerable: false, ...property });
+  }
+  return () => {
+    for (const [key, property] of former) {
+      if (property) Object.defineProperty(target, key, property);
+      else Reflect.deleteProperty(target, key);
+    }
+  };
+}

@@ -1,0 +1,46 @@
+// What the package publishes on node:diagnostics_channel: names and payload types. Nobody has to listen.
+import { type Channel, channel } from 'node:diagnostics_channel';
+
+/** The phases of a handover, in their order. */
+export type Phase = 'PREPARE' | 'PROBATION' | 'COMMIT' | 'MIGRATE' | 'DRAIN' | 'RETIRE';
+
+/** The payload of each channel; the channel's name is `handover:` and the key. */
+export interface HandoverEvents {
+  /** A listener or socket was claimed or bound. */
+  listen: { readonly name: string; readonly address: string; readonly origin: 'inherited' | 'bound' };
+  /** This process entered a phase of a handover. */
+  phase: { readonly phase: Phase; readonly role: 'predecessor' | 'successor'; readonly generation: number };
+  /** This process is in charge from now on. */
+  'in-charge': {
+    readonly generation: number;
+    readonly claimed: readonly string[];
+    /** Inherited, claimed by nobody, closed. */
+    readonly unclaimed: readonly string[];
+  };
+  /** A successor is in charge; this process drains. */
+  superseded: { readonly generation: number; readonly successorPid: number };
+  /** A handover failed. */
+  failed: {
+    readonly generation: number;
+    readonly code: string;
+    readonly phase: string | undefined;
+    readonly stillServing: boolean;
+    readonly error: Error;
+  };
+  /** This process has served its last request. `cut`: connections that did not end before the deadline. */
+  drained: { readonly generation: number; readonly cut: number; readonly durationMs: number };
+  /** A hook of `onClose` failed or did not end in time. */
+  'hook-failed': { readonly name: string; readonly error: Error };
+}
+
+export type HandoverEventName = keyof HandoverEvents;
+
+/** The diagnostics channel of one event. */
+export function eventChannel<N extends HandoverEventName>(name: N): Channel<unknown, HandoverEvents[N]> {
+  return channel(`handover:${name}`) as Channel<unknown, HandoverEvents[N]>;
+}
+
+/** Publishes one event. */
+export function publish<N extends HandoverEventName>(name: N, payload: HandoverEvents[N]): void {
+  eventChannel(name).publish(payload);
+}

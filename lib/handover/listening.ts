@@ -1,0 +1,50 @@
+// From the app's server and options to a place in the ledger and a managed server.
+
+import { Socket as DatagramSocket } from 'node:dgram';
+import { lookup } from 'node:dns/promises';
+import { type AddressInfo, isIP, Server } from 'node:net';
+import type { Managed } from '../connections/managed.js';
+import { ManagedDatagram } from '../connections/managed-datagram.js';
+import { ManagedServer } from '../connections/managed-server.js';
+import { typeError } from '../errors.js';
+import { describeFd } from '../fd/index.js';
+import { type ListenAddress, type Place, toPlace } from '../ledger/address.js';
+import type { Listener } from './types.js';
+
+const DEFAULT_BACKLOG = 511;
+
+/** @throws TypeError it is none of what can be handed over */
+export function expectListener(listener: unknown): asserts listener is Listener {
+  if (listener instanceof Server || listener instanceof DatagramSocket) return;
+  throw typeError('listener', 'a server of net, http, https or http2, or a dgram socket', listener);
+}
+
+/** Where it shall listen, a host name resolved as `server.listen()` does. */
+export async function resolvePlace(listener: Listener, address: ListenAddress): Promise<Place> {
+  expectListener(listener);
+  const isDatagram = listener instanceof DatagramSocket;
+  const place = toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
+  if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return place;
+  const { address: host } = await lookup(place.bind.host);
+  return { ...place, bind: { ...place.bind, host } };
+}
+
+/** A dgram socket has its family already: a descriptor of the other one is refused by Node. */
+function withFamily(socket: DatagramSocket, address: ListenAddress): ListenAddress {
+  if (address.host !== undefined) return address;
+  const { type } = socket as unknown as { type?: string };
+  return { ...address, host: type === 'udp6' ? '::' : '0.0.0.0' };
+}
+
+export function manage(listener: Listener, backlog: number = DEFAULT_BACKLOG, onClose: () => void): Managed {
+  if (listener instanceof Server) return new ManagedServer(listener, backlog, onClose);
+  return new ManagedDatagram(listener, onClose);
+}
+
+/** The address as `server.address()` gives it. */
+export function addressOf(fd: number): AddressInfo | string {
+  const local = describeFd(fd).socket?.local;
+  if (!local) return '';
+  if ('path' in local) return local.path;
+  return 'abstract' in local ? `\0${local.abstract}` : local;
+}

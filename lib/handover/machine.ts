@@ -1,0 +1,170 @@
+// The state machines of both sides, as tables: what may happen in which state, and what state follows. Nothing here
+// acts; predecessor.ts and successor.ts act on the transitions.
+import { HandoverError } from '../errors.js';
+import type { Phase } from '../events.js';
+
+/** Who caused an event: an illegal one is the peer's fault or a bug of ours. */
+type Origin = 'peer' | 'own';
+
+type Table<State extends string, Event extends string> = Readonly<
+  Record<State, Readonly<Partial<Record<Event, State>>>>
+>;
+
+/** The frames, their end (`EOF`: the peer closed or died), and what this side decides (lower case). */
+export type PredecessorEvent =
+  | 'HELLO'
+  | 'CLAIMED'
+  | 'READY'
+  | 'HEARTBEAT'
+  | 'COMMITTED'
+  | 'HELD'
+  | 'ABORT'
+  | 'EOF'
+  | 'commit'
+  | 'migrated'
+  | 'drained'
+  | 'abort';
+
+export type PredecessorState =
+  /** Started or dialled in by the successor, which has not said HELLO. */
+  | 'starting'
+  /** The MANIFEST is on its way; the app of the successor loads. */
+  | 'offered'
+  | 'claimed'
+  /** The successor could serve. */
+  | 'ready'
+  /** COMMIT is on its way: this process accepts no more. */
+  | 'committing'
+  | 'migrating'
+  | 'draining'
+  | 'retired'
+  /** Given up; this process serves. */
+  | 'ended';
+
+const GIVE_UP = { ABORT: 'ended', EOF: 'ended', abort: 'ended' } as const;
+
+export const PREDECESSOR: Table<PredecessorState, PredecessorEvent> = {
+  starting: { ...GIVE_UP, HELLO: 'offered' },
+  offered: { ...GIVE_UP, CLAIMED: 'claimed', HEARTBEAT: 'offered' },
+  claimed: { ...GIVE_UP, READY: 'ready', HEARTBEAT: 'claimed' },
+  ready: { ...GIVE_UP, HEARTBEAT: 'ready', commit: 'committing' },
+  committing: { ...GIVE_UP, HEARTBEAT: 'committing', COMMITTED: 'migrating' },
+  migrating: { ...GIVE_UP, HEARTBEAT: 'migrating', HELD: 'migrating', migrated: 'draining' },
+  draining: { ...GIVE_UP, HEARTBEAT: 'draining', drained: 'retired' },
+  // The stream ends after RETIRE, and what the successor said before it read that may still arrive.
+  retired: { HEARTBEAT: 'retired', EOF: 'retired', ABORT: 'retired', abort: 'retired' },
+  ended: {
+    HEARTBEAT: 'ended',
+    CLAIMED: 'ended',
+    READY: 'ended',
+    COMMITTED: 'ended',
+    HELD: 'ended',
+    ABORT: 'ended',
+    EOF: 'ended',
+    abort: 'ended',
+  },
+};
+
+export const PREDECESSOR_PHASE: Readonly<Record<PredecessorState, Phase | undefined>> = {
+  starting: 'PREPARE',
+  offered: 'PREPARE',
+  claimed: 'PREPARE',
+  ready: 'PREPARE',
+  committing: 'COMMIT',
+  migrating: 'MIGRATE',
+  draining: 'DRAIN',
+  retired: 'RETIRE',
+  ended: undefined,
+};
+
+export type SuccessorEvent =
+  | 'HELLO'
+  | 'MANIFEST'
+  /** A MANIFEST or COMMIT that another one continues. */
+  | 'MORE'
+  | 'COMMIT'
+  | 'OFFER'
+  | 'GO'
+  | 'ABORT'
+  | 'RETIRE'
+  | 'EOF'
+  | 'ready'
+  | 'committed'
+  | 'abort';
+
+export type SuccessorState =
+  | 'greeting'
+  /** Descriptors arrive. */
+  | 'receiving'
+  /** The app loads and claims. */
+  | 'loading'
+  | 'ready'
+  | 'committing'
+  /** In charge; the predecessor drains. */
+  | 'serving'
+  /** In charge, and the predecessor is gone: retired, or dead. */
+  | 'alone'
+  /** Given up: the predecessor serves. */
+  | 'ended';
+
+export const SUCCESSOR: Table<SuccessorState, SuccessorEvent> = {
+  greeting: { HELLO: 'receiving', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  receiving: { MORE: 'receiving', MANIFEST: 'loading', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  // From here on this process holds all descriptors: a predecessor that dies leaves it in charge.
+  loading: { ready: 'ready', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  committing: { committed: 'serving', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  serving: { OFFER: 'serving', GO: 'serving', ABORT: 'ended', RETIRE: 'alone', EOF: 'alone', abort: 'ended' },
+  alone: { ready: 'alone', committed: 'alone', EOF: 'alone', abort: 'alone' },
+  ended: {
+    MORE: 'ended',
+    MANIFEST: 'ended',
+    COMMIT: 'ended',
+    OFFER: 'ended',
+    GO: 'ended',
+    ABORT: 'ended',
+    RETIRE: 'ended',
+    EOF: 'ended',
+    abort: 'ended',
+  },
+};
+
+/** One side's state, and the only place that changes it. */
+export class Machine<State extends string, Event extends string> {
+  readonly #table: Table<State, Event>;
+  readonly #onEnter: (state: State, from: State) => void;
+  #state: State;
+
+  constructor(table: Table<State, Event>, initial: State, onEnter: (state: State, from: State) => void) {
+    this.#table = table;
+    this.#state = initial;
+    this.#onEnter = onEnter;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Something came from the peer. @throws ERR_HANDOVER_PROTOCOL it may not come now */
+  peer(event: Event): State {
+    return this.#step(event, 'peer');
+  }
+
+  /** This side decided something. @throws ERR_HANDOVER_INTERNAL a bug: it may not be decided now */
+  own(event: Event): State {
+    return this.#step(event, 'own');
+  }
+
+  #step(event: Event, origin: Origin): State {
+    const from = this.#state;
+    const to = this.#table[from][event];
+    if (to === undefined) {
+      const code = origin === 'peer' ? 'ERR_HANDOVER_PROTOCOL' : 'ERR_HANDOVER_INTERNAL';
+      const who = origin === 'peer' ? 'the other process sent' : 'this process decided';
+      throw new HandoverError(code, `${who} ${event} while ${from}`);
+    }
+    this.#state = to;
+    if (to !== from) this.#onEnter(to, from);
+    return to;
+  }
+}

@@ -1,0 +1,33 @@
+// The list of descriptors as frames: cut so that each frame stays within the limits of the wire.
+import type { Channel } from '../channel/channel.js';
+import { MAX_FRAME_FDS, type ManifestEntry } from '../channel/wire.js';
+
+/** Entries and their descriptors, index by index. */
+export interface DescriptorList {
+  readonly entries: readonly ManifestEntry[];
+  readonly fds: Int32Array;
+}
+
+/** Sends a list as MANIFEST or COMMIT frames, at least one. The descriptors are borrowed. */
+export async function sendList(
+  channel: Channel,
+  name: 'MANIFEST' | 'COMMIT',
+  { entries, fds }: DescriptorList,
+  standby?: boolean,
+): Promise<void> {
+  const sends: Promise<void>[] = [];
+  let from = 0;
+  do {
+    const to = Math.min(from + MAX_FRAME_FDS, entries.length);
+    const payload = { entries: entries.slice(from, to), more: to < entries.length, ...(standby && { standby }) };
+    sends.push(channel.send(name, payload, fds.subarray(from, to)));
+    from = to;
+  } while (from < entries.length);
+  await Promise.all(sends);
+}
+
+/** What is in `list` and was not among `known` names. */
+export function without({ entries, fds }: DescriptorList, known: ReadonlySet<string>): DescriptorList {
+  const kept = entries.map((entry, i) => ({ entry, fd: fds[i] ?? -1 })).filter(({ entry }) => !known.has(entry.name));
+  return { entries: kept.map(({ entry }) => entry), fds: Int32Array.from(kept, ({ fd }) => fd) };
+}

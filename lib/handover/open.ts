@@ -1,0 +1,48 @@
+// `openHandover`: the handover of this process.
+import { HandoverError } from '../errors.js';
+import { isSupported } from '../fd/native.js';
+import { noteStartDirectory } from './command.js';
+import { type Env, processEnv } from './env.js';
+import { LiveHandover } from './live.js';
+import { checkHandoverOptions, type HandoverOptions } from './options.js';
+import { PlainHandover } from './plain.js';
+import type { Handover } from './types.js';
+
+// Noted when the package is loaded: the app may change its directory before it opens the handover.
+const START_DIRECTORY = noteStartDirectory(processEnv);
+
+let isOpen = false;
+
+/**
+ * Opens this process' handover: receives what a predecessor hands over, or begins a chain.
+ *
+ * It installs no signal handlers, prints nothing and never ends the process. Call it once, early: a predecessor waits for
+ * `ready()` from the start of this process on. Removes HANDOVER_CHANNEL from the environment. Where there is no addon for
+ * the platform, servers listen plainly and `upgrade()` rejects.
+ *
+ * @throws ERR_HANDOVER_ALREADY_OPEN it is open; ERR_HANDOVER_VERSION, ERR_HANDOVER_PEER_LOST, ERR_HANDOVER_TIMEOUT the
+ *   predecessor cannot hand over; TypeError, RangeError a bad or unknown option
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http';
+ * import { openHandover } from 'handover';
+ * const handover = await openHandover({ readyTimeout: 60_000 });
+ * await handover.listen(createServer(), { name: 'web', port: 8080 });
+ * await handover.ready();
+ * ```
+ */
+export async function openHandover(options: HandoverOptions = {}): Promise<Handover> {
+  const checked = checkHandoverOptions(options);
+  if (isOpen) throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already');
+  isOpen = true;
+  const handover = await openIn(processEnv, checked);
+  void handover.closed.then(() => {
+    isOpen = false;
+  });
+  return handover;
+}
+
+function openIn(env: Env, options: Required<HandoverOptions>): Promise<Handover> {
+  if (!isSupported()) return Promise.resolve(new PlainHandover(options));
+  return LiveHandover.open(env, options, START_DIRECTORY);
+}

@@ -1,0 +1,47 @@
+// Where the world ends with the first process: a successor it starts would be killed, or be nobody's. Refused before
+// any side effect (FACTS P2, P5).
+import { HandoverError } from '../errors.js';
+import type { Env } from './env.js';
+
+interface Keeper {
+  readonly name: string;
+  readonly isPresent: (env: Env) => boolean;
+  readonly why: string;
+}
+
+const KEEPERS: readonly Keeper[] = [
+  {
+    name: 'pid 1',
+    isPresent: (env) => env.pid === 1,
+    why: 'the container ends with pid 1, and the successor with it',
+  },
+  {
+    name: 'systemd',
+    // SYSTEMD_EXEC_PID names the main process (systemd 248); a shell that systemd started leaves it to its children.
+    isPresent: ({ variables, pid }) => variables.SYSTEMD_EXEC_PID === String(pid),
+    why: 'systemd ends the service with its main process, and this version cannot tell it of a new one yet',
+  },
+  {
+    name: 'pm2',
+    isPresent: ({ variables }) => variables.pm_id !== undefined,
+    why: 'pm2 starts the app again when this process exits, beside the successor',
+  },
+  {
+    name: 'a cluster primary',
+    isPresent: (env) => env.isClusterWorker,
+    why: 'the primary of node:cluster owns the listeners and does not know the successor',
+  },
+  {
+    name: 'a parent with an IPC channel',
+    isPresent: (env) => env.hasIpc,
+    why: 'the parent that started this process talks to it over IPC and would lose it',
+  },
+];
+
+/** @throws ERR_HANDOVER_WOULD_ORPHAN */
+export function refuseOrphan(env: Env): void {
+  const keeper = KEEPERS.find(({ isPresent }) => isPresent(env));
+  if (!keeper) return;
+  const message = `this process is kept by ${keeper.name}: ${keeper.why}. Nothing was started; allowOrphan: true overrides`;
+  throw new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', message, { phase: 'PREPARE' });
+}

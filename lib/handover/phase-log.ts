@@ -1,0 +1,39 @@
+// When each phase of one handover began and how long it took.
+import type { Phase } from '../events.js';
+
+export interface PhaseRecord {
+  readonly name: Phase;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
+  readonly durationMs: number;
+}
+
+export class PhaseLog {
+  readonly #ended: PhaseRecord[] = [];
+  #open: { readonly name: Phase; readonly startedAt: number; readonly start: number } | undefined;
+
+  /** The phase going on, or the last one. */
+  get current(): Phase | undefined {
+    return this.#open?.name ?? this.#ended.at(-1)?.name;
+  }
+
+  /** Begins a phase and so ends the one before. False: it is the one going on. */
+  enter(name: Phase): boolean {
+    if (this.#open?.name === name) return false;
+    this.end();
+    this.#open = { name, startedAt: Date.now(), start: performance.now() };
+    return true;
+  }
+
+  end(): void {
+    if (!this.#open) return;
+    const { name, startedAt, start } = this.#open;
+    this.#ended.push({ name, startedAt, durationMs: performance.now() - start });
+    this.#open = undefined;
+  }
+
+  /** The phases that have ended. */
+  get records(): readonly PhaseRecord[] {
+    return [...this.#ended];
+  }
+}

@@ -1,0 +1,74 @@
+// The servers and sockets of the app, by name: started, stopped and drained together.
+import type { Managed, Where } from '../connections/managed.js';
+import { settlesWithin } from './deadline.js';
+
+interface Managing {
+  readonly managed: Managed;
+  /** Where it listens; asked anew each time, because Node keeps the descriptor it is given. */
+  readonly where: () => Where;
+  isAccepting: boolean;
+}
+
+export class Servers {
+  readonly #servers = new Map<string, Managing>();
+  #isAccepting = false;
+
+  /** Adds one; it accepts from `acceptAll()` on, or now if that was. */
+  async add(name: string, managed: Managed, where: () => Where): Promise<void> {
+    const managing = { managed, where, isAccepting: false };
+    this.#servers.set(name, managing);
+    if (this.#isAccepting) await accept(managing);
+  }
+
+  /** Forgets one that the app has closed; its connections end as the app wants. */
+  remove(name: string): void {
+    this.#servers.delete(name);
+  }
+
+  async acceptAll(): Promise<void> {
+    this.#isAccepting = true;
+    await Promise.all([...this.#servers.values()].map(accept));
+  }
+
+  /** Stops accepting; the app hears nothing of it. */
+  suspendAll(): void {
+    this.#isAccepting = false;
+    for (const { managed } of this.#accepting()) managed.suspend();
+  }
+
+  /** Undoes `suspendAll`. */
+  async resumeAll(): Promise<void> {
+    this.#isAccepting = true;
+    await Promise.all([...this.#servers.values()].map(resume));
+  }
+
+  /** Ends every connection politely; after `timeout` ms by force, unless recalled. Returns how many were cut. */
+  async drainAll(timeout: number, recalled?: AbortSignal): Promise<number> {
+    const servers = this.#accepting();
+    const drained = Promise.all(servers.map(({ managed }) => managed.drain()));
+    const isRecalled = new Promise((resolve) => recalled?.addEventListener('abort', resolve, { once: true }));
+    if (await settlesWithin(Promise.race([drained, isRecalled]), timeout)) return 0;
+    return servers.reduce((count, { managed }) => count + managed.cut(), 0);
+  }
+
+  /** Nothing is taken back any more: the app hears what was withheld. */
+  finishAll(): void {
+    for (const { managed } of this.#accepting()) managed.finish();
+    this.#servers.clear();
+  }
+
+  #accepting(): Managing[] {
+    return [...this.#servers.values()].filter(({ isAccepting }) => isAccepting);
+  }
+}
+
+async function accept(managing: Managing): Promise<void> {
+  if (managing.isAccepting) return;
+  managing.isAccepting = true;
+  await managing.managed.accept(managing.where());
+}
+
+async function resume(managing: Managing): Promise<void> {
+  if (managing.isAccepting) await managing.managed.resume(managing.where);
+  else await accept(managing);
+}

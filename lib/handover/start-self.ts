@@ -1,0 +1,83 @@
+// Way 1: this process starts its successor, joined to it by a socketpair.
+import { Channel } from '../channel/channel.js';
+import { HandoverError, hasCode } from '../errors.js';
+import { closeFd, describeFd, FdSocket, setCloexec, socketpair } from '../fd/index.js';
+import { settlesWithin } from './deadline.js';
+import { CHANNEL_FD, type Command, type Env, type Exit, type StartedProcess } from './env.js';
+import type { SuccessorProcess } from './predecessor.js';
+import { StderrTee } from './stderr-tee.js';
+
+/** Tells a process which of its descriptors leads to its predecessor. */
+export const CHANNEL_VARIABLE = 'HANDOVER_CHANNEL';
+
+/** From SIGTERM to SIGKILL. */
+const STOP_GRACE = 5_000;
+
+/** How long the pipe of an ended process may stay open in a child of its own. */
+const TAIL_GRACE = 250;
+
+/** A successor on its way. */
+export interface Started {
+  readonly channel: Channel;
+  readonly process: SuccessorProcess;
+  /** This process no longer waits for it. */
+  release(): void;
+}
+
+/** @throws ERR_HANDOVER_SPAWN_FAILED with the system's error as its cause; nothing is left open */
+export async function startSuccessor(env: Env, command: Command): Promise<Started> {
+  const [ours, theirs] = socketpair();
+  const variables = { ...command.variables, [CHANNEL_VARIABLE]: String(CHANNEL_FD) };
+  try {
+    const process = await env.start({ ...command, variables }, theirs);
+    const tee = new StderrTee(process.stderr, (bytes) => env.writeStderr(bytes));
+    return {
+      channel: new Channel(new FdSocket(ours), 'predecessor'),
+      process: reach(process, tee),
+      release: () => process.unref(),
+    };
+  } catch (cause) {
+    closeFd(ours);
+    const message = `cannot start ${command.file} in ${command.cwd}: ${(cause as Error).message}`;
+    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE' });
+  } finally {
+    closeFd(theirs);
+  }
+}
+
+function reach(process: StartedProcess, tee: StderrTee): SuccessorProcess {
+  return {
+    pid: process.pid,
+    exited: process.exited,
+    async stderrTail(): Promise<string> {
+      await settlesWithin(tee.ended(), TAIL_GRACE);
+      return tee.tail;
+    },
+    async stop(): Promise<Exit> {
+      process.kill('SIGTERM');
+      if (!(await settlesWithin(process.exited, STOP_GRACE))) process.kill('SIGKILL');
+      return process.exited;
+    },
+  };
+}
+
+/** The channel to the predecessor that started this process; undefined where none did. Removes the variable. */
+export function inheritedChannel(env: Env): Channel | undefined {
+  const { [CHANNEL_VARIABLE]: value } = env.variables;
+  delete env.variables[CHANNEL_VARIABLE];
+  if (value === undefined || !isUnixStream(Number(value))) return undefined;
+  setCloexec(Number(value));
+  return new Channel(new FdSocket(Number(value)), 'successor');
+}
+
+/** A grandchild can inherit the variable without the descriptor: it has no predecessor. */
+function isUnixStream(fd: number): boolean {
+  if (!Number.isInteger(fd) || fd < 0) return false;
+  try {
+    const { socket } = describeFd(fd);
+    return socket?.family === 'unix' && socket.type === 'stream' && !socket.listening;
+  } catch (error) {
+    if (hasCode(error, 'EBADF')) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,71 @@
+// The public shape of a handover.
+import type { Socket as DatagramSocket } from 'node:dgram';
+import type { AddressInfo, Server } from 'node:net';
+import type { ListenAddress } from '../ledger/address.js';
+import type { UpgradeOutcome } from './predecessor.js';
+
+/** What can be handed over: servers of net, http, https and http2, and UDP sockets. */
+export type Listener = Server | DatagramSocket;
+
+export interface ListenOptions extends ListenAddress {
+  /**
+   * The successor claims a listener by name and address; two listeners at one address are kept apart by it. Names that
+   * begin with `handover:` are the library's. @default the address, for example `tcp://*:8080`
+   */
+  readonly name?: string;
+}
+
+/** What `listen` did. */
+export interface Listening {
+  readonly name: string;
+  /** As `server.address()` gives it; a Unix path or abstract name as a string. */
+  readonly address: AddressInfo | string;
+  /** `inherited`: the socket is the predecessor's, with all that waits in its queue. */
+  readonly origin: 'inherited' | 'bound';
+}
+
+export interface CloseHookOptions {
+  /** Milliseconds the hook may take. @default 5000 */
+  readonly timeout?: number;
+}
+
+/** This process' part in a chain of generations. Made by `openHandover`. */
+export interface Handover extends AsyncDisposable {
+  /** 1 for the first process of a chain. */
+  readonly generation: number;
+  /** Whether this process is the one new work goes to. */
+  readonly isInCharge: boolean;
+  /** Aborted when this process has been superseded or is shutting down; a new one after a successor failed. */
+  readonly closing: AbortSignal;
+  /** Resolves when this process has served its last request and its hooks have run. Never rejects. */
+  readonly closed: Promise<void>;
+
+  /**
+   * Claims the inherited socket of this name and address, or binds one. The server accepts from `ready()` on, or at once
+   * when this process is ready already. `server.close()` by the app gives the address back and drains.
+   * @throws ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over
+   * @throws EADDRINUSE, EACCES … as bind(2); TypeError, RangeError a bad or unknown option
+   */
+  listen(listener: Listener, options: ListenOptions): Promise<Listening>;
+
+  /**
+   * Accepts on every listener and tells the predecessor that this process serves; what was inherited and not claimed is
+   * closed. Resolves when this process accepts.
+   * @throws ERR_HANDOVER_ABORTED the predecessor gave the handover up
+   */
+  ready(): Promise<void>;
+
+  /**
+   * Starts a successor with this process' own command and hands everything over to it. Resolves when it is in charge;
+   * this process then drains in the background (see `closed`).
+   * @throws HandoverError: the successor failed or was refused; `stillServing` says that this process serves on
+   * @throws the signal's reason
+   */
+  upgrade(options?: { readonly signal?: AbortSignal }): Promise<UpgradeOutcome>;
+
+  /** Runs `hook` after the last request, in the order of the calls, each within its timeout. */
+  onClose(name: string, hook: () => unknown, options?: CloseHookOptions): void;
+
+  /** Drains, runs the hooks, closes everything: `closed` when that is done. A handover that is not committed is ended. */
+  close(): Promise<void>;
+}

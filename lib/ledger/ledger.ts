@@ -1,0 +1,151 @@
+// Every descriptor this process owns for the handover, by name. A successor claims what it inherited, or binds; what it
+// does not claim is closed and reported.
+import type { ManifestEntry } from '../channel/wire.js';
+import { HandoverError, hasCode, typeError } from '../errors.js';
+import { bindListener, closeFd, describeFd } from '../fd/index.js';
+import type { Place } from './address.js';
+import { fileIdentity, removeIfSame, removeIfStale } from './unix-path.js';
+
+/** One descriptor, and how it came here. */
+export interface Entry extends ManifestEntry {
+  /** Owned by the ledger: borrow it, never close it. */
+  readonly fd: number;
+  readonly origin: 'inherited' | 'bound';
+}
+
+/** Names that begin so are the library's own. */
+export const RESERVED = 'handover:';
+
+export class Ledger {
+  readonly #entries = new Map<string, Entry>();
+  readonly #inherited = new Map<string, Entry>();
+  /** Whether there is a predecessor that may hold an address it did not hand over. */
+  #succeeds = false;
+
+  /** Takes what a predecessor handed over; each waits to be claimed by name. The descriptors are the ledger's now. */
+  inherit(entries: readonly ManifestEntry[], fds: Int32Array): void {
+    this.#succeeds = true;
+    for (const [index, entry] of entries.entries()) {
+      const known = this.#inherited.get(entry.name);
+      if (known) closeFd(known.fd);
+      this.#inherited.set(entry.name, { ...entry, fd: fds[index] ?? -1, origin: 'inherited' });
+    }
+  }
+
+  /**
+   * Claims the inherited listener of this name and address, or binds one. The descriptor stays the ledger's.
+   * @throws TypeError the name is taken; ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand
+   *   it over; the system's error where bind(2) or listen(2) fail
+   */
+  listener(name: string, place: Place): Entry {
+    this.#expectFree(name);
+    const inherited = this.#inherited.get(name);
+    if (inherited && inherited.kind === place.kind && inherited.address === place.canonical)
+      return this.#claim(inherited);
+    return this.#add({ name, kind: place.kind, address: place.canonical, ...this.#bind(name, place), origin: 'bound' });
+  }
+
+  /** Claims an inherited blob or descriptor; undefined where none of that name came. */
+  claim(name: string): Entry | undefined {
+    this.#expectFree(name);
+    const inherited = this.#inherited.get(name);
+    return inherited && this.#claim(inherited);
+  }
+
+  /** Puts a descriptor under a name, to be handed over. It is the ledger's now. */
+  keep(name: string, kind: 'blob' | 'descriptor', fd: number): Entry {
+    this.#expectFree(name);
+    return this.#add({ name, kind, address: '', fd, origin: 'bound' });
+  }
+
+  get(name: string): Entry | undefined {
+    return this.#entries.get(name);
+  }
+
+  /** What is handed over now: every entry of this process, with its descriptor at the same index. */
+  manifest(): { readonly entries: readonly ManifestEntry[]; readonly fds: Int32Array } {
+    const all = [...this.#entries.values()];
+    const entries = all.map(({ name, kind, address, file }) => ({ name, kind, address, ...(file && { file }) }));
+    return { entries, fds: Int32Array.from(all, ({ fd }) => fd) };
+  }
+
+  /** Names that were inherited and claimed, and those nobody has claimed. */
+  report(): { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } {
+    const claimed = [...this.#entries.values()].filter(({ origin }) => origin === 'inherited');
+    return { claimed: claimed.map(({ name }) => name), unclaimed: [...this.#inherited.keys()] };
+  }
+
+  /** Closes what nobody claimed. */
+  closeUnclaimed(): void {
+    for (const { fd } of this.#inherited.values()) closeFd(fd);
+    this.#inherited.clear();
+  }
+
+  /** Closes one entry: it is not handed over any more. A Unix path that is still its own is removed. */
+  release(name: string): void {
+    const entry = this.#entries.get(name);
+    if (!entry) return;
+    this.#entries.delete(name);
+    closeFd(entry.fd);
+    removePath(entry);
+  }
+
+  /** Closes everything. `removePaths`: nobody comes after this process, so its Unix paths go too. */
+  close({ removePaths }: { readonly removePaths: boolean }): void {
+    this.closeUnclaimed();
+    for (const entry of this.#entries.values()) {
+      closeFd(entry.fd);
+      if (removePaths) removePath(entry);
+    }
+    this.#entries.clear();
+  }
+
+  #expectFree(name: string): void {
+    if (this.#entries.has(name))
+      throw typeError('name', 'not in use by another listener or value of this process', name);
+  }
+
+  #add(entry: Entry): Entry {
+    this.#entries.set(entry.name, entry);
+    return entry;
+  }
+
+  #claim(entry: Entry): Entry {
+    if (entry.kind !== 'blob' && entry.kind !== 'descriptor') expectListener(entry);
+    this.#inherited.delete(entry.name);
+    return this.#add(entry);
+  }
+
+  #bind(name: string, place: Place): { readonly fd: number; readonly file?: string } {
+    try {
+      const fd = bindListener(place.bind);
+      const file = 'path' in place.bind ? fileIdentity(place.bind.path) : undefined;
+      return { fd, ...(file && { file }) };
+    } catch (error) {
+      if (!hasCode(error, 'EADDRINUSE')) throw error;
+      if ('path' in place.bind && removeIfStale(place.bind.path)) return this.#bind(name, place);
+      throw this.#succeeds ? this.#explainInUse(name, place, error) : error;
+    }
+  }
+
+  #explainInUse(name: string, place: Place, cause: unknown): HandoverError {
+    const other = [...this.#inherited.values()].find(({ address }) => address === place.canonical);
+    const why = other
+      ? `the predecessor handed it over under the name "${other.name}": use that name`
+      : 'the predecessor or a stranger holds it, and it was not handed over: let the predecessor open it with handover.listen() too';
+    const message = `cannot bind ${place.canonical} for "${name}": ${why}`;
+    return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { cause, phase: 'PREPARE' });
+  }
+}
+
+/** Node would find out too late, and close some of what it refuses (FACTS N3). */
+function expectListener({ name, kind, fd }: Entry): void {
+  const { socket } = describeFd(fd);
+  const isRight = kind === 'udp' ? socket?.type === 'dgram' : socket?.type === 'stream' && socket.listening;
+  if (isRight) return;
+  throw new HandoverError('ERR_HANDOVER_PROTOCOL', `the descriptor handed over as "${name}" is no ${kind} listener`);
+}
+
+function removePath({ kind, address, file }: Entry): void {
+  if (kind === 'unix' && file) removeIfSame(address.slice('unix:'.length), file);
+}

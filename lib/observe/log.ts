@@ -1,0 +1,58 @@
+// Log lines from the diagnostics channels, for a pino-compatible logger or as text on stderr.
+import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
+
+/** What is asked of a logger: pino has it, and most others. */
+export interface Logger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+type Line = readonly [level: keyof Logger, fields: object, message: string];
+
+const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) => Line } = {
+  listen: (listen) => [
+    'info',
+    { event: 'listen', ...listen },
+    `${listen.origin} ${listen.address} as "${listen.name}"`,
+  ],
+  'in-charge': ({ generation, ...lists }) => {
+    const fields = { event: 'in-charge', generation, pid: process.pid, ...lists };
+    return ['info', fields, `generation ${generation} is in charge`];
+  },
+  superseded: ({ generation, successorPid }) => {
+    const fields = { event: 'superseded', generation, pid: process.pid, successorPid };
+    return ['info', fields, `generation ${generation} handed over to pid ${successorPid} and drains`];
+  },
+  drained: ({ generation, cut, durationMs }) => {
+    const fields = { event: 'drained', generation, pid: process.pid, cut, durationMs };
+    return [cut > 0 ? 'warn' : 'info', fields, `generation ${generation} has drained, ${cut} connections were cut`];
+  },
+  failed: ({ generation, code, phase, stillServing, error }) => {
+    const fields = { event: 'upgrade-failed', generation, pid: process.pid, code, phase, stillServing };
+    return ['error', fields, `the handover failed in ${phase ?? 'its beginning'}: ${error.message}`];
+  },
+  'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, error.message],
+};
+
+/** Logs what happens to this process' handover from now on. */
+export function logHandover(logger: Logger): void {
+  for (const name of Object.keys(LINES) as HandoverEventName[]) {
+    const toLine = LINES[name] as (payload: unknown) => Line;
+    eventChannel(name).subscribe((payload) => {
+      const [level, fields, message] = toLine(payload);
+      logger[level](fields, message);
+    });
+  }
+}
+
+/** One line of text each, on stderr. */
+export const stderrLogger: Logger = {
+  info: (_fields, message) => write(message),
+  warn: (_fields, message) => write(message),
+  error: (_fields, message) => write(message),
+};
+
+function write(message: string): void {
+  process.stderr.write(`handover[${process.pid}]: ${message}\n`);
+}
