@@ -184,8 +184,8 @@ export class Predecessor {
   }
 
   #deferredFor(state: PredecessorState): Deferred<void> {
-    let deferred = this.#reached.get(state);
-    if (!deferred) this.#reached.set(state, (deferred = new Deferred()));
+    const deferred = this.#reached.get(state) ?? new Deferred<void>();
+    this.#reached.set(state, deferred);
     return deferred;
   }
 
