@@ -28,7 +28,10 @@ export function socketpair(type: 'stream' | 'dgram' | 'seqpacket' = 'stream'): [
   const out = new Int32Array(2);
   const number = { stream: SOCK_STREAM, dgram: SOCK_DGRAM, seqpacket: SOCK_SEQPACKET }[type];
   checked(native().socketpair(number, out), 'socketpair');
-  return [out[0] ?? -1, out[1] ?? -1];
+  const [left = -1, right = -1] = out;
+  setNonblocking(left);
+  setNonblocking(right);
+  return [left, right];
 }
 
 /**
@@ -92,7 +95,7 @@ export function setNonblocking(fd: number, on: boolean = true): void {
 
 /** The process at the other end when it called connect(2), listen(2) or socketpair(2): maybe long dead. */
 export interface PeerCredentials {
-  /** 0 where the peer lives in a pid namespace this one cannot see; undefined where the platform does not tell. */
+  /** Undefined where the peer lives in a pid namespace this process cannot see, or the platform does not tell. */
   readonly pid: number | undefined;
   readonly uid: number;
   readonly gid: number;

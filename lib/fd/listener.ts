@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { constants } from 'node:os';
 import { rangeError, type SystemErrorDetails, systemError, typeError } from '../errors.js';
 import { expectBoolean, expectBytes, expectInteger, expectOneOf, expectOptions, expectString } from './arguments.js';
+import { setNonblocking } from './descriptors.js';
 import { native } from './native.js';
 
 /** A socket option set before bind(2); a number is passed as a C int. */
@@ -197,6 +198,7 @@ function bindAbstract(options: AbstractListenerOptions): number {
 function build(family: number, type: number, details: SystemErrorDetails, prepare: (fd: number) => void): number {
   const fd = check(native().socket(family, type, 0), 'socket', details);
   try {
+    setNonblocking(fd);
     prepare(fd);
     return fd;
   } catch (error) {
