@@ -72,6 +72,13 @@ export type HandoverErrorCode =
   | 'ERR_HANDOVER_SPAWN_FAILED'
   | 'ERR_HANDOVER_SUCCESSOR_EXITED'
   | 'ERR_HANDOVER_TIMEOUT'
+  | 'ERR_HANDOVER_PROBATION_FAILED'
+  | 'ERR_HANDOVER_CHECK_FAILED'
+  | 'ERR_HANDOVER_NO_MEMORY'
+  | 'ERR_HANDOVER_TOO_MANY_DRAINING'
+  | 'ERR_HANDOVER_TAKEOVER_REFUSED'
+  | 'ERR_HANDOVER_TAKEOVER_UNSAFE'
+  | 'ERR_HANDOVER_PID_FILE'
   | 'ERR_HANDOVER_VERSION'
   | 'ERR_HANDOVER_PROTOCOL'
   | 'ERR_HANDOVER_PEER_LOST'
@@ -87,6 +94,7 @@ export interface HandoverErrorDetails {
   readonly exitCode?: number | null | undefined;
   readonly exitSignal?: string | null | undefined;
   readonly stderr?: string | undefined;
+  readonly connectionsLost?: number | undefined;
 }
 
 const BRAND: unique symbol = Symbol.for('handover.error') as never;
@@ -104,6 +112,8 @@ export class HandoverError extends Error {
   readonly exitSignal: string | null | undefined;
   /** The last lines the successor wrote to stderr before it was ready. */
   readonly stderr: string | undefined;
+  /** Connections the successor owned when it died or was stopped, as far as it had said. */
+  readonly connectionsLost: number | undefined;
 
   constructor(code: HandoverErrorCode, message: string, details: HandoverErrorDetails = {}) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
@@ -114,6 +124,7 @@ export class HandoverError extends Error {
     this.exitCode = details.exitCode;
     this.exitSignal = details.exitSignal;
     this.stderr = details.stderr;
+    this.connectionsLost = details.connectionsLost;
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {

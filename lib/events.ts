@@ -29,6 +29,14 @@ export interface HandoverEvents {
   };
   /** This process has served its last request. `cut`: connections that did not end before the deadline. */
   drained: { readonly generation: number; readonly cut: number; readonly durationMs: number };
+  /** A frame went over the channel to the other process, or came from it. */
+  frame: { readonly direction: 'sent' | 'received'; readonly name: string; readonly role: 'predecessor' | 'successor' };
+  /** A standby ended before it was committed. */
+  'standby-lost': { readonly generation: number; readonly error: Error };
+  /** A process that asked to take over was refused. */
+  'takeover-refused': { readonly uid: number; readonly pid: number | undefined; readonly reason: string };
+  /** This process should have ended and has not: what keeps it alive. */
+  stuck: { readonly generation: number; readonly resources: readonly string[] };
   /** A hook of `onClose` failed or did not end in time. */
   'hook-failed': { readonly name: string; readonly error: Error };
 }

@@ -19,10 +19,13 @@ int BindIp(int fd, int family, const Text& host, int port);
 int BindUnix(int fd, Bytes path);
 int ConnectUnix(int fd, Bytes path);
 int Listen(int fd, int backlog);
+int Accept(int listener);
 int SetSockOpt(int fd, int level, int name, Bytes value);
 int GetSockOpt(int fd, int level, int name, Bytes out);
 int PeerCredentials(int socket, Ints out);
 int PeerPidfd(int socket);
+int PidfdOpen(int pid);
+int PidfdSignal(int pidfd, int signal);
 
 // descriptor.cc
 int Dup3(int from, int to, bool cloexec);
@@ -31,6 +34,7 @@ int GetCloexec(int fd);
 int SetCloexec(int fd, bool on);
 int SetNonblocking(int fd, bool on);
 int Close(int fd);
+int Flock(int fd, bool exclusive);
 int CloseMany(Ints fds, int count);
 int SealedBlob(const Text& name, Bytes bytes);
 

@@ -1,5 +1,6 @@
 // Descriptors as such: copies, flags, closing.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "bindings.h"
@@ -27,6 +28,8 @@ int SetNonblocking(int fd, bool on) {
   if (flags < 0) return -errno;
   return Errno(fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK));
 }
+
+int Flock(int fd, bool exclusive) { return Errno(flock(fd, exclusive ? LOCK_EX | LOCK_NB : LOCK_UN)); }
 
 int Close(int fd) {
   if (close(fd) == 0) return 0;

@@ -33,6 +33,9 @@ int Dup3(int from, int to, bool cloexec);
 void SetReceivedCloexec(const int* fds, size_t count);
 int SealedBlob(const char* name, const uint8_t* data, size_t size);
 int PeerPidfd(int socket);
+int Accept(int listener);
+int PidfdOpen(int pid);
+int PidfdSignal(int pidfd, int signal);
 
 struct SocketIdentity {
   int family;

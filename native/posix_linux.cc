@@ -3,6 +3,7 @@
 #include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "posix.h"
@@ -46,6 +47,13 @@ int PeerPidfd(int socket) {
   if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) return -errno;
   return pidfd;  // close-on-exec: pidfd_prepare() in kernel/fork.c
 }
+
+int Accept(int listener) { return Errno(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)); }
+
+// glibc 2.36 has wrappers for the next two; the distributions we build on need not.
+int PidfdOpen(int pid) { return Errno(syscall(SYS_pidfd_open, pid, 0)); }
+
+int PidfdSignal(int pidfd, int signal) { return Errno(syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0)); }
 
 int Identify(int socket, int, SocketIdentity* out) {
   socklen_t size = sizeof(out->family);

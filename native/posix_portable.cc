@@ -64,6 +64,12 @@ int SealedBlob(const char*, const uint8_t* data, size_t size) {
 
 int PeerPidfd(int) { return -ENOSYS; }
 
+int PidfdOpen(int) { return -ENOSYS; }
+
+int PidfdSignal(int, int) { return -ENOSYS; }
+
+int Accept(int listener) { return Cloexec(accept(listener, nullptr, nullptr)); }
+
 int Identify(int socket, int type, SocketIdentity* out) {
   sockaddr_storage address;
   socklen_t size = sizeof(address);

@@ -31,6 +31,8 @@ int ConnectUnix(int fd, Bytes path) {
 
 int Listen(int fd, int backlog) { return Errno(listen(fd, backlog)); }
 
+int Accept(int listener) { return posix::Accept(listener); }
+
 int SetSockOpt(int fd, int level, int name, Bytes value) {
   return Errno(setsockopt(fd, level, name, value.data, static_cast<socklen_t>(value.size)));
 }
@@ -52,5 +54,9 @@ int PeerCredentials(int socket, Ints out) {
 }
 
 int PeerPidfd(int socket) { return posix::PeerPidfd(socket); }
+
+int PidfdOpen(int pid) { return posix::PidfdOpen(pid); }
+
+int PidfdSignal(int pidfd, int signal) { return posix::PidfdSignal(pidfd, signal); }
 
 }  // namespace handover

@@ -1,5 +1,6 @@
 // One connected Unix stream socket that carries frames and their descriptors.
 import { HandoverError, hasCode } from '../errors.js';
+import { publish } from '../events.js';
 import { closeFds, type FdSocket, MAX_FDS_PER_MESSAGE } from '../fd/index.js';
 import { FrameDecoder } from './decoder.js';
 import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './wire.js';
@@ -23,6 +24,7 @@ export class Channel implements AsyncIterable<Frame> {
    */
   async send<N extends FrameName>(name: N, payload: Payloads[N], fds: Int32Array = NO_FDS): Promise<void> {
     const bytes = encodeFrame(name, payload, fds.length);
+    publish('frame', { direction: 'sent', name, role: this.#role });
     const sends: Promise<void>[] = [];
     // All but the last message carry one byte: the frame is at least as long as it has messages (MAX_FRAME_FDS).
     let at = 0;
@@ -80,7 +82,10 @@ export class Channel implements AsyncIterable<Frame> {
         const raw = this.#decoder.next();
         if (!raw) return undefined;
         const frame = this.#read(raw);
-        if (frame) return frame;
+        if (frame) {
+          publish('frame', { direction: 'received', name: frame.name, role: this.#role });
+          return frame;
+        }
       } catch (cause) {
         const message = `the other process broke the protocol: ${(cause as Error).message}`;
         throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { cause });

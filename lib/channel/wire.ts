@@ -48,6 +48,8 @@ export interface Hello {
   readonly protocol: { readonly min: number; readonly max: number };
   readonly generation: number;
   readonly pid: number;
+  /** Start time of the process in clock ticks since boot (proc_pid_stat(5)): with the pid it names one process. */
+  readonly startTime?: string | undefined;
   /** Version of the package, for logs only. */
   readonly version: string;
   readonly capabilities: readonly string[];
@@ -62,13 +64,31 @@ export function negotiate(mine: Hello, theirs: Hello): number {
   throw new HandoverError('ERR_HANDOVER_VERSION', message);
 }
 
+/** An older generation that still drains. */
+export interface DrainingGeneration {
+  readonly generation: number;
+  readonly pid: number;
+  /** As in {@link Hello}. */
+  readonly startTime?: string | undefined;
+  /** Milliseconds since it was superseded. */
+  readonly age: number;
+  readonly connections: number;
+}
+
+/** From the successor: it lives. From a draining predecessor: what is left of it and of those before it. */
+export interface Heartbeat {
+  readonly healthy?: boolean | undefined;
+  readonly connections?: number | undefined;
+  readonly draining?: readonly DrainingGeneration[] | undefined;
+}
+
 /** The payload of each frame. */
 export interface Payloads {
   HELLO: Hello;
   MANIFEST: Manifest;
   CLAIMED: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] };
   READY: Nothing;
-  HEARTBEAT: { readonly healthy?: boolean | undefined };
+  HEARTBEAT: Heartbeat;
   COMMIT: Manifest;
   COMMITTED: Nothing;
   OFFER: Offer;
@@ -105,13 +125,28 @@ const hello: Schema<Hello> = record({
   protocol: record({ min: integer, max: integer }),
   generation: integer,
   pid: integer,
+  startTime: optional(string),
   version: string,
   capabilities: list(string),
 });
 
 const claimed: Schema<Payloads['CLAIMED']> = record({ claimed: list(string), unclaimed: list(string) });
 
-const heartbeat: Schema<Payloads['HEARTBEAT']> = record({ healthy: optional(boolean) });
+const heartbeat: Schema<Heartbeat> = record({
+  healthy: optional(boolean),
+  connections: optional(integer),
+  draining: optional(
+    list(
+      record({
+        generation: integer,
+        pid: integer,
+        startTime: optional(string),
+        age: integer,
+        connections: integer,
+      }),
+    ),
+  ),
+});
 
 const abort: Schema<Payloads['ABORT']> = record({
   batch: optional(integer),
@@ -142,7 +177,7 @@ export const FRAMES: { readonly [N in FrameName]: Definition<Payloads[N]> } = {
   MANIFEST: { type: 2, from: 'predecessor', ...json(manifest) },
   CLAIMED: { type: 3, from: 'successor', ...json(claimed) },
   READY: { type: 4, from: 'successor', ...json(nothing) },
-  HEARTBEAT: { type: 5 | OPTIONAL_BIT, from: 'successor', ...json(heartbeat) },
+  HEARTBEAT: { type: 5 | OPTIONAL_BIT, from: 'both', ...json(heartbeat) },
   COMMIT: { type: 6, from: 'predecessor', ...json(manifest) },
   COMMITTED: { type: 7, from: 'successor', ...json(nothing) },
   OFFER: { type: 8, from: 'predecessor', encode: encodeOffer, decode: decodeOffer },

@@ -1,12 +1,46 @@
-// Connecting to a Unix socket, synchronously: the kernel answers at once.
-import { native } from './native.js';
+// Connecting to a Unix socket, and accepting on one, for sockets that carry descriptors: Node's own would read from them.
+import { constants } from 'node:os';
+import { systemError } from '../errors.js';
+import { native, type Poller, READABLE } from './native.js';
 
-/** Tries to connect, and closes. 0: somebody listens; otherwise the negative errno of connect(2). */
-export function connectsTo(path: string): number {
+const { EAGAIN, ECONNABORTED } = constants.errno;
+
+/** Connects, synchronously: the kernel answers at once. Returns a descriptor that is the caller's, or a negative errno. */
+export function dial(path: string): number {
   const { AF_UNIX, SOCK_STREAM } = native().constants;
   const fd = native().socket(AF_UNIX, SOCK_STREAM, 0);
   if (fd < 0) return fd;
+  // Without it a full accept queue would block the event loop; with it that is EAGAIN (connect(2)).
+  native().setNonblocking(fd, true);
   const result = native().connectUnix(fd, Buffer.from(path));
+  if (result === 0) return fd;
   native().close(fd);
   return result;
+}
+
+/** Tries to connect, and closes. 0: somebody listens; otherwise the negative errno of connect(2). */
+export function connectsTo(path: string): number {
+  const fd = dial(path);
+  if (fd < 0) return fd;
+  native().close(fd);
+  return 0;
+}
+
+/**
+ * Accepts on a listener that stays the caller's, until the function returned is called: call it before the listener is
+ * closed. The descriptors given to `onAccept` are its own. Does not keep the process alive.
+ */
+export function acceptOn(listener: number, onAccept: (fd: number) => void): () => void {
+  const poller = native().openPoller(listener, () => {
+    for (let fd = native().accept(listener); fd !== -EAGAIN; fd = native().accept(listener)) {
+      if (fd >= 0) onAccept(fd);
+      // A full descriptor table stays so for a while: the peer waits in the queue.
+      else if (fd !== -ECONNABORTED) return;
+    }
+  });
+  if (typeof poller === 'number') throw systemError(poller, 'uv_poll_init', { fd: listener });
+  const opened: Poller = poller;
+  opened.start(READABLE);
+  opened.unref();
+  return () => opened.close();
 }

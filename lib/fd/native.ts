@@ -91,6 +91,7 @@ export interface Native {
   bindUnix(fd: number, path: Uint8Array): number;
   connectUnix(fd: number, path: Uint8Array): number;
   listen(fd: number, backlog: number): number;
+  accept(listener: number): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array): number;
   /** Returns the length of the value. */
   getsockopt(fd: number, level: number, name: number, out: Uint8Array): number;
@@ -101,6 +102,8 @@ export interface Native {
   getCloexec(fd: number): number;
   setCloexec(fd: number, on: boolean): number;
   setNonblocking(fd: number, on: boolean): number;
+  /** flock(2), never waiting: -EAGAIN where another open file description holds the lock. */
+  flock(fd: number, exclusive: boolean): number;
   /** Never retried on EINTR: Linux has released the number by then. */
   close(fd: number): number;
   /** Closes `fds[0..count)`, all of them; returns the first error met. */
@@ -114,6 +117,10 @@ export interface Native {
   peerCredentials(socket: number, out: Int32Array): number;
   /** SO_PEERPIDFD; -ENOSYS or -ENOPROTOOPT where the kernel has none. */
   peerPidfd(socket: number): number;
+  /** pidfd_open(2); -ENOSYS where there is none. The pidfd is readable once the process has ended. */
+  pidfdOpen(pid: number): number;
+  /** pidfd_send_signal(2). */
+  pidfdSignal(pidfd: number, signal: number): number;
   /** A read-only blob: memfd with every seal on Linux, an unlinked temporary file elsewhere. */
   sealedBlob(name: string, bytes: Uint8Array): number;
 

@@ -12,3 +12,7 @@ export async function settlesWithin(promise: Promise<unknown>, timeout: number):
     clearTimeout(timer);
   }
 }
+
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

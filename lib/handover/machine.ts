@@ -19,7 +19,10 @@ export type PredecessorEvent =
   | 'COMMITTED'
   | 'HELD'
   | 'ABORT'
+  /** ABORT of a successor in charge that was told to end: nothing is taken back. */
+  | 'LEFT'
   | 'EOF'
+  | 'watch'
   | 'commit'
   | 'migrated'
   | 'drained'
@@ -33,10 +36,14 @@ export type PredecessorState =
   | 'claimed'
   /** The successor could serve. */
   | 'ready'
+  /** Both accept; the successor is watched. */
+  | 'probation'
   /** COMMIT is on its way: this process accepts no more. */
   | 'committing'
   | 'migrating'
   | 'draining'
+  /** Drains, and the successor has left on purpose. */
+  | 'last'
   | 'retired'
   /** Given up; this process serves. */
   | 'ended';
@@ -47,18 +54,21 @@ export const PREDECESSOR: Table<PredecessorState, PredecessorEvent> = {
   starting: { ...GIVE_UP, HELLO: 'offered' },
   offered: { ...GIVE_UP, CLAIMED: 'claimed', HEARTBEAT: 'offered' },
   claimed: { ...GIVE_UP, READY: 'ready', HEARTBEAT: 'claimed' },
-  ready: { ...GIVE_UP, HEARTBEAT: 'ready', commit: 'committing' },
+  ready: { ...GIVE_UP, HEARTBEAT: 'ready', watch: 'probation', commit: 'committing' },
+  probation: { ...GIVE_UP, HEARTBEAT: 'probation', commit: 'committing' },
   committing: { ...GIVE_UP, HEARTBEAT: 'committing', COMMITTED: 'migrating' },
-  migrating: { ...GIVE_UP, HEARTBEAT: 'migrating', HELD: 'migrating', migrated: 'draining' },
-  draining: { ...GIVE_UP, HEARTBEAT: 'draining', drained: 'retired' },
+  migrating: { ...GIVE_UP, HEARTBEAT: 'migrating', HELD: 'migrating', migrated: 'draining', LEFT: 'last' },
+  draining: { ...GIVE_UP, HEARTBEAT: 'draining', LEFT: 'last', drained: 'retired' },
+  last: { migrated: 'last', EOF: 'last', abort: 'last', drained: 'retired' },
   // The stream ends after RETIRE, and what the successor said before it read that may still arrive.
-  retired: { HEARTBEAT: 'retired', EOF: 'retired', ABORT: 'retired', abort: 'retired' },
+  retired: { HEARTBEAT: 'retired', LEFT: 'retired', EOF: 'retired', ABORT: 'retired', abort: 'retired' },
   ended: {
     HEARTBEAT: 'ended',
     CLAIMED: 'ended',
     READY: 'ended',
     COMMITTED: 'ended',
     HELD: 'ended',
+    LEFT: 'ended',
     ABORT: 'ended',
     EOF: 'ended',
     abort: 'ended',
@@ -70,9 +80,11 @@ export const PREDECESSOR_PHASE: Readonly<Record<PredecessorState, Phase | undefi
   offered: 'PREPARE',
   claimed: 'PREPARE',
   ready: 'PREPARE',
+  probation: 'PROBATION',
   committing: 'COMMIT',
   migrating: 'MIGRATE',
   draining: 'DRAIN',
+  last: 'DRAIN',
   retired: 'RETIRE',
   ended: undefined,
 };
@@ -85,6 +97,7 @@ export type SuccessorEvent =
   | 'COMMIT'
   | 'OFFER'
   | 'GO'
+  | 'HEARTBEAT'
   | 'ABORT'
   | 'RETIRE'
   | 'EOF'
@@ -113,17 +126,19 @@ export const SUCCESSOR: Table<SuccessorState, SuccessorEvent> = {
   // From here on this process holds all descriptors: a predecessor that dies leaves it in charge.
   loading: { ready: 'ready', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
   ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
-  committing: { committed: 'serving', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
-  serving: { OFFER: 'serving', GO: 'serving', ABORT: 'ended', RETIRE: 'alone', EOF: 'alone', abort: 'ended' },
+  committing: { HEARTBEAT: 'committing', committed: 'serving', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  serving: { HEARTBEAT: 'serving', OFFER: 'serving', GO: 'serving', ABORT: 'ended', RETIRE: 'alone', EOF: 'alone', abort: 'ended' },
   alone: { ready: 'alone', committed: 'alone', EOF: 'alone', abort: 'alone' },
   ended: {
     MORE: 'ended',
     MANIFEST: 'ended',
     COMMIT: 'ended',
+    HEARTBEAT: 'ended',
     OFFER: 'ended',
     GO: 'ended',
     ABORT: 'ended',
     RETIRE: 'ended',
+    committed: 'ended',
     EOF: 'ended',
     abort: 'ended',
   },

@@ -1,46 +1,29 @@
-// One handover, from the side of the process that gives. The steps are prepare, commit, retire; what can go wrong at any
-// time (a frame out of turn, a death, a deadline) ends the step that waits, and `giveUp` takes everything back.
+// One handover, from the side of the process that gives. The steps are prepare, probate, commit, retire; what can go
+// wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
+// everything back.
 import type { Channel } from '../channel/channel.js';
-import { type Frame, type Hello, negotiate } from '../channel/wire.js';
+import { type DrainingGeneration, type Frame, type Heartbeat, type Hello, negotiate } from '../channel/wire.js';
 import { HandoverError, type HandoverErrorCode } from '../errors.js';
 import { type Phase, publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
-import { settlesWithin } from './deadline.js';
+import { settlesWithin, sleep } from './deadline.js';
 import { Deferred } from './deferred.js';
-import type { Exit } from './env.js';
+import { HeartbeatWatch } from './heartbeat.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
 import { type DescriptorList, sendList, without } from './manifest.js';
-import { PhaseLog, type PhaseRecord } from './phase-log.js';
+import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
+import { PhaseLog } from './phase-log.js';
+import type { SuccessorProcess } from './successor-process.js';
 
 /** What the handover does in and for the process it runs in. */
 export interface PredecessorHost {
   readonly hello: Hello;
-  /** Everything that is handed over now; the descriptors are borrowed. */
+  /** What a successor needs to load; the descriptors are borrowed. */
   list(): DescriptorList;
-  stopAccepting(): void;
-  resumeAccepting(): Promise<void>;
-}
-
-/** The process at the other end, as far as this one can reach it. */
-export interface SuccessorProcess {
-  readonly pid: number;
-  readonly exited: Promise<Exit>;
-  /** The last lines it wrote to stderr before it was ready. */
-  stderrTail(): Promise<string>;
-  /** Ends it, in the end by SIGKILL; resolves when it is gone. */
-  stop(): Promise<Exit>;
-}
-
-/** What `upgrade()` resolves with. */
-export interface UpgradeOutcome {
-  /** The generation in charge now, and its process. */
-  readonly generation: number;
-  readonly pid: number;
-  /** The phases so far; the old process still drains. */
-  readonly phases: readonly PhaseRecord[];
-  /** Names the successor took over, and those it did not want. */
-  readonly claimed: readonly string[];
-  readonly unclaimed: readonly string[];
+  /** Gives up being in charge: stops accepting. Resolves with everything that is handed over, state included. */
+  stepDown(): Promise<DescriptorList>;
+  /** Undoes it. */
+  takeBack(): Promise<void>;
 }
 
 /** COMMIT asks nothing of the app: a successor that does not answer it hangs. */
@@ -48,6 +31,9 @@ const COMMIT_TIMEOUT = 10_000;
 
 /** A process whose channel has ended is usually ending: how long it may take before it is stopped. */
 const EXIT_GRACE = 1_000;
+
+/** A successor in charge may be busy for longer than one on probation before it counts as hung. */
+const SERVING_PATIENCE = 5;
 
 export class Predecessor {
   readonly #channel: Channel;
@@ -58,11 +44,13 @@ export class Predecessor {
   readonly #reached = new Map<PredecessorState, Deferred<void>>();
   readonly #failed = new Deferred<never>();
   readonly #offered = new Set<string>();
-  #claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } = {
-    claimed: [],
-    unclaimed: [],
-  };
-  #hasStopped = false;
+  #nextBeat = new Deferred<void>();
+  #watch: HeartbeatWatch | undefined;
+  #peer: Hello | undefined;
+  #claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } = { claimed: [], unclaimed: [] };
+  #connections: number | undefined;
+  #hasSteppedDown = false;
+  #isSuccessorInCharge = false;
 
   constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess) {
     this.#channel = channel;
@@ -83,38 +71,63 @@ export class Predecessor {
     return this.#failed.promise;
   }
 
-  /** From nothing to a successor that could serve. */
-  async prepare(readyTimeout: number): Promise<void> {
+  get successorPid(): number {
+    return this.#process.pid;
+  }
+
+  /** From nothing to a successor that could serve; a standby does not accept before COMMIT. */
+  async prepare({ readyTimeout, standby }: { readonly readyTimeout: number; readonly standby: boolean }): Promise<void> {
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
       await this.#channel.send('HELLO', this.#host.hello);
       await this.#until('offered');
       const list = this.#host.list();
       for (const { name } of list.entries) this.#offered.add(name);
-      await sendList(this.#channel, 'MANIFEST', list);
+      await sendList(this.#channel, 'MANIFEST', list, standby);
       await this.#until('ready');
     });
   }
 
+  /** Both accept for `probation` ms, and until a heartbeat after that; silence of `stall` ms ends it. */
+  async probate(probation: number, stall: number): Promise<void> {
+    await this.#expectGoingOn();
+    this.#machine.own('watch');
+    const beats = this.#peer?.capabilities.includes('heartbeat') ?? false;
+    if (beats) this.#watch = new HeartbeatWatch(stall, (silence) => this.#onSilence(silence));
+    await Promise.race([sleep(probation), this.#failed.promise]);
+    this.#nextBeat = new Deferred();
+    if (beats) await Promise.race([this.#nextBeat.promise, this.#failed.promise]);
+    this.#watch?.allow(stall * SERVING_PATIENCE);
+  }
+
   /** Puts the successor in charge: this process accepts no more. */
   async commit(): Promise<UpgradeOutcome> {
+    await this.#expectGoingOn();
     this.#machine.own('commit');
     await this.#within(COMMIT_TIMEOUT, 'the successor did not answer COMMIT', async () => {
-      this.#hasStopped = true;
-      this.#host.stopAccepting();
-      await sendList(this.#channel, 'COMMIT', without(this.#host.list(), this.#offered));
+      this.#hasSteppedDown = true;
+      const list = await this.#host.stepDown();
+      await sendList(this.#channel, 'COMMIT', without(list, this.#offered));
       await this.#until('migrating');
     });
+    this.#isSuccessorInCharge = true;
     this.#machine.own('migrated');
     const { generation } = this.#host.hello;
     return { generation: generation + 1, pid: this.#process.pid, phases: this.#log.records, ...this.#claims };
   }
 
+  /** Tells the successor what is left to drain. */
+  report(connections: number, draining: readonly DrainingGeneration[]): void {
+    if (this.#machine.state !== 'draining') return;
+    this.#channel.send('HEARTBEAT', { connections, draining }).catch(() => {});
+  }
+
   /** The last word: from here on the successor is alone. */
   async retire(): Promise<void> {
-    if (this.#machine.state === 'ended') await this.#failed.promise;
+    await this.#expectGoingOn();
+    const hasLeft = this.#machine.state === 'last';
     this.#machine.own('drained');
-    await this.#channel.send('RETIRE', {});
-    this.#channel.close();
+    if (!hasLeft) await this.#channel.send('RETIRE', {});
+    this.#close();
   }
 
   /** Ends the handover from this side; the step that waits rejects with the reason. Without effect once it is over. */
@@ -123,27 +136,29 @@ export class Predecessor {
   }
 
   /**
-   * Takes everything back after a failure: the listeners at once (whatever the successor does with its own copies, the
-   * kernel gives each connection to one of us), then ends the successor.
+   * Takes everything back after a failure. A successor that was in charge and may only be slow is ended first, so that
+   * two never serve; any other ends afterwards, and the kernel gives each connection to one of us.
    * @returns the error for whoever asked for the handover: an AbortSignal's reason untouched, else a HandoverError
    */
   async giveUp(reason: unknown): Promise<unknown> {
     this.abort(reason);
     const { code, message } = reason instanceof HandoverError ? reason : { code: undefined, message: String(reason) };
     this.#channel.send('ABORT', { code, reason: message }).catch(() => {});
-    if (this.#hasStopped) await this.#host.resumeAccepting();
+    const isSlow = !hasEnded(reason) && !(reason instanceof HandoverError && reason.code === 'ERR_HANDOVER_ABORTED');
+    if (this.#isSuccessorInCharge && isSlow) await this.#process.stop({ grace: 0 });
+    if (this.#hasSteppedDown) await this.#host.takeBack();
     if (!hasEnded(reason) || !(await settlesWithin(this.#process.exited, EXIT_GRACE))) await this.#process.stop();
-    this.#channel.close();
+    this.#close();
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
   }
 
   async #explain(error: HandoverError): Promise<HandoverError> {
-    const { code: exitCode, signal: exitSignal } = await this.#process.exited;
-    const stderr = await this.#process.stderrTail();
-    const how = hasEnded(error) ? ` (${exitSignal ? `killed by ${exitSignal}` : `exit code ${exitCode}`})` : '';
-    const said = stderr ? `\n${stderr.replace(/^/gm, '  | ')}` : '';
-    const details = { phase: this.phase, stillServing: true, cause: error.cause, exitCode, exitSignal, stderr };
-    return new HandoverError(error.code, `${error.message}${how}${said}`, details);
+    return explainFailure(error, {
+      phase: this.phase,
+      exit: await this.#process.exited,
+      stderr: await this.#process.stderrTail(),
+      connections: this.#connections,
+    });
   }
 
   async #read(): Promise<void> {
@@ -160,12 +175,42 @@ export class Predecessor {
       closeFds(frame.fds);
       throw new HandoverError('ERR_HANDOVER_PROTOCOL', `the successor sent descriptors with ${frame.name}`);
     }
-    if (frame.name === 'HELLO') negotiate(this.#host.hello, frame.payload);
+    if (frame.name === 'ABORT') {
+      this.#onAbort(frame.payload);
+      return;
+    }
+    if (frame.name === 'HELLO') {
+      negotiate(this.#host.hello, frame.payload);
+      this.#peer = frame.payload;
+    }
     if (frame.name === 'CLAIMED') this.#claims = frame.payload;
     this.#machine.peer(frame.name as PredecessorEvent);
-    if (frame.name === 'ABORT') {
-      this.#fail('ERR_HANDOVER_ABORTED', `the successor gave up: ${frame.payload.reason ?? 'it did not say why'}`);
+    if (frame.name === 'HEARTBEAT') this.#onHeartbeat(frame.payload);
+  }
+
+  #onHeartbeat({ healthy, connections }: Heartbeat): void {
+    this.#connections = connections ?? this.#connections;
+    this.#watch?.beat();
+    this.#nextBeat.resolve();
+    if (healthy !== false) return;
+    this.abort(new HandoverError('ERR_HANDOVER_PROBATION_FAILED', 'the health check of the successor failed'));
+  }
+
+  #onSilence(silence: number): void {
+    const isOnProbation = this.#machine.state === 'probation';
+    const code = isOnProbation ? 'ERR_HANDOVER_PROBATION_FAILED' : 'ERR_HANDOVER_TIMEOUT';
+    this.abort(new HandoverError(code, `the successor sent no heartbeat for ${silence} ms`));
+  }
+
+  #onAbort({ code, reason }: { readonly code?: string | undefined; readonly reason?: string | undefined }): void {
+    const { state } = this.#machine;
+    // Told to end while in charge: it is not a failure, and nobody wants this process back.
+    const hasLeft = code === 'ERR_HANDOVER_CLOSED' && (state === 'migrating' || state === 'draining');
+    if (this.#machine.peer(hasLeft ? 'LEFT' : 'ABORT') !== 'ended') {
+      this.#watch?.stop();
+      return;
     }
+    this.#fail('ERR_HANDOVER_ABORTED', `the successor gave up: ${reason ?? 'it did not say why'}`);
   }
 
   #fail(code: HandoverErrorCode, message: string): void {
@@ -176,11 +221,16 @@ export class Predecessor {
     const phase = PREDECESSOR_PHASE[state];
     const { generation } = this.#host.hello;
     if (phase && this.#log.enter(phase)) publish('phase', { phase, role: 'predecessor', generation });
+    if (state === 'ended') this.#watch?.stop();
     this.#deferredFor(state).resolve();
   }
 
   #until(state: PredecessorState): Promise<void> {
     return Promise.race([this.#deferredFor(state).promise, this.#failed.promise]);
+  }
+
+  async #expectGoingOn(): Promise<void> {
+    if (this.#machine.state === 'ended') await this.#failed.promise;
   }
 
   #deferredFor(state: PredecessorState): Deferred<void> {
@@ -200,9 +250,9 @@ export class Predecessor {
       clearTimeout(timer);
     }
   }
-}
 
-/** A failure that is the successor's own end: its exit says more than any signal of ours. */
-function hasEnded(error: unknown): boolean {
-  return error instanceof HandoverError && error.code === 'ERR_HANDOVER_SUCCESSOR_EXITED';
+  #close(): void {
+    this.#watch?.stop();
+    this.#channel.close();
+  }
 }

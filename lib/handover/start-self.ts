@@ -2,26 +2,17 @@
 import { Channel } from '../channel/channel.js';
 import { HandoverError, hasCode } from '../errors.js';
 import { closeFd, describeFd, FdSocket, setCloexec, socketpair } from '../fd/index.js';
-import { settlesWithin } from './deadline.js';
-import { CHANNEL_FD, type Command, type Env, type Exit, type StartedProcess } from './env.js';
-import type { SuccessorProcess } from './predecessor.js';
+import { CHANNEL_FD, type Command, type Env } from './env.js';
 import { StderrTee } from './stderr-tee.js';
+import { childProcess, type SuccessorProcess } from './successor-process.js';
 
 /** Tells a process which of its descriptors leads to its predecessor. */
 export const CHANNEL_VARIABLE = 'HANDOVER_CHANNEL';
 
-/** From SIGTERM to SIGKILL. */
-const STOP_GRACE = 5_000;
-
-/** How long the pipe of an ended process may stay open in a child of its own. */
-const TAIL_GRACE = 250;
-
-/** A successor on its way. */
+/** A successor on its way: the channel to it, and the process. */
 export interface Started {
   readonly channel: Channel;
   readonly process: SuccessorProcess;
-  /** This process no longer waits for it. */
-  release(): void;
 }
 
 /** @throws ERR_HANDOVER_SPAWN_FAILED with the system's error as its cause; nothing is left open */
@@ -31,11 +22,7 @@ export async function startSuccessor(env: Env, command: Command): Promise<Starte
   try {
     const process = await env.start({ ...command, variables }, theirs);
     const tee = new StderrTee(process.stderr, (bytes) => env.writeStderr(bytes));
-    return {
-      channel: new Channel(new FdSocket(ours), 'predecessor'),
-      process: reach(process, tee),
-      release: () => process.unref(),
-    };
+    return { channel: new Channel(new FdSocket(ours), 'predecessor'), process: childProcess(process, tee) };
   } catch (cause) {
     closeFd(ours);
     const message = `cannot start ${command.file} in ${command.cwd}: ${(cause as Error).message}`;
@@ -43,22 +30,6 @@ export async function startSuccessor(env: Env, command: Command): Promise<Starte
   } finally {
     closeFd(theirs);
   }
-}
-
-function reach(process: StartedProcess, tee: StderrTee): SuccessorProcess {
-  return {
-    pid: process.pid,
-    exited: process.exited,
-    async stderrTail(): Promise<string> {
-      await settlesWithin(tee.ended(), TAIL_GRACE);
-      return tee.tail;
-    },
-    async stop(): Promise<Exit> {
-      process.kill('SIGTERM');
-      if (!(await settlesWithin(process.exited, STOP_GRACE))) process.kill('SIGKILL');
-      return process.exited;
-    },
-  };
 }
 
 /** The channel to the predecessor that started this process; undefined where none did. Removes the variable. */

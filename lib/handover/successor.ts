@@ -1,11 +1,12 @@
 // One handover, from the side of the process that takes. It holds descriptors from MANIFEST on, so from then on a
 // predecessor that dies leaves it in charge.
 import type { Channel } from '../channel/channel.js';
-import { type Frame, type Hello, type Manifest, negotiate } from '../channel/wire.js';
-import { HandoverError } from '../errors.js';
+import { type DrainingGeneration, type Frame, type Heartbeat, type Hello, type Manifest, negotiate } from '../channel/wire.js';
+import { HandoverError, type HandoverErrorCode } from '../errors.js';
 import { closeFds } from '../fd/index.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
+import { beatEvery, HEARTBEAT_INTERVAL } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
 
 /** What the handover does in and for the process it runs in. */
@@ -14,25 +15,40 @@ export interface SuccessorHost {
   inherit(manifest: Manifest, fds: Int32Array): void;
   /** The predecessor's stderr pipe is about to end. */
   adoptStderr(): void;
-  /** This process is in charge: by COMMIT, or because the predecessor died. */
-  takeCharge(): void;
+  /** This process is in charge: by COMMIT, or because the predecessor died. Resolves when it accepts. */
+  takeCharge(): Promise<void>;
+  /** The predecessor has ended: nothing more will be claimed of what it left. */
+  becomeAlone(): void;
   /** The predecessor gave the handover up and serves: this process must end. */
   giveUp(error: HandoverError): void;
+  /** For the heartbeat. */
+  readonly connectionCount: number;
+  isHealthy(): Promise<boolean>;
 }
 
 /** A predecessor that started us has its HELLO and MANIFEST on the way already. */
 const GREETING_TIMEOUT = 10_000;
 
+/** Our HELLO; the generation is the predecessor's to count, and ours is not read. */
+export type Greeting = Omit<Hello, 'generation'>;
+
 export class Successor {
   readonly #channel: Channel;
+  readonly #greeting: Hello;
   readonly #host: SuccessorHost;
   readonly #machine: Machine<SuccessorState, SuccessorEvent>;
   readonly #loading = new Deferred<void>();
   readonly #ended = new Deferred<never>();
+  readonly #alone = new Deferred<void>();
   #predecessor: Hello | undefined;
+  #draining: readonly DrainingGeneration[] = [];
+  #committedAt = 0;
+  #isBeating = false;
+  #stopBeating: (() => void) | undefined;
 
-  private constructor(channel: Channel, host: SuccessorHost) {
+  private constructor(channel: Channel, greeting: Greeting, host: SuccessorHost) {
     this.#channel = channel;
+    this.#greeting = { ...greeting, generation: 0 };
     this.#host = host;
     this.#machine = new Machine(SUCCESSOR, 'greeting', (state, from) => this.#onEnter(state, from));
   }
@@ -41,17 +57,15 @@ export class Successor {
    * Greets the predecessor and receives what it hands over. Owns the channel.
    * @throws HandoverError the predecessor is gone, gave up, or speaks another protocol
    */
-  static async join(channel: Channel, hello: Omit<Hello, 'generation'>, host: SuccessorHost): Promise<Successor> {
-    const successor = new Successor(channel, host);
-    // The generation is the predecessor's to count; this one is not read.
-    await channel.send('HELLO', { ...hello, generation: 0 });
-    void successor.#read(hello);
+  static async join(channel: Channel, greeting: Greeting, host: SuccessorHost): Promise<Successor> {
+    const successor = new Successor(channel, greeting, host);
+    // It may have closed already: the reader says why.
+    channel.send('HELLO', successor.#greeting).catch(() => {});
+    void successor.#read();
     const arrived = Promise.race([successor.#loading.promise, successor.#ended.promise]);
     if (await settlesWithin(arrived, GREETING_TIMEOUT)) return successor;
     const message = `the predecessor sent no MANIFEST within ${GREETING_TIMEOUT} ms`;
-    throw successor.#giveUp(
-      new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: 'PREPARE', stillServing: false }),
-    );
+    throw successor.#giveUp(new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: 'PREPARE', stillServing: false }));
   }
 
   /** One more than the predecessor's. */
@@ -59,43 +73,51 @@ export class Successor {
     return (this.#predecessor?.generation ?? 0) + 1;
   }
 
+  /** The older generations that still drain, as the predecessor last said. */
+  get draining(): readonly DrainingGeneration[] {
+    return this.#machine.state === 'serving' ? this.#draining : [];
+  }
+
+  /** Resolves when the predecessor is gone. */
+  get alone(): Promise<void> {
+    return this.#alone.promise;
+  }
+
+  /** This process could serve: says what it claimed, and READY. Without a predecessor any more it is in charge at once. */
+  async announceReady(claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] }): Promise<void> {
+    if (this.#machine.state === 'ended') await this.#ended.promise;
+    if (this.#machine.own('ready') === 'alone') {
+      await this.#host.takeCharge();
+      return;
+    }
+    await this.#channel.send('CLAIMED', claims);
+    await this.#channel.send('READY', {});
+    this.#stopBeating = beatEvery(HEARTBEAT_INTERVAL, () => void this.#beat());
+  }
+
   /** Rejects when the handover is given up. */
   get ended(): Promise<never> {
     return this.#ended.promise;
   }
 
-  /** This process serves: says what it claimed, and READY. Without a predecessor any more it is in charge at once. */
-  async announceReady(claims: {
-    readonly claimed: readonly string[];
-    readonly unclaimed: readonly string[];
-  }): Promise<void> {
-    if (this.#machine.state === 'ended') await this.#ended.promise;
-    if (this.#machine.own('ready') === 'alone') {
-      this.#host.takeCharge();
-      return;
-    }
-    await this.#channel.send('CLAIMED', claims);
-    await this.#channel.send('READY', {});
-  }
-
-  /** This process ends before it was in charge. */
-  leave(reason: string): void {
-    if (this.#machine.state === 'alone' || this.#machine.state === 'ended') return;
+  /** This process ends on purpose. A predecessor that still drains does not take anything back. */
+  leave(): void {
+    const { state } = this.#machine;
+    if (state === 'alone' || state === 'ended') return;
     this.#machine.own('abort');
-    this.#channel.send('ABORT', { reason }).catch(() => {});
-    this.#channel.close();
+    this.#hangUp('ERR_HANDOVER_CLOSED', 'the successor is shutting down');
   }
 
-  async #read(hello: Omit<Hello, 'generation'>): Promise<void> {
+  async #read(): Promise<void> {
     try {
-      for await (const frame of this.#channel) this.#onFrame(frame, hello);
-      this.#machine.peer('EOF');
+      for await (const frame of this.#channel) this.#onFrame(frame);
+      if (this.#machine.peer('EOF') === 'ended') this.#ended.reject(peerLost());
     } catch (error) {
       this.#giveUp(error);
     }
   }
 
-  #onFrame(frame: Frame, hello: Omit<Hello, 'generation'>): void {
+  #onFrame(frame: Frame): void {
     const { name, fds } = frame;
     if (name === 'MANIFEST' || name === 'COMMIT') {
       this.#receive(frame.payload, fds);
@@ -104,14 +126,21 @@ export class Successor {
     }
     closeFds(fds);
     if (name === 'HELLO') {
-      negotiate({ ...hello, generation: 0 }, frame.payload);
+      negotiate(this.#greeting, frame.payload);
       this.#predecessor = frame.payload;
     }
+    if (name === 'HEARTBEAT') this.#onReport(frame.payload);
     this.#machine.peer(name as SuccessorEvent);
     if (name === 'ABORT') {
       const message = `the predecessor gave the handover up: ${frame.payload.reason ?? 'it did not say why'}`;
       this.#giveUp(new HandoverError('ERR_HANDOVER_ABORTED', message, { stillServing: false }));
     }
+  }
+
+  #onReport({ connections = 0, draining = [] }: Heartbeat): void {
+    const { generation = 0, pid = 0, startTime } = this.#predecessor ?? {};
+    const age = Math.round(performance.now() - this.#committedAt);
+    this.#draining = [{ generation, pid, startTime, age, connections }, ...draining];
   }
 
   #receive(manifest: Manifest, fds: Int32Array): void {
@@ -126,39 +155,68 @@ export class Successor {
 
   #onEnter(state: SuccessorState, from: SuccessorState): void {
     if (state === 'loading') this.#loading.resolve();
-    if (state === 'committing') this.#answerCommit();
-    // What it was doing when the predecessor died decides: an app still loading takes charge when it is ready.
-    if (state === 'alone' && (from === 'ready' || from === 'committing')) this.#host.takeCharge();
-    if (state === 'alone') {
-      this.#host.adoptStderr();
-      this.#channel.close();
-    }
-    if (state === 'ended' && (from === 'greeting' || from === 'receiving')) {
-      const message = 'the predecessor ended before it had handed anything over';
-      this.#ended.reject(
-        new HandoverError('ERR_HANDOVER_PEER_LOST', message, { phase: 'PREPARE', stillServing: false }),
-      );
+    if (state === 'committing') void this.#answerCommit();
+    if (state === 'alone') this.#onAlone(from);
+    if (state === 'ended') {
+      this.#stopBeating?.();
+      this.#alone.resolve();
     }
   }
 
-  #answerCommit(): void {
-    this.#host.takeCharge();
-    // Its failure is the predecessor's death, which the reader learns too.
-    this.#channel.send('COMMITTED', {}).catch(() => {});
-    this.#channel.unref();
-    this.#machine.own('committed');
+  async #answerCommit(): Promise<void> {
+    this.#committedAt = performance.now();
+    this.#onReport({});
+    try {
+      await this.#host.takeCharge();
+      if (this.#machine.own('committed') !== 'serving') return;
+      this.#channel.unref();
+      await this.#channel.send('COMMITTED', {});
+    } catch (error) {
+      this.#giveUp(error);
+    }
+  }
+
+  /** What it was doing when the predecessor died decides: an app still loading takes charge when it is ready. */
+  #onAlone(from: SuccessorState): void {
+    this.#stopBeating?.();
+    this.#host.adoptStderr();
+    if (from === 'ready') this.#host.takeCharge().catch((error: unknown) => this.#giveUp(error));
+    this.#host.becomeAlone();
+    this.#channel.close();
+    this.#alone.resolve();
+  }
+
+  async #beat(): Promise<void> {
+    // One at a time: a predecessor that was stopped must not find thousands.
+    if (this.#isBeating) return;
+    this.#isBeating = true;
+    const healthy = await this.#host.isHealthy();
+    const { state } = this.#machine;
+    if (state === 'ready' || state === 'committing' || state === 'serving') {
+      await this.#channel.send('HEARTBEAT', { healthy, connections: this.#host.connectionCount }).catch(() => {});
+    }
+    this.#isBeating = false;
   }
 
   #giveUp(error: unknown): unknown {
     const reason = error instanceof HandoverError ? error : internal(error);
     if (this.#machine.state !== 'alone' && this.#machine.own('abort') === 'ended') {
-      this.#channel.send('ABORT', { code: reason.code, reason: reason.message }).catch(() => {});
-      this.#channel.close();
       this.#ended.reject(reason);
+      this.#hangUp(reason.code, reason.message);
       this.#host.giveUp(reason);
     }
     return reason;
   }
+
+  #hangUp(code: HandoverErrorCode, reason: string): void {
+    this.#channel.send('ABORT', { code, reason }).catch(() => {});
+    this.#channel.close();
+  }
+}
+
+function peerLost(): HandoverError {
+  const message = 'the predecessor ended before it had handed anything over';
+  return new HandoverError('ERR_HANDOVER_PEER_LOST', message, { phase: 'PREPARE', stillServing: false });
 }
 
 function internal(cause: unknown): HandoverError {

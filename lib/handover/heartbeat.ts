@@ -1,0 +1,55 @@
+// Heartbeats: sent by a process that lives, and watched by the one that depends on it.
+
+/** Both sides go by it: a watch counts beats missed, not time. */
+export const HEARTBEAT_INTERVAL = 100;
+
+/** A draining predecessor only reports. */
+export const REPORT_INTERVAL = 1_000;
+
+/** Calls `beat` now and every `interval` ms, until the function returned is called. Does not keep the process alive. */
+export function beatEvery(interval: number, beat: () => void): () => void {
+  beat();
+  const timer = setInterval(beat, interval);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+/**
+ * Notices that heartbeats stay away. It counts its own ticks: a process that was stopped, or a clock that jumped, has
+ * missed none of them, and finds the heartbeats of the meantime in its socket.
+ */
+export class HeartbeatWatch {
+  readonly #onStall: (silence: number) => void;
+  readonly #timer: NodeJS.Timeout;
+  #stall: number;
+  #missed = 0;
+
+  constructor(stall: number, onStall: (silence: number) => void) {
+    this.#stall = stall;
+    this.#onStall = onStall;
+    this.#timer = setInterval(() => this.#tick(), HEARTBEAT_INTERVAL);
+  }
+
+  /** A heartbeat came. */
+  beat(): void {
+    this.#missed = 0;
+  }
+
+  /** How long the silence may be from now on, in ms. */
+  allow(stall: number): void {
+    this.#stall = stall;
+    this.#missed = 0;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #tick(): void {
+    this.#missed += 1;
+    const silence = this.#missed * HEARTBEAT_INTERVAL;
+    if (silence < this.#stall) return;
+    this.stop();
+    this.#onStall(silence);
+  }
+}

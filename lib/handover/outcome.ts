@@ -1,0 +1,53 @@
+// How a handover ended, for whoever asked for it: what `upgrade()` resolves with, and the error it rejects with.
+import { HandoverError } from '../errors.js';
+import type { Phase } from '../events.js';
+import type { Exit } from './env.js';
+import type { PhaseRecord } from './phase-log.js';
+
+/** What `upgrade()` resolves with. */
+export interface UpgradeOutcome {
+  /** The generation in charge now, and its process. */
+  readonly generation: number;
+  readonly pid: number;
+  /** The phases so far; the old process still drains. */
+  readonly phases: readonly PhaseRecord[];
+  /** Names the successor took over, and those it did not want. */
+  readonly claimed: readonly string[];
+  readonly unclaimed: readonly string[];
+}
+
+/** What is known of a successor that failed. */
+export interface Remains {
+  readonly phase: Phase | undefined;
+  readonly exit: Exit | undefined;
+  readonly stderr: string;
+  /** Connections it owned, as it last said; undefined where it never did. */
+  readonly connections: number | undefined;
+}
+
+/** A failure that is the successor's own end: its exit says more than any signal of ours. */
+export function hasEnded(error: unknown): boolean {
+  return error instanceof HandoverError && error.code === 'ERR_HANDOVER_SUCCESSOR_EXITED';
+}
+
+/** The error with all that is known of the successor: how it ended, what it said, what was lost with it. */
+export function explainFailure(error: HandoverError, { phase, exit, stderr, connections }: Remains): HandoverError {
+  const how = hasEnded(error) && exit ? ` (${exit.signal ? `killed by ${exit.signal}` : `exit code ${exit.code}`})` : '';
+  const lost = connections ? `; ${connections} connections it owned were lost` : '';
+  const said = stderr ? `\n${stderr.replace(/^/gm, '  | ')}` : '';
+  const isJudged = phase === 'PROBATION' && error.code !== 'ERR_HANDOVER_CLOSED';
+  const prefix = isJudged && error.code !== 'ERR_HANDOVER_PROBATION_FAILED' ? 'the successor failed its probation: ' : '';
+  return new HandoverError(
+    isJudged ? 'ERR_HANDOVER_PROBATION_FAILED' : error.code,
+    `${prefix}${error.message}${how}${lost}${said}`,
+    {
+      phase: phase ?? error.phase,
+      stillServing: true,
+      cause: isJudged ? error : error.cause,
+      exitCode: exit?.code,
+      exitSignal: exit?.signal,
+      stderr,
+      connectionsLost: connections,
+    },
+  );
+}

@@ -1,0 +1,61 @@
+// What is looked at before a successor is started, so that a handover that cannot work has no side effect.
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { HandoverError } from '../errors.js';
+import type { Command } from './env.js';
+
+/** Tries the new release before it is started: arguments for its command (as `nginx -t`), or a function that throws. */
+export type Check = readonly string[] | ((command: Command) => unknown);
+
+const CHECK_TIMEOUT = 60_000;
+const STDERR_BYTES = 65_536;
+
+/** @throws ERR_HANDOVER_CHECK_FAILED with what it wrote to stderr, or the function's error as its cause */
+export async function runCheck(check: Check, command: Command): Promise<void> {
+  try {
+    if (typeof check === 'function') await check(command);
+    else await runCommand(command, check);
+  } catch (cause) {
+    const { message, stderr } = cause as Error & { stderr?: string };
+    const details = { cause, phase: 'PREPARE', ...(stderr !== undefined && { stderr }) };
+    throw new HandoverError('ERR_HANDOVER_CHECK_FAILED', `the new release failed its check: ${message}`, details);
+  }
+}
+
+function runCommand({ file, args, cwd, variables }: Command, extra: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const options = { cwd, env: variables, timeout: CHECK_TIMEOUT, maxBuffer: STDERR_BYTES };
+    execFile(file, [...args, ...extra], options, (error, _stdout, stderr) => {
+      if (error) reject(Object.assign(error, { stderr: stderr.trimEnd() }));
+      else resolve();
+    });
+  });
+}
+
+/**
+ * Two generations need the memory of two. Compares what the cgroup has left with what this process uses.
+ * @throws ERR_HANDOVER_NO_MEMORY
+ */
+export function expectMemory(cgroupRoot: string = '/sys/fs/cgroup', rss: number = process.memoryUsage.rss()): void {
+  const headroom = memoryHeadroom(cgroupRoot);
+  if (headroom === undefined || headroom >= rss) return;
+  const inMiB = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`;
+  const message = `the cgroup has ${inMiB(headroom)} left and this process uses ${inMiB(rss)}; checkMemory: false overrides`;
+  throw new HandoverError('ERR_HANDOVER_NO_MEMORY', message, { phase: 'PREPARE' });
+}
+
+/** Bytes until memory.max of this process' cgroup; undefined where there is no cgroup 2, or no limit. */
+function memoryHeadroom(root: string): number | undefined {
+  try {
+    const [, path = ''] = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8')) ?? [];
+    const read = (name: string): string => readFileSync(join(root, path, name), 'utf8').trim();
+    const limit = read('memory.max');
+    if (limit === 'max') return undefined;
+    // Page cache is given back when memory is short.
+    const [, cache = '0'] = /^inactive_file (\d+)$/m.exec(read('memory.stat')) ?? [];
+    return Number(limit) - Number(read('memory.current')) + Number(cache);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,24 @@
+// A few descriptors kept aside, so that a handover still works in a process that has used up its RLIMIT_NOFILE.
+import { openSync } from 'node:fs';
+import { closeFds } from '../fd/index.js';
+
+/** The socketpair, the stderr pipe, what spawn opens for itself, and a new copy of a few listeners on the way back. */
+const RESERVED_FDS = 12;
+
+export class DescriptorReserve {
+  #fds: number[] = [];
+
+  /** Takes as many as there are, up to the reserve. */
+  hold(): void {
+    try {
+      while (this.#fds.length < RESERVED_FDS) this.#fds.push(openSync('/dev/null', 'r'));
+    } catch {
+      // The table is full: what is there must do, and it is tried again after the next handover.
+    }
+  }
+
+  /** Gives them up for what comes next. */
+  release(): void {
+    closeFds(this.#fds.splice(0));
+  }
+}

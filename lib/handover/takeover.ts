@@ -1,0 +1,118 @@
+// Way 2: an independently started process dials the one in charge. The socket is the key to every listener, so only its
+// owner may reach it, and only one process at a time may ask.
+import { statSync } from 'node:fs';
+import { constants } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { Channel } from '../channel/channel.js';
+import { HandoverError, systemError } from '../errors.js';
+import { publish } from '../events.js';
+import { acceptOn, dial } from '../fd/dial.js';
+import { closeFd, FdSocket, type PeerCredentials, peerCredentials } from '../fd/index.js';
+import { tryLock } from '../fd/lock.js';
+import { type Place, toPlace } from '../ledger/address.js';
+import { RESERVED } from '../ledger/ledger.js';
+import { sleep } from './deadline.js';
+import { foreignProcess, type SuccessorProcess } from './successor-process.js';
+
+/** Who may take over. */
+export interface TakeoverOptions {
+  /** A Unix socket in a directory that nobody else can write to. */
+  readonly path: string;
+  /** Decides by what the kernel says of the process that asks. @default the same user */
+  readonly allow?: (peer: PeerCredentials) => boolean;
+}
+
+/** The takeover socket's name in the ledger. */
+export const TAKEOVER = `${RESERVED}takeover`;
+
+const { ENOENT, ECONNREFUSED, EAGAIN } = constants.errno;
+const RETRY_INTERVAL = 20;
+
+export class Takeover {
+  readonly #path: string;
+  readonly #allow: (peer: PeerCredentials) => boolean;
+  #unlock: (() => void) | undefined;
+  #stopAccepting: (() => void) | undefined;
+
+  constructor({ path, allow = isSameUser }: TakeoverOptions) {
+    this.#path = resolve(path);
+    this.#allow = allow;
+  }
+
+  get place(): Place {
+    return toPlace({ path: this.#path, mode: 0o600 }, 'tcp');
+  }
+
+  /**
+   * The channel to the process in charge; undefined where there is none. Processes started together queue up: the lock is
+   * held until `unlock()`, which is called when this process is in charge, or by its end.
+   * @throws ERR_HANDOVER_TAKEOVER_UNSAFE others can write to the directory; ERR_HANDOVER_TIMEOUT another process starts
+   *   and does not get ready
+   */
+  async dial(timeout: number): Promise<Channel | undefined> {
+    expectSafeDirectory(dirname(this.#path));
+    this.#unlock = await waitForLock(`${this.#path}.lock`, timeout);
+    const fd = dial(this.#path);
+    if (fd >= 0) return new Channel(new FdSocket(fd), 'successor');
+    if (fd === -ENOENT || fd === -ECONNREFUSED) return undefined;
+    this.unlock();
+    const path = this.#path;
+    if (fd !== -EAGAIN) throw systemError(fd, 'connect', { path });
+    throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `the process at ${path} answers nobody: its queue is full`);
+  }
+
+  unlock(): void {
+    this.#unlock?.();
+    this.#unlock = undefined;
+  }
+
+  /** Lets others dial in, on a listener that stays the ledger's. */
+  accept(listener: number, onDial: (channel: Channel, process: SuccessorProcess) => void): void {
+    this.#stopAccepting ??= acceptOn(listener, (fd) => {
+      const peer = peerCredentials(fd, { pidfd: true });
+      if (this.#allow(peer)) {
+        onDial(new Channel(new FdSocket(fd), 'predecessor'), foreignProcess(peer.pid ?? 0, peer.pidfd));
+        return;
+      }
+      if (peer.pidfd !== undefined) closeFd(peer.pidfd);
+      publish('takeover-refused', { uid: peer.uid, pid: peer.pid, reason: 'not allowed' });
+      refuse(new Channel(new FdSocket(fd), 'predecessor'), notAllowed(peer));
+    });
+  }
+
+  stop(): void {
+    this.#stopAccepting?.();
+    this.#stopAccepting = undefined;
+  }
+}
+
+/** Tells a process that dialled in why it cannot take over, and hangs up. */
+export function refuse(channel: Channel, { code, message }: HandoverError): void {
+  channel.send('ABORT', { code, reason: message }).catch(() => {});
+  channel.close();
+}
+
+function notAllowed({ uid }: PeerCredentials): HandoverError {
+  return new HandoverError('ERR_HANDOVER_TAKEOVER_REFUSED', `user ${uid} may not take over this process`);
+}
+
+function isSameUser({ uid }: PeerCredentials): boolean {
+  return uid === process.geteuid?.();
+}
+
+/** Whoever can write to the directory can put a socket of his own at the path. */
+function expectSafeDirectory(directory: string): void {
+  const { mode, uid } = statSync(directory);
+  if ((mode & 0o022) === 0 && (uid === 0 || uid === process.geteuid?.())) return;
+  const message = `${directory} can be written to by other users: no place for a takeover socket (chmod go-w, own it)`;
+  throw new HandoverError('ERR_HANDOVER_TAKEOVER_UNSAFE', message, { phase: 'PREPARE', stillServing: false });
+}
+
+async function waitForLock(path: string, timeout: number): Promise<() => void> {
+  for (const start = performance.now(); performance.now() - start < timeout; await sleep(RETRY_INTERVAL)) {
+    const unlock = tryLock(path);
+    if (unlock) return unlock;
+  }
+  const message = `another process holds ${path} for more than ${timeout} ms: it starts, and does not get ready`;
+  throw new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: 'PREPARE', stillServing: false });
+}
