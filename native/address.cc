@@ -1,3 +1,4 @@
+// Socket addresses: IP literals and scopes, paths and abstract names (ip(7), ipv6(7), unix(7)).
 #include "address.h"
 
 #include <arpa/inet.h>

@@ -155,7 +155,8 @@ bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object)
       napi_define_properties(env, *object, sizeof(methods) / sizeof(*methods), methods) != napi_ok ||
       napi_type_tag_object(env, *object, &kPollerTag) != napi_ok ||
       napi_create_string_utf8(env, "HandoverPoller", NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_async_init(env, *object, name, &watch->context) != napi_ok ||
+      // With a resource of its own: Node 26 holds the one it is given, and the poller would never be collected.
+      napi_async_init(env, nullptr, name, &watch->context) != napi_ok ||
       napi_create_reference(env, callback, 1, &watch->callback) != napi_ok ||
       // Not the reference napi_wrap offers: deleting that one before the object is collected frees the wrap under it.
       napi_create_reference(env, *object, 0, &watch->self) != napi_ok ||

@@ -38,4 +38,4 @@ export {
   type SendOptions,
   sendFds,
 } from './messages.js';
-export { MAX_FDS_PER_MESSAGE } from './native.js';
+export { expectSupported, isSupported, MAX_FDS_PER_MESSAGE } from './native.js';

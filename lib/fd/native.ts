@@ -152,6 +152,11 @@ export function isSupported(): boolean {
   return loaded.native !== undefined;
 }
 
+/** @throws ERR_HANDOVER_UNSUPPORTED as every call here would */
+export function expectSupported(): void {
+  native();
+}
+
 /** The addon, loaded on first use. @throws ERR_HANDOVER_UNSUPPORTED with the loader's error as its cause. */
 export function native(): Native {
   loaded ??= load();

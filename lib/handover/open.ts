@@ -1,6 +1,6 @@
 // `openHandover`: the handover of this process.
 import { HandoverError } from '../errors.js';
-import { isSupported } from '../fd/native.js';
+import { isSupported } from '../fd/index.js';
 import { noteStartDirectory } from './command.js';
 import { type Env, processEnv } from './env.js';
 import { LiveHandover } from './live.js';

@@ -2,7 +2,7 @@
 // is ever handed over.
 import type { Where } from '../connections/managed.js';
 import { HandoverError } from '../errors.js';
-import { native } from '../fd/native.js';
+import { expectSupported } from '../fd/index.js';
 import type { ListenAddress } from '../ledger/address.js';
 import { CloseHooks } from './close-hooks.js';
 import { Deferred } from './deferred.js';
@@ -54,7 +54,7 @@ export class PlainHandover implements Handover {
 
   /** @throws ERR_HANDOVER_UNSUPPORTED with the reason */
   async upgrade(): Promise<UpgradeOutcome> {
-    native();
+    expectSupported();
     throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'this process was started without the addon');
   }
 

@@ -1,12 +1,12 @@
 // `serve()`: one line for a server that replaces itself. The only part of the package that handles signals and exits.
 import { constants } from 'node:os';
-import { HandoverError, typeError } from '../errors.js';
-import { expectOptions } from '../fd/arguments.js';
-import { ADDRESS_OPTIONS } from '../ledger/address.js';
-import { type Logger, logHandover, stderrLogger } from '../observe/log.js';
-import { openHandover } from './open.js';
-import { HANDOVER_OPTIONS, type HandoverOptions } from './options.js';
-import type { Handover, Listener, ListenOptions } from './types.js';
+import { HandoverError, typeError } from './errors.js';
+import { expectOptions } from './fd/arguments.js';
+import { openHandover } from './handover/open.js';
+import { HANDOVER_OPTIONS, type HandoverOptions } from './handover/options.js';
+import type { Handover, Listener, ListenOptions } from './handover/types.js';
+import { ADDRESS_OPTIONS } from './ledger/address.js';
+import { type Logger, logHandover, stderrLogger } from './observe/log.js';
 
 export interface ServeSignals {
   /** Hands over. @default 'SIGUSR2' */

@@ -1,0 +1,134 @@
+// What it costs to pass a descriptor: this package, the same system calls in C, and Node's own handle passing.
+import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import { type Contestant, startContestant, startNodeContestant } from '../lib/contestant.js';
+import { medianRatio, spread } from '../lib/stats.js';
+import { figure, table } from '../lib/table.js';
+import { compileFloor } from './floor.js';
+
+type System = 'c' | 'handover' | 'node-ipc';
+type Mode = 'one-process' | 'two-process';
+
+interface Row {
+  readonly system: System;
+  readonly mode: Mode;
+  readonly perMessage: number;
+  readonly nsPerFd: { readonly median: number; readonly min: number; readonly max: number };
+  /** Round by round; null where there is no C program to compare with. */
+  readonly ratioToC: number | null;
+}
+
+/** One measured combination, and what each round gave, in nanoseconds a descriptor. */
+interface Entry {
+  readonly contestant: Contestant;
+  readonly system: System;
+  readonly mode: Mode;
+  readonly perMessage: number;
+  messages: number;
+  readonly rounds: number[];
+}
+
+const SIZES = [1, 16, 64, 253];
+const MODES: readonly Mode[] = ['one-process', 'two-process'];
+const TURN_MS = { quick: 3, full: 100 };
+const MAX_MESSAGES = 1_000_000;
+
+export const bench: Bench = { defaultRounds: 11, run };
+
+async function run(options: BenchOptions): Promise<Report> {
+  const floor = compileFloor();
+  const contestants = new Map<System, Contestant>();
+  try {
+    if (typeof floor !== 'string') contestants.set('c', startContestant('c', floor.path, []));
+    contestants.set('handover', startNodeContestant('handover', new URL('handover.ts', import.meta.url)));
+    contestants.set('node-ipc', startNodeContestant('node-ipc', new URL('node-ipc.ts', import.meta.url)));
+    const entries = entriesFor(contestants);
+    await measure(entries, options);
+    const rows = rowsOf(entries);
+    const note = typeof floor === 'string' ? `\n\nc: skipped, ${floor}` : '';
+    return { text: `${present(entries)}${note}`, rows, skipped: typeof floor === 'string' ? ['c'] : [] };
+  } finally {
+    await Promise.all([...contestants.values()].map((contestant) => contestant.end()));
+    if (typeof floor !== 'string') floor.remove();
+  }
+}
+
+/** In the order they run: those to be compared one after the other. */
+function entriesFor(contestants: ReadonlyMap<System, Contestant>): Entry[] {
+  const entries: Entry[] = [];
+  for (const mode of MODES) {
+    for (const perMessage of SIZES) {
+      for (const [system, contestant] of contestants) {
+        // Node passes handles to another process only.
+        if (system === 'node-ipc' && mode === 'one-process') continue;
+        entries.push({ contestant, system, mode, perMessage, messages: 1, rounds: [] });
+      }
+    }
+  }
+  return entries;
+}
+
+async function measure(entries: readonly Entry[], { rounds, quick, progress }: BenchOptions): Promise<void> {
+  const turnMs = quick ? TURN_MS.quick : TURN_MS.full;
+  for (const [index, entry] of entries.entries()) {
+    progress(`fd: warming up ${index + 1} of ${entries.length}`);
+    await calibrate(entry, turnMs);
+  }
+  for (let round = 0; round < rounds; round++) {
+    progress(`fd: round ${round + 1} of ${rounds}`);
+    // Every other round backwards: nobody always runs in the wake of the same one.
+    for (const entry of round % 2 === 0 ? entries : entries.toReversed()) {
+      entry.rounds.push((await turn(entry)) / (entry.messages * entry.perMessage));
+    }
+  }
+}
+
+function turn({ contestant, mode, perMessage, messages }: Entry): Promise<number> {
+  return contestant.run(`${mode} ${perMessage} ${messages}`);
+}
+
+/** Finds how many messages fill a turn; what it runs for that is the warm-up. */
+async function calibrate(entry: Entry, turnMs: number): Promise<void> {
+  for (;;) {
+    const elapsedMs = (await turn(entry)) / 1e6;
+    if (elapsedMs >= turnMs / 2 || entry.messages >= MAX_MESSAGES) {
+      entry.messages = Math.max(1, Math.round((entry.messages * turnMs) / elapsedMs));
+      return;
+    }
+    entry.messages *= 4;
+  }
+}
+
+function entryOf(entries: readonly Entry[], system: System, { mode, perMessage }: Entry): Entry | undefined {
+  return entries.find((entry) => entry.system === system && entry.mode === mode && entry.perMessage === perMessage);
+}
+
+function rowsOf(entries: readonly Entry[]): Row[] {
+  return entries.map((entry) => {
+    const { system, mode, perMessage, rounds } = entry;
+    const c = entryOf(entries, 'c', entry);
+    return { system, mode, perMessage, nsPerFd: spread(rounds), ratioToC: c ? medianRatio(rounds, c.rounds) : null };
+  });
+}
+
+function present(entries: readonly Entry[]): string {
+  const header = ['ns per descriptor', 'a message', 'c', 'handover', 'node-ipc', 'handover : c', 'node-ipc : handover'];
+  const lines = entries
+    .filter(({ system }) => system === 'handover')
+    .map((handover) => {
+      const c = entryOf(entries, 'c', handover);
+      const ipc = entryOf(entries, 'node-ipc', handover);
+      return [
+        handover.mode,
+        String(handover.perMessage),
+        ...[c, handover, ipc].map((entry) => (entry ? presentSpread(entry.rounds) : '-')),
+        c ? figure(medianRatio(handover.rounds, c.rounds)) : '-',
+        ipc ? figure(medianRatio(ipc.rounds, handover.rounds)) : '-',
+      ];
+    });
+  return table([header, ...lines]);
+}
+
+function presentSpread(rounds: readonly number[]): string {
+  const { median, min, max } = spread(rounds);
+  return `${figure(median)} (${figure(min)} to ${figure(max)})`;
+}

@@ -1,0 +1,193 @@
+// G1, G2: a handover under load, for every kind of server and every kind of address. Not one request fails.
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { boot, type Kind, useApps } from './apps.js';
+import {
+  Datagrams,
+  Http2Connection,
+  HttpConnection,
+  LineConnection,
+  Load,
+  loadOf,
+  selfSigned,
+  type Target,
+} from './clients.js';
+
+expectNoLeaks();
+const { chain } = useApps();
+
+const server = (kind: Kind, address: object) =>
+  boot(
+    async (inside, kind, address, tls) => {
+      await inside.open({ drainTimeout: 10_000 });
+      const listening = await inside.listen(kind, address, tls);
+      await inside.handover.ready();
+      inside.say('listening', listening);
+    },
+    kind,
+    address,
+    kind === 'https' || kind === 'h2' ? selfSigned() : {},
+  );
+
+interface Listening {
+  readonly address: { readonly port: number; readonly address: string };
+  readonly origin: string;
+}
+
+const KINDS: readonly Kind[] = ['http', 'https', 'h2c', 'h2', 'net'];
+
+describe.each(KINDS)('%s', (kind) => {
+  it('G1, G2: two handovers under load: every request gets its whole, right answer', async () => {
+    const { chain: processes, first } = await chain(server(kind, { port: 0, host: '127.0.0.1' }));
+    const { address } = await first.said<Listening>('listening');
+    const { load, close } = loadOf(kind, { port: address.port, host: '127.0.0.1' });
+    await load.answered(first.pid, 20);
+
+    let app = first;
+    for (const generation of [2, 3]) {
+      const outcome = await app.upgrade();
+      await load.answered(outcome.pid, 20);
+      // Every connection came to its end by itself, so the predecessor has, long before its drainTimeout.
+      await app.process.gone();
+      app = await processes.generation(generation);
+      expect(await app.said<Listening>('listening')).toMatchObject({ origin: 'inherited', address });
+    }
+    await load.stop();
+    close();
+    expect(load.failures).toEqual([]);
+    expect(load.answers.size).toBe(3);
+    await app.close();
+  });
+});
+
+describe('G2: a request in flight at the switch is answered by the process that has it', () => {
+  const straddles = async (
+    kind: Kind,
+    ask: (target: Target) => { request(path: string): Promise<{ pid: number }>; close(): void },
+  ) => {
+    const { chain: processes, first } = await chain(server(kind, { port: 0, host: '127.0.0.1' }));
+    const { address } = await first.said<Listening>('listening');
+    const client = ask({ port: address.port, host: '127.0.0.1' });
+    const held = client.request('/hold');
+    await first.said('held');
+    const outcome = await first.upgrade();
+    await first.run(({ servers }, kind) => servers[kind]?.release(), kind);
+    expect((await held).pid).toBe(first.pid);
+    // The next request on the same client goes to the successor: the predecessor ended this connection politely.
+    expect((await client.request('/')).pid).toBe(outcome.pid);
+    client.close();
+    await first.process.gone();
+    await (await processes.generation(2)).close();
+  };
+
+  it('http', () => straddles('http', (target) => new HttpConnection(target)));
+  it('https', () => straddles('https', (target) => new HttpConnection(target, true)));
+  it('h2c', () => straddles('h2c', (target) => new Http2Connection(target, false)));
+  it('h2', () => straddles('h2', (target) => new Http2Connection(target, true)));
+});
+
+it('G2: a raw connection stays with its process until the client ends it', async () => {
+  const { chain: processes, first } = await chain(server('net', { port: 0, host: '127.0.0.1' }));
+  const { address } = await first.said<Listening>('listening');
+  const target = { port: address.port, host: '127.0.0.1' };
+  const old = new LineConnection(target);
+  expect((await old.echo('before')).pid).toBe(first.pid);
+  const { pid } = await first.upgrade();
+  expect((await old.echo('after')).pid).toBe(first.pid);
+  const young = new LineConnection(target);
+  expect((await young.echo('new')).pid).toBe(pid);
+  await old.close();
+  await first.process.gone();
+  await young.close();
+  await (await processes.generation(2)).close();
+});
+
+describe('G1, G2 at every kind of address', () => {
+  const under = async (kind: Kind, listen: object, target: (port: number) => Target) => {
+    const { chain: processes, first } = await chain(server(kind, listen));
+    const { address } = await first.said<Listening>('listening');
+    const { load, close } = loadOf(kind, target(address.port));
+    await load.answered(first.pid, 10);
+    const { pid } = await first.upgrade();
+    await load.answered(pid, 10);
+    await first.process.gone();
+    await load.stop();
+    close();
+    expect(load.failures).toEqual([]);
+    const second = await processes.generation(2);
+    expect(await second.said<Listening>('listening')).toEqual({
+      ...(await first.said<Listening>('listening')),
+      origin: 'inherited',
+    });
+    return second;
+  };
+
+  it('IPv6', async () => {
+    const second = await under('http', { port: 0, host: '::1', ipv6Only: true }, (port) => ({ port, host: '::1' }));
+    await second.close();
+  });
+
+  it('every address, of both families', async () => {
+    const second = await under('http', { port: 0 }, (port) => ({ port, host: '127.0.0.1' }));
+    const { address } = await second.said<Listening>('listening');
+    const client = new HttpConnection({ port: address.port, host: '::1' });
+    expect((await client.request('/')).pid).toBe(second.pid);
+    client.close();
+    await second.close();
+  });
+
+  it('a host name', async () => {
+    await (await under('http', { port: 0, host: 'localhost' }, (port) => ({ port, host: 'localhost' }))).close();
+  });
+
+  it('a Unix path: the same file after the handover, removed at the end by the last generation', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'web.sock');
+    const { chain: processes, first } = await chain(server('http', { path }));
+    const { ino } = statSync(path);
+    const { load, close } = loadOf('http', { path });
+    await load.answered(first.pid, 10);
+    const { pid } = await first.upgrade();
+    await first.process.gone();
+    await load.answered(pid, 10);
+    expect(statSync(path).ino).toBe(ino);
+    await load.stop();
+    close();
+    expect(load.failures).toEqual([]);
+    await (await processes.generation(2)).close();
+    expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
+  });
+
+  it.runIf(process.platform === 'linux')('an abstract name', async () => {
+    // As long as a name can be: Node 20 connects to a shorter one padded with NULs, which is another name.
+    const abstract = `handover-test-${process.pid}-`.padEnd(107, 'x');
+    await (await under('http', { abstract }, () => ({ path: `\0${abstract}` }))).close();
+  });
+});
+
+describe.each([
+  ['udp4', '127.0.0.1'],
+  ['udp6', '::1'],
+] as const)('%s', (kind, host) => {
+  it('G1, G2: every datagram is answered by one of the two, none is lost on the switch', async () => {
+    const { chain: processes, first } = await chain(server(kind, { port: 0, host }));
+    const { address } = await first.said<Listening>('listening');
+    const load = new Load();
+    const clients = [1, 2, 3].map(() => new Datagrams(kind, address.port, host));
+    for (const client of clients) load.loop(() => client.ask());
+    await load.answered(first.pid, 50);
+    const { pid } = await first.upgrade();
+    await load.answered(pid, 50);
+    await first.process.gone();
+    await load.stop();
+    for (const client of clients) client.close();
+    expect(load.failures).toEqual([]);
+    const second = await processes.generation(2);
+    expect(await second.said<Listening>('listening')).toMatchObject({ origin: 'inherited', address });
+    await second.close();
+  });
+});
