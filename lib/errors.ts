@@ -60,31 +60,39 @@ function refusal(name: string, expected: string, value: unknown): string {
 }
 
 /** Every way a handover or a managed server can fail. A code is never reused; README has the operator's table. */
-export type HandoverErrorCode =
-  | 'ERR_HANDOVER_UNSUPPORTED'
-  | 'ERR_HANDOVER_WOULD_ORPHAN'
-  | 'ERR_HANDOVER_COMMAND_NOT_FOUND'
-  | 'ERR_HANDOVER_IN_PROGRESS'
-  | 'ERR_HANDOVER_ALREADY_OPEN'
-  | 'ERR_HANDOVER_NOT_READY'
-  | 'ERR_HANDOVER_CLOSED'
-  | 'ERR_HANDOVER_ADDRESS_IN_USE'
-  | 'ERR_HANDOVER_SPAWN_FAILED'
-  | 'ERR_HANDOVER_SUCCESSOR_EXITED'
-  | 'ERR_HANDOVER_TIMEOUT'
-  | 'ERR_HANDOVER_PROBATION_FAILED'
-  | 'ERR_HANDOVER_CHECK_FAILED'
-  | 'ERR_HANDOVER_NO_MEMORY'
-  | 'ERR_HANDOVER_TOO_MANY_DRAINING'
-  | 'ERR_HANDOVER_TAKEOVER_REFUSED'
-  | 'ERR_HANDOVER_TAKEOVER_UNSAFE'
-  | 'ERR_HANDOVER_PID_FILE'
-  | 'ERR_HANDOVER_VERSION'
-  | 'ERR_HANDOVER_PROTOCOL'
-  | 'ERR_HANDOVER_PEER_LOST'
-  | 'ERR_HANDOVER_ABORTED'
-  | 'ERR_HANDOVER_DESCRIPTORS'
-  | 'ERR_HANDOVER_INTERNAL';
+export const HANDOVER_ERROR_CODES = [
+  'ERR_HANDOVER_UNSUPPORTED',
+  'ERR_HANDOVER_WOULD_ORPHAN',
+  'ERR_HANDOVER_COMMAND_NOT_FOUND',
+  'ERR_HANDOVER_IN_PROGRESS',
+  'ERR_HANDOVER_ALREADY_OPEN',
+  'ERR_HANDOVER_NOT_READY',
+  'ERR_HANDOVER_CLOSED',
+  'ERR_HANDOVER_ADDRESS_IN_USE',
+  'ERR_HANDOVER_SPAWN_FAILED',
+  'ERR_HANDOVER_SUCCESSOR_EXITED',
+  'ERR_HANDOVER_TIMEOUT',
+  'ERR_HANDOVER_PROBATION_FAILED',
+  'ERR_HANDOVER_CHECK_FAILED',
+  'ERR_HANDOVER_NO_MEMORY',
+  'ERR_HANDOVER_TOO_MANY_DRAINING',
+  'ERR_HANDOVER_TAKEOVER_REFUSED',
+  'ERR_HANDOVER_TAKEOVER_UNSAFE',
+  'ERR_HANDOVER_PID_FILE',
+  'ERR_HANDOVER_VERSION',
+  'ERR_HANDOVER_PROTOCOL',
+  'ERR_HANDOVER_PEER_LOST',
+  'ERR_HANDOVER_ABORTED',
+  'ERR_HANDOVER_DESCRIPTORS',
+  'ERR_HANDOVER_INTERNAL',
+] as const;
+
+export type HandoverErrorCode = (typeof HANDOVER_ERROR_CODES)[number];
+
+/** The code another process named, if this version knows it. */
+export function knownCode(code: string | undefined): HandoverErrorCode | undefined {
+  return HANDOVER_ERROR_CODES.find((known) => known === code);
+}
 
 /** What a {@link HandoverError} carries beside its code and message. */
 export interface HandoverErrorDetails {

@@ -1,10 +1,16 @@
 // `handover`: what authors of servers use.
 export { HandoverError, type HandoverErrorCode } from './errors.js';
 export type { HandoverEventName, HandoverEvents, Phase } from './events.js';
+export type { SuccessorCommand } from './handover/command.js';
+export type { Inherited, Keepable } from './handover/kept.js';
 export { openHandover } from './handover/open.js';
 export type { HandoverOptions } from './handover/options.js';
+export type { UpgradeOutcome } from './handover/outcome.js';
 export type { PhaseRecord } from './handover/phase-log.js';
-export type { UpgradeOutcome } from './handover/predecessor.js';
+export type { Check } from './handover/preflight.js';
+export type { Standby } from './handover/standby.js';
+export type { TakeoverOptions } from './handover/takeover.js';
 export type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './handover/types.js';
+export type { UpgradeOptions } from './handover/upgrades.js';
 export type { Logger } from './observe/log.js';
 export { type ServeOptions, type ServeSignals, serve } from './serve.js';

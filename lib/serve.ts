@@ -1,6 +1,7 @@
 // `serve()`: one line for a server that replaces itself. The only part of the package that handles signals and exits.
 import { constants } from 'node:os';
 import { HandoverError, typeError } from './errors.js';
+import { publish } from './events.js';
 import { expectOptions } from './fd/arguments.js';
 import { openHandover } from './handover/open.js';
 import { HANDOVER_OPTIONS, type HandoverOptions } from './handover/options.js';
@@ -46,12 +47,27 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
     await handover.listen(listener, pick(rest, ['name', ...ADDRESS_OPTIONS]));
     await handover.ready();
   } catch (error) {
-    uninstall();
     await handover.close();
+    uninstall();
+    // The predecessor serves, and has told this process to end.
+    if (handover.closing.reason === error) process.exit(1);
     throw error;
   }
-  void handover.closed.then(() => process.exit(handover.closing.reason instanceof HandoverError ? 1 : 0));
+  void handover.closed.then(() => exit(handover));
   return handover;
+}
+
+/** How long an app that closed everything may take to end by itself. */
+const EXIT_GRACE = 1_000;
+
+/** Ends the process; if something keeps it alive, that is published first. */
+function exit({ generation, closing }: Handover): void {
+  process.exitCode = closing.reason instanceof HandoverError ? 1 : 0;
+  const timer = setTimeout(() => {
+    publish('stuck', { generation, resources: process.getActiveResourcesInfo() });
+    process.exit();
+  }, EXIT_GRACE);
+  timer.unref();
 }
 
 interface CheckedServeOptions extends ServeOptions {

@@ -66,6 +66,10 @@ export class Channel implements AsyncIterable<Frame> {
     }
   }
 
+  get isClosed(): boolean {
+    return this.#socket.closed;
+  }
+
   /** Lets the process end although the channel is open. */
   unref(): void {
     this.#socket.unref();

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { systemError } from '../errors.js';
 import { native, type Poller, READABLE } from './native.js';
 
-const { EAGAIN, ECONNABORTED } = constants.errno;
+const { ECONNABORTED, EMFILE } = constants.errno;
 
 /** Connects, synchronously: the kernel answers at once. Returns a descriptor that is the caller's, or a negative errno. */
 export function dial(path: string): number {
@@ -26,21 +26,38 @@ export function connectsTo(path: string): number {
   return 0;
 }
 
+/** A full descriptor table stays so for a while, and the listener would be readable all the time. */
+const RETRY_AFTER = 1_000;
+
 /**
  * Accepts on a listener that stays the caller's, until the function returned is called: call it before the listener is
- * closed. The descriptors given to `onAccept` are its own. Does not keep the process alive.
+ * closed. The descriptors given to `onAccept` are its own. Does not keep the process alive. `makeRoom` is called when the
+ * descriptor table is full.
  */
-export function acceptOn(listener: number, onAccept: (fd: number) => void): () => void {
+export function acceptOn(listener: number, onAccept: (fd: number) => void, makeRoom: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined;
   const poller = native().openPoller(listener, () => {
-    for (let fd = native().accept(listener); fd !== -EAGAIN; fd = native().accept(listener)) {
-      if (fd >= 0) onAccept(fd);
-      // A full descriptor table stays so for a while: the peer waits in the queue.
-      else if (fd !== -ECONNABORTED) return;
-    }
+    if (acceptAll(listener, onAccept) !== -EMFILE) return;
+    makeRoom();
+    if (acceptAll(listener, onAccept) !== -EMFILE) return;
+    opened.stop();
+    timer = setTimeout(() => opened.start(READABLE), RETRY_AFTER).unref();
   });
   if (typeof poller === 'number') throw systemError(poller, 'uv_poll_init', { fd: listener });
   const opened: Poller = poller;
   opened.start(READABLE);
   opened.unref();
-  return () => opened.close();
+  return () => {
+    clearTimeout(timer);
+    opened.close();
+  };
+}
+
+/** Until the queue is empty; returns the error that ended it, -EAGAIN as a rule. */
+function acceptAll(listener: number, onAccept: (fd: number) => void): number {
+  for (;;) {
+    const fd = native().accept(listener);
+    if (fd >= 0) onAccept(fd);
+    else if (fd !== -ECONNABORTED) return fd;
+  }
 }

@@ -17,23 +17,37 @@ export function noteStartDirectory(env: Env): StartDirectory {
   return { physical, logical: logical !== undefined && realpathOf(logical) === physical ? logical : physical };
 }
 
+/** What differs from this process' own command. */
+export interface SuccessorCommand {
+  /** The executable. */
+  readonly command?: string;
+  /** Everything behind it; `execArgv` is then not added. */
+  readonly args?: readonly string[];
+  readonly execArgv?: readonly string[];
+  readonly cwd?: string;
+  /** Instead of this process' environment. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
 /**
  * The command of the successor.
  * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable has vanished: an update may have removed it
  */
-export function successorCommand(env: Env, start: StartDirectory): Command {
-  if (!env.isExecutable(env.execPath)) {
-    const message = `${env.execPath} is gone or not executable: the successor cannot be started`;
+export function successorCommand(env: Env, start: StartDirectory, overrides: SuccessorCommand): Command {
+  const { command: file = env.execPath, execArgv = withoutInspector(env.execArgv) } = overrides;
+  // A bare name is looked for in PATH by whoever starts it.
+  if (file.includes(sep) && !env.isExecutable(file)) {
+    const message = `${file} is gone or not executable: the successor cannot be started`;
     throw new HandoverError('ERR_HANDOVER_COMMAND_NOT_FOUND', message, { phase: 'PREPARE' });
   }
   const [, entry, ...rest] = env.argv;
   const script = entry === undefined ? [] : [throughLink(entry, start)];
   return {
-    file: env.execPath,
-    args: [...withoutInspector(env.execArgv), ...script, ...rest],
+    file,
+    args: overrides.args ?? [...execArgv, ...script, ...rest],
     // An app that changed its directory meant it.
-    cwd: env.cwd() === start.physical ? start.logical : env.cwd(),
-    variables: { ...env.variables },
+    cwd: overrides.cwd ?? (env.cwd() === start.physical ? start.logical : env.cwd()),
+    variables: { ...(overrides.env ?? env.variables) },
   };
 }
 

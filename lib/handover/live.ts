@@ -1,56 +1,68 @@
 // A process that can hand over: claims what it inherited, serves, and gives all of it to its successor or closes it.
 import type { Channel } from '../channel/channel.js';
-import { type Hello, type Manifest, PROTOCOL } from '../channel/wire.js';
-import { HandoverError, typeError } from '../errors.js';
+import { type DrainingGeneration, type Hello, type Manifest, PROTOCOL } from '../channel/wire.js';
+import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
-import { dup3, dupFd } from '../fd/index.js';
-import { type Entry, Ledger, RESERVED } from '../ledger/ledger.js';
-import { CloseHooks } from './close-hooks.js';
-import { type StartDirectory, successorCommand } from './command.js';
+import { processStartTime } from '../fd/pidfd.js';
+import { Belongings } from './belongings.js';
+import { Charge } from './charge.js';
+import type { StartDirectory } from './command.js';
+import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import type { Env } from './env.js';
-import { addressOf, manage, resolvePlace } from './listening.js';
+import { beatEvery, REPORT_INTERVAL } from './heartbeat.js';
+import type { Inherited, Keepable } from './kept.js';
+import { Lifecycle } from './lifecycle.js';
 import type { DescriptorList } from './manifest.js';
-import { checkCloseHook, checkListenOptions, type HandoverOptions } from './options.js';
-import { refuseOrphan } from './orphan.js';
-import { Predecessor, type PredecessorHost, type UpgradeOutcome } from './predecessor.js';
-import { Servers } from './servers.js';
-import { inheritedChannel, type Started, startSuccessor } from './start-self.js';
+import { type CheckedOptions, checkCloseHook, checkUpgradeOptions } from './options.js';
+import type { UpgradeOutcome } from './outcome.js';
+import type { Predecessor } from './predecessor.js';
+import { DescriptorReserve } from './reserve.js';
+import type { Standby } from './standby.js';
+import { inheritedChannel } from './start-self.js';
 import { Successor, type SuccessorHost } from './successor.js';
+import type { SuccessorProcess } from './successor-process.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
+import { type UpgradeOptions, Upgrades, type UpgradesHost } from './upgrades.js';
 import { VERSION } from './version.js';
 
-const STDERR = `${RESERVED}stderr`;
+/** `draining` goes back to `serving` when the successor dies. */
+type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed';
 
-/** `upgrading` ends in `draining`, or back in `serving`; `draining` goes back there too when the successor dies. */
-type State = 'loading' | 'ready' | 'serving' | 'upgrading' | 'draining' | 'closing' | 'closed';
-
-export class LiveHandover implements Handover, PredecessorHost, SuccessorHost {
+export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   readonly #env: Env;
-  readonly #options: Required<HandoverOptions>;
-  readonly #start: StartDirectory;
-  readonly #ledger = new Ledger();
-  readonly #servers = new Servers();
-  readonly #hooks = new CloseHooks();
+  readonly #options: CheckedOptions;
+  readonly #startTime = processStartTime('self');
+  readonly #belongings: Belongings;
+  readonly #lifecycle = new Lifecycle();
+  readonly #reserve = new DescriptorReserve();
+  readonly #upgrades: Upgrades;
+  readonly #charge: Charge;
   readonly #closed = new Deferred<void>();
   #closing = new AbortController();
   #state: State = 'loading';
+  #isStandby = false;
+  #isToClose = false;
   #successor: Successor | undefined;
-  #predecessor: Predecessor | undefined;
-  #upgrade: Promise<unknown> = Promise.resolve();
   #ready: Promise<void> | undefined;
+  #takingCharge: Promise<void> | undefined;
+  readonly #chargeTaken = new Deferred<void>();
 
-  private constructor(env: Env, options: Required<HandoverOptions>, start: StartDirectory) {
+  private constructor(env: Env, options: CheckedOptions, start: StartDirectory) {
     this.#env = env;
     this.#options = options;
-    this.#start = start;
+    this.#belongings = new Belongings(env);
+    this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
+    const onDial = (channel: Channel, process: SuccessorProcess): void =>
+      void this.#upgrades.takeOver(channel, process);
+    this.#charge = new Charge(options, env.pid, this.#belongings.ledger, this.#lifecycle, this.#reserve, onDial);
   }
 
   /** Greets the predecessor where there is one. */
-  static async open(env: Env, options: Required<HandoverOptions>, start: StartDirectory): Promise<LiveHandover> {
+  static async open(env: Env, options: CheckedOptions, start: StartDirectory): Promise<LiveHandover> {
     const handover = new LiveHandover(env, options, start);
-    const channel: Channel | undefined = inheritedChannel(env);
-    if (channel) handover.#successor = await Successor.join(channel, handover.hello, handover);
+    await handover.#join(inheritedChannel(env));
+    handover.#reserve.hold();
     return handover;
   }
 
@@ -59,7 +71,7 @@ export class LiveHandover implements Handover, PredecessorHost, SuccessorHost {
   }
 
   get isInCharge(): boolean {
-    return this.#state === 'serving' || this.#state === 'upgrading';
+    return this.#state === 'serving';
   }
 
   get closing(): AbortSignal {
@@ -70,21 +82,23 @@ export class LiveHandover implements Handover, PredecessorHost, SuccessorHost {
     return this.#closed.promise;
   }
 
+  get draining(): readonly DrainingGeneration[] {
+    return this.#successor?.draining ?? [];
+  }
+
   get hello(): Hello {
     const { generation } = this;
-    return { protocol: PROTOCOL, generation, pid: this.#env.pid, version: VERSION, capabilities: [] };
+    const identity = { generation, pid: this.#env.pid, startTime: this.#startTime, version: VERSION };
+    return { protocol: PROTOCOL, ...identity, capabilities: ['heartbeat'] };
+  }
+
+  get connectionCount(): number {
+    return this.#belongings.servers.connectionCount;
   }
 
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    checkListenOptions(options);
     this.#expectOpen('listen()');
-    const place = await resolvePlace(listener, options);
-    const name = options.name ?? place.canonical;
-    const entry = this.#ledger.listener(name, place);
-    const managed = manage(listener, options.backlog, () => this.#release(name));
-    publish('listen', { name, address: entry.address, origin: entry.origin });
-    await this.#servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
-    return { name, address: addressOf(entry.fd), origin: entry.origin };
+    return this.#belongings.listen(listener, options);
   }
 
   ready(): Promise<void> {
@@ -92,27 +106,38 @@ export class LiveHandover implements Handover, PredecessorHost, SuccessorHost {
     return this.#ready;
   }
 
-  async upgrade(options: { readonly signal?: AbortSignal } = {}): Promise<UpgradeOutcome> {
-    const { signal } = options;
-    if (signal !== undefined && !(signal instanceof AbortSignal))
-      throw typeError('options.signal', 'an AbortSignal', signal);
-    signal?.throwIfAborted();
-    this.#expectUpgradable();
-    if (!this.#options.allowOrphan) refuseOrphan(this.#env);
-    const command = successorCommand(this.#env, this.#start);
-    this.#state = 'upgrading';
-    const upgrade = startSuccessor(this.#env, command).then((started) => this.#handOver(started, signal));
-    this.#upgrade = upgrade.catch((error) => this.#recordFailure(error));
-    return upgrade;
+  async upgrade(options: UpgradeOptions = {}): Promise<UpgradeOutcome> {
+    return this.#upgrades.upgrade(checkUpgradeOptions(options));
+  }
+
+  async prepare(options: UpgradeOptions = {}): Promise<Standby> {
+    return this.#upgrades.prepare(checkUpgradeOptions(options));
+  }
+
+  whenInCharge(duty: (signal: AbortSignal) => unknown): void {
+    this.#lifecycle.addDuty(duty);
+  }
+
+  waitUntil(work: Promise<unknown>): void {
+    this.#lifecycle.addWork(work);
   }
 
   onClose(name: string, hook: () => unknown, options: CloseHookOptions = {}): void {
-    const timeout = checkCloseHook(name, hook, options);
-    this.#hooks.add({ name, run: hook, timeout });
+    this.#lifecycle.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
+  }
+
+  keep(name: string, value: Keepable): void {
+    this.#expectOpen('keep()');
+    this.#belongings.kept.keep(name, value);
+  }
+
+  inherited(name: string): Inherited | undefined {
+    return this.#belongings.kept.inherited(name);
   }
 
   async close(): Promise<void> {
-    if (this.#state !== 'draining' && this.#state !== 'closing' && this.#state !== 'closed') await this.#shutDown();
+    this.#isToClose = true;
+    if (this.#state === 'loading' || this.#state === 'ready' || this.#state === 'serving') await this.#shutDown();
     await this.closed;
   }
 
@@ -120,158 +145,181 @@ export class LiveHandover implements Handover, PredecessorHost, SuccessorHost {
     await this.close();
   }
 
-  // What the predecessor side asks of this process.
+  // What a handover to a successor asks of this process.
 
-  list(): DescriptorList {
-    const { entries, fds } = this.#ledger.manifest();
-    const stderr = { name: STDERR, kind: 'descriptor', address: '' } as const;
-    return { entries: [...entries, stderr], fds: Int32Array.of(...fds, this.#env.stderrFd) };
+  expectInCharge(): void {
+    this.#expectOpen('a handover');
+    if (this.isInCharge) return;
+    throw new HandoverError('ERR_HANDOVER_NOT_READY', 'this process is not in charge: await ready() first');
   }
 
-  stopAccepting(): void {
-    this.#servers.suspendAll();
+  list(options: { readonly stderr: boolean }): DescriptorList {
+    return this.#belongings.early(options);
   }
 
-  async resumeAccepting(): Promise<void> {
-    await this.#servers.resumeAll();
+  async stepDown(): Promise<DescriptorList> {
+    await this.#charge.yield();
+    this.#belongings.servers.suspendAll();
+    return this.#belongings.all();
   }
 
-  // What the successor side asks of this process.
-
-  inherit({ entries }: Manifest, fds: Int32Array): void {
-    this.#ledger.inherit(entries, fds);
+  async takeBack(): Promise<void> {
+    await this.#belongings.servers.resumeAll();
+    try {
+      this.#charge.take();
+    } catch (error) {
+      // It serves, which matters more than a pid file on a full disk.
+      publish('hook-failed', { name: 'takeBack', error: error as Error });
+    }
   }
 
-  /** stderr is a pipe into the predecessor, which ends: from here on it is what the predecessor writes to (FACTS P1). */
+  /** In the background: `closed` tells when it is over. */
+  retire(predecessor: Predecessor, process: SuccessorProcess): void {
+    this.#state = 'draining';
+    this.#closing.abort();
+    publish('superseded', { generation: this.generation, successorPid: process.pid });
+    void this.#drainAndRetire(predecessor, process);
+  }
+
+  // What a handover from a predecessor asks of this process.
+
+  inherit(manifest: Manifest, fds: Int32Array): void {
+    this.#isStandby ||= manifest.standby ?? false;
+    this.#belongings.inherit(manifest, fds);
+  }
+
   adoptStderr(): void {
-    const entry: Entry | undefined = this.#ledger.claim(STDERR);
-    if (!entry) return;
-    dup3(entry.fd, this.#env.stderrFd, false);
-    this.#ledger.release(STDERR);
+    this.#belongings.adoptStderr();
   }
 
-  takeCharge(): void {
-    this.#state = 'serving';
-    publish('in-charge', { generation: this.generation, ...this.#ledger.report() });
+  takeCharge(): Promise<void> {
+    this.#takingCharge ??= this.#becomeInCharge();
+    return this.#takingCharge;
+  }
+
+  becomeAlone(): void {
+    if (this.isInCharge) this.#belongings.ledger.closeUnclaimed();
   }
 
   giveUp(error: HandoverError): void {
+    this.#chargeTaken.reject(error);
     void this.#shutDown(error);
+  }
+
+  async isHealthy(): Promise<boolean> {
+    try {
+      return (await this.#options.health?.()) ?? true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #join(inherited: Channel | undefined): Promise<void> {
+    const channel = inherited ?? (await this.#charge.dial(this.#options.readyTimeout));
+    if (!channel) return;
+    try {
+      this.#successor = await Successor.join(channel, this.hello, this);
+    } catch (error) {
+      this.#charge.unlock();
+      throw error;
+    }
   }
 
   async #becomeReady(): Promise<void> {
     this.#expectOpen('ready()');
-    await this.#servers.acceptAll();
+    await this.#options.warmup?.();
+    if (!this.#isStandby) await this.#belongings.servers.acceptAll();
     this.#expectOpen('ready()');
-    this.adoptStderr();
-    const claims = this.#ledger.report();
-    this.#ledger.closeUnclaimed();
+    this.#belongings.adoptStderr();
+    const claims = this.#belongings.ledger.report();
+    this.#belongings.ledger.closeUnclaimedListeners();
     this.#state = 'ready';
-    if (this.#successor) await this.#successor.announceReady(claims);
-    else this.takeCharge();
+    if (!this.#successor) return this.takeCharge();
+    await this.#successor.announceReady(claims);
+    if (this.#isStandby) await this.#chargeTaken.promise;
   }
 
-  async #handOver(started: Started, signal: AbortSignal | undefined): Promise<UpgradeOutcome> {
-    const predecessor = new Predecessor(started.channel, this, started.process);
-    const onAbort = (): void => predecessor.abort(signal?.reason);
-    this.#predecessor = predecessor;
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      // Both may have happened while the process was being started.
-      if (signal?.aborted) onAbort();
-      if (this.#state === 'closing') predecessor.abort(shuttingDown());
-      await predecessor.prepare(this.#options.readyTimeout);
-      const outcome = await predecessor.commit();
-      void this.#retire(predecessor, started);
-      return outcome;
-    } catch (error) {
-      throw await predecessor.giveUp(error);
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-    }
+  async #becomeInCharge(): Promise<void> {
+    await this.#belongings.servers.acceptAll();
+    this.#charge.take();
+    this.#state = 'serving';
+    this.#chargeTaken.resolve();
+    if (this.#successor?.isAlone) this.#belongings.ledger.closeUnclaimed();
+    publish('in-charge', { generation: this.generation, ...this.#belongings.ledger.report() });
   }
 
-  /** The successor is in charge: serve what is open to its end, then leave. Its death meanwhile brings everything back. */
-  async #retire(predecessor: Predecessor, { process, release }: Started): Promise<void> {
-    this.#state = 'draining';
-    this.#closing.abort();
-    publish('superseded', { generation: this.generation, successorPid: process.pid });
+  async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess): Promise<void> {
     const recalled = new AbortController();
+    const report = (): void => predecessor.report(this.connectionCount, this.draining);
+    const stopReporting = beatEvery(REPORT_INTERVAL, report);
     try {
       await Promise.race([this.#drain(recalled.signal), predecessor.failed]);
       await predecessor.retire();
-      release();
-      await this.#end({ removePaths: false });
+      stopReporting();
+      process.release();
+      await this.#end();
     } catch (error) {
+      stopReporting();
       recalled.abort();
-      this.#closing = new AbortController();
-      this.#state = 'serving';
-      this.#recordFailure(await predecessor.giveUp(error));
+      await this.#recall(predecessor, error);
     }
+  }
+
+  /** The successor failed after it was in charge: this process is again. */
+  async #recall(predecessor: Predecessor, reason: unknown): Promise<void> {
+    const error = (await predecessor.giveUp(reason)) as HandoverError;
+    this.#closing = new AbortController();
+    this.#state = 'serving';
+    const { generation } = this;
+    publish('failed', { generation, code: error.code, phase: error.phase, stillServing: true, error });
+    publish('in-charge', { generation, ...this.#belongings.ledger.report() });
+    // Asked for while it drained: there is nobody to drain for now.
+    if (this.#isToClose) await this.#shutDown();
   }
 
   /** Ends this process' part without a successor. */
   async #shutDown(reason?: HandoverError): Promise<void> {
-    const wasInCharge = this.isInCharge || this.#successor === undefined;
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    const isLast = this.isInCharge || this.#successor === undefined;
     this.#state = 'closing';
     this.#closing.abort(reason);
-    this.#predecessor?.abort(shuttingDown());
-    await this.#upgrade;
-    this.#successor?.leave('the successor is shutting down');
-    this.#servers.suspendAll();
-    this.#ledger.close({ removePaths: wasInCharge });
+    await this.#upgrades.abort(
+      new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false }),
+    );
+    if (isLast) await this.#charge.end();
+    else this.#charge.unlock();
+    this.#successor?.leave();
+    this.#belongings.servers.suspendAll();
+    this.#belongings.ledger.close({ removePaths: isLast });
     await this.#drain();
-    await this.#end({ removePaths: false });
+    await this.#end();
   }
 
+  /** Connections first, then what the app is still at, then the generations before: all within `drainTimeout`. */
   async #drain(recalled?: AbortSignal): Promise<void> {
     const start = this.#env.now();
-    const cut = await this.#servers.drainAll(this.#options.drainTimeout, recalled);
+    const cut = await this.#belongings.servers.drainAll(this.#options.drainTimeout, recalled);
+    const left = Math.max(0, this.#options.drainTimeout - (this.#env.now() - start));
+    // A generation that still drains would take this one's end for a failure, and everything back.
+    const others = recalled ? this.#successor?.alone : undefined;
+    await settlesWithin(Promise.all([this.#lifecycle.worked(), others]), left);
     if (recalled?.aborted) return;
     publish('drained', { generation: this.generation, cut, durationMs: this.#env.now() - start });
   }
 
-  async #end({ removePaths }: { readonly removePaths: boolean }): Promise<void> {
-    this.#ledger.close({ removePaths });
-    this.#servers.finishAll();
-    await this.#hooks.run();
+  async #end(): Promise<void> {
+    this.#successor?.leave();
+    this.#belongings.ledger.close({ removePaths: false });
+    this.#reserve.release();
+    this.#belongings.servers.finishAll();
+    await this.#lifecycle.runHooks();
     this.#state = 'closed';
     this.#closed.resolve();
   }
 
-  #recordFailure(error: unknown): void {
-    if (this.#state === 'upgrading') this.#state = 'serving';
-    const failure = error instanceof Error ? error : new Error(String(error));
-    const { code = 'ABORT_ERR', phase } = failure as Partial<HandoverError>;
-    publish('failed', { generation: this.generation, code, phase, stillServing: true, error: failure });
-  }
-
-  #release(name: string): void {
-    this.#servers.remove(name);
-    this.#ledger.release(name);
-  }
-
   #expectOpen(what: string): void {
     if (this.#state !== 'draining' && this.#state !== 'closing' && this.#state !== 'closed') return;
-    throw new HandoverError('ERR_HANDOVER_CLOSED', `${what} came too late: this process is ${this.#state}`, {
-      stillServing: false,
-    });
+    const message = `${what} came too late: this process is ${this.#state}`;
+    throw new HandoverError('ERR_HANDOVER_CLOSED', message, { stillServing: false });
   }
-
-  #expectUpgradable(): void {
-    this.#expectOpen('upgrade()');
-    if (this.#state === 'upgrading') {
-      throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', 'another upgrade() of this process is under way');
-    }
-    if (this.#state !== 'serving') {
-      throw new HandoverError(
-        'ERR_HANDOVER_NOT_READY',
-        'upgrade() needs this process to be in charge: await ready() first',
-      );
-    }
-  }
-}
-
-function shuttingDown(): HandoverError {
-  return new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false });
 }

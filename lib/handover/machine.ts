@@ -127,7 +127,15 @@ export const SUCCESSOR: Table<SuccessorState, SuccessorEvent> = {
   loading: { ready: 'ready', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
   ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
   committing: { HEARTBEAT: 'committing', committed: 'serving', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
-  serving: { HEARTBEAT: 'serving', OFFER: 'serving', GO: 'serving', ABORT: 'ended', RETIRE: 'alone', EOF: 'alone', abort: 'ended' },
+  serving: {
+    HEARTBEAT: 'serving',
+    OFFER: 'serving',
+    GO: 'serving',
+    ABORT: 'ended',
+    RETIRE: 'alone',
+    EOF: 'alone',
+    abort: 'ended',
+  },
   alone: { ready: 'alone', committed: 'alone', EOF: 'alone', abort: 'alone' },
   ended: {
     MORE: 'ended',

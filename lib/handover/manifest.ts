@@ -19,15 +19,24 @@ export async function sendList(
   let from = 0;
   do {
     const to = Math.min(from + MAX_FRAME_FDS, entries.length);
-    const payload = { entries: entries.slice(from, to), more: to < entries.length, ...(standby && { standby }) };
+    const payload = {
+      entries: entries.slice(from, to).map(toWire),
+      more: to < entries.length,
+      ...(standby && { standby }),
+    };
     sends.push(channel.send(name, payload, fds.subarray(from, to)));
     from = to;
   } while (from < entries.length);
   await Promise.all(sends);
 }
 
-/** What is in `list` and was not among `known` names. */
-export function without({ entries, fds }: DescriptorList, known: ReadonlySet<string>): DescriptorList {
-  const kept = entries.map((entry, i) => ({ entry, fd: fds[i] ?? -1 })).filter(({ entry }) => !known.has(entry.name));
+/** What is in `list` and was not among the `known` entries. A name whose entry was replaced is in it anew. */
+export function without({ entries, fds }: DescriptorList, known: ReadonlySet<ManifestEntry>): DescriptorList {
+  const kept = entries.map((entry, i) => ({ entry, fd: fds[i] ?? -1 })).filter(({ entry }) => !known.has(entry));
   return { entries: kept.map(({ entry }) => entry), fds: Int32Array.from(kept, ({ fd }) => fd) };
+}
+
+/** Without what is nobody else's business. */
+function toWire({ name, kind, address, file }: ManifestEntry): ManifestEntry {
+  return { name, kind, address, ...(file !== undefined && { file }) };
 }

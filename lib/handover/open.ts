@@ -4,7 +4,7 @@ import { isSupported } from '../fd/index.js';
 import { noteStartDirectory } from './command.js';
 import { type Env, processEnv } from './env.js';
 import { LiveHandover } from './live.js';
-import { checkHandoverOptions, type HandoverOptions } from './options.js';
+import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './options.js';
 import { PlainHandover } from './plain.js';
 import type { Handover } from './types.js';
 
@@ -42,7 +42,7 @@ export async function openHandover(options: HandoverOptions = {}): Promise<Hando
   return handover;
 }
 
-function openIn(env: Env, options: Required<HandoverOptions>): Promise<Handover> {
+function openIn(env: Env, options: CheckedOptions): Promise<Handover> {
   if (!isSupported()) return Promise.resolve(new PlainHandover(options));
   return LiveHandover.open(env, options, START_DIRECTORY);
 }

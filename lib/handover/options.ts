@@ -1,8 +1,11 @@
-// The options of `openHandover`, `listen` and `serve`, checked before any side effect: unknown ones are refused.
+// The options of `openHandover` and its methods, checked before any side effect: unknown ones are refused.
 import { typeError } from '../errors.js';
 import { expectBoolean, expectInteger, expectOptions, expectString } from '../fd/arguments.js';
 import { ADDRESS_OPTIONS } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
+import type { SuccessorCommand } from './command.js';
+import type { Check } from './preflight.js';
+import type { TakeoverOptions } from './takeover.js';
 import type { CloseHookOptions, ListenOptions } from './types.js';
 
 export interface HandoverOptions {
@@ -10,23 +13,128 @@ export interface HandoverOptions {
   readonly readyTimeout?: number;
   /** Milliseconds connections may take to end once this process is superseded or closing. @default 30000 */
   readonly drainTimeout?: number;
+  /**
+   * Milliseconds in which both processes accept and the successor is watched before it is put in charge; 0: none.
+   * @default 1000
+   */
+  readonly probation?: number;
+  /** Milliseconds a successor on probation may be silent; five times as many once it is in charge. @default 2000 */
+  readonly probationStall?: number;
+  /** Runs in a successor before it says that it is ready: fill caches, call hot handlers. */
+  readonly warmup?: () => unknown;
+  /** Asked in a successor with every heartbeat; false or a rejection ends the handover, until its predecessor is gone. */
+  readonly health?: () => boolean | Promise<boolean>;
+  /** A socket by which an independently started process takes over. */
+  readonly takeover?: string | TakeoverOptions;
+  /** Written by the process in charge. */
+  readonly pidFile?: string;
+  /** Older generations that may still drain when the next handover begins. @default 2 */
+  readonly maxDraining?: number;
+  /** Kill the oldest instead of refusing the handover. @default false */
+  readonly forceOldest?: boolean;
+  /** Overrides what the successor is started with. */
+  readonly successor?: SuccessorCommand;
+  /** Tries the new release first: arguments added to its command, which must exit 0, or a function that throws. */
+  readonly check?: Check;
+  /** Refuse where the cgroup has less memory left than this process uses. @default true */
+  readonly checkMemory?: boolean;
   /** Hand over also where the end of this process would take the successor along. @default false */
   readonly allowOrphan?: boolean;
 }
 
-export const HANDOVER_OPTIONS: readonly string[] = ['readyTimeout', 'drainTimeout', 'allowOrphan'];
+/** The options with their defaults. */
+export interface CheckedOptions {
+  readonly readyTimeout: number;
+  readonly drainTimeout: number;
+  readonly probation: number;
+  readonly probationStall: number;
+  readonly warmup: (() => unknown) | undefined;
+  readonly health: (() => boolean | Promise<boolean>) | undefined;
+  readonly takeover: TakeoverOptions | undefined;
+  readonly pidFile: string | undefined;
+  readonly maxDraining: number;
+  readonly forceOldest: boolean;
+  readonly successor: SuccessorCommand;
+  readonly check: Check | undefined;
+  readonly checkMemory: boolean;
+  readonly allowOrphan: boolean;
+}
 
-export function checkHandoverOptions(options: HandoverOptions): Required<HandoverOptions> {
-  const {
-    readyTimeout = 60_000,
-    drainTimeout = 30_000,
-    allowOrphan = false,
-  } = expectOptions('options', options, HANDOVER_OPTIONS);
+export const HANDOVER_OPTIONS: readonly string[] = [
+  'readyTimeout',
+  'drainTimeout',
+  'probation',
+  'probationStall',
+  'warmup',
+  'health',
+  'takeover',
+  'pidFile',
+  'maxDraining',
+  'forceOldest',
+  'successor',
+  'check',
+  'checkMemory',
+  'allowOrphan',
+];
+
+export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
+  const given = expectOptions('options', options, HANDOVER_OPTIONS);
+  const integer = (name: keyof HandoverOptions, byDefault: number, minimum: number): number =>
+    expectInteger(`options.${name}`, given[name] ?? byDefault, minimum);
+  const flag = (name: keyof HandoverOptions, byDefault: boolean): boolean =>
+    expectBoolean(`options.${name}`, given[name] ?? byDefault);
+  for (const name of ['warmup', 'health']) expectFunction(`options.${name}`, given[name]);
   return {
-    readyTimeout: expectInteger('options.readyTimeout', readyTimeout, 1),
-    drainTimeout: expectInteger('options.drainTimeout', drainTimeout, 0),
-    allowOrphan: expectBoolean('options.allowOrphan', allowOrphan),
+    readyTimeout: integer('readyTimeout', 60_000, 1),
+    drainTimeout: integer('drainTimeout', 30_000, 0),
+    probation: integer('probation', 1_000, 0),
+    probationStall: integer('probationStall', 2_000, 200),
+    warmup: options.warmup,
+    health: options.health,
+    takeover: checkTakeover(given.takeover),
+    pidFile: given.pidFile === undefined ? undefined : expectString('options.pidFile', given.pidFile),
+    maxDraining: integer('maxDraining', 2, 1),
+    forceOldest: flag('forceOldest', false),
+    successor: checkSuccessor(given.successor),
+    check: checkCheck(given.check),
+    checkMemory: flag('checkMemory', true),
+    allowOrphan: flag('allowOrphan', false),
   };
+}
+
+function expectFunction(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw typeError(name, 'a function', value);
+}
+
+function checkTakeover(takeover: unknown): TakeoverOptions | undefined {
+  if (takeover === undefined) return undefined;
+  if (typeof takeover === 'string') return { path: expectString('options.takeover', takeover) };
+  const { path, allow } = expectOptions('options.takeover', takeover, ['path', 'allow']);
+  expectString('options.takeover.path', path);
+  expectFunction('options.takeover.allow', allow);
+  return takeover as TakeoverOptions;
+}
+
+function checkSuccessor(successor: unknown = {}): SuccessorCommand {
+  const given = expectOptions('options.successor', successor, ['command', 'args', 'cwd', 'env', 'execArgv']);
+  for (const name of ['command', 'cwd']) {
+    if (given[name] !== undefined) expectString(`options.successor.${name}`, given[name]);
+  }
+  for (const name of ['args', 'execArgv']) expectStrings(`options.successor.${name}`, given[name] ?? []);
+  if (given.env !== undefined && typeof given.env !== 'object') {
+    throw typeError('options.successor.env', 'an object', given.env);
+  }
+  return successor as SuccessorCommand;
+}
+
+function checkCheck(check: unknown): Check | undefined {
+  if (check !== undefined && typeof check !== 'function') expectStrings('options.check', check);
+  return check as Check | undefined;
+}
+
+function expectStrings(name: string, value: unknown): void {
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return;
+  throw typeError(name, 'a list of strings', value);
 }
 
 /** The address itself is checked where it is bound. */
@@ -40,9 +148,23 @@ export function checkListenOptions(options: ListenOptions): ListenOptions {
 
 const DEFAULT_HOOK_TIMEOUT = 5_000;
 
-export function checkCloseHook(name: string, hook: unknown, options: CloseHookOptions): number {
+export function checkCloseHook(
+  name: string,
+  hook: unknown,
+  options: CloseHookOptions,
+): { readonly timeout: number; readonly after: string | undefined } {
   expectString('name', name);
   if (typeof hook !== 'function') throw typeError('hook', 'a function', hook);
-  const { timeout = DEFAULT_HOOK_TIMEOUT } = expectOptions('options', options, ['timeout']);
-  return expectInteger('options.timeout', timeout, 1);
+  const { timeout = DEFAULT_HOOK_TIMEOUT, after } = expectOptions('options', options, ['timeout', 'after']);
+  return {
+    timeout: expectInteger('options.timeout', timeout, 1),
+    after: after === undefined ? undefined : expectString('options.after', after),
+  };
+}
+
+/** @throws TypeError an unknown option, or no AbortSignal */
+export function checkUpgradeOptions(options: unknown): { readonly signal: AbortSignal | undefined } {
+  const { signal } = expectOptions('options', options, ['signal']);
+  if (signal === undefined || signal instanceof AbortSignal) return { signal };
+  throw typeError('options.signal', 'an AbortSignal', signal);
 }

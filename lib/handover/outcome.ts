@@ -32,11 +32,13 @@ export function hasEnded(error: unknown): boolean {
 
 /** The error with all that is known of the successor: how it ended, what it said, what was lost with it. */
 export function explainFailure(error: HandoverError, { phase, exit, stderr, connections }: Remains): HandoverError {
-  const how = hasEnded(error) && exit ? ` (${exit.signal ? `killed by ${exit.signal}` : `exit code ${exit.code}`})` : '';
+  const how =
+    hasEnded(error) && exit ? ` (${exit.signal ? `killed by ${exit.signal}` : `exit code ${exit.code}`})` : '';
   const lost = connections ? `; ${connections} connections it owned were lost` : '';
   const said = stderr ? `\n${stderr.replace(/^/gm, '  | ')}` : '';
   const isJudged = phase === 'PROBATION' && error.code !== 'ERR_HANDOVER_CLOSED';
-  const prefix = isJudged && error.code !== 'ERR_HANDOVER_PROBATION_FAILED' ? 'the successor failed its probation: ' : '';
+  const prefix =
+    isJudged && error.code !== 'ERR_HANDOVER_PROBATION_FAILED' ? 'the successor failed its probation: ' : '';
   return new HandoverError(
     isJudged ? 'ERR_HANDOVER_PROBATION_FAILED' : error.code,
     `${prefix}${error.message}${how}${lost}${said}`,

@@ -1,27 +1,33 @@
 // Where there is no addon (Windows, a platform without a prebuilt file): servers listen as they always did, and nothing
 // is ever handed over.
+
+import type { DrainingGeneration } from '../channel/wire.js';
 import type { Where } from '../connections/managed.js';
 import { HandoverError } from '../errors.js';
 import { expectSupported } from '../fd/index.js';
 import type { ListenAddress } from '../ledger/address.js';
-import { CloseHooks } from './close-hooks.js';
+import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
+import type { Inherited, Keepable } from './kept.js';
+import { Lifecycle } from './lifecycle.js';
 import { manage, resolvePlace } from './listening.js';
-import { checkCloseHook, checkListenOptions, type HandoverOptions } from './options.js';
-import type { UpgradeOutcome } from './predecessor.js';
+import { type CheckedOptions, checkCloseHook, checkListenOptions } from './options.js';
+import type { UpgradeOutcome } from './outcome.js';
 import { Servers } from './servers.js';
+import type { Standby } from './standby.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
 
 export class PlainHandover implements Handover {
   readonly generation = 1;
-  readonly #options: Required<HandoverOptions>;
+  readonly draining: readonly DrainingGeneration[] = [];
+  readonly #options: CheckedOptions;
   readonly #servers = new Servers();
-  readonly #hooks = new CloseHooks();
+  readonly #lifecycle = new Lifecycle();
   readonly #closing = new AbortController();
   readonly #closed = new Deferred<void>();
   #isReady = false;
 
-  constructor(options: Required<HandoverOptions>) {
+  constructor(options: CheckedOptions) {
     this.#options = options;
   }
 
@@ -48,8 +54,10 @@ export class PlainHandover implements Handover {
   }
 
   async ready(): Promise<void> {
+    await this.#options.warmup?.();
     await this.#servers.acceptAll();
     this.#isReady = true;
+    this.#lifecycle.takeCharge();
   }
 
   /** @throws ERR_HANDOVER_UNSUPPORTED with the reason */
@@ -58,17 +66,40 @@ export class PlainHandover implements Handover {
     throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'this process was started without the addon');
   }
 
+  /** @throws ERR_HANDOVER_UNSUPPORTED with the reason */
+  async prepare(): Promise<Standby> {
+    await this.upgrade();
+    throw new Error('unreachable');
+  }
+
+  whenInCharge(duty: (signal: AbortSignal) => unknown): void {
+    this.#lifecycle.addDuty(duty);
+  }
+
+  waitUntil(work: Promise<unknown>): void {
+    this.#lifecycle.addWork(work);
+  }
+
+  /** There will be nobody to hand it to. */
+  keep(_name: string, _value: Keepable): void {}
+
+  inherited(_name: string): Inherited | undefined {
+    return undefined;
+  }
+
   onClose(name: string, hook: () => unknown, options: CloseHookOptions = {}): void {
-    this.#hooks.add({ name, run: hook, timeout: checkCloseHook(name, hook, options) });
+    this.#lifecycle.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
   }
 
   async close(): Promise<void> {
     if (!this.closing.aborted) {
       this.#closing.abort();
       this.#servers.suspendAll();
+      await this.#lifecycle.giveUpCharge();
       await this.#servers.drainAll(this.#options.drainTimeout);
+      await settlesWithin(this.#lifecycle.worked(), this.#options.drainTimeout);
       this.#servers.finishAll();
-      await this.#hooks.run();
+      await this.#lifecycle.runHooks();
       this.#closed.resolve();
     }
     await this.closed;

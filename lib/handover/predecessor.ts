@@ -2,8 +2,15 @@
 // wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
 // everything back.
 import type { Channel } from '../channel/channel.js';
-import { type DrainingGeneration, type Frame, type Heartbeat, type Hello, negotiate } from '../channel/wire.js';
-import { HandoverError, type HandoverErrorCode } from '../errors.js';
+import {
+  type DrainingGeneration,
+  type Frame,
+  type Heartbeat,
+  type Hello,
+  type ManifestEntry,
+  negotiate,
+} from '../channel/wire.js';
+import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { type Phase, publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import { settlesWithin, sleep } from './deadline.js';
@@ -19,7 +26,7 @@ import type { SuccessorProcess } from './successor-process.js';
 export interface PredecessorHost {
   readonly hello: Hello;
   /** What a successor needs to load; the descriptors are borrowed. */
-  list(): DescriptorList;
+  list(options: { readonly stderr: boolean }): DescriptorList;
   /** Gives up being in charge: stops accepting. Resolves with everything that is handed over, state included. */
   stepDown(): Promise<DescriptorList>;
   /** Undoes it. */
@@ -43,13 +50,17 @@ export class Predecessor {
   readonly #log = new PhaseLog();
   readonly #reached = new Map<PredecessorState, Deferred<void>>();
   readonly #failed = new Deferred<never>();
-  readonly #offered = new Set<string>();
+  readonly #offered = new Set<ManifestEntry>();
   #nextBeat = new Deferred<void>();
   #watch: HeartbeatWatch | undefined;
   #peer: Hello | undefined;
-  #claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } = { claimed: [], unclaimed: [] };
+  #claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } = {
+    claimed: [],
+    unclaimed: [],
+  };
   #connections: number | undefined;
   #hasSteppedDown = false;
+  #hasSuccessorGivenUp = false;
   #isSuccessorInCharge = false;
 
   constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess) {
@@ -76,12 +87,18 @@ export class Predecessor {
   }
 
   /** From nothing to a successor that could serve; a standby does not accept before COMMIT. */
-  async prepare({ readyTimeout, standby }: { readonly readyTimeout: number; readonly standby: boolean }): Promise<void> {
+  async prepare({
+    readyTimeout,
+    standby,
+  }: {
+    readonly readyTimeout: number;
+    readonly standby: boolean;
+  }): Promise<void> {
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
       await this.#channel.send('HELLO', this.#host.hello);
       await this.#until('offered');
-      const list = this.#host.list();
-      for (const { name } of list.entries) this.#offered.add(name);
+      const list = this.#host.list({ stderr: this.#process.isChild });
+      for (const entry of list.entries) this.#offered.add(entry);
       await sendList(this.#channel, 'MANIFEST', list, standby);
       await this.#until('ready');
     });
@@ -91,17 +108,16 @@ export class Predecessor {
   async probate(probation: number, stall: number): Promise<void> {
     await this.#expectGoingOn();
     this.#machine.own('watch');
-    const beats = this.#peer?.capabilities.includes('heartbeat') ?? false;
-    if (beats) this.#watch = new HeartbeatWatch(stall, (silence) => this.#onSilence(silence));
+    this.#watchFor(stall);
     await Promise.race([sleep(probation), this.#failed.promise]);
     this.#nextBeat = new Deferred();
-    if (beats) await Promise.race([this.#nextBeat.promise, this.#failed.promise]);
-    this.#watch?.allow(stall * SERVING_PATIENCE);
+    if (this.#watch) await Promise.race([this.#nextBeat.promise, this.#failed.promise]);
   }
 
-  /** Puts the successor in charge: this process accepts no more. */
-  async commit(): Promise<UpgradeOutcome> {
+  /** Puts the successor in charge: this process accepts no more. It is watched on, with more patience. */
+  async commit(stall: number): Promise<UpgradeOutcome> {
     await this.#expectGoingOn();
+    this.#watchFor(stall * SERVING_PATIENCE);
     this.#machine.own('commit');
     await this.#within(COMMIT_TIMEOUT, 'the successor did not answer COMMIT', async () => {
       this.#hasSteppedDown = true;
@@ -144,8 +160,8 @@ export class Predecessor {
     this.abort(reason);
     const { code, message } = reason instanceof HandoverError ? reason : { code: undefined, message: String(reason) };
     this.#channel.send('ABORT', { code, reason: message }).catch(() => {});
-    const isSlow = !hasEnded(reason) && !(reason instanceof HandoverError && reason.code === 'ERR_HANDOVER_ABORTED');
-    if (this.#isSuccessorInCharge && isSlow) await this.#process.stop({ grace: 0 });
+    const mayBeSlow = !hasEnded(reason) && !this.#hasSuccessorGivenUp;
+    if (this.#isSuccessorInCharge && mayBeSlow) await this.#process.stop({ grace: 0 });
     if (this.#hasSteppedDown) await this.#host.takeBack();
     if (!hasEnded(reason) || !(await settlesWithin(this.#process.exited, EXIT_GRACE))) await this.#process.stop();
     this.#close();
@@ -153,9 +169,11 @@ export class Predecessor {
   }
 
   async #explain(error: HandoverError): Promise<HandoverError> {
+    // A process out of reach may never be seen to end.
+    const exit = (await settlesWithin(this.#process.exited, EXIT_GRACE)) ? await this.#process.exited : undefined;
     return explainFailure(error, {
       phase: this.phase,
-      exit: await this.#process.exited,
+      exit,
       stderr: await this.#process.stderrTail(),
       connections: this.#connections,
     });
@@ -196,6 +214,13 @@ export class Predecessor {
     this.abort(new HandoverError('ERR_HANDOVER_PROBATION_FAILED', 'the health check of the successor failed'));
   }
 
+  /** A peer of another version may send none. */
+  #watchFor(stall: number): void {
+    if (!this.#peer?.capabilities.includes('heartbeat')) return;
+    if (this.#watch) this.#watch.allow(stall);
+    else this.#watch = new HeartbeatWatch(stall, (silence) => this.#onSilence(silence));
+  }
+
   #onSilence(silence: number): void {
     const isOnProbation = this.#machine.state === 'probation';
     const code = isOnProbation ? 'ERR_HANDOVER_PROBATION_FAILED' : 'ERR_HANDOVER_TIMEOUT';
@@ -210,7 +235,8 @@ export class Predecessor {
       this.#watch?.stop();
       return;
     }
-    this.#fail('ERR_HANDOVER_ABORTED', `the successor gave up: ${reason ?? 'it did not say why'}`);
+    this.#hasSuccessorGivenUp = true;
+    this.#fail(knownCode(code) ?? 'ERR_HANDOVER_ABORTED', `the successor gave up: ${reason ?? 'it did not say why'}`);
   }
 
   #fail(code: HandoverErrorCode, message: string): void {

@@ -13,6 +13,11 @@ export class Servers {
   readonly #servers = new Map<string, Managing>();
   #isAccepting = false;
 
+  /** Open connections. */
+  get connectionCount(): number {
+    return [...this.#servers.values()].reduce((count, { managed }) => count + managed.connectionCount, 0);
+  }
+
   /** Adds one; it accepts from `acceptAll()` on, or now if that was. */
   async add(name: string, managed: Managed, where: () => Where): Promise<void> {
     const managing = { managed, where, isAccepting: false };

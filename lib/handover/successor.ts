@@ -1,8 +1,15 @@
 // One handover, from the side of the process that takes. It holds descriptors from MANIFEST on, so from then on a
 // predecessor that dies leaves it in charge.
 import type { Channel } from '../channel/channel.js';
-import { type DrainingGeneration, type Frame, type Heartbeat, type Hello, type Manifest, negotiate } from '../channel/wire.js';
-import { HandoverError, type HandoverErrorCode } from '../errors.js';
+import {
+  type DrainingGeneration,
+  type Frame,
+  type Heartbeat,
+  type Hello,
+  type Manifest,
+  negotiate,
+} from '../channel/wire.js';
+import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { closeFds } from '../fd/index.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
@@ -65,7 +72,9 @@ export class Successor {
     const arrived = Promise.race([successor.#loading.promise, successor.#ended.promise]);
     if (await settlesWithin(arrived, GREETING_TIMEOUT)) return successor;
     const message = `the predecessor sent no MANIFEST within ${GREETING_TIMEOUT} ms`;
-    throw successor.#giveUp(new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: 'PREPARE', stillServing: false }));
+    throw successor.#giveUp(
+      new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: 'PREPARE', stillServing: false }),
+    );
   }
 
   /** One more than the predecessor's. */
@@ -78,13 +87,21 @@ export class Successor {
     return this.#machine.state === 'serving' ? this.#draining : [];
   }
 
-  /** Resolves when the predecessor is gone. */
+  /** Whether the predecessor is gone. */
+  get isAlone(): boolean {
+    return this.#machine.state === 'alone';
+  }
+
+  /** Resolves when it is. */
   get alone(): Promise<void> {
     return this.#alone.promise;
   }
 
   /** This process could serve: says what it claimed, and READY. Without a predecessor any more it is in charge at once. */
-  async announceReady(claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] }): Promise<void> {
+  async announceReady(claims: {
+    readonly claimed: readonly string[];
+    readonly unclaimed: readonly string[];
+  }): Promise<void> {
     if (this.#machine.state === 'ended') await this.#ended.promise;
     if (this.#machine.own('ready') === 'alone') {
       await this.#host.takeCharge();
@@ -133,7 +150,8 @@ export class Successor {
     this.#machine.peer(name as SuccessorEvent);
     if (name === 'ABORT') {
       const message = `the predecessor gave the handover up: ${frame.payload.reason ?? 'it did not say why'}`;
-      this.#giveUp(new HandoverError('ERR_HANDOVER_ABORTED', message, { stillServing: false }));
+      const code = knownCode(frame.payload.code) ?? 'ERR_HANDOVER_ABORTED';
+      this.#giveUp(new HandoverError(code, message, { stillServing: false }));
     }
   }
 
@@ -200,8 +218,10 @@ export class Successor {
 
   #giveUp(error: unknown): unknown {
     const reason = error instanceof HandoverError ? error : internal(error);
-    if (this.#machine.state !== 'alone' && this.#machine.own('abort') === 'ended') {
-      this.#ended.reject(reason);
+    if (this.#machine.state === 'alone') return reason;
+    // Before the state says so: it is the reason, and the end of the channel is not.
+    this.#ended.reject(reason);
+    if (this.#machine.own('abort') === 'ended') {
       this.#hangUp(reason.code, reason.message);
       this.#host.giveUp(reason);
     }

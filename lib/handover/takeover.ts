@@ -22,8 +22,11 @@ export interface TakeoverOptions {
   readonly allow?: (peer: PeerCredentials) => boolean;
 }
 
+/** Gets the channel to a process that dialled in, and may take over. */
+export type OnDial = (channel: Channel, process: SuccessorProcess) => void;
+
 /** The takeover socket's name in the ledger. */
-export const TAKEOVER = `${RESERVED}takeover`;
+export const TAKEOVER: string = `${RESERVED}takeover`;
 
 const { ENOENT, ECONNREFUSED, EAGAIN } = constants.errno;
 const RETRY_INTERVAL = 20;
@@ -67,8 +70,8 @@ export class Takeover {
   }
 
   /** Lets others dial in, on a listener that stays the ledger's. */
-  accept(listener: number, onDial: (channel: Channel, process: SuccessorProcess) => void): void {
-    this.#stopAccepting ??= acceptOn(listener, (fd) => {
+  accept(listener: number, onDial: OnDial, makeRoom: () => void): void {
+    const onAccept = (fd: number): void => {
       const peer = peerCredentials(fd, { pidfd: true });
       if (this.#allow(peer)) {
         onDial(new Channel(new FdSocket(fd), 'predecessor'), foreignProcess(peer.pid ?? 0, peer.pidfd));
@@ -77,7 +80,8 @@ export class Takeover {
       if (peer.pidfd !== undefined) closeFd(peer.pidfd);
       publish('takeover-refused', { uid: peer.uid, pid: peer.pid, reason: 'not allowed' });
       refuse(new Channel(new FdSocket(fd), 'predecessor'), notAllowed(peer));
-    });
+    };
+    this.#stopAccepting ??= acceptOn(listener, onAccept, makeRoom);
   }
 
   stop(): void {

@@ -1,8 +1,12 @@
 // The public shape of a handover.
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { AddressInfo, Server } from 'node:net';
+import type { DrainingGeneration } from '../channel/wire.js';
 import type { ListenAddress } from '../ledger/address.js';
-import type { UpgradeOutcome } from './predecessor.js';
+import type { Inherited, Keepable } from './kept.js';
+import type { UpgradeOutcome } from './outcome.js';
+import type { Standby } from './standby.js';
+import type { UpgradeOptions } from './upgrades.js';
 
 /** What can be handed over: servers of net, http, https and http2, and UDP sockets. */
 export type Listener = Server | DatagramSocket;
@@ -27,6 +31,8 @@ export interface Listening {
 export interface CloseHookOptions {
   /** Milliseconds the hook may take. @default 5000 */
   readonly timeout?: number;
+  /** Name of a hook that must have run before, whatever the order of declaration. */
+  readonly after?: string;
 }
 
 /** This process' part in a chain of generations. Made by `openHandover`. */
@@ -39,6 +45,8 @@ export interface Handover extends AsyncDisposable {
   readonly closing: AbortSignal;
   /** Resolves when this process has served its last request and its hooks have run. Never rejects. */
   readonly closed: Promise<void>;
+  /** Older generations that still drain, as they last said: age in ms, open connections. */
+  readonly draining: readonly DrainingGeneration[];
 
   /**
    * Claims the inherited socket of this name and address, or binds one. The server accepts from `ready()` on, or at once
@@ -61,9 +69,33 @@ export interface Handover extends AsyncDisposable {
    * @throws HandoverError: the successor failed or was refused; `stillServing` says that this process serves on
    * @throws the signal's reason
    */
-  upgrade(options?: { readonly signal?: AbortSignal }): Promise<UpgradeOutcome>;
+  upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
 
-  /** Runs `hook` after the last request, in the order of the calls, each within its timeout. */
+  /**
+   * Starts a successor that loads and warms up, and waits: it accepts only when it is committed. One at a time.
+   * @throws as `upgrade()`
+   */
+  prepare(options?: UpgradeOptions): Promise<Standby>;
+
+  /** Runs `duty` in exactly one generation: now, or as soon as this one is in charge; its signal is aborted at COMMIT. */
+  whenInCharge(duty: (signal: AbortSignal) => unknown): void;
+
+  /** The exit waits until the promise has settled, up to `drainTimeout`. */
+  waitUntil(work: Promise<unknown>): void;
+
+  /**
+   * Hands bytes (in sealed memory, not through the socket) or a descriptor to the next generations under a name, in place
+   * of what it was. A function is asked at COMMIT. A descriptor is duplicated; yours stays yours.
+   */
+  keep(name: string, value: Keepable): void;
+
+  /**
+   * What an older generation kept under this name; undefined where there is none. Bytes of a function are there once this
+   * process is in charge. What is never asked for is closed when the predecessor is gone.
+   */
+  inherited(name: string): Inherited | undefined;
+
+  /** Runs `hook` after the last request, in the order of the calls, each within its timeout. One that fails is published. */
   onClose(name: string, hook: () => unknown, options?: CloseHookOptions): void;
 
   /** Drains, runs the hooks, closes everything: `closed` when that is done. A handover that is not committed is ended. */

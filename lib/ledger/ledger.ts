@@ -45,16 +45,20 @@ export class Ledger {
     return this.#add({ name, kind: place.kind, address: place.canonical, ...this.#bind(name, place), origin: 'bound' });
   }
 
-  /** Claims an inherited blob or descriptor; undefined where none of that name came. */
+  /** Claims an inherited blob or descriptor, the newest of that name; undefined where none came. */
   claim(name: string): Entry | undefined {
-    this.#expectFree(name);
     const inherited = this.#inherited.get(name);
-    return inherited && this.#claim(inherited);
+    if (!inherited) {
+      const claimed = this.#entries.get(name);
+      return claimed?.origin === 'inherited' ? claimed : undefined;
+    }
+    this.#releaseKept(name);
+    return this.#claim(inherited);
   }
 
-  /** Puts a descriptor under a name, to be handed over. It is the ledger's now. */
+  /** Puts a descriptor under a name, to be handed over, in place of what was kept under it. It is the ledger's now. */
   keep(name: string, kind: 'blob' | 'descriptor', fd: number): Entry {
-    this.#expectFree(name);
+    this.#releaseKept(name);
     return this.#add({ name, kind, address: '', fd, origin: 'bound' });
   }
 
@@ -65,8 +69,7 @@ export class Ledger {
   /** What is handed over now: every entry of this process, with its descriptor at the same index. */
   manifest(): { readonly entries: readonly ManifestEntry[]; readonly fds: Int32Array } {
     const all = [...this.#entries.values()];
-    const entries = all.map(({ name, kind, address, file }) => ({ name, kind, address, ...(file && { file }) }));
-    return { entries, fds: Int32Array.from(all, ({ fd }) => fd) };
+    return { entries: all, fds: Int32Array.from(all, ({ fd }) => fd) };
   }
 
   /** Names that were inherited and claimed, and those nobody has claimed. */
@@ -75,10 +78,14 @@ export class Ledger {
     return { claimed: claimed.map(({ name }) => name), unclaimed: [...this.#inherited.keys()] };
   }
 
-  /** Closes what nobody claimed. */
+  /** Closes the listeners nobody claimed. */
+  closeUnclaimedListeners(): void {
+    for (const entry of this.#inherited.values()) if (isListener(entry)) this.#closeInherited(entry);
+  }
+
+  /** Closes everything nobody claimed. */
   closeUnclaimed(): void {
-    for (const { fd } of this.#inherited.values()) closeFd(fd);
-    this.#inherited.clear();
+    for (const entry of this.#inherited.values()) this.#closeInherited(entry);
   }
 
   /** Closes one entry: it is not handed over any more. A Unix path that is still its own is removed. */
@@ -100,6 +107,18 @@ export class Ledger {
     this.#entries.clear();
   }
 
+  #closeInherited({ name, fd }: Entry): void {
+    closeFd(fd);
+    this.#inherited.delete(name);
+  }
+
+  /** Frees a name for another blob or descriptor; one of a listener is taken. */
+  #releaseKept(name: string): void {
+    const entry = this.#entries.get(name);
+    if (entry && isListener(entry)) this.#expectFree(name);
+    this.release(name);
+  }
+
   #expectFree(name: string): void {
     if (this.#entries.has(name))
       throw typeError('name', 'not in use by another listener or value of this process', name);
@@ -111,7 +130,7 @@ export class Ledger {
   }
 
   #claim(entry: Entry): Entry {
-    if (entry.kind !== 'blob' && entry.kind !== 'descriptor') expectListener(entry);
+    if (isListener(entry)) expectListener(entry);
     this.#inherited.delete(entry.name);
     return this.#add(entry);
   }
@@ -136,6 +155,10 @@ export class Ledger {
     const message = `cannot bind ${place.canonical} for "${name}": ${why}`;
     return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { cause, phase: 'PREPARE' });
   }
+}
+
+function isListener({ kind }: Entry): boolean {
+  return kind !== 'blob' && kind !== 'descriptor';
 }
 
 /** Node would find out too late, and close some of what it refuses (FACTS N3). */

@@ -32,6 +32,16 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
     const fields = { event: 'upgrade-failed', generation, pid: process.pid, code, phase, stillServing };
     return ['error', fields, `the handover failed in ${phase ?? 'its beginning'}: ${error.message}`];
   },
+  'standby-lost': ({ generation, error }) => {
+    return ['error', { event: 'standby-lost', generation, pid: process.pid }, `the standby was lost: ${error.message}`];
+  },
+  'takeover-refused': (refused) => {
+    return ['warn', { event: 'takeover-refused', ...refused }, `user ${refused.uid} may not take over`];
+  },
+  stuck: ({ generation, resources }) => {
+    const fields = { event: 'stuck', generation, pid: process.pid, resources };
+    return ['warn', fields, `generation ${generation} had to be ended, kept alive by ${resources.join(', ')}`];
+  },
   'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, error.message],
 };
 

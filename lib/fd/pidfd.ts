@@ -1,0 +1,59 @@
+// A process held by its pidfd: signalled and watched without the danger that its number is another's by now.
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { native, type Poller, READABLE } from './native.js';
+
+export class Pidfd {
+  /** Resolves when the process has ended; who is not its parent learns no more (pidfd_open(2)). */
+  readonly exited: Promise<undefined>;
+  readonly #fd: number;
+  #poller: Poller | undefined;
+
+  /** Owns the descriptor, and gives it back by itself when the process has ended. */
+  constructor(fd: number) {
+    this.#fd = fd;
+    this.exited = new Promise((resolve) => {
+      const poller = native().openPoller(fd, () => {
+        this.close();
+        resolve(undefined);
+      });
+      if (typeof poller === 'number') return;
+      this.#poller = poller;
+      poller.start(READABLE);
+      poller.unref();
+    });
+  }
+
+  /** The process with this number and start time; undefined where it is gone, or the kernel has no pidfds. */
+  static open(pid: number, startTime: string): Pidfd | undefined {
+    const fd = native().pidfdOpen(pid);
+    if (fd < 0) return undefined;
+    const pidfd = new Pidfd(fd);
+    // Looked at while the descriptor is held: a number given anew since then has another start time.
+    if (processStartTime(pid) === startTime) return pidfd;
+    pidfd.close();
+    return undefined;
+  }
+
+  /** False: it has ended, or lives in a pid namespace that is closed to this one. */
+  kill(signal: 'SIGTERM' | 'SIGKILL'): boolean {
+    return this.#poller !== undefined && native().pidfdSignal(this.#fd, constants.signals[signal]) === 0;
+  }
+
+  close(): void {
+    if (!this.#poller) return;
+    this.#poller.close();
+    this.#poller = undefined;
+    native().close(this.#fd);
+  }
+}
+
+/** Clock ticks from boot to the start of a process; undefined where there is no /proc (proc_pid_stat(5)). */
+export function processStartTime(pid: number | 'self'): string | undefined {
+  try {
+    // The name in parentheses may hold blanks and parentheses itself; the 22nd field is the 20th behind it.
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,66 @@
+// What only the process in charge has: the pid file, the takeover socket, and the work the app does in one generation.
+import type { Channel } from '../channel/channel.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { CheckedOptions } from './options.js';
+import { PidFile } from './pid-file.js';
+import type { DescriptorReserve } from './reserve.js';
+import { type OnDial, TAKEOVER, Takeover } from './takeover.js';
+
+export class Charge {
+  readonly #ledger: Ledger;
+  readonly #lifecycle: Lifecycle;
+  readonly #reserve: DescriptorReserve;
+  readonly #onDial: OnDial;
+  readonly #takeover: Takeover | undefined;
+  readonly #pidFile: PidFile | undefined;
+
+  constructor(
+    { takeover, pidFile }: CheckedOptions,
+    pid: number,
+    ledger: Ledger,
+    lifecycle: Lifecycle,
+    reserve: DescriptorReserve,
+    onDial: OnDial,
+  ) {
+    this.#reserve = reserve;
+    this.#ledger = ledger;
+    this.#lifecycle = lifecycle;
+    this.#onDial = onDial;
+    this.#takeover = takeover && new Takeover(takeover);
+    this.#pidFile = pidFile === undefined ? undefined : new PidFile(pidFile, pid);
+  }
+
+  /** The channel to the process that has it now, found by the takeover path. */
+  async dial(timeout: number): Promise<Channel | undefined> {
+    return this.#takeover?.dial(timeout);
+  }
+
+  /** Others may ask for it now. */
+  unlock(): void {
+    this.#takeover?.unlock();
+  }
+
+  /** @throws ERR_HANDOVER_PID_FILE; what bind(2) says of the takeover path */
+  take(): void {
+    this.#pidFile?.write();
+    if (this.#takeover) {
+      const { fd } = this.#ledger.get(TAKEOVER) ?? this.#ledger.listener(TAKEOVER, this.#takeover.place);
+      this.#takeover.accept(fd, this.#onDial, () => this.#reserve.release());
+    }
+    this.unlock();
+    this.#lifecycle.takeCharge();
+  }
+
+  /** Another process takes it; the files stay for it. */
+  async yield(): Promise<void> {
+    await this.#lifecycle.giveUpCharge();
+    this.#takeover?.stop();
+  }
+
+  /** Nobody takes it. */
+  async end(): Promise<void> {
+    await this.yield();
+    this.#pidFile?.remove();
+  }
+}

@@ -1,0 +1,62 @@
+// What the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
+import { fstatSync, readSync } from 'node:fs';
+import { typeError } from '../errors.js';
+import { dupFd, sealedBlob } from '../fd/index.js';
+import { type Ledger, RESERVED } from '../ledger/ledger.js';
+
+/** Bytes; a descriptor, which stays yours; or a function asked for bytes at COMMIT, when nothing changes them any more. */
+export type Keepable = Uint8Array | number | (() => Uint8Array | Promise<Uint8Array>);
+
+/** What came under a name. */
+export interface Inherited {
+  /** Borrowed: it is handed on to the next generation, too. Sealed against writing where it holds bytes. */
+  readonly fd: number;
+  /** The content, copied. */
+  bytes(): Buffer;
+}
+
+export class Kept {
+  readonly #ledger: Ledger;
+  readonly #atCommit = new Map<string, () => Uint8Array | Promise<Uint8Array>>();
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger;
+  }
+
+  /** Puts a value under a name, in place of the one before. */
+  keep(name: string, value: Keepable): void {
+    if (typeof name !== 'string' || name === '' || name.startsWith(RESERVED)) {
+      throw typeError('name', `a non-empty string that does not begin with ${RESERVED}`, name);
+    }
+    this.#atCommit.delete(name);
+    if (typeof value === 'function') this.#atCommit.set(name, value);
+    else if (typeof value === 'number') this.#ledger.keep(name, 'descriptor', dupFd(value));
+    else if (value instanceof Uint8Array) this.#ledger.keep(name, 'blob', sealedBlob(name, value));
+    else throw typeError('value', 'bytes, a descriptor, or a function that returns bytes', value);
+  }
+
+  /** Asks the functions. */
+  async collect(): Promise<void> {
+    for (const [name, read] of this.#atCommit) this.#ledger.keep(name, 'blob', sealedBlob(name, await read()));
+  }
+
+  inherited(name: string): Inherited | undefined {
+    const entry = this.#ledger.claim(name);
+    return entry && { fd: entry.fd, bytes: () => readAll(entry.fd) };
+  }
+}
+
+/** read(2) gives no more at a time. */
+const MAX_READ_BYTES = 0x7ffff000;
+
+/** From the beginning, whatever the shared offset is. */
+function readAll(fd: number): Buffer {
+  const bytes = Buffer.allocUnsafe(fstatSync(fd).size);
+  let at = 0;
+  while (at < bytes.length) {
+    const read = readSync(fd, bytes, at, Math.min(bytes.length - at, MAX_READ_BYTES), at);
+    if (read === 0) break;
+    at += read;
+  }
+  return bytes.subarray(0, at);
+}

@@ -1,0 +1,256 @@
+// The handovers this process gives: started by itself or dialled in, at once or by way of a standby, one at a time.
+import type { Channel } from '../channel/channel.js';
+import type { DrainingGeneration } from '../channel/wire.js';
+import { HandoverError } from '../errors.js';
+import { publish } from '../events.js';
+import { Pidfd } from '../fd/pidfd.js';
+import { type StartDirectory, successorCommand } from './command.js';
+import type { Env } from './env.js';
+import type { CheckedOptions } from './options.js';
+import { refuseOrphan } from './orphan.js';
+import type { UpgradeOutcome } from './outcome.js';
+import { Predecessor, type PredecessorHost } from './predecessor.js';
+import { expectMemory, runCheck } from './preflight.js';
+import type { DescriptorReserve } from './reserve.js';
+import { PreparedStandby, type Standby } from './standby.js';
+import { type Started, startSuccessor } from './start-self.js';
+import type { SuccessorProcess } from './successor-process.js';
+import { refuse } from './takeover.js';
+
+export interface UpgradesHost extends PredecessorHost {
+  /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
+  expectInCharge(): void;
+  /** Older generations that still drain. */
+  readonly draining: readonly DrainingGeneration[];
+  /** A successor is in charge: serve what is open to its end, then leave. */
+  retire(predecessor: Predecessor, process: SuccessorProcess): void;
+}
+
+export interface UpgradeOptions {
+  /** Cancels the handover until the successor is in charge; the promise rejects with its reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Attempt {
+  predecessor?: Predecessor;
+  process?: SuccessorProcess;
+  /** Ready, and waiting for somebody to commit it. */
+  isStandby?: boolean;
+  /** Why it must end, where that was said before there was anything to end. */
+  reason?: unknown;
+  /** Settles when the attempt is over, one way or the other. */
+  over: Promise<unknown>;
+}
+
+export class Upgrades {
+  readonly #env: Env;
+  readonly #options: CheckedOptions;
+  readonly #start: StartDirectory;
+  readonly #host: UpgradesHost;
+  readonly #reserve: DescriptorReserve;
+  /** From the first look at the options until the successor is in charge, or the attempt has failed. */
+  #attempt: Attempt | undefined;
+
+  constructor(
+    env: Env,
+    options: CheckedOptions,
+    start: StartDirectory,
+    reserve: DescriptorReserve,
+    host: UpgradesHost,
+  ) {
+    this.#env = env;
+    this.#options = options;
+    this.#start = start;
+    this.#reserve = reserve;
+    this.#host = host;
+  }
+
+  async upgrade({ signal }: UpgradeOptions): Promise<UpgradeOutcome> {
+    return this.#run(signal, async (attempt) => {
+      this.#adopt(attempt, await this.#startSelf());
+      return this.#handOver(attempt);
+    });
+  }
+
+  async prepare({ signal }: UpgradeOptions): Promise<Standby> {
+    const { attempt, predecessor } = await this.#run(signal, async (running) => {
+      const adopted = this.#adopt(running, await this.#startSelf());
+      await adopted.prepare({ readyTimeout: this.#options.readyTimeout, standby: true });
+      return { attempt: running, predecessor: adopted };
+    });
+    attempt.isStandby = true;
+    this.#attempt = attempt;
+    const lost = predecessor.failed.catch((reason: unknown) => this.#onLost(attempt, predecessor, reason));
+    return new PreparedStandby(predecessor, this.#host.hello.generation + 1, lost, this);
+  }
+
+  async commitPrepared(predecessor: Predecessor): Promise<UpgradeOutcome> {
+    const attempt = this.#attempt;
+    // Lost, discarded or committed already.
+    if (attempt?.predecessor !== predecessor || !attempt.isStandby) return predecessor.failed;
+    attempt.isStandby = false;
+    return this.#settle(attempt, undefined, () => this.#commit(attempt));
+  }
+
+  async discardPrepared(
+    predecessor: Predecessor,
+    reason: HandoverError = new HandoverError('ERR_HANDOVER_ABORTED', 'the standby was discarded'),
+  ): Promise<void> {
+    const attempt = this.#attempt;
+    if (attempt?.predecessor !== predecessor || !attempt.isStandby) return;
+    attempt.isStandby = false;
+    await predecessor.giveUp(reason);
+    attempt.process?.release();
+    this.#attempt = undefined;
+  }
+
+  /** A process dialled in: it takes over, or is told why not. */
+  async takeOver(channel: Channel, process: SuccessorProcess): Promise<void> {
+    try {
+      await this.#run(undefined, async (attempt) => {
+        this.#adopt(attempt, { channel, process });
+        return this.#handOver(attempt);
+      });
+    } catch (error) {
+      // Nobody here waits for it: it has been published.
+      const known = error instanceof HandoverError ? error : new HandoverError('ERR_HANDOVER_INTERNAL', String(error));
+      if (!channel.isClosed) refuse(channel, known);
+      process.release();
+    }
+  }
+
+  /** Ends what is under way and waits for its end. */
+  async abort(reason: HandoverError): Promise<void> {
+    const attempt = this.#attempt;
+    if (!attempt) return;
+    if (attempt.predecessor && attempt.isStandby) {
+      await this.discardPrepared(attempt.predecessor, reason);
+      return;
+    }
+    attempt.reason = reason;
+    attempt.predecessor?.abort(reason);
+    await attempt.over;
+  }
+
+  /** One at a time: runs the steps, and takes everything back when one fails. */
+  async #run<T>(signal: AbortSignal | undefined, steps: (attempt: Attempt) => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
+    try {
+      this.#expectFree();
+    } catch (error) {
+      this.#recordFailure(error);
+      throw error;
+    }
+    const attempt: Attempt = { over: Promise.resolve() };
+    this.#attempt = attempt;
+    return this.#settle(attempt, signal, () => steps(attempt));
+  }
+
+  #expectFree(): void {
+    this.#host.expectInCharge();
+    if (this.#attempt) {
+      const message = 'another handover of this process is under way, or a standby is waiting: commit or discard it';
+      throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', message);
+    }
+    this.#makeRoomForDraining();
+  }
+
+  async #settle<T>(attempt: Attempt, signal: AbortSignal | undefined, steps: () => Promise<T>): Promise<T> {
+    const onAbort = (): void => {
+      attempt.reason = signal?.reason;
+      attempt.predecessor?.abort(signal?.reason);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const result = this.#takeBackOnFailure(attempt, steps);
+    attempt.over = result.catch(() => {});
+    try {
+      return await result;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #takeBackOnFailure<T>(attempt: Attempt, steps: () => Promise<T>): Promise<T> {
+    try {
+      return await steps();
+    } catch (reason) {
+      const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
+      this.#recordFailure(error);
+      throw error;
+    } finally {
+      this.#attempt = undefined;
+      this.#reserve.hold();
+    }
+  }
+
+  /** Everything that can refuse does so before the process is started. */
+  async #startSelf(): Promise<Started> {
+    if (!this.#options.allowOrphan) refuseOrphan(this.#env);
+    const command = successorCommand(this.#env, this.#start, this.#options.successor);
+    if (this.#options.checkMemory) expectMemory();
+    if (this.#options.check) await runCheck(this.#options.check, command);
+    this.#reserve.release();
+    return startSuccessor(this.#env, command);
+  }
+
+  #makeRoomForDraining(): void {
+    const { maxDraining, forceOldest } = this.#options;
+    const { draining } = this.#host;
+    if (draining.length < maxDraining) return;
+    const [oldest] = [...draining].sort((a, b) => a.generation - b.generation);
+    if (forceOldest && oldest?.startTime && Pidfd.open(oldest.pid, oldest.startTime)?.kill('SIGKILL')) return;
+    const list = draining.map(
+      ({ generation, pid, age, connections }) =>
+        `generation ${generation} (pid ${pid}) for ${Math.round(age / 1000)} s with ${connections} connections`,
+    );
+    const message = `${draining.length} older generations still drain, maxDraining is ${maxDraining}: ${list.join(', ')}`;
+    throw new HandoverError('ERR_HANDOVER_TOO_MANY_DRAINING', message, { phase: 'PREPARE' });
+  }
+
+  #adopt(attempt: Attempt, { channel, process }: Started): Predecessor {
+    const predecessor = new Predecessor(channel, this.#host, process);
+    attempt.predecessor = predecessor;
+    attempt.process = process;
+    // Said while the process was being started.
+    if (attempt.reason !== undefined) predecessor.abort(attempt.reason);
+    return predecessor;
+  }
+
+  async #handOver(attempt: Attempt): Promise<UpgradeOutcome> {
+    const { readyTimeout, probation, probationStall } = this.#options;
+    const { predecessor } = attempt as Required<Attempt>;
+    await predecessor.prepare({ readyTimeout, standby: false });
+    if (probation > 0) await predecessor.probate(probation, probationStall);
+    return this.#commit(attempt);
+  }
+
+  async #commit(attempt: Attempt): Promise<UpgradeOutcome> {
+    const { predecessor, process } = attempt as Required<Attempt>;
+    const outcome = await predecessor.commit(this.#options.probationStall);
+    this.#host.retire(predecessor, process);
+    return outcome;
+  }
+
+  async #onLost(attempt: Attempt, predecessor: Predecessor, reason: unknown): Promise<unknown> {
+    if (!attempt.isStandby) return reason;
+    attempt.isStandby = false;
+    const givenUp = predecessor.giveUp(reason);
+    attempt.over = givenUp;
+    const failure = await givenUp;
+    this.#attempt = undefined;
+    publish('standby-lost', { generation: this.#host.hello.generation + 1, error: asError(failure) });
+    return failure;
+  }
+
+  #recordFailure(error: unknown): void {
+    const failure = asError(error);
+    const { code = 'ABORT_ERR', phase } = failure as Partial<HandoverError>;
+    const { generation } = this.#host.hello;
+    const { stillServing = true } = failure as Partial<HandoverError>;
+    publish('failed', { generation, code, phase, stillServing, error: failure });
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
