@@ -5,6 +5,7 @@ import {
   expectBytes,
   expectFd,
   expectFds,
+  expectFlag,
   expectOneOf,
   expectOptions,
   expectString,
@@ -111,7 +112,8 @@ export interface PeerCredentials {
  */
 export function peerCredentials(socket: number, options?: { readonly pidfd?: boolean }): PeerCredentials {
   expectFd('socket', socket);
-  const wantsPidfd = options !== undefined && expectOptions('options', options, ['pidfd']).pidfd === true;
+  const given = options !== undefined ? expectOptions('options', options, ['pidfd']) : {};
+  const wantsPidfd = expectFlag('options.pidfd', given.pidfd);
   const out = new Int32Array(3);
   checked(native().peerCredentials(socket, out), 'getsockopt', socket);
   const [pid = -1, uid = -1, gid = -1] = out;
