@@ -24,7 +24,8 @@ export class FrameDecoder {
   /** The next complete frame, or undefined until more is pushed. @throws Error where a limit is passed */
   next(): RawFrame | undefined {
     this.#header ??= this.#readHeader();
-    if (!this.#header) return this.#expectNoStray(MAX_FRAME_FDS);
+    // Between two frames none is on its way: what is left came with the frame before, which did not announce it.
+    if (!this.#header) return this.#expectNoStray(this.#byteCount === 0 ? 0 : MAX_FRAME_FDS);
     const { length, type, fdCount } = this.#header;
     if (this.#byteCount < length || this.#fds.length < fdCount) {
       return this.#byteCount < length ? this.#expectNoStray(fdCount) : undefined;

@@ -50,6 +50,11 @@ export function expectBoolean(name: string, value: unknown): boolean {
   return value;
 }
 
+/** A boolean option, off where it is absent. */
+export function expectFlag(name: string, value: unknown): boolean {
+  return value !== undefined && expectBoolean(name, value);
+}
+
 export function expectString(name: string, value: unknown): string {
   if (typeof value !== 'string' || value.length === 0) throw typeError(name, 'a non-empty string', value);
   return value;

@@ -5,6 +5,7 @@ import {
   expectBytes,
   expectFd,
   expectFds,
+  expectFlag,
   expectOneOf,
   expectOptions,
   expectString,
@@ -65,13 +66,24 @@ export function closeFd(fd: number): void {
   checked(native().close(expectFd('fd', fd)), 'close', fd);
 }
 
+// V8 keeps a typed array of at most 64 bytes inside its heap, and gives it an ArrayBuffer and a malloc of its own as soon
+// as an addon looks at it: 0.3 us of the 4.9 it takes to send, receive and close one descriptor. So few are copied.
+const MAX_HEAP_INTS = 16;
+const fewToClose = new Int32Array(MAX_HEAP_INTS + 1);
+
 /**
  * Closes many in one call: every one of them, also where one fails.
  * @throws the first error met, for example EBADF
  */
 export function closeFds(fds: ArrayLike<number>): void {
   const list = expectFds('fds', fds);
-  checked(native().closeMany(list, list.length), 'close');
+  const { length } = list;
+  if (length > MAX_HEAP_INTS) {
+    checked(native().closeMany(list, length), 'close');
+    return;
+  }
+  for (let i = 0; i < length; i++) fewToClose[i] = list[i] ?? -1;
+  checked(native().closeMany(fewToClose, length), 'close');
 }
 
 /** Says whether the descriptor is closed on execve(2). @throws EBADF @see fcntl(2), FD_CLOEXEC */
@@ -111,7 +123,8 @@ export interface PeerCredentials {
  */
 export function peerCredentials(socket: number, options?: { readonly pidfd?: boolean }): PeerCredentials {
   expectFd('socket', socket);
-  const wantsPidfd = options !== undefined && expectOptions('options', options, ['pidfd']).pidfd === true;
+  const given = options !== undefined ? expectOptions('options', options, ['pidfd']) : {};
+  const wantsPidfd = expectFlag('options.pidfd', given.pidfd);
   const out = new Int32Array(3);
   checked(native().peerCredentials(socket, out), 'getsockopt', socket);
   const [pid = -1, uid = -1, gid = -1] = out;

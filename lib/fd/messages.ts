@@ -1,6 +1,14 @@
 // Descriptors across a Unix socket: sendmsg(2) and recvmsg(2) with SCM_RIGHTS, one message at a time.
 import { rangeError, systemError } from '../errors.js';
-import { expectBytes, expectFd, expectInteger, expectMessageFds, expectOptions, expectPayload } from './arguments.js';
+import {
+  expectBytes,
+  expectFd,
+  expectFlag,
+  expectInteger,
+  expectMessageFds,
+  expectOptions,
+  expectPayload,
+} from './arguments.js';
 import { MAX_FDS_PER_MESSAGE, native, RECEIVED } from './native.js';
 
 /** Who sent a message, as the kernel vouches for it. */
@@ -61,7 +69,8 @@ export function sendFds(socket: number, bytes: Uint8Array, fds: ArrayLike<number
   expectFd('socket', socket);
   expectPayload('bytes', bytes);
   const list = expectMessageFds('fds', fds);
-  const credentials = options !== undefined && expectOptions('options', options, ['credentials']).credentials === true;
+  const given = options !== undefined ? expectOptions('options', options, ['credentials']) : {};
+  const credentials = expectFlag('options.credentials', given.credentials);
   const sent = native().sendmsg(socket, bytes, list, list.length, credentials);
   if (sent < 0) throw systemError(sent, 'sendmsg', { fd: socket });
   return sent;

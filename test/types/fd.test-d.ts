@@ -101,6 +101,10 @@ bindListener({ abstract: 'x' });
 bindListener({});
 // @ts-expect-error a port is a number
 bindListener({ port: '80' });
+// @ts-expect-error a path has no port
+bindListener({ path: 'x.sock', port: 80 });
+// @ts-expect-error an abstract name has no mode
+bindListener({ abstract: 'x', mode: 0o600 });
 // @ts-expect-error no such protocol
 bindListener({ port: 0, protocol: 'sctp' });
 
