@@ -50,7 +50,7 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
     await handover.close();
     uninstall();
     // The predecessor serves, and has told this process to end.
-    if (handover.closing.reason === error) process.exit(1);
+    if (handover.closing.reason instanceof HandoverError) process.exit(1);
     throw error;
   }
   void handover.closed.then(() => exit(handover));

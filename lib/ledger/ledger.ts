@@ -72,10 +72,13 @@ export class Ledger {
     return { entries: all, fds: Int32Array.from(all, ({ fd }) => fd) };
   }
 
-  /** Names that were inherited and claimed, and those nobody has claimed. */
+  /** Names that were inherited and claimed, and listeners nobody has claimed. The library's own names are left out. */
   report(): { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } {
-    const claimed = [...this.#entries.values()].filter(({ origin }) => origin === 'inherited');
-    return { claimed: claimed.map(({ name }) => name), unclaimed: [...this.#inherited.keys()] };
+    const claimed = [...this.#entries.values()].filter(
+      ({ name, origin }) => origin === 'inherited' && !name.startsWith(RESERVED),
+    );
+    const unclaimed = [...this.#inherited.values()].filter(isListener);
+    return { claimed: claimed.map(({ name }) => name), unclaimed: unclaimed.map(({ name }) => name) };
   }
 
   /** Closes the listeners nobody claimed. */
