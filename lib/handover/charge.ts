@@ -54,8 +54,8 @@ export class Charge {
 
   /** Another process takes it; the files stay for it. */
   async yield(): Promise<void> {
-    await this.#lifecycle.giveUpCharge();
     this.#takeover?.stop();
+    await this.#lifecycle.giveUpCharge();
   }
 
   /** Nobody takes it. */

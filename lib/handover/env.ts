@@ -2,9 +2,10 @@
 // process by giving another one.
 import { spawn } from 'node:child_process';
 import cluster from 'node:cluster';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { hasCode } from '../errors.js';
 
 /** What to start as successor. */
 export interface Command {
@@ -66,9 +67,23 @@ export const processEnv: Env = {
   isExecutable,
   start: startProcess,
   stderrFd: 2,
-  writeStderr: (bytes) => process.stderr.write(bytes),
+  writeStderr,
   now: () => performance.now(),
 };
+
+/**
+ * Never by an exception: process.stderr would raise EPIPE as an 'error' nobody handles, and what the successor says must
+ * not end this process.
+ */
+function writeStderr(bytes: Uint8Array): void {
+  let at = 0;
+  try {
+    while (at < bytes.length) at += writeSync(process.stderr.fd, bytes, at);
+  } catch (error) {
+    // A full pipe: the stream waits for it.
+    if (hasCode(error, 'EAGAIN')) process.stderr.write(bytes.subarray(at));
+  }
+}
 
 function isExecutable(file: string): boolean {
   try {

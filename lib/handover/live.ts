@@ -42,6 +42,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   #closing = new AbortController();
   #state: State = 'loading';
   #isStandby = false;
+  #isSteppingDown = false;
   #isToClose = false;
   #successor: Successor | undefined;
   #ready: Promise<void> | undefined;
@@ -158,12 +159,16 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   async stepDown(): Promise<DescriptorList> {
+    this.#isSteppingDown = true;
     await this.#charge.yield();
+    // Taken back while the app's duties were ending.
+    if (!this.#isSteppingDown) throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
     this.#belongings.servers.suspendAll();
     return this.#belongings.all();
   }
 
   async takeBack(): Promise<void> {
+    this.#isSteppingDown = false;
     await this.#belongings.servers.resumeAll();
     try {
       this.#charge.take();

@@ -6,7 +6,9 @@ interface Managing {
   readonly managed: Managed;
   /** Where it listens; asked anew each time, because Node keeps the descriptor it is given. */
   readonly where: () => Where;
+  /** Added to the loop once; suspended or not. */
   isAccepting: boolean;
+  isSuspended: boolean;
 }
 
 export class Servers {
@@ -20,7 +22,7 @@ export class Servers {
 
   /** Adds one; it accepts from `acceptAll()` on, or now if that was. */
   async add(name: string, managed: Managed, where: () => Where): Promise<void> {
-    const managing = { managed, where, isAccepting: false };
+    const managing = { managed, where, isAccepting: false, isSuspended: false };
     this.#servers.set(name, managing);
     if (this.#isAccepting) await accept(managing);
   }
@@ -38,7 +40,11 @@ export class Servers {
   /** Stops accepting; the app hears nothing of it. */
   suspendAll(): void {
     this.#isAccepting = false;
-    for (const { managed } of this.#accepting()) managed.suspend();
+    for (const managing of this.#accepting()) {
+      if (managing.isSuspended) continue;
+      managing.isSuspended = true;
+      managing.managed.suspend();
+    }
   }
 
   /** Undoes `suspendAll`. */
@@ -74,6 +80,8 @@ async function accept(managing: Managing): Promise<void> {
 }
 
 async function resume(managing: Managing): Promise<void> {
-  if (managing.isAccepting) await managing.managed.resume(managing.where);
-  else await accept(managing);
+  if (!managing.isAccepting) return accept(managing);
+  if (!managing.isSuspended) return;
+  managing.isSuspended = false;
+  await managing.managed.resume(managing.where);
 }

@@ -72,16 +72,28 @@ export class Takeover {
   /** Lets others dial in, on a listener that stays the ledger's. */
   accept(listener: number, onDial: OnDial, makeRoom: () => void): void {
     const onAccept = (fd: number): void => {
+      const channel = new Channel(new FdSocket(fd), 'predecessor');
       const peer = peerCredentials(fd, { pidfd: true });
-      if (this.#allow(peer)) {
-        onDial(new Channel(new FdSocket(fd), 'predecessor'), foreignProcess(peer.pid ?? 0, peer.pidfd));
+      if (this.#isAllowed(peer)) {
+        onDial(channel, foreignProcess(peer.pid ?? 0, peer.pidfd));
         return;
       }
       if (peer.pidfd !== undefined) closeFd(peer.pidfd);
-      publish('takeover-refused', { uid: peer.uid, pid: peer.pid, reason: 'not allowed' });
-      refuse(new Channel(new FdSocket(fd), 'predecessor'), notAllowed(peer));
+      refuse(channel, notAllowed(peer));
     };
     this.#stopAccepting ??= acceptOn(listener, onAccept, makeRoom);
+  }
+
+  /** A policy that throws has not allowed it. */
+  #isAllowed(peer: PeerCredentials): boolean {
+    let reason = 'not allowed';
+    try {
+      if (this.#allow(peer)) return true;
+    } catch (error) {
+      reason = String(error);
+    }
+    publish('takeover-refused', { uid: peer.uid, pid: peer.pid, reason });
+    return false;
   }
 
   stop(): void {
