@@ -7,10 +7,8 @@ import { processStartTime } from '../fd/pidfd.js';
 import { Belongings } from './belongings.js';
 import { Charge } from './charge.js';
 import type { StartDirectory } from './command.js';
-import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import type { Env } from './env.js';
-import { beatEvery, REPORT_INTERVAL } from './heartbeat.js';
 import type { Inherited, Keepable } from './kept.js';
 import { Lifecycle } from './lifecycle.js';
 import type { DescriptorList } from './manifest.js';
@@ -18,6 +16,7 @@ import { type CheckedOptions, checkCloseHook, checkUpgradeOptions } from './opti
 import type { UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
 import { DescriptorReserve } from './reserve.js';
+import { drain, retireOrRecall } from './retirement.js';
 import type { Standby } from './standby.js';
 import { inheritedChannel } from './start-self.js';
 import { Successor, type SuccessorHost } from './successor.js';
@@ -254,25 +253,15 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess): Promise<void> {
-    const recalled = new AbortController();
     const report = (): void => predecessor.report(this.connectionCount, this.draining);
-    const stopReporting = beatEvery(REPORT_INTERVAL, report);
-    try {
-      await Promise.race([this.#drain(recalled.signal), predecessor.failed]);
-      await predecessor.retire();
-      stopReporting();
-      process.release();
-      await this.#end();
-    } catch (error) {
-      stopReporting();
-      recalled.abort();
-      await this.#recall(predecessor, error);
-    }
+    const failure = await retireOrRecall(predecessor, (recalled) => this.#drain(recalled), report);
+    process.release();
+    if (failure === undefined) await this.#end();
+    else await this.#serveOn(failure as HandoverError);
   }
 
   /** The successor failed after it was in charge: this process is again. */
-  async #recall(predecessor: Predecessor, reason: unknown): Promise<void> {
-    const error = (await predecessor.giveUp(reason)) as HandoverError;
+  async #serveOn(error: HandoverError): Promise<void> {
     this.#closing = new AbortController();
     this.#state = 'serving';
     const { generation } = this;
@@ -300,16 +289,12 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     await this.#end();
   }
 
-  /** Connections first, then what the app is still at, then the generations before: all within `drainTimeout`. */
   async #drain(recalled?: AbortSignal): Promise<void> {
-    const start = this.#env.now();
-    const cut = await this.#belongings.servers.drainAll(this.#options.drainTimeout, recalled);
-    const left = Math.max(0, this.#options.drainTimeout - (this.#env.now() - start));
-    // A generation that still drains would take this one's end for a failure, and everything back.
-    const others = recalled ? this.#successor?.alone : undefined;
-    await settlesWithin(Promise.all([this.#lifecycle.worked(), others]), left);
-    if (recalled?.aborted) return;
-    publish('drained', { generation: this.generation, cut, durationMs: this.#env.now() - start });
+    const { servers } = this.#belongings;
+    const { drainTimeout: timeout } = this.#options;
+    const older = recalled && this.#successor?.alone;
+    const drained = await drain({ servers, lifecycle: this.#lifecycle, timeout, older, ...(recalled && { recalled }) });
+    if (!recalled?.aborted) publish('drained', { generation: this.generation, ...drained });
   }
 
   async #end(): Promise<void> {
