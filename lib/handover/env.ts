@@ -26,7 +26,7 @@ export interface StartedProcess {
   readonly pid: number;
   readonly stderr: Readable;
   readonly exited: Promise<Exit>;
-  /** Signals its whole process group. False: it is gone. */
+  /** Signals its whole process group; SIGKILL also what is left of it when it has ended. False: it is gone. */
   kill(signal: NodeJS.Signals): boolean;
   /** Neither it nor its stderr keeps this process alive any longer. */
   unref(): void;
@@ -110,8 +110,8 @@ async function startProcess(command: Command, channel: number): Promise<StartedP
     stderr: child.stderr as Readable,
     exited,
     kill(signal) {
-      // Reaped: the number may be another's by now.
-      if (child.exitCode !== null || child.signalCode !== null) return false;
+      // Reaped: the number is still the group's while it has members, and nobody else is killed by it.
+      if (signal !== 'SIGKILL' && (child.exitCode !== null || child.signalCode !== null)) return false;
       return killGroup(pid, signal);
     },
     unref() {

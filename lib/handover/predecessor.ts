@@ -13,7 +13,7 @@ import {
 import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { type Phase, publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
-import { settlesWithin, sleep } from './deadline.js';
+import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { HeartbeatWatch } from './heartbeat.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
@@ -59,6 +59,7 @@ export class Predecessor {
     unclaimed: [],
   };
   #connections: number | undefined;
+  #isToProve = false;
   #hasSteppedDown = false;
   #hasSuccessorGivenUp = false;
   #isSuccessorInCharge = false;
@@ -86,14 +87,17 @@ export class Predecessor {
     return this.#process.pid;
   }
 
-  /** From nothing to a successor that could serve; a standby does not accept before COMMIT. */
+  /** From nothing to a successor that could serve; a standby does not accept before COMMIT. `probate()` comes next or not. */
   async prepare({
     readyTimeout,
     standby,
+    probation = false,
   }: {
     readonly readyTimeout: number;
     readonly standby: boolean;
+    readonly probation?: boolean;
   }): Promise<void> {
+    this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
       await this.#channel.send('HELLO', this.#host.hello);
       await this.#until('offered');
@@ -107,9 +111,8 @@ export class Predecessor {
   /** Both accept for `probation` ms, and until a heartbeat after that; silence of `stall` ms ends it. */
   async probate(probation: number, stall: number): Promise<void> {
     await this.#expectGoingOn();
-    this.#machine.own('watch');
     this.#watchFor(stall);
-    await Promise.race([sleep(probation), this.#failed.promise]);
+    await settlesWithin(this.#failed.promise, probation);
     this.#nextBeat = new Deferred();
     if (this.#watch) await Promise.race([this.#nextBeat.promise, this.#failed.promise]);
   }
@@ -163,7 +166,8 @@ export class Predecessor {
     const mayBeSlow = !hasEnded(reason) && !this.#hasSuccessorGivenUp;
     if (this.#isSuccessorInCharge && mayBeSlow) await this.#process.stop({ grace: 0 });
     if (this.#hasSteppedDown) await this.#host.takeBack();
-    if (!hasEnded(reason) || !(await settlesWithin(this.#process.exited, EXIT_GRACE))) await this.#process.stop();
+    if (hasEnded(reason)) await settlesWithin(this.#process.exited, EXIT_GRACE);
+    await this.#process.stop();
     this.#close();
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
   }
@@ -203,6 +207,8 @@ export class Predecessor {
     }
     if (frame.name === 'CLAIMED') this.#claims = frame.payload;
     this.#machine.peer(frame.name as PredecessorEvent);
+    // At once: the same read may have brought a heartbeat that fails the probation.
+    if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
     if (frame.name === 'HEARTBEAT') this.#onHeartbeat(frame.payload);
   }
 

@@ -13,7 +13,7 @@ export interface SuccessorProcess {
   readonly isChild: boolean;
   /** The last lines it wrote to stderr before it was ready. */
   stderrTail(): Promise<string>;
-  /** SIGTERM, after `grace` ms SIGKILL; with a grace of 0 SIGKILL at once. Resolves when it is gone, or out of reach. */
+  /** SIGTERM, when it has ended or after `grace` ms SIGKILL to what is left. Resolves when it is gone, or out of reach. */
   stop(options?: { readonly grace?: number }): Promise<void>;
   /** This process no longer waits for it. */
   release(): void;
@@ -59,9 +59,7 @@ async function stopBy(
   exited: Promise<unknown>,
   grace: number,
 ): Promise<void> {
-  if (grace > 0) {
-    if (!kill('SIGTERM')) return;
-    if (await settlesWithin(exited, grace)) return;
-  }
+  if (grace > 0 && kill('SIGTERM')) await settlesWithin(exited, grace);
+  // Also when it has ended: it may have left others in its group.
   if (kill('SIGKILL')) await exited;
 }

@@ -219,7 +219,7 @@ export class Upgrades {
   async #handOver(attempt: Attempt): Promise<UpgradeOutcome> {
     const { readyTimeout, probation, probationStall } = this.#options;
     const { predecessor } = attempt as Required<Attempt>;
-    await predecessor.prepare({ readyTimeout, standby: false });
+    await predecessor.prepare({ readyTimeout, standby: false, probation: probation > 0 });
     if (probation > 0) await predecessor.probate(probation, probationStall);
     return this.#commit(attempt);
   }
