@@ -50,7 +50,9 @@ export class ManagedServer implements Managed {
         this.#server.off('listening', onListening);
         reject(error);
       };
-      this.#server.once('listening', onListening).once('error', onError);
+      if (this.#withheld) this.#withheld.whenListening(onListening);
+      else this.#server.once('listening', onListening);
+      this.#server.once('error', onError);
       // Two arguments: the backlog of a single options object is ignored (FACTS N1).
       this.#server.listen(where, this.#backlog);
     });
@@ -62,11 +64,11 @@ export class ManagedServer implements Managed {
   }
 
   async resume(where: () => Where): Promise<void> {
-    this.#withheld?.release({ deliver: false });
-    this.#withheld = undefined;
     this.#stopDraining?.();
     this.#stopDraining = undefined;
     await this.accept(where());
+    this.#withheld?.release({ deliver: false });
+    this.#withheld = undefined;
   }
 
   drain(): Promise<void> {
