@@ -1,13 +1,15 @@
 // What the tests of the engine share: a server that tells what happens to it, an upgrade whose end is a value, and
 // visitors that tell refused connections from those that died with their process.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type * as lib from '../../lib/index.js';
-import { type App, type Boot, boot, type Inside } from '../handover/apps.js';
+import { type App, type Apps, type Boot, boot, type Inside } from '../handover/apps.js';
 import type { Target } from '../handover/clients.js';
+import type { Program, StartOptions } from '../helpers/programs.js';
+import { until } from '../helpers/until.js';
 
 export const LOCALHOST = '127.0.0.1';
 
@@ -172,9 +174,10 @@ export function visit(target: Target, path = '/'): Promise<Visit> {
     const end = (reason: string): void => {
       clearTimeout(timer);
       socket.destroy();
-      const [, pid, length = '', body = ''] =
-        /^HTTP\/1\.1 200 [^]*?x-pid: (\d+)[^]*?content-length: (\d+)[^]*?\r\n\r\n([^]*)$/i.exec(text) ?? [];
-      if (pid !== undefined && body.length === Number(length)) resolve({ pid: Number(pid) });
+      const [head = '', body] = text.split('\r\n\r\n', 2);
+      const field = (name: string): number => Number(new RegExp(`${name}: (\\d+)`, 'i').exec(head)?.[1]);
+      if (head.startsWith('HTTP/1.1 200 ') && body?.length === field('content-length'))
+        resolve({ pid: field('x-pid') });
       else resolve(isConnected ? { lost: `${reason} after ${JSON.stringify(text)}` } : { refused: reason });
     };
     const timer = setTimeout(() => end(`no answer in ${VISIT_DEADLINE} ms`), VISIT_DEADLINE);
@@ -188,4 +191,33 @@ export function visit(target: Target, path = '/'): Promise<Visit> {
     socket.on('end', () => end('closed'));
     socket.on('error', (error) => end(error.message));
   });
+}
+
+/** The processes of one hub: each `start()` is an independent one, and all are counted with their successors. */
+export interface Family {
+  start(options?: StartOptions): Program;
+  generation(number: number): Promise<App>;
+}
+
+const APP = new URL('../handover/fixtures/app.mjs', import.meta.url);
+
+/** Like `chain`, for more than one process that nobody's predecessor starts. Starts the first. */
+export async function familyOf(
+  apps: Apps,
+  boots: Boot | readonly Boot[],
+  options: StartOptions = {},
+): Promise<Family & { readonly first: App }> {
+  const { env, generation } = await apps.dialled(boots);
+  const start = (more: StartOptions = {}): Program =>
+    apps.start(APP, { ...options, ...more, env: { ...options.env, ...more.env, ...env } });
+  start();
+  const first = await generation(1);
+  await first.booted;
+  return { start, generation, first };
+}
+
+/** Resolves when the kernel says that the process has stopped. */
+export async function stopped(app: App): Promise<void> {
+  app.process.signal('SIGSTOP');
+  await until(() => readFileSync(`/proc/${app.pid}/stat`, 'utf8').includes(') T '), { what: `${app.pid} to stop` });
 }

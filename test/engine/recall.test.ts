@@ -1,0 +1,177 @@
+// G5: recall. A successor that fails after COMMIT, while its predecessor still drains, costs what it owned: the
+// predecessor serves again on the same sockets, and its app has not noticed.
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type App, type Boot, useApps } from '../handover/apps.js';
+import { HttpConnection } from '../handover/clients.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { familyOf, privateFolder, server, stopped, targetOf, Visitors, visit } from './engine.js';
+
+expectNoLeaks();
+const apps = useApps();
+
+interface Failed {
+  readonly code: string;
+  readonly phase: string;
+  readonly stillServing: boolean;
+  readonly error: { readonly message: string };
+}
+
+/** A successor that has come to fail while the first process answers a long request. */
+async function recalled(
+  bad: (options: object) => Boot,
+  fail: (second: App) => unknown,
+): Promise<{ readonly failed: Failed; readonly visitors: Visitors }> {
+  const folder = privateFolder();
+  const pidFile = join(folder, 'pid');
+  const takeover = join(folder, 'handover.sock');
+  const options = { probation: 0, probationStall: 200, pidFile, takeover };
+  const good = server({ options });
+  const family = await familyOf(apps, [good, bad(options), good, good]);
+  const { first } = family;
+  const target = await targetOf(first);
+  const identity = statSync(takeover).ino;
+  const visitors = new Visitors(target);
+  const client = new HttpConnection(target);
+  const held = client.request('/hold');
+  await first.said('held');
+
+  const { pid } = await first.upgrade();
+  const second = await family.generation(2);
+  await visitors.answered(pid, 10);
+  expect(readFileSync(pidFile, 'utf8')).toBe(`${pid}\n`);
+  expect(await first.run(({ servers }) => [servers.http?.listening, servers.http?.address() !== null])).toEqual([
+    true,
+    true,
+  ]);
+  await fail(second);
+
+  await first.said('handover:in-charge', 2);
+  expect(second.process.alive()).toBe(false);
+  await visitors.answered(first.pid, 10);
+  expect(await first.run(({ handover }) => [handover.isInCharge, handover.closing.aborted])).toEqual([true, false]);
+  expect(first.allSaid('server')).toEqual(['listening']);
+  expect(first.allSaid('duty')).toEqual(['start', 'stop', 'start']);
+  expect(first.allSaid('hook')).toEqual([]);
+  expect(first.allSaid('closing')).toEqual(['aborted']);
+  expect(readFileSync(pidFile, 'utf8')).toBe(`${first.pid}\n`);
+  expect(statSync(takeover).ino).toBe(identity);
+  const failed = first.allSaid('handover:failed')[0] as Failed;
+  expect(failed).toMatchObject({ stillServing: true });
+
+  // The connection that was drained over the whole time gets its answer.
+  await first.run(({ servers }) => servers.http?.release());
+  expect((await held).pid).toBe(first.pid);
+  client.close();
+
+  // A later handover finds all in its place: by the takeover socket, then by a signal of the first kind.
+  family.start();
+  const third = await family.generation(3);
+  await third.booted;
+  await first.process.gone();
+  expect(readFileSync(pidFile, 'utf8')).toBe(`${third.pid}\n`);
+  const last = await third.upgrade();
+  await visitors.answered(last.pid, 10);
+  await third.process.gone();
+  await visitors.stop();
+  expect(visitors.refused).toEqual([]);
+  await (await family.generation(4)).close();
+  return { failed, visitors };
+}
+
+const good = (options: object): Boot => server({ options });
+
+describe('G5: while its predecessor drains, a successor', () => {
+  it('is killed', async () => {
+    const { failed } = await recalled(good, (second) => second.process.signal('SIGKILL'));
+    expect(failed).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN' });
+    expect(failed.error.message).toMatch(/killed by SIGKILL/);
+  });
+
+  it('exits', async () => {
+    const { failed } = await recalled(good, (second) => void second.run(() => process.exit(7)).catch(() => {}));
+    expect(failed.error.message).toMatch(/exit code 7/);
+  });
+
+  it('stops: what queued up meanwhile is answered, none is refused', async () => {
+    let queued: ReturnType<typeof visit>[] = [];
+    let target: Awaited<ReturnType<typeof targetOf>> | undefined;
+    const { failed } = await recalled(good, async (second) => {
+      target = await targetOf(second);
+      await stopped(second);
+      const at = target;
+      // Nobody accepts now.
+      queued = Array.from({ length: 30 }, () => visit(at));
+    });
+    expect(failed).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'DRAIN' });
+    expect(failed.error.message).toMatch(/no heartbeat for \d+ ms/);
+    const pids = new Set((await Promise.all(queued)).map((seen) => ('pid' in seen ? seen.pid : JSON.stringify(seen))));
+    expect(pids.size).toBe(1);
+  });
+
+  it('blocks its loop', async () => {
+    const { failed } = await recalled(good, (second) => {
+      second
+        .run(() => {
+          for (;;);
+        })
+        .catch(() => {});
+    });
+    expect(failed).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'DRAIN' });
+  });
+
+  it('falls ill', async () => {
+    const { failed } = await recalled(
+      (options) => server({ options, health: ({ kept }) => kept.ill !== true }),
+      (second) =>
+        second.run(({ kept }) => {
+          kept.ill = true;
+        }),
+    );
+    expect(failed).toMatchObject({ phase: 'DRAIN' });
+    expect(failed.error.message).toMatch(/health/);
+  });
+});
+
+describe('G5: at COMMIT itself, a successor', () => {
+  /** It fails when it is put in charge, before it says COMMITTED. */
+  const fails = async (before: NonNullable<Parameters<typeof server>[0]>['before']) => {
+    const options = { probation: 0 };
+    const { chain, first } = await apps
+      .chain([server({ options }), server({ options, ...(before && { before }) }), server({ options })])
+      .then(({ chain: processes, first: app }) => ({ chain: processes, first: app }));
+    const visitors = new Visitors(await targetOf(first));
+    const message = await first.run(({ handover }) => handover.upgrade().then(String, (error) => error.message));
+    expect(await first.run(({ handover }) => handover.isInCharge)).toBe(true);
+    await visitors.answered(first.pid, 10);
+    expect(first.allSaid('server')).toEqual(['listening']);
+    expect(first.allSaid('duty')).toEqual(['start', 'stop', 'start']);
+    expect(first.allSaid('closing')).toEqual([]);
+    const { pid } = await first.upgrade();
+    await visitors.answered(pid, 10);
+    await visitors.stop();
+    expect(visitors.refused).toEqual([]);
+    await first.process.gone();
+    await (await chain.generation(3)).close();
+    return message;
+  };
+
+  it('is killed when COMMIT comes', async () => {
+    const message = await fails(() => {
+      const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
+      subscribe('handover:frame', (frame) => {
+        const { direction, name } = frame as { direction: string; name: string };
+        if (direction === 'received' && name === 'COMMIT') process.kill(process.pid, 'SIGKILL');
+      });
+    });
+    expect(message).toMatch(/SIGKILL/);
+  });
+
+  it('dies of its first duty', async () => {
+    const message = await fails(({ handover }) => {
+      handover.whenInCharge(() => process.exit(9));
+    });
+    expect(message).toMatch(/exit code 9/);
+  });
+});
