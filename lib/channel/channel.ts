@@ -20,7 +20,8 @@ export class Channel implements AsyncIterable<Frame> {
 
   /**
    * Sends one frame. Its descriptors are borrowed until the promise resolves: the kernel has all of it then.
-   * @throws the system's error; the stream is then cut in the middle of a frame and the channel has been closed
+   * @throws the system's error; the stream is then cut in the middle of a frame, and the channel has been closed unless
+   *   the peer's end was
    */
   async send<N extends FrameName>(name: N, payload: Payloads[N], fds: Int32Array = NO_FDS): Promise<void> {
     const bytes = encodeFrame(name, payload, fds.length);
@@ -36,7 +37,8 @@ export class Channel implements AsyncIterable<Frame> {
     try {
       await Promise.all(sends);
     } catch (error) {
-      this.close();
+      // With the peer gone nobody reads the cut frame, and what it said before is still to be read: why it left.
+      if (!hasCode(error, 'EPIPE') && !hasCode(error, 'ECONNRESET')) this.close();
       throw error;
     }
   }

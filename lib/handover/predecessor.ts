@@ -166,15 +166,21 @@ export class Predecessor {
     const mayBeSlow = !hasEnded(reason) && !this.#hasSuccessorGivenUp;
     if (this.#isSuccessorInCharge && mayBeSlow) await this.#process.stop({ grace: 0 });
     if (this.#hasSteppedDown) await this.#host.takeBack();
-    if (hasEnded(reason)) await settlesWithin(this.#process.exited, EXIT_GRACE);
-    await this.#process.stop();
+    if (!this.#isStranger && hasEnded(reason)) await settlesWithin(this.#process.exited, EXIT_GRACE);
+    if (!this.#isStranger) await this.#process.stop();
     this.#close();
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
   }
 
+  /** Dialled in and never said HELLO: it holds nothing, and may be any tool of this user. It is not ours to end. */
+  get #isStranger(): boolean {
+    return !this.#process.isChild && this.#peer === undefined;
+  }
+
   async #explain(error: HandoverError): Promise<HandoverError> {
     // A process out of reach may never be seen to end.
-    const exit = (await settlesWithin(this.#process.exited, EXIT_GRACE)) ? await this.#process.exited : undefined;
+    const hasExited = !this.#isStranger && (await settlesWithin(this.#process.exited, EXIT_GRACE));
+    const exit = hasExited ? await this.#process.exited : undefined;
     return explainFailure(error, {
       phase: this.phase,
       exit,

@@ -29,7 +29,7 @@ export interface Plan {
 }
 
 /**
- * An HTTP server of fixtures/servers.mjs. It says `listening`, `duty` (start, stop), `hook`, `closing`, and `server` with
+ * An HTTP server of fixtures/servers.mjs. It says `generation`, `listening`, `duty` (start, stop), `hook`, `closing`, and `server` with
  * each 'close' and 'listening' of it.
  */
 export function server({ health, warmup, before, after, ...plan }: Plan = {}): Boot {
@@ -52,6 +52,7 @@ export function server({ health, warmup, before, after, ...plan }: Plan = {}): B
         ...(health && { health: () => health(inside) }),
         ...(warmup && { warmup: () => warmup(inside) }),
       });
+      inside.say('generation', handover.generation);
       const web = inside.create('http');
       for (const event of ['close', 'listening']) web.on(event, () => inside.say('server', event));
       handover.whenInCharge((signal) => {
@@ -220,4 +221,9 @@ export async function familyOf(
 export async function stopped(app: App): Promise<void> {
   app.process.signal('SIGSTOP');
   await until(() => readFileSync(`/proc/${app.pid}/stat`, 'utf8').includes(') T '), { what: `${app.pid} to stop` });
+}
+
+/** A measured value, for people: it is shown whether the test passes or not. */
+export function figures(line: string): void {
+  process.stdout.write(`${line}\n`);
 }

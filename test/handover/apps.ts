@@ -255,6 +255,8 @@ class Hub {
     let app: App | undefined;
     socket.on('error', () => {});
     const lines = createInterface({ input: socket });
+    // It repeats those of the socket.
+    lines.on('error', () => {});
     lines.on('line', (line) => {
       const message = JSON.parse(line);
       if (app) return app.receive(message);
