@@ -1,42 +1,58 @@
-// The polite end of an HTTP/1 connection: the response that is being made says `Connection: close`. An idle connection
-// is left alone until its next request, because closing it races with that request.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+// The polite end of an HTTP/1 connection: the last response that is being made says `Connection: close`. An idle
+// connection is left alone until its next request, because closing it races with that request.
+import { subscribe } from 'node:diagnostics_channel';
+import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { currentResponse } from './node-internals.js';
+
+/** What Node says of each HTTP/1 request when it hands it to the app, pipelined ones included. */
+interface Started {
+  readonly server: Server;
+  readonly socket: Socket;
+  readonly response: ServerResponse;
+}
 
 interface Marked {
   readonly response: ServerResponse;
   readonly keptAlive: boolean;
 }
 
+const latest = new WeakMap<Socket, ServerResponse>();
+const lastMarked = new WeakMap<Socket, Marked>();
+const draining = new WeakSet<Server>();
+let isFollowing = false;
+
 /**
- * From now on every connection of `sockets`, and of those still accepted, ends with its current or next response. The
+ * Notes the newest response of every connection from now on. To be called before the first request: the socket itself
+ * only names the one it is sending, and that one must not end a connection with more requests pipelined behind it.
+ */
+export function followResponses(): void {
+  if (isFollowing) return;
+  isFollowing = true;
+  subscribe('http.server.request.start', (message) => {
+    const { server, socket, response } = message as Started;
+    latest.set(socket, response);
+    if (draining.has(server)) mark(socket, response);
+  });
+}
+
+/**
+ * From now on every connection of `sockets`, and of those still accepted, ends with its newest or next response. The
  * function returned stops that for the requests still to come.
  */
 export function closeAfterResponses(server: Server, sockets: Iterable<Socket>): () => void {
-  const lastMarked = new WeakMap<Socket, Marked>();
-
-  const mark = (socket: Socket, response: ServerResponse): void => {
-    if (response.headersSent) return;
-    // The next request was pipelined behind it: the one before must not end the connection after all.
-    const previous = lastMarked.get(socket);
-    if (previous && !previous.response.headersSent) previous.response.shouldKeepAlive = previous.keptAlive;
-    lastMarked.set(socket, { response, keptAlive: response.shouldKeepAlive });
-    response.shouldKeepAlive = false;
-  };
-
+  draining.add(server);
   for (const socket of sockets) {
-    const response = currentResponse(socket);
+    const response = latest.get(socket);
     if (response) mark(socket, response);
   }
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    if (request.httpVersionMajor === 1) mark(request.socket, response);
-  };
-  // A listener for the other two changes what Node does by itself, so only where the app has one.
-  const expectations = ['checkContinue', 'checkExpectation'].filter((event) => server.listenerCount(event) > 0);
-  const events = ['request', ...expectations];
-  for (const event of events) server.prependListener(event, onRequest);
-  return () => {
-    for (const event of events) server.off(event, onRequest);
-  };
+  return () => draining.delete(server);
+}
+
+function mark(socket: Socket, response: ServerResponse): void {
+  if (response.headersSent) return;
+  // The next request was pipelined behind it: the one before must not end the connection after all.
+  const previous = lastMarked.get(socket);
+  if (previous && !previous.response.headersSent) previous.response.shouldKeepAlive = previous.keptAlive;
+  lastMarked.set(socket, { response, keptAlive: response.shouldKeepAlive });
+  response.shouldKeepAlive = false;
 }

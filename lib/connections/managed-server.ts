@@ -2,7 +2,7 @@
 // and drains.
 import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
-import { closeAfterResponses } from './http-drain.js';
+import { closeAfterResponses, followResponses } from './http-drain.js';
 import type { Managed, Where } from './managed.js';
 import { stopAccepting } from './node-internals.js';
 import { type Withheld, withhold } from './withhold.js';
@@ -27,6 +27,7 @@ export class ManagedServer implements Managed {
   constructor(server: Server, backlog: number, onClose: () => void) {
     this.#server = server;
     this.#backlog = backlog;
+    followResponses();
     this.#interceptClose(onClose);
     server.on('connection', (socket: Socket) => this.#track(socket));
     server.on('secureConnection', (socket: Socket) => {
