@@ -19,7 +19,9 @@ export class ManagedServer implements Managed {
   /** The decrypted side of those with TLS: what HTTP speaks on. */
   readonly #secure = new Set<Socket>();
   readonly #sessions = new Set<Http2Session>();
+  readonly #onClose: () => void;
   #withheld: Withheld | undefined;
+  #closedByApp = false;
   #stopDraining: (() => void) | undefined;
   #whenEmpty: (() => void) | undefined;
 
@@ -27,8 +29,9 @@ export class ManagedServer implements Managed {
   constructor(server: Server, backlog: number, onClose: () => void) {
     this.#server = server;
     this.#backlog = backlog;
+    this.#onClose = onClose;
     followResponses();
-    this.#interceptClose(onClose);
+    this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
     server.on('secureConnection', (socket: Socket) => {
       this.#secure.add(socket);
@@ -51,7 +54,9 @@ export class ManagedServer implements Managed {
         this.#server.off('listening', onListening);
         reject(error);
       };
-      this.#server.once('listening', onListening).once('error', onError);
+      if (this.#withheld) this.#withheld.whenListening(onListening);
+      else this.#server.once('listening', onListening);
+      this.#server.once('error', onError);
       // Two arguments: the backlog of a single options object is ignored (FACTS N1).
       this.#server.listen(where, this.#backlog);
     });
@@ -63,11 +68,21 @@ export class ManagedServer implements Managed {
   }
 
   async resume(where: () => Where): Promise<void> {
-    this.#withheld?.release({ deliver: false });
-    this.#withheld = undefined;
     this.#stopDraining?.();
     this.#stopDraining = undefined;
-    await this.accept(where());
+    if (this.#closedByApp) {
+      this.#onClose();
+      this.finish();
+      return;
+    }
+    try {
+      await this.accept(where());
+    } finally {
+      this.#withheld?.release({ deliver: false });
+      this.#withheld = undefined;
+    }
+    // It may have been closed while it began to listen.
+    if (this.#closedByApp) this.#server.close();
   }
 
   drain(): Promise<void> {
@@ -93,14 +108,15 @@ export class ManagedServer implements Managed {
   }
 
   /** The app's own `server.close()`: drain now, and hand the address over no more. */
-  #interceptClose(onClose: () => void): void {
+  #interceptClose(): void {
     const server = this.#server;
     const close = server.close;
     server.close = (callback?: (error?: Error) => void) => {
       if (!this.#withheld) {
-        onClose();
+        this.#onClose();
         return close.call(server, callback);
       }
+      this.#closedByApp = true;
       server.closeIdleConnections?.();
       if (callback) this.#withheld.whenClosed(callback);
       return server;

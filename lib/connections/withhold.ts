@@ -6,6 +6,8 @@ import type { AddressInfo, Server } from 'node:net';
 export interface Withheld {
   /** Calls back when the last connection has ended: what `server.close(callback)` means meanwhile. */
   whenClosed(callback: () => void): void;
+  /** Calls back, instead of the app, when the server listens again. */
+  whenListening(callback: () => void): void;
   /** Gives the server its own methods back, and the app a 'close' that came meanwhile if `deliver` says so. */
   release(options: { readonly deliver: boolean }): void;
 }
@@ -15,10 +17,14 @@ export function withhold(server: Server): Withheld {
   const address: AddressInfo | string | null = server.address();
   const original = server.emit;
   const callbacks: (() => void)[] = [];
+  const listeningCallbacks: (() => void)[] = [];
   let hasClosed = false;
 
   const emit = function (this: Server, event: string, ...args: unknown[]): boolean {
-    if (event === 'listening') return false;
+    if (event === 'listening') {
+      for (const callback of listeningCallbacks.splice(0)) callback();
+      return false;
+    }
     if (event !== 'close') return Reflect.apply(original, this, [event, ...args]) as boolean;
     hasClosed = true;
     for (const callback of callbacks.splice(0)) callback();
@@ -35,6 +41,9 @@ export function withhold(server: Server): Withheld {
     whenClosed(callback) {
       if (hasClosed) process.nextTick(callback);
       else callbacks.push(callback);
+    },
+    whenListening(callback) {
+      listeningCallbacks.push(callback);
     },
     release({ deliver }) {
       restore();
