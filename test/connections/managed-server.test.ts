@@ -2,9 +2,13 @@
 import { once } from 'node:events';
 import * as http from 'node:http';
 import * as net from 'node:net';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { closeFd, sealedBlob } from '../../lib/fd/index.js';
+import { ManagedServer } from '../../lib/connections/managed-server.js';
+import { bindListener, closeFd, dupFd, sealedBlob } from '../../lib/fd/index.js';
+import { native } from '../../lib/fd/native.js';
+import { onLinux, own, temporaryFolder } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { Client, manage } from './sandbox.js';
@@ -89,6 +93,25 @@ describe('suspend and resume', () => {
     // Node leaves open what it refuses (FACTS N3).
     closeFd(fd);
     await managed.accept(where());
+  });
+
+  test.runIf(onLinux)('the backlog is the one that was asked for', async () => {
+    const path = join(temporaryFolder(), 'x.sock');
+    const fd = own(bindListener({ path }));
+    const managed = new ManagedServer(net.createServer(), 3, () => {});
+    await managed.accept({ fd: dupFd(fd) });
+    managed.suspend();
+    const { AF_UNIX, SOCK_STREAM } = native().constants;
+    let queued = 0;
+    for (let result = 0; result === 0 && queued < 20; ) {
+      const client = own(native().socket(AF_UNIX, SOCK_STREAM, 0));
+      native().setNonblocking(client, true);
+      result = native().connectUnix(client, Buffer.from(path));
+      if (result === 0) queued++;
+    }
+    // The kernel admits one more than it is told.
+    expect(queued).toBe(4);
+    managed.finish();
   });
 
   test('an own emit, as an APM sets it, sees every other event, and is put back', async () => {
@@ -242,6 +265,26 @@ describe('drain', () => {
     expect(client.text.match(/answer \d;/g)).toEqual(['answer 1;', 'answer 2;', 'answer 3;']);
     expect(client.text.match(/Connection: [\w-]+/g)?.at(-1)).toBe('Connection: close');
     await drained;
+  });
+
+  test('G2: a request that comes behind a marked one takes the mark over', async () => {
+    const held: http.ServerResponse[] = [];
+    const { managed, port } = await manage(echo(held));
+    const client = new Client(port).ask('/held/1');
+    await until(() => held.length === 1, { what: 'the first request' });
+    managed.suspend();
+    void managed.drain();
+    client.ask('/held/2');
+    await until(() => held.length === 2, { what: 'the second request' });
+    held[0]?.end('answer 1;');
+    held[1]?.end('answer 2;');
+    await client.atEnd();
+    expect(client.text.match(/answer \d;|Connection: [\w-]+/g)).toEqual([
+      'Connection: keep-alive',
+      'answer 1;',
+      'Connection: close',
+      'answer 2;',
+    ]);
   });
 
   test('a response whose headers are out is left as it is', async () => {
