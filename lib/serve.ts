@@ -1,6 +1,6 @@
 // `serve()`: one line for a server that replaces itself. The only part of the package that handles signals and exits.
 import { constants } from 'node:os';
-import { HandoverError, typeError } from './errors.js';
+import { HandoverError, hasCode, typeError } from './errors.js';
 import { publish } from './events.js';
 import { expectOptions } from './fd/arguments.js';
 import { openHandover } from './handover/open.js';
@@ -51,6 +51,8 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
     uninstall();
     // The predecessor serves, and has told this process to end.
     if (handover.closing.reason instanceof HandoverError) process.exit(1);
+    // Told to end while it loaded or was a standby.
+    if (hasCode(error, 'ERR_HANDOVER_CLOSED')) process.exit(0);
     throw error;
   }
   void handover.closed.then(() => exit(handover));

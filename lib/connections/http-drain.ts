@@ -1,42 +1,42 @@
-// The polite end of an HTTP/1 connection: the response that is being made says `Connection: close`. An idle connection
-// is left alone until its next request, because closing it races with that request.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+// The polite end of an HTTP/1 connection: its next response says `Connection: close`. An idle connection is left alone
+// until its next request, because closing it races with that request; and so is a response that is being made, because
+// requests may be pipelined behind it, and the socket names only the one it is sending.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { currentResponse } from './node-internals.js';
+
+/** What Node says of each HTTP/1 request when it hands it to the app, pipelined ones included. */
+interface Started {
+  readonly server: Server;
+  readonly socket: Socket;
+  readonly response: ServerResponse;
+}
 
 interface Marked {
   readonly response: ServerResponse;
   readonly keptAlive: boolean;
 }
 
-/**
- * From now on every connection of `sockets`, and of those still accepted, ends with its current or next response. The
- * function returned stops that for the requests still to come.
- */
-export function closeAfterResponses(server: Server, sockets: Iterable<Socket>): () => void {
-  const lastMarked = new WeakMap<Socket, Marked>();
+const REQUEST_START = 'http.server.request.start';
 
-  const mark = (socket: Socket, response: ServerResponse): void => {
-    if (response.headersSent) return;
-    // The next request was pipelined behind it: the one before must not end the connection after all.
+/**
+ * From now on every connection of the server ends with the response to its next request. The function returned stops that
+ * for the requests still to come. Costs nothing before: the channel is listened to only while a server drains.
+ */
+export function closeAfterResponses(server: Server): () => void {
+  const lastMarked = new WeakMap<Socket, Marked>();
+  const onStart = (message: unknown): void => {
+    const started = message as Started;
+    if (started.server !== server) return;
+    const { socket, response } = started;
+    // This one was pipelined behind it: the one before must not end the connection after all.
     const previous = lastMarked.get(socket);
     if (previous && !previous.response.headersSent) previous.response.shouldKeepAlive = previous.keptAlive;
     lastMarked.set(socket, { response, keptAlive: response.shouldKeepAlive });
     response.shouldKeepAlive = false;
   };
-
-  for (const socket of sockets) {
-    const response = currentResponse(socket);
-    if (response) mark(socket, response);
-  }
-  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-    if (request.httpVersionMajor === 1) mark(request.socket, response);
-  };
-  // A listener for the other two changes what Node does by itself, so only where the app has one.
-  const expectations = ['checkContinue', 'checkExpectation'].filter((event) => server.listenerCount(event) > 0);
-  const events = ['request', ...expectations];
-  for (const event of events) server.prependListener(event, onRequest);
+  subscribe(REQUEST_START, onStart);
   return () => {
-    for (const event of events) server.off(event, onRequest);
+    unsubscribe(REQUEST_START, onStart);
   };
 }

@@ -1,5 +1,5 @@
 // A UDP socket under the handover. There are no connections; both processes may send until the predecessor retires.
-import type { Socket } from 'node:dgram';
+import type { BindOptions, Socket } from 'node:dgram';
 import type { Managed, Where } from './managed.js';
 import { startReceiving, stopReceiving } from './node-internals.js';
 
@@ -16,7 +16,7 @@ export class ManagedDatagram implements Managed {
   async accept(where: Where): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#socket.once('error', reject);
-      this.#socket.bind(where, () => {
+      this.#socket.bind(toBindOptions(where), () => {
         this.#socket.off('error', reject);
         resolve();
       });
@@ -42,4 +42,9 @@ export class ManagedDatagram implements Managed {
   finish(): void {
     this.#socket.close();
   }
+}
+
+/** Of all that listens, a datagram socket alone calls the host an address. */
+function toBindOptions({ host, ...where }: Where): BindOptions {
+  return { ...where, ...(host !== undefined && { address: host }) };
 }

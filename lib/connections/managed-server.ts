@@ -19,7 +19,9 @@ export class ManagedServer implements Managed {
   /** The decrypted side of those with TLS: what HTTP speaks on. */
   readonly #secure = new Set<Socket>();
   readonly #sessions = new Set<Http2Session>();
+  readonly #onClose: () => void;
   #withheld: Withheld | undefined;
+  #closedByApp = false;
   #stopDraining: (() => void) | undefined;
   #whenEmpty: (() => void) | undefined;
 
@@ -27,7 +29,8 @@ export class ManagedServer implements Managed {
   constructor(server: Server, backlog: number, onClose: () => void) {
     this.#server = server;
     this.#backlog = backlog;
-    this.#interceptClose(onClose);
+    this.#onClose = onClose;
+    this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
     server.on('secureConnection', (socket: Socket) => {
       this.#secure.add(socket);
@@ -66,14 +69,24 @@ export class ManagedServer implements Managed {
   async resume(where: () => Where): Promise<void> {
     this.#stopDraining?.();
     this.#stopDraining = undefined;
-    await this.accept(where());
-    this.#withheld?.release({ deliver: false });
-    this.#withheld = undefined;
+    if (this.#closedByApp) {
+      this.#onClose();
+      this.finish();
+      return;
+    }
+    try {
+      await this.accept(where());
+    } finally {
+      this.#withheld?.release({ deliver: false });
+      this.#withheld = undefined;
+    }
+    // It may have been closed while it began to listen.
+    if (this.#closedByApp) this.#server.close();
   }
 
   drain(): Promise<void> {
     if (!this.#stopDraining) {
-      this.#stopDraining = closeAfterResponses(this.#server, [...this.#sockets, ...this.#secure]);
+      this.#stopDraining = closeAfterResponses(this.#server);
       for (const session of this.#sessions) session.close();
     }
     return new Promise((resolve) => {
@@ -89,19 +102,21 @@ export class ManagedServer implements Managed {
   }
 
   finish(): void {
+    this.#stopDraining?.();
     this.#withheld?.release({ deliver: true });
     this.#withheld = undefined;
   }
 
   /** The app's own `server.close()`: drain now, and hand the address over no more. */
-  #interceptClose(onClose: () => void): void {
+  #interceptClose(): void {
     const server = this.#server;
     const close = server.close;
     server.close = (callback?: (error?: Error) => void) => {
       if (!this.#withheld) {
-        onClose();
+        this.#onClose();
         return close.call(server, callback);
       }
+      this.#closedByApp = true;
       server.closeIdleConnections?.();
       if (callback) this.#withheld.whenClosed(callback);
       return server;

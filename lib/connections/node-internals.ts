@@ -1,8 +1,7 @@
 // Everything that leans on Node's internals, in one place. Each is looked for at run time; where it is missing the
 // caller gets undefined or false, and drains instead.
 import type { Socket as DatagramSocket } from 'node:dgram';
-import type { ServerResponse } from 'node:http';
-import { Server, type Socket } from 'node:net';
+import { Server } from 'node:net';
 
 /**
  * Stops accepting and leaves every connection as it is: `http.Server.close()` would destroy the idle ones, this is what
@@ -10,12 +9,6 @@ import { Server, type Socket } from 'node:net';
  */
 export function stopAccepting(server: Server): void {
   Server.prototype.close.call(server);
-}
-
-/** The response an HTTP/1 connection is working on; undefined where it is idle, or is no HTTP connection. */
-export function currentResponse(socket: Socket): ServerResponse | undefined {
-  const { _httpMessage: message } = socket as { _httpMessage?: unknown };
-  return typeof message === 'object' && message !== null ? (message as ServerResponse) : undefined;
 }
 
 interface DatagramHandle {

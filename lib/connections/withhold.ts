@@ -6,7 +6,7 @@ import type { AddressInfo, Server } from 'node:net';
 export interface Withheld {
   /** Calls back when the last connection has ended: what `server.close(callback)` means meanwhile. */
   whenClosed(callback: () => void): void;
-  /** Calls back, once, when the server listens again: the app is not told. */
+  /** Calls back, instead of the app, when the server listens again. */
   whenListening(callback: () => void): void;
   /** Gives the server its own methods back, and the app a 'close' that came meanwhile if `deliver` says so. */
   release(options: { readonly deliver: boolean }): void;
@@ -17,12 +17,12 @@ export function withhold(server: Server): Withheld {
   const address: AddressInfo | string | null = server.address();
   const original = server.emit;
   const callbacks: (() => void)[] = [];
-  const listening: (() => void)[] = [];
+  const listeningCallbacks: (() => void)[] = [];
   let hasClosed = false;
 
   const emit = function (this: Server, event: string, ...args: unknown[]): boolean {
     if (event === 'listening') {
-      for (const callback of listening.splice(0)) callback();
+      for (const callback of listeningCallbacks.splice(0)) callback();
       return false;
     }
     if (event !== 'close') return Reflect.apply(original, this, [event, ...args]) as boolean;
@@ -43,7 +43,7 @@ export function withhold(server: Server): Withheld {
       else callbacks.push(callback);
     },
     whenListening(callback) {
-      listening.push(callback);
+      listeningCallbacks.push(callback);
     },
     release({ deliver }) {
       restore();

@@ -206,7 +206,6 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   giveUp(error: HandoverError): void {
-    this.#chargeTaken.reject(error);
     void this.#shutDown(error);
   }
 
@@ -277,6 +276,9 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     const isLast = this.isInCharge || this.#successor === undefined;
     this.#state = 'closing';
     this.#closing.abort(reason);
+    this.#chargeTaken.reject(
+      reason ?? new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false }),
+    );
     await this.#upgrades.abort(
       new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false }),
     );

@@ -67,6 +67,18 @@ async function readAll(socket: FdSocket, take: (received: Received) => void): Pr
   for await (const received of socket) take(received);
 }
 
+/** Reads once; whether nothing was there. */
+function isEmpty(fd: number): boolean {
+  return thrownBy(() => recvFds(fd)).code === 'EAGAIN';
+}
+
+/** How much of 50 ms the loop is busy: an armed poller with nobody to serve keeps it at 1. */
+async function utilization(): Promise<number> {
+  const before = performance.eventLoopUtilization();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  return performance.eventLoopUtilization(before).utilization;
+}
+
 describe('sending and receiving', () => {
   test('bytes and descriptors arrive in the order of the calls', async () => {
     const [left, right] = sockets();
@@ -123,6 +135,39 @@ describe('sending and receiving', () => {
     expect(inodes).toEqual(files.flatMap((file) => [inode(file), inode(file)]));
   });
 
+  test('the descriptors of a message that goes in parts go once', async () => {
+    const [left, right] = sockets();
+    const sending = left.send(Buffer.alloc(2 << 20), [2, 2, 2]);
+    let length = 0;
+    let count = 0;
+    const reading = readAll(right, ({ bytes, fds }) => {
+      length += bytes.length;
+      count += ownAll(fds).length;
+    });
+    await sending;
+    left.close();
+    await reading;
+    expect([length, count]).toEqual([2 << 20, 3]);
+  });
+
+  test('a send does not overtake those that wait, although there is room by now', async () => {
+    const { socket, raw } = halfRaw();
+    const { waiting } = await fill(socket);
+    const first = socket.send(Buffer.from('1'));
+    while (!isEmpty(raw));
+    const second = socket.send(Buffer.from('2'));
+    const reader = new FdSocket(disown(raw));
+    let text = '';
+    const reading = readAll(reader, ({ bytes }) => {
+      text += bytes.toString().replaceAll('\0', '');
+    });
+    await Promise.all([waiting, first, second]);
+    socket.close();
+    await reading;
+    reader.close();
+    expect(text).toBe('12');
+  });
+
   test('once a send has resolved its descriptors may be closed: the kernel holds them', async () => {
     const [left, right] = sockets();
     const [passed, other] = pair();
@@ -172,12 +217,18 @@ describe('sending and receiving', () => {
     expect(openDescriptors().size).toBe(before);
   });
 
-  test('a full socket costs no turn of the loop: an armed socket with nothing to do lets others run', async () => {
+  test('what waits unread costs no turn of the loop', async () => {
+    const [left, right] = sockets();
+    await left.send(Buffer.from('read'));
+    await right.receive();
+    await left.send(Buffer.from('not read'));
+    expect(await utilization()).toBeLessThan(0.5);
+  });
+
+  test('a full socket costs no turn of the loop', async () => {
     const [left, right] = sockets();
     const { waiting } = await fill(left);
-    const before = performance.eventLoopUtilization();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.5);
+    expect(await utilization()).toBeLessThan(0.5);
     right.close();
     expect(await rejectionOf(waiting)).toMatchObject({ code: expect.stringMatching(/^(EPIPE|ECONNRESET)$/) });
   });

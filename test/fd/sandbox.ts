@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { closeFd, closeFds, describeFd, dupFd, type Received, recvFds, socketpair } from '../../lib/fd/index.js';
 import { tryReceive } from '../../lib/fd/messages.js';
+import { native } from '../../lib/fd/native.js';
 
 export const onLinux = process.platform === 'linux';
+/** With the portable file on Linux: what a Mac runs, without memfd and SO_COOKIE. */
+export const hasLinuxFloor: boolean = native().flavor === 'linux';
 export const byte: Buffer = Buffer.from('x');
 export const errno = (name: keyof typeof constants.errno): number => -constants.errno[name];
 

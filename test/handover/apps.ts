@@ -75,6 +75,7 @@ export class App {
   readonly #calls = new Map<number, Waiting>();
   readonly #said: Said[] = [];
   readonly #listeners = new Set<() => void>();
+  readonly #end: Promise<void>;
   #ended = false;
   #count = 0;
 
@@ -82,6 +83,7 @@ export class App {
     this.pid = pid;
     this.process = process;
     this.#socket = socket;
+    this.#end = new Promise((resolve) => socket.once('close', () => resolve()));
     this.booted = this.#call(boot.source, boot.args);
     this.booted.catch(() => {});
   }
@@ -124,10 +126,16 @@ export class App {
     }
   }
 
+  /** Resolves when the process has gone, and all it said is here. */
+  async gone(): Promise<void> {
+    await this.process.gone();
+    await this.#end;
+  }
+
   /** Closes the handover, as the app's own code would, and waits until the process has ended by itself. */
   async close(): Promise<void> {
     await this.run(({ handover }) => void handover.close());
-    await this.process.gone();
+    await this.gone();
   }
 
   receive(message: { type: string; id: number; value: unknown; error: { message?: string } } & Said): void {
@@ -171,7 +179,9 @@ export interface Apps extends Programs {
    */
   chain(boots: Boot | readonly Boot[], options?: StartOptions): Promise<{ chain: Chain; first: App }>;
   /** The same without waiting, for what is started in another way: `start` gets the environment to add. */
-  dialled(boots: Boot | readonly Boot[]): Promise<{ env: Record<string, string>; generation: Chain['generation'] }>;
+  dialled(
+    boots: Boot | readonly Boot[],
+  ): Promise<{ env: NonNullable<StartOptions['env']>; generation: Chain['generation'] }>;
 }
 
 const FIXTURE = new URL('fixtures/app.mjs', import.meta.url);
@@ -190,11 +200,13 @@ export function useApps(): Apps {
 
   const dialled = async (
     boots: Boot | readonly Boot[],
-  ): Promise<{ env: Record<string, string>; generation: Chain['generation'] }> => {
+  ): Promise<{ env: NonNullable<StartOptions['env']>; generation: Chain['generation'] }> => {
     const hub = new Hub('source' in boots ? [boots] : boots, follow);
     hubs.add(hub);
     const path = await hub.listen();
-    return { env: { HANDOVER_TEST_HUB: path }, generation: (number) => hub.app(number - 1) };
+    // Unset: Node 24 and 26 read that file in a thread, at a time of their own, and descriptors are counted here.
+    const env = { HANDOVER_TEST_HUB: path, NODE_EXTRA_CA_CERTS: undefined };
+    return { env, generation: (number) => hub.app(number - 1) };
   };
 
   return {
@@ -266,7 +278,12 @@ class Hub {
       for (const resolve of this.#waiting) resolve();
       this.#waiting.clear();
     });
+    // readline passes errors of its input on; the end comes all the same.
+    lines.on('error', () => {});
     lines.on('close', () => app?.end());
-    socket.on('close', () => this.#sockets.delete(socket));
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      app?.end();
+    });
   }
 }

@@ -51,7 +51,7 @@ describe.each(KINDS)('%s', (kind) => {
       const outcome = await app.upgrade();
       await load.answered(outcome.pid, 20);
       // Every connection came to its end by itself, so the predecessor has, long before its drainTimeout.
-      await app.process.gone();
+      await app.gone();
       app = await processes.generation(generation);
       expect(await app.said<Listening>('listening')).toMatchObject({ origin: 'inherited', address });
     }
@@ -79,7 +79,7 @@ describe('G2: a request in flight at the switch is answered by the process that 
     // The next request on the same client goes to the successor: the predecessor ended this connection politely.
     expect((await client.request('/')).pid).toBe(outcome.pid);
     client.close();
-    await first.process.gone();
+    await first.gone();
     await (await processes.generation(2)).close();
   };
 
@@ -100,7 +100,7 @@ it('G2: a raw connection stays with its process until the client ends it', async
   const young = new LineConnection(target);
   expect((await young.echo('new')).pid).toBe(pid);
   await old.close();
-  await first.process.gone();
+  await first.gone();
   await young.close();
   await (await processes.generation(2)).close();
 });
@@ -113,7 +113,7 @@ describe('G1, G2 at every kind of address', () => {
     await load.answered(first.pid, 10);
     const { pid } = await first.upgrade();
     await load.answered(pid, 10);
-    await first.process.gone();
+    await first.gone();
     await load.stop();
     close();
     expect(load.failures).toEqual([]);
@@ -152,7 +152,7 @@ describe('G1, G2 at every kind of address', () => {
     const { load, close } = loadOf('http', { path });
     await load.answered(first.pid, 10);
     const { pid } = await first.upgrade();
-    await first.process.gone();
+    await first.gone();
     await load.answered(pid, 10);
     expect(statSync(path).ino).toBe(ino);
     await load.stop();
@@ -182,7 +182,7 @@ describe.each([
     await load.answered(first.pid, 50);
     const { pid } = await first.upgrade();
     await load.answered(pid, 50);
-    await first.process.gone();
+    await first.gone();
     await load.stop();
     for (const client of clients) client.close();
     expect(load.failures).toEqual([]);

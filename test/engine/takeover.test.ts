@@ -1,0 +1,368 @@
+// Way 2: an independently started process dials the one in charge by a path, and takes over. G6: nobody else can.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { boot, useApps } from '../handover/apps.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { failureOf, familyOf, privateFolder, server, targetOf, Visitors, visit } from './engine.js';
+
+expectNoLeaks();
+const apps = useApps();
+const isRoot = process.getuid?.() === 0;
+
+/** A process of its own for the takeover path, which tells how its start ended. */
+const tries = (path: string) =>
+  boot(async (inside, takeover) => {
+    try {
+      await inside.open({ takeover, readyTimeout: 3_000 });
+      inside.say('opened');
+    } catch (error) {
+      const { code, message } = error as { code: string; message: string };
+      inside.say('refused', { code, message });
+    }
+  }, path);
+
+describe('G1, G2: a process started by somebody takes over', () => {
+  it('by the path, under load, and so does the next one', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const family = await familyOf(apps, server({ options: { takeover, probation: 200 } }));
+    const visitors = new Visitors(await targetOf(family.first));
+    let current = family.first;
+    for (const generation of [2, 3]) {
+      await visitors.answered(current.pid, 10);
+      family.start();
+      const next = await family.generation(generation);
+      await next.booted;
+      expect(await next.run(({ handover }) => handover.generation)).toBe(generation);
+      await current.process.gone();
+      await visitors.answered(next.pid, 10);
+      current = next;
+    }
+    await visitors.stop();
+    expect([visitors.refused, visitors.lost]).toEqual([[], []]);
+    expect(existsSync(takeover)).toBe(true);
+    await current.close();
+    expect(existsSync(takeover)).toBe(false);
+  });
+
+  it('from another working directory, by a relative path', async () => {
+    const folder = privateFolder();
+    const elsewhere = privateFolder();
+    const takeover = join(folder, 'handover.sock');
+    const options = { probation: 0, takeover: 'handover.sock' };
+    const family = await familyOf(
+      apps,
+      [server({ options }), server({ options: { ...options, takeover: relative(elsewhere, takeover) } })],
+      { cwd: folder },
+    );
+    family.start({ cwd: elsewhere });
+    const second = await family.generation(2);
+    await second.booted;
+    expect(await second.run(({ handover }) => handover.generation)).toBe(2);
+    await family.first.process.gone();
+    await second.close();
+    expect(existsSync(takeover)).toBe(false);
+  });
+
+  it('with everything that was kept, but not with the stderr of its predecessor', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const family = await familyOf(apps, [
+      server({
+        options: { takeover, probation: 0 },
+        before: ({ handover }) => handover.keep('state', Buffer.from('kept')),
+      }),
+      server({ options: { takeover, probation: 0 } }),
+    ]);
+    const program = family.start();
+    const second = await family.generation(2);
+    await second.booted;
+    expect(await second.run(({ handover }) => handover.inherited('state')?.bytes().toString())).toBe('kept');
+    await family.first.process.gone();
+    await second.run(() => void process.stderr.write('my own stderr\n'));
+    await program.errorLine(/my own stderr/);
+    await second.close();
+  });
+});
+
+describe('two starts at once', () => {
+  it('G5: queue up on the lock: one after the other is in charge, nobody is refused', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const family = await familyOf(apps, server({ options: { takeover, probation: 100 } }));
+    const visitors = new Visitors(await targetOf(family.first));
+    family.start();
+    family.start();
+    const both = await Promise.all([family.generation(2), family.generation(3)]);
+    await Promise.all(both.map(({ booted }) => booted));
+    const numbers = await Promise.all(both.map((app) => app.said<number>('generation')));
+    expect([...numbers].sort()).toEqual([2, 3]);
+    const [last, between] = numbers[0] === 3 ? both : [both[1], both[0]];
+    await family.first.process.gone();
+    await between.process.gone();
+    await visitors.answered(last.pid, 5);
+    await visitors.stop();
+    expect([visitors.refused, visitors.lost]).toEqual([[], []]);
+    await last.close();
+  });
+
+  it('G5: and without any predecessor: one becomes the first, the other its successor', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const { env, generation } = await apps.dialled(server({ options: { takeover, probation: 0 } }));
+    const program = new URL('../handover/fixtures/app.mjs', import.meta.url);
+    apps.start(program, { env });
+    apps.start(program, { env });
+    const both = await Promise.all([generation(1), generation(2)]);
+    await Promise.all(both.map(({ booted }) => booted));
+    const numbers = await Promise.all(both.map((app) => app.said<number>('generation')));
+    expect([...numbers].sort()).toEqual([1, 2]);
+    const [first, second] = numbers[0] === 1 ? both : [both[1], both[0]];
+    await first.process.gone();
+    await second.close();
+  });
+});
+
+describe('what is at the path already', () => {
+  it('a socket a crashed process left is replaced', async () => {
+    const folder = privateFolder();
+    const takeover = join(folder, 'handover.sock');
+    const options = { takeover, probation: 0 };
+    const listen = { path: join(folder, 'web.sock') };
+    const family = await familyOf(apps, server({ options, listen }));
+    family.first.process.signal('SIGKILL');
+    await family.first.process.gone();
+    expect(existsSync(takeover)).toBe(true);
+    family.start();
+    const second = await family.generation(2);
+    await second.booted;
+    expect(await second.run(({ handover }) => [handover.generation, handover.isInCharge])).toEqual([1, true]);
+    expect(await visit({ path: listen.path })).toEqual({ pid: second.pid });
+    await second.close();
+    expect([existsSync(takeover), existsSync(listen.path)]).toEqual([false, false]);
+  });
+
+  it("G6: a living stranger's socket is neither replaced nor obeyed", async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const stranger = net
+      .createServer((socket) => socket.resume().end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+      .listen(takeover);
+    await once(stranger, 'listening');
+    onTestFinished(() => {
+      stranger.close();
+    });
+    const { ino } = statSync(takeover);
+    const family = await familyOf(apps, tries(takeover));
+    expect(await family.first.said('refused')).toMatchObject({ code: 'ERR_HANDOVER_PROTOCOL' });
+    expect(statSync(takeover).ino).toBe(ino);
+    await family.first.process.gone();
+  });
+
+  it('G6: a file that is no socket is not removed', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    writeFileSync(takeover, 'precious');
+    const family = await familyOf(
+      apps,
+      boot(async (inside, path) => {
+        const handover = await inside.open({ takeover: path });
+        await handover.ready().catch((error) => inside.say('failed', error.code));
+      }, takeover),
+    );
+    expect(await family.first.said('failed')).toBe('EADDRINUSE');
+    expect(statSync(takeover).isFile()).toBe(true);
+    await family.first.process.gone();
+  });
+});
+
+describe('G6: who may take over', () => {
+  it('the socket has mode 0600', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const { first } = await familyOf(apps, server({ options: { takeover } }));
+    expect(statSync(takeover).mode & 0o777).toBe(0o600);
+    await first.close();
+  });
+
+  it.each([0o777, 0o770, 0o1777])('a directory of mode %o is refused', async (mode) => {
+    const folder = privateFolder();
+    chmodSync(folder, mode);
+    const { first } = await familyOf(apps, tries(join(folder, 'handover.sock')));
+    expect(await first.said('refused')).toMatchObject({ code: 'ERR_HANDOVER_TAKEOVER_UNSAFE' });
+    await first.process.gone();
+  });
+
+  it('allow() decides by uid, gid, pid and pidfd; a refused process learns why', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const policy = boot(async (inside, path) => {
+      const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
+      subscribe('handover:takeover-refused', (event) => inside.say('takeover-refused', event));
+      const allow = (peer: { uid: number; gid: number; pid?: number; pidfd?: number }) => {
+        inside.say('asked', { ...peer, pidfd: typeof peer.pidfd });
+        return inside.kept.allows === true;
+      };
+      await inside.open({ takeover: { path, allow }, probation: 0 });
+      await inside.listen('http', { port: 0, host: '127.0.0.1' });
+      await inside.handover.ready();
+    }, takeover);
+    const family = await familyOf(apps, [policy, tries(takeover), policy]);
+    const { first } = family;
+    const program = family.start();
+    const second = await family.generation(2);
+    expect(await second.said('refused')).toMatchObject({ code: 'ERR_HANDOVER_TAKEOVER_REFUSED' });
+    const identity = { uid: process.getuid?.(), gid: process.getgid?.(), pid: second.pid };
+    expect(await first.said('asked')).toEqual({ ...identity, pidfd: 'number' });
+    expect(await first.said('takeover-refused')).toMatchObject({ uid: identity.uid, pid: second.pid });
+    expect(await first.run(({ handover }) => handover.isInCharge)).toBe(true);
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+
+    await first.run(({ kept }) => {
+      kept.allows = true;
+    });
+    family.start();
+    const third = await family.generation(3);
+    await third.booted;
+    await first.process.gone();
+    await third.close();
+  });
+
+  it('a process of another user is refused, although it could reach the socket', async ({ skip }) => {
+    skip(!isRoot, 'only root can run a client as another user');
+    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    chmodSync(folder, 0o711);
+    const takeover = join(folder, 'handover.sock');
+    const { first } = await familyOf(apps, server({ options: { takeover } }));
+    chmodSync(takeover, 0o666);
+    const client = `
+      const socket = require('node:net').connect(${JSON.stringify(takeover)});
+      socket.setEncoding('latin1').on('data', (text) => process.stdout.write(text)).on('end', () => process.exit());`;
+    const answer = await textOf(
+      spawn('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, '-e', client], {
+        env: {},
+      }),
+    );
+    expect(answer).toContain('ERR_HANDOVER_TAKEOVER_REFUSED');
+    expect(await first.said('handover:takeover-refused')).toMatchObject({ uid: 65_534, reason: 'not allowed' });
+    expect(await first.run(({ handover }) => handover.isInCharge)).toBe(true);
+    await first.close();
+  });
+
+  it('what a stranger sends is no way in, and does not disturb', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const { first } = await familyOf(apps, server({ options: { takeover, probation: 0 } }));
+    const target = await targetOf(first);
+    for (const bytes of [
+      '',
+      'GET / HTTP/1.1\r\n\r\n',
+      Buffer.alloc(100, 0xff),
+      Buffer.from([0, 0, 0, 2, 0, 4, 0, 0, 123, 125]),
+    ]) {
+      const socket = net.connect(takeover);
+      // To its end: the answer is an ABORT, or nothing.
+      socket.resume().on('error', () => {});
+      socket.end(bytes);
+      await once(socket, 'close');
+      expect(await visit(target)).toEqual({ pid: first.pid });
+    }
+    expect(await first.run(({ handover }) => handover.isInCharge)).toBe(true);
+    await first.close();
+  });
+});
+
+describe('one at a time', () => {
+  it('a process that dials while a handover is under way is told so, and the one under way goes on', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const family = await familyOf(apps, [
+      server({ options: { takeover, probation: 1_000 } }),
+      server({ options: { takeover, probation: 1_000 } }),
+      tries(takeover),
+    ]);
+    const upgrade = family.first.upgrade();
+    const second = await family.generation(2);
+    await second.booted;
+    family.start();
+    const third = await family.generation(3);
+    expect(await third.said('refused')).toMatchObject({ code: 'ERR_HANDOVER_IN_PROGRESS' });
+    await third.process.gone();
+    expect((await upgrade).pid).toBe(second.pid);
+    await family.first.process.gone();
+    await second.close();
+  });
+
+  it('upgrade() while a process that dialled is under way is refused', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const family = await familyOf(apps, server({ options: { takeover, probation: 1_000 } }));
+    family.start();
+    const second = await family.generation(2);
+    await second.booted;
+    expect(await failureOf(family.first)).toMatchObject({ code: 'ERR_HANDOVER_IN_PROGRESS', stillServing: true });
+    await family.first.process.gone();
+    await second.close();
+  });
+});
+
+describe('G5: the process that dialled in', () => {
+  it('becomes the first when its predecessor is killed before COMMIT', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const slow = server({
+      options: { takeover, probation: 0 },
+      before: ({ say, kept }) => {
+        say('loading');
+        return new Promise<void>((resolve) => {
+          kept.goOn = resolve;
+        });
+      },
+    });
+    const family = await familyOf(apps, [server({ options: { takeover, probation: 0 } }), slow]);
+    const target = await targetOf(family.first);
+    family.start();
+    const second = await family.generation(2);
+    await second.said('loading');
+    family.first.process.signal('SIGKILL');
+    await family.first.process.gone();
+    // The listener waits in the successor: nobody is refused.
+    const waiting = visit(target);
+    await second.run(({ kept }) => (kept.goOn as () => void)());
+    await second.booted;
+    expect(await waiting).toEqual({ pid: second.pid });
+    expect(await second.run(({ handover }) => handover.isInCharge)).toBe(true);
+    expect(existsSync(takeover)).toBe(true);
+    await second.close();
+    expect(existsSync(takeover)).toBe(false);
+  });
+
+  it('is ended when it hangs, by its pidfd; the next one takes over', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const options = { takeover, probation: 2_000, probationStall: 300 };
+    const family = await familyOf(apps, server({ options }));
+    const { first } = family;
+    family.start();
+    const second = await family.generation(2);
+    await second.booted;
+    void second
+      .run(() => {
+        for (;;);
+      })
+      .catch(() => {});
+    await second.process.gone();
+    expect(await first.said('handover:failed')).toMatchObject({ code: 'ERR_HANDOVER_PROBATION_FAILED' });
+    expect(first.allSaid('server')).toEqual(['listening']);
+    family.start();
+    const third = await family.generation(3);
+    await third.booted;
+    await first.process.gone();
+    await third.close();
+  });
+});
+
+async function textOf(child: ChildProcess): Promise<string> {
+  let text = '';
+  child.stdout?.setEncoding('latin1').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  child.stderr?.setEncoding('latin1').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  await once(child, 'close');
+  return text;
+}

@@ -1,0 +1,188 @@
+// The command a successor is started with: the same program, run in the same way, wherever that is now.
+import {
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { type Program, type StartOptions, usePrograms } from '../helpers/programs.js';
+
+expectNoLeaks();
+const { start, follow } = usePrograms();
+
+const entry = (name: string): URL => new URL(`fixtures/entries/${name}`, import.meta.url);
+const UNDER = new URL('fixtures/under.mjs', import.meta.url);
+
+interface Serving {
+  readonly pid: number;
+  readonly entry: string;
+  readonly generation: number;
+  readonly port: number;
+  readonly origin: string;
+  readonly preloaded?: number;
+  readonly execPath: string;
+  readonly execArgv: readonly string[];
+  readonly argv: readonly string[];
+  readonly cwd: string;
+  readonly pwd?: string;
+  readonly channel?: string;
+}
+
+/** Hands over once: what both generations said. The first is gone then; the second is ended. */
+async function handsOver(program: Program): Promise<readonly [Serving, Serving]> {
+  const first = await program.message<Serving>('serving');
+  process.kill(first.pid, 'SIGUSR2');
+  const second = await program.message<Serving>('serving');
+  expect(second).toMatchObject({ generation: 2, origin: 'inherited', port: first.port, entry: first.entry });
+  expect(second.pid).not.toBe(first.pid);
+  const successor = follow(second.pid);
+  expect(await program.exit()).toEqual({ code: 0, signal: null });
+  expect(await answerOf(first.port)).toBe(`${second.pid}`);
+  successor.signal('SIGTERM');
+  await successor.gone();
+  return [first, second];
+}
+
+async function answerOf(port: number): Promise<string> {
+  return (await fetch(`http://127.0.0.1:${port}`, { headers: { connection: 'close' } })).text();
+}
+
+const run = (name: string, options: StartOptions = {}) => handsOver(start(entry(name), options));
+
+function temporaryFolder(): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'handover-')));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  return folder;
+}
+
+describe('entries', () => {
+  it('an ES module, with its arguments, directory and environment', async () => {
+    const [first, second] = await run('esm.mjs', { args: ['--colour', 'a b', ''] });
+    expect(second.argv).toEqual(first.argv);
+    expect(second.argv.slice(2)).toEqual(['--colour', 'a b', '']);
+    expect(second.cwd).toBe(first.cwd);
+    // The library's own variable does not reach the app.
+    expect(second.channel).toBeUndefined();
+  });
+
+  it('a CommonJS module', () => run('commonjs.cjs'));
+
+  it('TypeScript through --import tsx', async () => {
+    const execArgv = ['--import', import.meta.resolve('tsx')];
+    const [, second] = await run('typescript.mts', { execArgv });
+    expect(second.execArgv).toEqual(execArgv);
+  });
+
+  const strips = 'typescript' in process.features && Boolean(process.features.typescript);
+  it.runIf(strips)("TypeScript by Node's own type stripping", () => run('typescript.mts'));
+});
+
+describe("Node's own arguments", () => {
+  it('--import is kept, and takes effect', async () => {
+    const execArgv = [`--import=${entry('preload.mjs')}`, '--stack-trace-limit=50'];
+    const [first, second] = await run('esm.mjs', { execArgv });
+    expect(first.preloaded).toBe(1);
+    expect(second).toMatchObject({ preloaded: 1, execArgv });
+  });
+
+  it.each([
+    [['--inspect=0']],
+    [['--inspect=127.0.0.1:0']],
+    [['--inspect', '--inspect-port=0']],
+    [['--inspect', '--inspect-port', '0']],
+    [['--inspect=0', '--inspect-publish-uid=stderr,http']],
+  ])('%j is not handed on: two inspectors cannot share a port', async (inspect) => {
+    const execArgv = [...inspect, '--stack-trace-limit=50'];
+    const program = start(entry('esm.mjs'), { execArgv });
+    const [, second] = await handsOver(program);
+    expect(second.execArgv).toEqual(['--stack-trace-limit=50']);
+    expect(program.stderr.match(/Debugger listening/g)).toHaveLength(1);
+  });
+});
+
+describe('where the program is now', () => {
+  it('a `current` link that was switched starts the new release', async () => {
+    const folder = temporaryFolder();
+    for (const release of ['one', 'two']) {
+      mkdirSync(join(folder, release));
+      const main = JSON.stringify(entry('main.mjs').href);
+      const lib = JSON.stringify(new URL('../../dist/index.js', import.meta.url).href);
+      const code = `import * as lib from ${lib};\nimport { main } from ${main};\nawait main(lib, '${release}');\n`;
+      writeFileSync(join(folder, release, 'app.mjs'), code);
+    }
+    symlinkSync('one', join(folder, 'current'));
+    // As a shell does: PWD is where the user went, through the link.
+    const command = ['sh', '-c', 'cd "$0" && exec "$1" app.mjs', join(folder, 'current'), process.execPath];
+    const program = start(UNDER, { args: command });
+    const first = await program.message<Serving>('serving');
+    expect(first).toMatchObject({ entry: 'one', cwd: join(folder, 'one') });
+    unlinkSync(join(folder, 'current'));
+    symlinkSync('two', join(folder, 'current'));
+    process.kill(first.pid, 'SIGUSR2');
+    const second = await program.message<Serving>('serving');
+    expect(second).toMatchObject({ entry: 'two', cwd: join(folder, 'two'), generation: 2, origin: 'inherited' });
+    const successor = follow(second.pid);
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+    successor.signal('SIGTERM');
+    await successor.gone();
+  });
+
+  it('ERR_HANDOVER_COMMAND_NOT_FOUND: the node it runs on has vanished; nothing is started, it serves on', async () => {
+    const node = join(temporaryFolder(), 'node');
+    copyOrLink(process.execPath, node);
+    const program = start(UNDER, { args: [node, fileURLToPath(entry('esm.mjs'))] });
+    const first = await program.message<Serving>('serving');
+    expect(first.execPath).toBe(node);
+    unlinkSync(node);
+    const app = follow(first.pid);
+    app.signal('SIGUSR2');
+    expect(await program.message('failed')).toMatchObject({
+      code: 'ERR_HANDOVER_COMMAND_NOT_FOUND',
+      message: expect.stringContaining(node),
+      phase: 'PREPARE',
+      stillServing: true,
+    });
+    expect(await answerOf(first.port)).toBe(`${first.pid}`);
+    // And once it is back, the next attempt succeeds.
+    copyOrLink(process.execPath, node);
+    app.signal('SIGUSR2');
+    const second = await program.message<Serving>('serving');
+    const successor = follow(second.pid);
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+    successor.signal('SIGTERM');
+    await successor.gone();
+  });
+
+  it('a node that was started through a link is found where it is, also when the link has vanished', async () => {
+    const node = join(temporaryFolder(), 'node');
+    symlinkSync(process.execPath, node);
+    const program = start(UNDER, { args: [node, fileURLToPath(entry('esm.mjs'))] });
+    const { pid } = await program.message<Serving>('serving');
+    unlinkSync(node);
+    process.kill(pid, 'SIGUSR2');
+    const second = await program.message<Serving>('serving');
+    expect(second).toMatchObject({ generation: 2, execPath: realpathSync(process.execPath) });
+    const successor = follow(second.pid);
+    await program.exit();
+    successor.signal('SIGTERM');
+    await successor.gone();
+  });
+});
+
+function copyOrLink(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch {
+    copyFileSync(from, to);
+  }
+}

@@ -1,0 +1,100 @@
+// What is published on diagnostics_channel: names, payloads, and their order.
+import { expect, it } from 'vitest';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { boot, useApps } from './apps.js';
+
+expectNoLeaks();
+const { chain } = useApps();
+
+const web = boot(async (inside) => {
+  await inside.open();
+  await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+  await inside.listen('udp4', { port: 0 });
+  await inside.handover.ready();
+});
+
+const listens = (origin: string) => [
+  ['listen', { name: 'web', address: 'tcp://127.0.0.1:0', origin }],
+  ['listen', { name: 'udp://0.0.0.0:0', address: 'udp://0.0.0.0:0', origin }],
+];
+
+const phase = (name: string, generation: number) => ['phase', { phase: name, role: 'predecessor', generation }];
+
+it('G8: a handover, on both sides', async () => {
+  const { chain: processes, first } = await chain(web);
+  const { pid } = await first.upgrade();
+  await first.gone();
+  expect(first.events).toEqual([
+    ...listens('bound'),
+    ['in-charge', { generation: 1, claimed: [], unclaimed: [] }],
+    phase('PREPARE', 1),
+    phase('COMMIT', 1),
+    phase('MIGRATE', 1),
+    phase('DRAIN', 1),
+    ['superseded', { generation: 1, successorPid: pid }],
+    ['drained', { generation: 1, cut: 0, durationMs: expect.any(Number) }],
+    phase('RETIRE', 1),
+  ]);
+  const second = await processes.generation(2);
+  await second.close();
+  expect(second.events).toEqual([
+    ...listens('inherited'),
+    ['in-charge', { generation: 2, claimed: ['web', 'udp://0.0.0.0:0'], unclaimed: [] }],
+    ['drained', { generation: 2, cut: 0, durationMs: expect.any(Number) }],
+  ]);
+});
+
+it('G8: a handover that fails, and a hook that does', async () => {
+  const { first } = await chain([web, boot(() => process.exit(3))]);
+  await first.upgrade().catch(() => {});
+  await first.run(({ handover }) => {
+    handover.onClose('pool', () => {
+      throw new Error('already ended');
+    });
+  });
+  await first.close();
+  expect(first.events).toEqual([
+    ...listens('bound'),
+    ['in-charge', { generation: 1, claimed: [], unclaimed: [] }],
+    phase('PREPARE', 1),
+    [
+      'failed',
+      {
+        generation: 1,
+        code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
+        phase: 'PREPARE',
+        stillServing: true,
+        error: { name: 'HandoverError', message: expect.stringContaining('exit code 3') },
+      },
+    ],
+    ['drained', { generation: 1, cut: 0, durationMs: expect.any(Number) }],
+    ['hook-failed', { name: 'pool', error: { name: 'Error', message: 'already ended' } }],
+  ]);
+});
+
+it('G8: a recall: superseded, failed, and in charge again', async () => {
+  const { chain: processes, first } = await chain(web);
+  // Held open by its own connection, it drains until it is told not to.
+  const { pid } = await first.run(async ({ handover, servers, kept }) => {
+    const { port } = (servers.http as unknown as import('node:net').Server).address() as { port: number };
+    const net = process.getBuiltinModule('node:net');
+    const socket = net.connect(port, '127.0.0.1');
+    await new Promise((resolve) => servers.http?.once('connection', resolve));
+    kept.socket = socket;
+    return handover.upgrade();
+  });
+  await first.said('handover:superseded');
+  (await processes.generation(2)).process.signal('SIGKILL');
+  await first.said('handover:failed');
+  expect(first.events.slice(2)).toEqual([
+    ['in-charge', { generation: 1, claimed: [], unclaimed: [] }],
+    phase('PREPARE', 1),
+    phase('COMMIT', 1),
+    phase('MIGRATE', 1),
+    phase('DRAIN', 1),
+    ['superseded', { generation: 1, successorPid: pid }],
+    ['failed', expect.objectContaining({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN', stillServing: true })],
+  ]);
+  await first.run(({ kept }) => void (kept.socket as import('node:net').Socket).destroy());
+  await first.close();
+});

@@ -1,0 +1,109 @@
+// Both state machines against a table written out by hand: every event in every state.
+import { describe, expect, it } from 'vitest';
+import { Machine, PREDECESSOR, SUCCESSOR } from '../../lib/handover/machine.js';
+
+/** What follows each event; an event that is not here may not happen in that state. */
+type Expected = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+const PREDECESSOR_EVENTS = 'HELLO CLAIMED READY HEARTBEAT COMMITTED HELD ABORT EOF commit migrated drained abort'.split(
+  ' ',
+);
+
+const predecessor: Expected = {
+  starting: { HELLO: 'offered', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  offered: { CLAIMED: 'claimed', HEARTBEAT: 'offered', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  claimed: { READY: 'ready', HEARTBEAT: 'claimed', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  ready: { commit: 'committing', HEARTBEAT: 'ready', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  committing: { COMMITTED: 'migrating', HEARTBEAT: 'committing', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  migrating: {
+    HELD: 'migrating',
+    migrated: 'draining',
+    HEARTBEAT: 'migrating',
+    ABORT: 'ended',
+    EOF: 'ended',
+    abort: 'ended',
+  },
+  draining: { drained: 'retired', HEARTBEAT: 'draining', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  retired: { HEARTBEAT: 'retired', ABORT: 'retired', EOF: 'retired', abort: 'retired' },
+  ended: {
+    CLAIMED: 'ended',
+    READY: 'ended',
+    HEARTBEAT: 'ended',
+    COMMITTED: 'ended',
+    HELD: 'ended',
+    ABORT: 'ended',
+    EOF: 'ended',
+    abort: 'ended',
+  },
+};
+
+const SUCCESSOR_EVENTS = 'HELLO MANIFEST MORE COMMIT OFFER GO ABORT RETIRE EOF ready committed abort'.split(' ');
+
+const successor: Expected = {
+  greeting: { HELLO: 'receiving', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  receiving: { MORE: 'receiving', MANIFEST: 'loading', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  loading: { ready: 'ready', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  committing: { committed: 'serving', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  serving: { OFFER: 'serving', GO: 'serving', RETIRE: 'alone', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  alone: { ready: 'alone', committed: 'alone', EOF: 'alone', abort: 'alone' },
+  ended: {
+    MANIFEST: 'ended',
+    MORE: 'ended',
+    COMMIT: 'ended',
+    OFFER: 'ended',
+    GO: 'ended',
+    RETIRE: 'ended',
+    ABORT: 'ended',
+    EOF: 'ended',
+    abort: 'ended',
+  },
+};
+
+describe.each([
+  ['predecessor', PREDECESSOR, predecessor, PREDECESSOR_EVENTS],
+  ['successor', SUCCESSOR, successor, SUCCESSOR_EVENTS],
+] as const)('%s', (_, table, expected, events) => {
+  const machineIn = (state: string, entered: string[] = []) =>
+    new Machine<string, string>(table, state, (to, from) => entered.push(`${from} → ${to}`));
+
+  it('has these states and no others, and no event beyond these', () => {
+    expect(Object.keys(table).sort()).toEqual(Object.keys(expected).sort());
+    const known = new Set<string>(events);
+    for (const transitions of Object.values(table)) {
+      expect(Object.keys(transitions).filter((event) => !known.has(event))).toEqual([]);
+    }
+  });
+
+  const pairs = Object.keys(expected).flatMap((state) => events.map((event) => [state, event] as const));
+
+  it.each(pairs)('%s, %s', (state, event) => {
+    const entered: string[] = [];
+    const next = expected[state]?.[event];
+    const own = event === event.toLowerCase();
+    const machine = machineIn(state, entered);
+    const step = (): string => (own ? machine.own(event) : machine.peer(event));
+    if (next === undefined) {
+      const code = own ? 'ERR_HANDOVER_INTERNAL' : 'ERR_HANDOVER_PROTOCOL';
+      expect(step).toThrow(
+        expect.objectContaining({ code, message: expect.stringMatching(`${event} while ${state}`) }),
+      );
+      expect(machine.state).toBe(state);
+      expect(entered).toEqual([]);
+      return;
+    }
+    expect(step()).toBe(next);
+    expect(machine.state).toBe(next);
+    // Staying is no entrance.
+    expect(entered).toEqual(next === state ? [] : [`${state} → ${next}`]);
+  });
+
+  it('G5: from every state but the last ones both sides can end it, and it never leaves the last ones', () => {
+    for (const [state, transitions] of Object.entries(expected)) {
+      expect(transitions).toHaveProperty('abort');
+      expect(transitions).toHaveProperty('EOF');
+      const final = ['ended', 'retired', 'alone'].includes(state);
+      if (final) expect(new Set(Object.values(transitions))).toEqual(new Set([state]));
+    }
+  });
+});

@@ -1,0 +1,94 @@
+// ERR_HANDOVER_WOULD_ORPHAN: where the world ends with the first process nothing is started, unless it is asked for.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { type Program, type StartOptions, usePrograms } from '../helpers/programs.js';
+
+expectNoLeaks();
+const { start, follow } = usePrograms();
+
+const REFUSED = new URL('fixtures/refused.mjs', import.meta.url);
+const UNDER = new URL('fixtures/under.mjs', import.meta.url);
+const KEEPERS = new URL('fixtures/keepers.mjs', import.meta.url);
+const file = fileURLToPath(REFUSED);
+
+interface Result {
+  readonly code?: string;
+  readonly message?: string;
+  readonly phase?: string;
+  readonly stillServing?: boolean;
+  readonly children: string;
+  readonly isInCharge: boolean;
+  readonly pid?: number;
+}
+
+/** sh leaves its pid to node: the main process as systemd sees it. */
+const asMain = (...args: string[]): string[] => [
+  'sh',
+  '-c',
+  'SYSTEMD_EXEC_PID=$$ exec "$0" "$@"',
+  process.execPath,
+  file,
+  ...args,
+];
+
+const places: readonly [string, RegExp, (...args: string[]) => Program][] = [
+  ['the main process of a systemd service', /systemd/, (...args) => start(UNDER, { args: asMain(...args) })],
+  ['pm2', /pm2/, (...args) => start(REFUSED, { args, env: { pm_id: '0' } })],
+  ['a parent with an IPC channel', /IPC/, (...args) => start(KEEPERS, { args: ['ipc', ...args] })],
+];
+
+/** The first process has been superseded and ends; then the successor is told to. */
+async function ends(program: Program, pid: number): Promise<void> {
+  const successor = follow(pid);
+  await program.exit();
+  successor.signal('SIGTERM');
+  await successor.gone();
+}
+
+describe.runIf(process.platform === 'linux').each(places)('%s', (_, why, begin) => {
+  it('is refused before anything is started, and the process serves on', async () => {
+    const program = begin();
+    expect(await program.message<Result>('result')).toMatchObject({
+      code: 'ERR_HANDOVER_WOULD_ORPHAN',
+      message: expect.stringMatching(why),
+      phase: 'PREPARE',
+      stillServing: true,
+      children: '',
+      isInCharge: true,
+    });
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+  });
+
+  it('allowOrphan overrides', async () => {
+    const program = begin('--allow');
+    const { pid = 0 } = await program.message<Result>('result');
+    expect((await program.message<Result>('successor')).pid).toBe(pid);
+    await ends(program, pid);
+  });
+});
+
+it('a process below the main process of a systemd service may hand over', async () => {
+  const program = start(REFUSED, { env: { SYSTEMD_EXEC_PID: String(process.pid) } } satisfies StartOptions);
+  const { pid = 0 } = await program.message<Result>('successor');
+  expect(await program.message<Result>('result')).toMatchObject({ pid });
+  await ends(program, pid);
+});
+
+const canUnshare = process.platform === 'linux' && spawnSync('unshare', ['--pid', '--fork', 'true']).status === 0;
+// Loudly: the name of the test says why it did not run.
+const needs = canUnshare ? '' : ' (SKIPPED: needs unshare --pid, which this user or platform may not)';
+
+it.skipIf(!canUnshare)(`pid 1 of a container${needs}`, async () => {
+  // /proc is the outer one there, so what it started is not asked: it cannot even begin.
+  const args = ['unshare', '--pid', '--fork', '--mount-proc', process.execPath, file];
+  const program = start(UNDER, { args });
+  expect(await program.message<Result>('result')).toMatchObject({
+    code: 'ERR_HANDOVER_WOULD_ORPHAN',
+    message: expect.stringContaining('pid 1'),
+    children: '',
+    isInCharge: true,
+  });
+  expect(await program.exit()).toEqual({ code: 0, signal: null });
+});
