@@ -149,7 +149,7 @@ describe('claiming', () => {
       `"name" must be not in use by another listener or value of this process. Received 'web'`,
     );
     expect(thrownBy(() => one.listener('web', any))).toEqual(expected);
-    expect(thrownBy(() => one.claim('web'))).toEqual(expected);
+    expect(one.claim('web')).toBeUndefined();
     const fd = own(dupFd(2));
     expect(thrownBy(() => one.keep('web', 'descriptor', fd))).toEqual(expected);
     expect(describeFd(fd).fd).toBe(fd);
@@ -157,13 +157,19 @@ describe('claiming', () => {
 });
 
 describe('what nobody claims', () => {
-  test('is reported, and closed', () => {
+  test('is closed', () => {
     const [passed, other] = pair();
     const young = heir({ name: 'left', kind: 'descriptor', address: '', fd: passed });
-    expect(young.report()).toEqual({ claimed: [], unclaimed: ['left'] });
     expect(isAtEnd(other)).toBe(false);
     young.closeUnclaimed();
     expect(isAtEnd(other)).toBe(true);
+    expect(young.claim('left')).toBeUndefined();
+  });
+
+  test('is reported where it is a listener, and closed', () => {
+    const young = succeed(withListener('web', any));
+    expect(young.report()).toEqual({ claimed: [], unclaimed: ['web'] });
+    young.closeUnclaimedListeners();
     expect(young.report()).toEqual({ claimed: [], unclaimed: [] });
   });
 
