@@ -12,6 +12,7 @@ export class Channel implements AsyncIterable<Frame> {
   readonly #socket: FdSocket;
   readonly #role: Role;
   readonly #decoder = new FrameDecoder();
+  #sending: Promise<void> | undefined;
 
   constructor(socket: FdSocket, role: Role) {
     this.#socket = socket;
@@ -26,21 +27,29 @@ export class Channel implements AsyncIterable<Frame> {
   async send<N extends FrameName>(name: N, payload: Payloads[N], fds: Int32Array = NO_FDS): Promise<void> {
     const bytes = encodeFrame(name, payload, fds.length);
     publish('frame', { direction: 'sent', name, role: this.#role });
-    const sends: Promise<void>[] = [];
-    // All but the last message carry one byte: the frame is at least as long as it has messages (MAX_FRAME_FDS).
-    let at = 0;
-    for (; (at + 1) * MAX_FDS_PER_MESSAGE < fds.length; at++) {
-      const part = fds.subarray(at * MAX_FDS_PER_MESSAGE, (at + 1) * MAX_FDS_PER_MESSAGE);
-      sends.push(this.#socket.send(bytes.subarray(at, at + 1), part));
-    }
-    sends.push(this.#socket.send(bytes.subarray(at), fds.subarray(at * MAX_FDS_PER_MESSAGE)));
+    // Behind the one that is under way. Where that fails the channel is closed by then: nothing follows a cut frame.
+    const transmit = (): Promise<void> => this.#transmit(bytes, fds);
+    const sent = this.#sending ? this.#sending.then(transmit, transmit) : transmit();
+    this.#sending = sent;
     try {
-      await Promise.all(sends);
+      await sent;
+      if (this.#sending === sent) this.#sending = undefined;
     } catch (error) {
       // With the peer gone nobody reads the cut frame, and what it said before is still to be read: why it left.
       if (!hasCode(error, 'EPIPE') && !hasCode(error, 'ECONNRESET')) this.close();
       throw error;
     }
+  }
+
+  /** One frame in as many messages as its descriptors need. */
+  async #transmit(bytes: Buffer, fds: Int32Array): Promise<void> {
+    // All but the last message carry one byte: the frame is at least as long as it has messages (MAX_FRAME_FDS).
+    let at = 0;
+    for (; (at + 1) * MAX_FDS_PER_MESSAGE < fds.length; at++) {
+      const part = fds.subarray(at * MAX_FDS_PER_MESSAGE, (at + 1) * MAX_FDS_PER_MESSAGE);
+      await this.#socket.send(bytes.subarray(at, at + 1), part);
+    }
+    await this.#socket.send(bytes.subarray(at), fds.subarray(at * MAX_FDS_PER_MESSAGE));
   }
 
   /**

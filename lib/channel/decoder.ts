@@ -27,9 +27,9 @@ export class FrameDecoder {
     // Between two frames none is on its way: what is left came with the frame before, which did not announce it.
     if (!this.#header) return this.#expectNoStray(this.#byteCount === 0 ? 0 : MAX_FRAME_FDS);
     const { length, type, fdCount } = this.#header;
-    if (this.#byteCount < length || this.#fds.length < fdCount) {
-      return this.#byteCount < length ? this.#expectNoStray(fdCount) : undefined;
-    }
+    if (this.#byteCount < length) return this.#expectNoStray(fdCount);
+    // They come with the first byte of the message that carries them (FACTS K5): none can follow the last.
+    if (this.#fds.length < fdCount) throw new Error(`${this.#fds.length} descriptors came of ${fdCount} announced`);
     this.#header = undefined;
     return { type, payload: this.#take(length), fds: Int32Array.from(this.#fds.splice(0, fdCount)) };
   }

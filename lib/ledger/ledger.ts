@@ -48,10 +48,10 @@ export class Ledger {
   /** Claims an inherited blob or descriptor, the newest of that name; undefined where none came. */
   claim(name: string): Entry | undefined {
     const inherited = this.#inherited.get(name);
-    if (!inherited) {
-      const claimed = this.#entries.get(name);
-      return claimed?.origin === 'inherited' ? claimed : undefined;
-    }
+    const entry = this.#entries.get(name);
+    if (!inherited) return entry?.origin === 'inherited' ? entry : undefined;
+    // What this process has put under the name itself is what goes on: the inherited one can be read meanwhile.
+    if (entry?.origin === 'bound' && !isListener(entry)) return inherited;
     this.#releaseKept(name);
     return this.#claim(inherited);
   }
