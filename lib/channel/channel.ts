@@ -29,7 +29,7 @@ export class Channel implements AsyncIterable<Frame> {
     publish('frame', { direction: 'sent', name, role: this.#role });
     // Behind the one that is under way. Where that fails the channel is closed by then: nothing follows a cut frame.
     const transmit = (): Promise<void> => this.#transmit(bytes, fds);
-    const sent = this.#sending ? this.#sending.then(transmit, transmit) : transmit();
+    const sent = this.#sending === undefined ? transmit() : this.#sending.then(transmit, transmit);
     this.#sending = sent;
     try {
       await sent;
