@@ -130,6 +130,8 @@ export class Visitors {
   readonly #loops: Promise<void>[];
   readonly #waiting = new Set<() => void>();
   #isStopped = false;
+  #paused: { readonly promise: Promise<void>; readonly resume: () => void } | undefined;
+  #visiting = 0;
 
   constructor(target: Target, count = 4) {
     this.#target = target;
@@ -146,14 +148,33 @@ export class Visitors {
     }
   }
 
+  /** Resolves when no connection of these visitors is open. */
+  async pause(): Promise<void> {
+    let resume = (): void => {};
+    const promise = new Promise<void>((resolve) => {
+      resume = resolve;
+    });
+    this.#paused = { promise, resume };
+    while (this.#visiting > 0) await new Promise<void>((resolve) => this.#waiting.add(resolve));
+  }
+
+  resume(): void {
+    this.#paused?.resume();
+    this.#paused = undefined;
+  }
+
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.resume();
     await Promise.all(this.#loops);
   }
 
   async #loop(): Promise<void> {
     while (!this.#isStopped) {
+      await this.#paused?.promise;
+      this.#visiting++;
       const seen = await visit(this.#target);
+      this.#visiting--;
       if ('pid' in seen) this.answers.set(seen.pid, (this.answers.get(seen.pid) ?? 0) + 1);
       else if ('refused' in seen) this.refused.push(seen.refused);
       else this.lost.push(seen.lost);
