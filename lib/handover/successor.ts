@@ -50,6 +50,7 @@ export class Successor {
   #predecessor: Hello | undefined;
   #draining: readonly DrainingGeneration[] = [];
   #committedAt = 0;
+  #reportedAt = 0;
   #isBeating = false;
   #stopBeating: (() => void) | undefined;
 
@@ -84,7 +85,9 @@ export class Successor {
 
   /** The older generations that still drain, as the predecessor last said. */
   get draining(): readonly DrainingGeneration[] {
-    return this.#machine.state === 'serving' ? this.#draining : [];
+    if (this.#machine.state !== 'serving') return [];
+    const since = Math.round(performance.now() - this.#reportedAt);
+    return this.#draining.map((older) => ({ ...older, age: older.age + since }));
   }
 
   /** Whether the predecessor is gone. */
@@ -157,7 +160,8 @@ export class Successor {
 
   #onReport({ connections = 0, draining = [] }: Heartbeat): void {
     const { generation = 0, pid = 0, startTime } = this.#predecessor ?? {};
-    const age = Math.round(performance.now() - this.#committedAt);
+    this.#reportedAt = performance.now();
+    const age = Math.round(this.#reportedAt - this.#committedAt);
     this.#draining = [{ generation, pid, startTime, age, connections }, ...draining];
   }
 
