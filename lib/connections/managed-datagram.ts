@@ -1,4 +1,4 @@
-// A UDP socket under the handover. There are no connections; both processes may send until the predecessor retires.
+// A UDP socket under the handover. There are no connections; a process may send to its end.
 import type { BindOptions, Socket } from 'node:dgram';
 import type { Managed, Where } from './managed.js';
 import { startReceiving, stopReceiving } from './node-internals.js';
@@ -6,6 +6,7 @@ import { startReceiving, stopReceiving } from './node-internals.js';
 export class ManagedDatagram implements Managed {
   readonly #socket: Socket;
   readonly connectionCount = 0;
+  #isDeaf = false;
 
   /** `onClose` is told when the app closes the socket by itself. */
   constructor(socket: Socket, onClose: () => void) {
@@ -25,7 +26,7 @@ export class ManagedDatagram implements Managed {
 
   /** Where Node cannot stop it, it reads on: the kernel gives each datagram to one of the two. */
   suspend(): void {
-    stopReceiving(this.#socket);
+    this.#isDeaf = stopReceiving(this.#socket);
   }
 
   /** Its descriptor was never closed: it needs no new one. */
@@ -39,12 +40,15 @@ export class ManagedDatagram implements Managed {
     return 0;
   }
 
+  /** An answer may still be on its way, and nothing tells: the socket can send as long as something keeps the process. */
   finish(): void {
-    this.#socket.close();
+    if (this.#isDeaf) this.#socket.unref();
+    else this.#socket.close();
   }
 }
 
 /** Of all that listens, a datagram socket alone calls the host an address. */
 function toBindOptions({ host, ...where }: Where): BindOptions {
-  return { ...where, ...(host !== undefined && { address: host }) };
+  // Exclusive: in a cluster worker Node would look the descriptor up in its primary (FACTS N7).
+  return { ...where, exclusive: true, ...(host !== undefined && { address: host }) };
 }

@@ -4,7 +4,7 @@ import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import { closeAfterResponses } from './http-drain.js';
 import type { Managed, Where } from './managed.js';
-import { stopAccepting } from './node-internals.js';
+import { outsideCluster, stopAccepting } from './node-internals.js';
 import { type Withheld, withhold } from './withhold.js';
 
 interface MaybeHttpServer extends Server {
@@ -57,7 +57,7 @@ export class ManagedServer implements Managed {
       else this.#server.once('listening', onListening);
       this.#server.once('error', onError);
       // Two arguments: the backlog of a single options object is ignored (FACTS N1).
-      this.#server.listen(where, this.#backlog);
+      outsideCluster(() => this.#server.listen(where, this.#backlog));
     });
   }
 

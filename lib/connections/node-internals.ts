@@ -1,5 +1,6 @@
 // Everything that leans on Node's internals, in one place. Each is looked for at run time; where it is missing the
 // caller gets undefined or false, and drains instead.
+import cluster from 'node:cluster';
 import type { Socket as DatagramSocket } from 'node:dgram';
 import { Server } from 'node:net';
 
@@ -37,4 +38,16 @@ export function stopReceiving(socket: DatagramSocket): boolean {
 /** Undoes {@link stopReceiving}. */
 export function startReceiving(socket: DatagramSocket): boolean {
   return datagramHandle(socket)?.recvStart() === 0;
+}
+
+/** Listens here and now also in a cluster worker, where Node would look the descriptor up in its primary (FACTS N7). */
+export function outsideCluster(listen: () => void): void {
+  const mutable = cluster as { isPrimary: boolean };
+  const { isPrimary } = mutable;
+  mutable.isPrimary = true;
+  try {
+    listen();
+  } finally {
+    mutable.isPrimary = isPrimary;
+  }
 }

@@ -129,6 +129,8 @@ export class Predecessor {
       await this.#until('migrating');
     });
     this.#isSuccessorInCharge = true;
+    // It may have given up in the same read.
+    await this.#expectGoingOn();
     this.#machine.own('migrated');
     const { generation } = this.#host.hello;
     return { generation: generation + 1, pid: this.#process.pid, phases: this.#log.records, ...this.#claims };
