@@ -163,6 +163,8 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     // Taken back while the app's duties were ending.
     if (!this.#isSteppingDown) throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
     this.#belongings.servers.suspendAll();
+    // For what the app keeps, now that nobody connects any more.
+    this.#reserve.release();
     return this.#belongings.all();
   }
 
@@ -175,6 +177,10 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
       // It serves, which matters more than a pid file on a full disk.
       publish('hook-failed', { name: 'takeBack', error: error as Error });
     }
+  }
+
+  letGo(): void {
+    this.#belongings.ledger.close({ removePaths: false });
   }
 
   /** In the background: `closed` tells when it is over. */

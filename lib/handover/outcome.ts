@@ -44,7 +44,7 @@ export function explainFailure(error: HandoverError, { phase, exit, stderr, conn
     `${prefix}${error.message}${how}${lost}${said}`,
     {
       phase: phase ?? error.phase,
-      stillServing: true,
+      stillServing: error.stillServing,
       cause: isJudged ? error : error.cause,
       exitCode: exit?.code,
       exitSignal: exit?.signal,

@@ -31,6 +31,8 @@ export interface PredecessorHost {
   stepDown(): Promise<DescriptorList>;
   /** Undoes it. */
   takeBack(): Promise<void>;
+  /** The successor left on purpose, and nobody listens any more: clients are to be refused, not kept waiting. */
+  letGo(): void;
 }
 
 /** COMMIT asks nothing of the app: a successor that does not answer it hangs. */
@@ -247,6 +249,7 @@ export class Predecessor {
     const hasLeft = code === 'ERR_HANDOVER_CLOSED' && (state === 'migrating' || state === 'draining');
     if (this.#machine.peer(hasLeft ? 'LEFT' : 'ABORT') !== 'ended') {
       this.#watch?.stop();
+      if (hasLeft) this.#host.letGo();
       return;
     }
     this.#hasSuccessorGivenUp = true;

@@ -17,6 +17,16 @@ export class DescriptorReserve {
     }
   }
 
+  /** Gives them up for as long as `use` runs before it first waits: whoever connects meanwhile would take them. */
+  lend<T>(use: () => T): T {
+    this.release();
+    try {
+      return use();
+    } finally {
+      this.hold();
+    }
+  }
+
   /** Gives them up for what comes next. */
   release(): void {
     closeFds(this.#fds.splice(0));

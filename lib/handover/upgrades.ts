@@ -187,10 +187,10 @@ export class Upgrades {
   async #startSelf(): Promise<Started> {
     if (!this.#options.allowOrphan) refuseOrphan(this.#env);
     const command = successorCommand(this.#env, this.#start, this.#options.successor);
-    if (this.#options.checkMemory) expectMemory();
-    if (this.#options.check) await runCheck(this.#options.check, command);
-    this.#reserve.release();
-    return startSuccessor(this.#env, command);
+    const { check, checkMemory } = this.#options;
+    if (checkMemory) this.#reserve.lend(() => expectMemory());
+    if (check) await this.#reserve.lend(() => runCheck(check, command));
+    return this.#reserve.lend(() => startSuccessor(this.#env, command));
   }
 
   #makeRoomForDraining(): void {
