@@ -1,0 +1,383 @@
+// Runs one cell of the matrix: a real server under load, a handover, one fault; then looks at who serves, who has ended
+// and how, and what is left behind.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { openDescriptors } from '../helpers/leaks.js';
+import { identify, type ProcessId, processesMarked, signal } from '../helpers/processes.js';
+import { until } from '../helpers/until.js';
+import { Client, type Failure } from './client.js';
+import { judge } from './judge.js';
+import { Log, type Said } from './log.js';
+import { type Cell, HANGING, label } from './points.js';
+
+const SERVER = fileURLToPath(new URL('fixtures/server.mjs', import.meta.url));
+const MARK = 'HANDOVER_FAULT_MARK';
+/** Longer than everything the library gives a process to end: readyTimeout, SIGTERM's grace, drainTimeout. */
+const SETTLE_TIMEOUT = 30_000;
+const HEARTBEATS_UNTIL_QUIET = 8;
+/** Keeps the predecessor draining until a hung successor has been noticed (5 x probationStall) or a report was sent. */
+const LONG_REQUEST = { hanging: 4_500, other: 1_200 };
+/** A point of the handover comes within a second or two, or not at all. */
+const FAULT_TIMEOUT = 10_000;
+
+export interface CaseResult {
+  readonly cell: Cell;
+  readonly requests: number;
+  readonly lost: readonly Failure[];
+  readonly owned: readonly Failure[];
+  readonly refused: readonly Failure[];
+  readonly twice: readonly string[];
+  readonly leaked: readonly string[];
+  /** Everything else that is not as it should be. */
+  readonly wrong: readonly string[];
+  readonly durationMs: number;
+  /** For the report of a case that failed. */
+  readonly story: string;
+}
+
+/** Descriptors by what they are, of a process without connections. */
+export type Holding = ReadonlyMap<string, number>;
+
+export interface CaseOptions {
+  /** What a successor holds after a handover without a fault; without it, that is not compared. */
+  readonly reference?: Holding | undefined;
+  /** Milliseconds after the first phase at which the harness itself signals, instead of the cell's point. */
+  readonly delay?: number | undefined;
+  /** Milliseconds the long request takes. */
+  readonly drain?: number | undefined;
+}
+
+export class Case {
+  readonly cell: Cell;
+  readonly log = new Log();
+  readonly directory: string = mkdtempSync(join(tmpdir(), 'handover-faults-'));
+  readonly client = new Client(randomUUID().slice(0, 8));
+  readonly #mark = randomUUID();
+  readonly #options: CaseOptions;
+  readonly #child: ChildProcess;
+  readonly #wrong: string[] = [];
+  readonly #leaked: string[] = [];
+  readonly #exit: Promise<{ code: number | null; signal: string | null }>;
+  #stderr = '';
+  #release: string;
+
+  constructor(cell: Cell, options: CaseOptions) {
+    this.cell = cell;
+    this.#options = options;
+    this.#release = join(this.directory, 'release');
+    const { point, kind } = cell;
+    const name = point.signalledAt || options.delay !== undefined ? 'signal' : point.name;
+    const fault = { role: point.role, point: name, kind, release: this.#release, once: join(this.directory, 'fault') };
+    const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^(VITEST|npm_|NODE_)/.test(key)));
+    this.#child = spawn(process.execPath, [SERVER], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...env, FAULT: JSON.stringify(fault), DIR: this.directory, [MARK]: this.#mark },
+    });
+    this.#exit = new Promise((resolve) => {
+      this.#child.once('exit', (code, name) => {
+        this.log.add({ pid: this.first, at: now(), event: 'ended', code, signal: name });
+        resolve({ code, signal: name });
+      });
+    });
+    this.log.isGone = (pid) => identify(pid) === undefined;
+    const lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream });
+    lines.on('line', (line) => this.log.add(JSON.parse(line) as Said));
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr += text;
+    });
+  }
+
+  /** The process the case began with. */
+  get first(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  async run(): Promise<CaseResult> {
+    const start = now();
+    let survivor: number | undefined;
+    try {
+      survivor = await this.#play();
+      await this.#epilogue(survivor);
+    } catch (error) {
+      this.#wrong.push(error instanceof Error ? error.message : String(error));
+    } finally {
+      await this.#cleanUp();
+    }
+    return this.#result(survivor, start);
+  }
+
+  /** The handover with its fault, until all is quiet. @returns the process that serves then */
+  async #play(): Promise<number | undefined> {
+    const { first, client, log } = this;
+    const { port } = await log.next<{ port: number }>(first, 'ready');
+    const before = await settledHolding(first);
+    const tcp = { kind: 'tcp', port } as const;
+    const unix = { kind: 'unix', path: join(this.directory, 'web.sock') } as const;
+    client.loop({ target: tcp, fresh: false, think: 20 });
+    client.loop({ target: tcp, fresh: false, think: 40, takes: 15 });
+    client.loop({ target: unix, fresh: false, think: 40 });
+    client.loop({ target: tcp, fresh: true, think: 40 });
+    client.loop({ target: tcp, fresh: true, think: 40, takes: 10 });
+    client.loop({ target: unix, fresh: true, think: 40 });
+    await client.answered(first, 12);
+    const { hanging, other } = LONG_REQUEST;
+    const { kind, point } = this.cell;
+    const isHangingInCharge = HANGING.includes(kind) && point.role === 'successor' && point.phases.includes('DRAIN');
+    const drain = this.#options.drain ?? (isHangingInCharge ? hanging : other);
+    if (drain > 0) void client.once(tcp, drain);
+    this.#watch();
+    process.kill(first, 'SIGUSR2');
+    const survivor = await this.#settle();
+    if (survivor !== undefined) await client.answered(survivor, 12);
+    await client.stop();
+    if (survivor === first) await this.#compareHoldings(first, before);
+    return survivor;
+  }
+
+  /** Plays the part of the world: continues what stopped, signals, each when an event says so. */
+  #watch(): void {
+    const { log, cell, first } = this;
+    const { kind, point } = cell;
+    const { delay } = this.#options;
+    if (delay !== undefined) {
+      // A random moment is what this schedule is about.
+      void log.next(first, 'phase').then(() => setTimeout(() => this.#signal(), delay));
+    } else if (point.signalledAt) {
+      void log.when((said) => said.event === 'phase' && said.phase === point.signalledAt).then(() => this.#signal());
+    }
+    if (kind !== 'stop' && kind !== 'busy' && kind !== 'pause') return;
+    void log.when(({ event }) => event === 'fault').then((fault) => this.#whenHung(fault));
+  }
+
+  #signal(): void {
+    const pid = this.cell.point.role === 'predecessor' ? this.first : this.log.successor;
+    const id = pid === undefined ? undefined : identify(pid);
+    if (id) signal(id, 'SIGHUP');
+  }
+
+  async #whenHung(fault: Said): Promise<void> {
+    const { log, cell, first } = this;
+    if (cell.kind === 'busy' && cell.point.role === 'successor') return;
+    const id = identify(fault.pid);
+    if (cell.kind !== 'busy' && id) {
+      await until(() => stateOf(fault.pid) === 'T' || !identify(fault.pid), { what: 'the fault to stop the process' });
+    }
+    if (cell.kind === 'pause') await this.client.answered(log.otherThan(fault.pid) ?? 0, 5);
+    else if (cell.point.role === 'predecessor') await this.#successorIsQuiet(fault);
+    else await log.when((said) => (said.pid === first && isSent(said, 'ABORT')) || isEnd(said, first));
+    if (cell.kind === 'busy') writeFileSync(this.#release, '');
+    else if (id) signal(id, 'SIGCONT');
+  }
+
+  /** A successor whose predecessor hangs goes as far as it gets. */
+  async #successorIsQuiet({ at }: Said): Promise<void> {
+    const { quiet } = this.cell.point;
+    if (quiet !== undefined) {
+      await this.log.when((said) => said.event === 'frame' && `${said.direction}:${said.name}` === quiet);
+      return;
+    }
+    let beats = 0;
+    await this.log.when((said) => said.at > at && isSent(said, 'HEARTBEAT') && ++beats === HEARTBEATS_UNTIL_QUIET);
+  }
+
+  /** Until one process is left and knows that it serves, or none. */
+  async #settle(): Promise<number | undefined> {
+    const { log, first } = this;
+    const fault = this.cell.kind === 'none' ? log.when(isAny) : log.when(({ event }) => event === 'fault');
+    await Promise.race([fault, this.#timeout('the point of the fault was not reached', FAULT_TIMEOUT)]);
+    const look = (): { survivor: number | undefined } | undefined => {
+      const living = this.living;
+      if (living.length === 0) return { survivor: undefined };
+      const [id, ...others] = living;
+      if (others.length > 0 || id === undefined) return undefined;
+      const hasOutcome = log.has(first, 'rejected') || log.has(first, 'failed');
+      const isSettled = id.pid === first ? hasOutcome : log.has(id.pid, 'in-charge');
+      return isSettled ? { survivor: id.pid } : undefined;
+    };
+    try {
+      const { survivor } = await until(look, { what: 'one process to be left', timeout: SETTLE_TIMEOUT, interval: 10 });
+      return survivor;
+    } catch {
+      const who = this.living.map(({ pid }) => `${pid === first ? 'predecessor' : 'successor'} ${stateOf(pid)}`);
+      throw new Error(`nothing is settled after ${SETTLE_TIMEOUT} ms: ${who.join(', ')} live`);
+    }
+  }
+
+  /** The processes of this case that run. */
+  get living(): ProcessId[] {
+    return processesMarked(MARK, this.#mark);
+  }
+
+  /** The one left is a whole server: it has what it had, and can hand over itself. */
+  async #epilogue(survivor: number | undefined): Promise<void> {
+    const { log, first } = this;
+    const { code, signal: name } = survivor === first ? { code: null, signal: null } : await this.#exit;
+    this.#wrong.push(...judge(this.cell, { log, first, survivor, firstExit: { code, signal: name } }));
+    if (survivor === undefined) return;
+    await this.#expectInCharge(survivor);
+    process.kill(survivor, 'SIGUSR2');
+    const { generation: before } = await this.#state();
+    await this.#during(log.next(survivor, 'resolved'), survivor, 'the next handover');
+    const next = await until(() => this.living.length === 1 && this.living[0]?.pid, { what: 'the next handover' });
+    if (next === survivor) throw new Error('the next handover: the old process lives, the new one does not');
+    const { generation } = await this.#state();
+    if (generation !== before + 1) this.#wrong.push(`the next handover: generation ${generation} after ${before}`);
+    await this.#expectInCharge(next);
+    if (this.#options.reference) await this.#compareHoldings(next, this.#options.reference);
+    else this.reference = await settledHolding(next);
+    process.kill(next, 'SIGTERM');
+    const { code: last } = await this.#during(log.next<{ code: number }>(next, 'exit'), next, 'SIGTERM');
+    if (last !== 0) this.#wrong.push(`the last process exited with ${last} after SIGTERM`);
+    await until(() => this.living.length === 0, { what: 'the last process to end' });
+    const files = readdirSync(this.directory).filter(
+      (name) => !['release', 'fault', 'takeover.sock.lock'].includes(name),
+    );
+    this.#leaked.push(...files.map((name) => `file ${name}`));
+  }
+
+  /** What a successor holds that nothing has happened to. */
+  reference: Holding = new Map();
+
+  async #expectInCharge(pid: number): Promise<void> {
+    for (let i = 0; i < 5; i++) {
+      const state = await this.#state();
+      if (state.pid === pid && state.isInCharge && !state.isClosing) continue;
+      this.#wrong.push(`process ${pid} should be in charge and serving, the answer was ${JSON.stringify(state)}`);
+      return;
+    }
+    const files = readdirSync(this.directory);
+    for (const name of ['web.sock', 'takeover.sock', 'pid'])
+      if (!files.includes(name)) this.#wrong.push(`${name} is gone`);
+    if (files.includes('pid')) {
+      const written = readFileSync(join(this.directory, 'pid'), 'utf8').trim();
+      if (written !== String(pid)) this.#wrong.push(`the pid file says ${written} instead of ${pid}`);
+    }
+    if (this.log.dutiesRunning.join() !== String(pid)) {
+      this.#wrong.push(`the duty runs in ${this.log.dutiesRunning.join(' and ') || 'nobody'} instead of ${pid}`);
+    }
+  }
+
+  async #state(): Promise<{ pid: number; generation: number; isInCharge: boolean; isClosing: boolean }> {
+    const { port } = this.log.fields<{ port: number }>(this.first, 'ready');
+    const text = await get(port, '/state');
+    return JSON.parse(text.split('\r\n\r\n')[1] ?? '');
+  }
+
+  async #compareHoldings(pid: number, before: Holding): Promise<void> {
+    const look = (): string[] => differences(before, holdingOf(pid));
+    const wait = { what: 'descriptors to be closed', timeout: 2_000, interval: 10 };
+    await until(() => look().length === 0, wait).catch(() => this.#leaked.push(...look()));
+  }
+
+  async #during<T>(step: Promise<T>, pid: number, what: string): Promise<T> {
+    const ended = until(() => !identify(pid), { what, timeout: SETTLE_TIMEOUT, interval: 10 }).then(() =>
+      Promise.race([step, this.#timeout(`${what}: the process ended without a word`, 1_000)]),
+    );
+    return Promise.race([step, ended]);
+  }
+
+  #timeout(message: string, after: number = SETTLE_TIMEOUT): Promise<never> {
+    return new Promise((_, reject) => setTimeout(() => reject(new Error(message)), after).unref());
+  }
+
+  async #cleanUp(): Promise<void> {
+    await this.client.stop(100);
+    for (const id of this.living) {
+      this.#leaked.push(`process ${id.pid}`);
+      signal(id, 'SIGKILL');
+    }
+    await until(() => this.living.length === 0, { what: 'killed processes to end', interval: 5 });
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #result(survivor: number | undefined, start: number): CaseResult {
+    const { log, client, cell } = this;
+    const owned: Failure[] = [];
+    const lost: Failure[] = [];
+    const refused: Failure[] = [];
+    const twice = log.begunTwice();
+    for (const failure of client.failures) {
+      if (failure.kind === 'twice') twice.push(`${failure.id}: ${failure.detail}`);
+      else if (survivor === undefined || log.ownedByTheDead(failure)) owned.push(failure);
+      else if (failure.kind === 'refused') refused.push(failure);
+      else lost.push(failure);
+    }
+    this.#wrong.push(...log.overlaps);
+    const durationMs = Math.round(now() - start);
+    const story = `${label(cell)}\n${log.story(this.first)}\n${this.#stderr.replace(/^/gm, '  | ')}`;
+    const counts = { requests: client.requests, lost, owned, refused, twice, leaked: this.#leaked, wrong: this.#wrong };
+    return { cell, ...counts, durationMs, story };
+  }
+}
+
+function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+function isAny(): boolean {
+  return true;
+}
+
+function isSent(said: Said, name: string): boolean {
+  return said.event === 'frame' && said.direction === 'sent' && said.name === name;
+}
+
+function isEnd({ pid, event }: Said, first: number): boolean {
+  return pid === first && event === 'ended';
+}
+
+function stateOf(pid: number): string | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2)[0];
+  } catch {
+    return undefined;
+  }
+}
+
+function holdingOf(pid: number): Holding {
+  const holding = new Map<string, number>();
+  for (const target of openDescriptors(pid).values()) {
+    const what = target.replace(/:\[\d+\]$/, '');
+    holding.set(what, (holding.get(what) ?? 0) + 1);
+  }
+  return holding;
+}
+
+/** Once looks agree for a while: the connection of the last question has been closed. */
+async function settledHolding(pid: number): Promise<Holding> {
+  let last = holdingOf(pid);
+  let agreed = 0;
+  const look = (): boolean => {
+    const holding = holdingOf(pid);
+    agreed = differences(last, holding).length === 0 ? agreed + 1 : 0;
+    last = holding;
+    return agreed > 3;
+  };
+  await until(look, { what: `the descriptors of ${pid} to settle`, interval: 25 });
+  return last;
+}
+
+function differences(before: Holding, after: Holding): string[] {
+  const all = new Set([...before.keys(), ...after.keys()]);
+  return [...all]
+    .filter((what) => before.get(what) !== after.get(what))
+    .map((what) => `${after.get(what) ?? 0} ${what} instead of ${before.get(what) ?? 0}`);
+}
+
+async function get(port: number, path: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
+  socket.setTimeout(10_000, () => socket.destroy(new Error(`no answer to ${path} in 10 s`)));
+  let text = '';
+  for await (const chunk of socket) text += chunk;
+  return text;
+}

@@ -1,0 +1,99 @@
+// Where a fault can strike and what it can be, as data: what comes onto the wire later (OFFER, HELD, GO) is a line here.
+import type { Phase } from '../../lib/events.js';
+
+export type Role = 'predecessor' | 'successor';
+
+/** What the faulty process does. The last seven break the channel and leave the process running. */
+export const KINDS = [
+  'exit0',
+  'exit1',
+  'throw',
+  'kill',
+  'stop',
+  'busy',
+  'close',
+  'half',
+  'torn',
+  'garbage',
+  'many',
+  'few',
+] as const;
+export type Kind = (typeof KINDS)[number] | 'none' | 'pause';
+
+/** The process is gone at once, or after the turn of the event loop it was in. */
+export const DEADLY: readonly Kind[] = ['exit0', 'exit1', 'throw', 'kill'];
+/** It hangs: until it is told to go on, or killed. */
+export const HANGING: readonly Kind[] = ['stop', 'busy'];
+
+export interface Point {
+  readonly role: Role;
+  /** As fixtures/fault.mjs knows it: `sent:READY`, `phase:DRAIN`, `app:load`; `sent:X>Y` is the first X after a Y. */
+  readonly name: string;
+  /** The phases the predecessor may be in when it notices. */
+  readonly phases: readonly Phase[];
+  /** What the other side does last before it waits for a predecessor that hangs here; 8 heartbeats unless said. */
+  readonly quiet?: string;
+  /** The harness gives the signal when the predecessor enters this phase. */
+  readonly signalledAt?: Phase;
+  /** The predecessor has no channel yet, or none any more: the faults of the channel cannot be. */
+  readonly hasChannel?: false;
+  /** Nobody but the faulty process has the sockets: nothing is promised if it dies. */
+  readonly isLast?: true;
+}
+
+export const POINTS: readonly Point[] = [
+  { role: 'predecessor', name: 'phase:PREPARE', phases: ['PREPARE'], quiet: 'sent:HELLO', hasChannel: false },
+  { role: 'predecessor', name: 'sent:HELLO', phases: ['PREPARE'], quiet: 'sent:HELLO' },
+  { role: 'predecessor', name: 'received:HELLO', phases: ['PREPARE'], quiet: 'sent:HELLO' },
+  { role: 'predecessor', name: 'sent:MANIFEST', phases: ['PREPARE'], quiet: 'sent:HELLO' },
+  { role: 'predecessor', name: 'received:CLAIMED', phases: ['PREPARE'] },
+  { role: 'predecessor', name: 'received:READY', phases: ['PREPARE', 'PROBATION'] },
+  { role: 'predecessor', name: 'phase:PROBATION', phases: ['PROBATION'] },
+  { role: 'predecessor', name: 'received:HEARTBEAT', phases: ['PREPARE', 'PROBATION'] },
+  { role: 'predecessor', name: 'phase:COMMIT', phases: ['COMMIT'] },
+  { role: 'predecessor', name: 'sent:COMMIT', phases: ['COMMIT'] },
+  { role: 'predecessor', name: 'received:COMMITTED', phases: ['COMMIT', 'MIGRATE', 'DRAIN'] },
+  { role: 'predecessor', name: 'phase:MIGRATE', phases: ['MIGRATE', 'DRAIN'] },
+  { role: 'predecessor', name: 'phase:DRAIN', phases: ['MIGRATE', 'DRAIN'] },
+  { role: 'predecessor', name: 'sent:HEARTBEAT', phases: ['DRAIN'] },
+  { role: 'predecessor', name: 'phase:RETIRE', phases: ['RETIRE'] },
+  { role: 'predecessor', name: 'sent:RETIRE', phases: ['RETIRE'] },
+
+  { role: 'successor', name: 'app:load', phases: ['PREPARE'], hasChannel: false },
+  { role: 'successor', name: 'sent:HELLO', phases: ['PREPARE'] },
+  { role: 'successor', name: 'received:HELLO', phases: ['PREPARE'] },
+  { role: 'successor', name: 'received:MANIFEST', phases: ['PREPARE'] },
+  { role: 'successor', name: 'app:loading', phases: ['PREPARE'] },
+  { role: 'successor', name: 'sent:CLAIMED', phases: ['PREPARE', 'PROBATION'] },
+  { role: 'successor', name: 'sent:READY', phases: ['PREPARE', 'PROBATION'] },
+  { role: 'successor', name: 'sent:HEARTBEAT', phases: ['PREPARE', 'PROBATION'] },
+  { role: 'successor', name: 'signal@PROBATION', phases: ['PROBATION', 'COMMIT'], signalledAt: 'PROBATION' },
+  { role: 'successor', name: 'received:COMMIT', phases: ['COMMIT'] },
+  { role: 'successor', name: 'app:in-charge', phases: ['COMMIT', 'MIGRATE', 'DRAIN'] },
+  { role: 'successor', name: 'sent:COMMITTED', phases: ['COMMIT', 'MIGRATE', 'DRAIN'] },
+  { role: 'successor', name: 'sent:HEARTBEAT>COMMITTED', phases: ['DRAIN'] },
+  { role: 'successor', name: 'signal@DRAIN', phases: ['DRAIN'], signalledAt: 'DRAIN' },
+  { role: 'successor', name: 'received:HEARTBEAT', phases: ['DRAIN'] },
+  { role: 'successor', name: 'received:RETIRE', phases: ['RETIRE'], isLast: true },
+];
+
+/** One cell of the matrix. */
+export interface Cell {
+  readonly point: Point;
+  readonly kind: Kind;
+}
+
+export function label({ point, kind }: Cell): string {
+  return `${point.role} ${point.name} ${kind}`;
+}
+
+/** The whole matrix. */
+export function allCells(): Cell[] {
+  return POINTS.flatMap((point) =>
+    KINDS.filter((kind) => {
+      const isAlive = DEADLY.includes(kind) || HANGING.includes(kind);
+      if (point.hasChannel === false && !isAlive) return false;
+      return !(point.isLast && (DEADLY.includes(kind) || kind === 'busy'));
+    }).map((kind) => ({ point, kind })),
+  );
+}

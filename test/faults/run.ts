@@ -1,0 +1,43 @@
+// `npm run test:faults`: the whole matrix, then random moments. `-- --short` is the schedule of CI; `--only <text>` runs
+// the cells whose name contains it; `--seed <number>` replays the random ones; `--parallel <number>`; `--verbose`.
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { allCells, label } from './points.js';
+import { randomCells, runAll, SHORT, seedNow } from './schedule.js';
+import { failed, formatTable } from './table.js';
+
+const { values } = parseArgs({
+  options: {
+    short: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    seed: { type: 'string' },
+    random: { type: 'string' },
+    parallel: { type: 'string', default: '6' },
+    verbose: { type: 'boolean', default: false },
+  },
+});
+
+const seed = Number(values.seed ?? seedNow());
+const all = values.short ? allCells().filter((cell) => SHORT.includes(label(cell))) : allCells();
+const cells = values.only === undefined ? all : all.filter((cell) => label(cell).includes(values.only ?? ''));
+const random = randomCells(seed, Number(values.random ?? (values.short ? 6 : 40)));
+const runs = [...cells.map((cell) => ({ cell })), ...(values.only === undefined ? random : [])];
+
+const started = performance.now();
+const results = await runAll(runs, Number(values.parallel), (result) => {
+  const mark = failed(result) ? 'FAILED' : 'ok';
+  const text = `${mark.padEnd(6)} ${String(result.durationMs).padStart(6)} ms  ${label(result.cell)}`;
+  process.stdout.write(`${text}\n`);
+  const lines = [
+    ...result.wrong,
+    ...result.lost.map(({ id, kind, detail, target }) => `lost ${id} (${kind}, ${target}): ${detail}`),
+    ...result.refused.map(({ id, detail, target }) => `refused ${id} (${target}): ${detail}`),
+    ...result.twice.map((line) => `twice: ${line}`),
+    ...result.leaked.map((line) => `leaked: ${line}`),
+  ];
+  for (const line of lines.slice(0, 8)) process.stdout.write(`         - ${line}\n`);
+  if (values.verbose && (failed(result) || values.only)) process.stdout.write(`${result.story}\n`);
+});
+process.stdout.write(`\n${formatTable(results)}\n`);
+process.stdout.write(`seed ${seed}, ${Math.round((performance.now() - started) / 1000)} s\n`);
+process.exitCode = results.some(failed) ? 1 : 0;
