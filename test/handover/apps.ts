@@ -37,6 +37,14 @@ export type Kind = 'http' | 'https' | 'h2c' | 'h2' | 'net' | 'udp4' | 'udp6';
 
 type Work<A extends readonly unknown[], R> = (inside: Inside, ...args: A) => R | Promise<R>;
 
+/**
+ * What `descriptors()` gave, without the numbers of the reserve (lib/handover/reserve.ts): it is given up and taken anew
+ * with each attempt.
+ */
+export function exceptReserveNumbers(descriptors: readonly string[]): string[] {
+  return descriptors.map((line) => line.replace(/^(?![012]:)\d+: \/dev\/null$/, 'reserve: /dev/null')).sort();
+}
+
 /** A function and its arguments, to be run by a process as soon as it has dialled. */
 export interface Boot {
   readonly source: string;

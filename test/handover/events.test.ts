@@ -18,6 +18,22 @@ const listens = (origin: string) => [
   ['listen', { name: 'udp://0.0.0.0:0', address: 'udp://0.0.0.0:0', origin }],
 ];
 
+/** As the first, and says each frame; heartbeats, whose number is nobody's concern, once. */
+const framed = boot(async (inside) => {
+  const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
+  const seen = new Set<string>();
+  subscribe('handover:frame', (message) => {
+    const { direction, name, role } = message as { direction: string; name: string; role: string };
+    const frame = `${role} ${direction} ${name}`;
+    if (name === 'HEARTBEAT' && seen.has(frame)) return;
+    seen.add(frame);
+    inside.say('frame', frame);
+  });
+  await inside.open({ probation: 150 });
+  await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+  await inside.handover.ready();
+});
+
 const phase = (name: string, generation: number) => ['phase', { phase: name, role: 'predecessor', generation }];
 
 it('G8: a handover, on both sides', async () => {
@@ -28,6 +44,7 @@ it('G8: a handover, on both sides', async () => {
     ...listens('bound'),
     ['in-charge', { generation: 1, claimed: [], unclaimed: [] }],
     phase('PREPARE', 1),
+    phase('PROBATION', 1),
     phase('COMMIT', 1),
     phase('MIGRATE', 1),
     phase('DRAIN', 1),
@@ -85,16 +102,37 @@ it('G8: a recall: superseded, failed, and in charge again', async () => {
   });
   await first.said('handover:superseded');
   (await processes.generation(2)).process.signal('SIGKILL');
-  await first.said('handover:failed');
+  await first.said('handover:in-charge', 2);
   expect(first.events.slice(2)).toEqual([
     ['in-charge', { generation: 1, claimed: [], unclaimed: [] }],
     phase('PREPARE', 1),
+    phase('PROBATION', 1),
     phase('COMMIT', 1),
     phase('MIGRATE', 1),
     phase('DRAIN', 1),
     ['superseded', { generation: 1, successorPid: pid }],
     ['failed', expect.objectContaining({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN', stillServing: true })],
+    ['in-charge', { generation: 1, claimed: [], unclaimed: [] }],
   ]);
   await first.run(({ kept }) => void (kept.socket as import('node:net').Socket).destroy());
   await first.close();
+});
+
+it('G8: every frame, sent and received, in the order of the protocol', async () => {
+  const { chain: processes, first } = await chain(framed);
+  await first.upgrade();
+  await first.gone();
+  const second = await processes.generation(2);
+  await second.close();
+  const sent = (role: string, app: typeof first) =>
+    app.allSaid('frame').flatMap((frame) => new RegExp(`^${role} sent (.*)$`).exec(String(frame))?.[1] ?? []);
+  const received = (role: string, app: typeof first) =>
+    app.allSaid('frame').flatMap((frame) => new RegExp(`^${role} received (.*)$`).exec(String(frame))?.[1] ?? []);
+  expect(sent('predecessor', first)).toEqual(['HELLO', 'MANIFEST', 'COMMIT', 'HEARTBEAT', 'RETIRE']);
+  expect(sent('successor', second)).toEqual(['HELLO', 'CLAIMED', 'READY', 'HEARTBEAT', 'COMMITTED']);
+  // What one sends the other receives, in that order.
+  expect(received('successor', second)).toEqual(sent('predecessor', first));
+  expect(received('predecessor', first)).toEqual(sent('successor', second));
+  expect(first.allSaid('frame').filter((frame) => String(frame).startsWith('successor'))).toEqual([]);
+  expect(second.allSaid('frame').filter((frame) => String(frame).startsWith('predecessor'))).toEqual([]);
 });

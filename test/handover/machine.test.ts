@@ -1,51 +1,78 @@
 // Both state machines against a table written out by hand: every event in every state.
 import { describe, expect, it } from 'vitest';
-import { Machine, PREDECESSOR, SUCCESSOR } from '../../lib/handover/machine.js';
+import { Machine, PREDECESSOR, PREDECESSOR_PHASE, SUCCESSOR } from '../../lib/handover/machine.js';
 
 /** What follows each event; an event that is not here may not happen in that state. */
 type Expected = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
-const PREDECESSOR_EVENTS = 'HELLO CLAIMED READY HEARTBEAT COMMITTED HELD ABORT EOF commit migrated drained abort'.split(
-  ' ',
-);
+const PREDECESSOR_EVENTS =
+  'HELLO CLAIMED READY HEARTBEAT COMMITTED HELD ABORT LEFT EOF watch commit migrated drained abort'.split(' ');
 
 const predecessor: Expected = {
   starting: { HELLO: 'offered', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   offered: { CLAIMED: 'claimed', HEARTBEAT: 'offered', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   claimed: { READY: 'ready', HEARTBEAT: 'claimed', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
-  ready: { commit: 'committing', HEARTBEAT: 'ready', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
+  ready: {
+    watch: 'probation',
+    commit: 'committing',
+    HEARTBEAT: 'ready',
+    ABORT: 'ended',
+    EOF: 'ended',
+    abort: 'ended',
+  },
+  probation: { commit: 'committing', HEARTBEAT: 'probation', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   committing: { COMMITTED: 'migrating', HEARTBEAT: 'committing', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   migrating: {
     HELD: 'migrating',
     migrated: 'draining',
+    LEFT: 'last',
     HEARTBEAT: 'migrating',
     ABORT: 'ended',
     EOF: 'ended',
     abort: 'ended',
   },
-  draining: { drained: 'retired', HEARTBEAT: 'draining', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
-  retired: { HEARTBEAT: 'retired', ABORT: 'retired', EOF: 'retired', abort: 'retired' },
+  draining: {
+    drained: 'retired',
+    LEFT: 'last',
+    HEARTBEAT: 'draining',
+    ABORT: 'ended',
+    EOF: 'ended',
+    abort: 'ended',
+  },
+  last: { migrated: 'last', drained: 'retired', EOF: 'last', abort: 'last' },
+  retired: { HEARTBEAT: 'retired', LEFT: 'retired', ABORT: 'retired', EOF: 'retired', abort: 'retired' },
   ended: {
     CLAIMED: 'ended',
     READY: 'ended',
     HEARTBEAT: 'ended',
     COMMITTED: 'ended',
     HELD: 'ended',
+    LEFT: 'ended',
     ABORT: 'ended',
     EOF: 'ended',
     abort: 'ended',
   },
 };
 
-const SUCCESSOR_EVENTS = 'HELLO MANIFEST MORE COMMIT OFFER GO ABORT RETIRE EOF ready committed abort'.split(' ');
+const SUCCESSOR_EVENTS = 'HELLO MANIFEST MORE COMMIT OFFER GO HEARTBEAT ABORT RETIRE EOF ready committed abort'.split(
+  ' ',
+);
 
 const successor: Expected = {
   greeting: { HELLO: 'receiving', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   receiving: { MORE: 'receiving', MANIFEST: 'loading', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   loading: { ready: 'ready', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
   ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
-  committing: { committed: 'serving', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
-  serving: { OFFER: 'serving', GO: 'serving', RETIRE: 'alone', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  committing: { committed: 'serving', HEARTBEAT: 'committing', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  serving: {
+    OFFER: 'serving',
+    GO: 'serving',
+    HEARTBEAT: 'serving',
+    RETIRE: 'alone',
+    ABORT: 'ended',
+    EOF: 'alone',
+    abort: 'ended',
+  },
   alone: { ready: 'alone', committed: 'alone', EOF: 'alone', abort: 'alone' },
   ended: {
     MANIFEST: 'ended',
@@ -53,12 +80,16 @@ const successor: Expected = {
     COMMIT: 'ended',
     OFFER: 'ended',
     GO: 'ended',
+    HEARTBEAT: 'ended',
     RETIRE: 'ended',
     ABORT: 'ended',
     EOF: 'ended',
+    committed: 'ended',
     abort: 'ended',
   },
 };
+
+const FINAL = ['ended', 'retired', 'alone'];
 
 describe.each([
   ['predecessor', PREDECESSOR, predecessor, PREDECESSOR_EVENTS],
@@ -102,8 +133,25 @@ describe.each([
     for (const [state, transitions] of Object.entries(expected)) {
       expect(transitions).toHaveProperty('abort');
       expect(transitions).toHaveProperty('EOF');
-      const final = ['ended', 'retired', 'alone'].includes(state);
-      if (final) expect(new Set(Object.values(transitions))).toEqual(new Set([state]));
+      if (FINAL.includes(state)) expect(new Set(Object.values(transitions))).toEqual(new Set([state]));
+      // A successor that has left on purpose: there is nothing left to give up.
+      else if (state !== 'last') expect(transitions).toMatchObject({ ABORT: 'ended', abort: 'ended' });
     }
+  });
+});
+
+it('the phase of each state of the predecessor', () => {
+  expect(PREDECESSOR_PHASE).toEqual({
+    starting: 'PREPARE',
+    offered: 'PREPARE',
+    claimed: 'PREPARE',
+    ready: 'PREPARE',
+    probation: 'PROBATION',
+    committing: 'COMMIT',
+    migrating: 'MIGRATE',
+    draining: 'DRAIN',
+    last: 'DRAIN',
+    retired: 'RETIRE',
+    ended: undefined,
   });
 });

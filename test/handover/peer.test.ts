@@ -1,10 +1,21 @@
 // Each side against a peer that plays the other one over a real socketpair, with real descriptors: the protocol in
 // order, out of order, and broken. Nothing is leaked, and the peer is told why.
 import { openSync } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Hello, Manifest, ManifestEntry } from '../../lib/channel/wire.js';
-import type { HandoverError } from '../../lib/errors.js';
+import {
+  encodeFrame,
+  type FrameName,
+  type Hello,
+  type Manifest,
+  type ManifestEntry,
+  type Role,
+} from '../../lib/channel/wire.js';
+import { HandoverError } from '../../lib/errors.js';
+import { eventChannel } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
+import { Deferred } from '../../lib/handover/deferred.js';
+import type { Exit } from '../../lib/handover/env.js';
 import type { DescriptorList } from '../../lib/handover/manifest.js';
 import { Predecessor } from '../../lib/handover/predecessor.js';
 import { Successor } from '../../lib/handover/successor.js';
@@ -14,12 +25,12 @@ import { Peer } from './peer.js';
 
 expectNoLeaks();
 
-const hello = (pid: number, generation = 1): Hello => ({
+const hello = (pid: number, generation = 1, capabilities: readonly string[] = ['heartbeat']): Hello => ({
   protocol: { min: 1, max: 1 },
   generation,
   pid,
   version: '0.1.0',
-  capabilities: [],
+  capabilities,
 });
 
 const entry = (name: string): ManifestEntry => ({ name, kind: 'descriptor', address: '' });
@@ -36,39 +47,87 @@ function file(): number {
   return fd;
 }
 
+/** Resolves when the side under test has acted on the next frame of this name. */
+async function received(role: Role, name: FrameName): Promise<void> {
+  const frames = eventChannel('frame');
+  await new Promise<void>((resolve) => {
+    const listener = (frame: unknown): void => {
+      const seen = frame as { direction: string; name: string; role: string };
+      if (seen.direction !== 'received' || seen.name !== name || seen.role !== role) return;
+      frames.unsubscribe(listener);
+      resolve();
+    };
+    frames.subscribe(listener);
+  });
+  // It is published before it is acted on.
+  await nextTurn();
+}
+
 const open = (): number => openDescriptors().size;
 
 describe('predecessor', () => {
-  function begin(list: DescriptorList = { entries: [], fds: new Int32Array(0) }) {
+  interface Beginning {
+    readonly list?: DescriptorList;
+    /** What `stepDown` resolves with. */
+    readonly all?: DescriptorList;
+    readonly isChild?: boolean;
+    readonly standby?: boolean;
+    readonly probation?: number;
+    readonly stall?: number;
+    readonly readyTimeout?: number;
+  }
+
+  const NOTHING: DescriptorList = { entries: [], fds: new Int32Array(0) };
+
+  function begin({
+    list = NOTHING,
+    all = list,
+    isChild = true,
+    standby = false,
+    probation = 0,
+    stall = 10_000,
+    readyTimeout = 2_000,
+  }: Beginning = {}) {
     const peer = new Peer('predecessor');
     const calls: string[] = [];
-    let end = (_: { code: number; signal: null }): void => {};
-    const exited = new Promise<{ code: number; signal: null }>((resolve) => {
-      end = resolve;
-    });
+    const exited = new Deferred<Exit>();
+    let hasExited = false;
+    const end = (exit: Exit): void => {
+      hasExited = true;
+      exited.resolve(exit);
+    };
     const predecessor = new Predecessor(
       peer.channel,
       {
         hello: hello(1),
-        list: () => list,
-        stopAccepting: () => calls.push('stop accepting'),
-        resumeAccepting: async () => void calls.push('resume accepting'),
+        list({ stderr }) {
+          calls.push(stderr ? 'list with stderr' : 'list');
+          return list;
+        },
+        async stepDown() {
+          calls.push('step down');
+          return all;
+        },
+        takeBack: async () => void calls.push('take back'),
       },
       {
         pid: 4711,
-        exited,
+        isChild,
+        exited: exited.promise,
         stderrTail: async () => 'its last line',
-        stop: async () => {
-          calls.push('stop the process');
-          end({ code: 0, signal: null });
-          return exited;
+        async stop({ grace } = {}) {
+          if (hasExited) calls.push('stop what it left');
+          else calls.push(grace === 0 ? 'kill it' : 'stop it');
+          if (!hasExited) end({ code: null, signal: grace === 0 ? 'SIGKILL' : 'SIGTERM' });
         },
+        release: () => calls.push('release'),
       },
     );
     const steps = (async () => {
       try {
-        await predecessor.prepare(2_000);
-        return await predecessor.commit();
+        await predecessor.prepare({ readyTimeout, standby, probation: probation > 0 });
+        if (probation > 0) await predecessor.probate(probation, stall);
+        return await predecessor.commit(stall);
       } catch (error) {
         throw await predecessor.giveUp(error);
       }
@@ -79,26 +138,35 @@ describe('predecessor', () => {
 
   const greet = (peer: Peer) => peer.send('HELLO', hello(4711, 0));
   const claims = { claimed: ['web'], unclaimed: ['old'] };
+  const older = { generation: 0, pid: 12, startTime: '34', age: 56, connections: 7 };
 
   it('the protocol in order', async () => {
+    const entries = [entry('web'), entry('old')];
     const fds = Int32Array.of(file(), file());
-    const { peer, predecessor, steps, calls } = begin({ entries: [entry('web'), entry('old')], fds });
+    // At COMMIT one has been replaced, and one is new.
+    const all = { entries: [...entries.slice(0, 1), entry('old'), entry('late')], fds: Int32Array.of(...fds, file()) };
+    const { peer, predecessor, steps, calls } = begin({ list: { entries, fds }, all });
     expect(await peer.next()).toEqual({ name: 'HELLO', payload: hello(1), fdCount: 0 });
     await greet(peer);
-    const manifest = { entries: [entry('web'), entry('old')], more: false };
-    expect(await peer.next()).toEqual({ name: 'MANIFEST', payload: manifest, fdCount: 2 });
+    expect(await peer.next()).toEqual({ name: 'MANIFEST', payload: { entries, more: false }, fdCount: 2 });
+    expect(calls).toEqual(['list with stderr']);
     await peer.send('HEARTBEAT', { healthy: true });
     await peer.write(UNKNOWN_OPTIONAL);
     await peer.send('CLAIMED', claims);
     await peer.send('READY', {});
     // What is in the MANIFEST does not come again.
-    expect(await peer.next()).toEqual({ name: 'COMMIT', payload: { entries: [], more: false }, fdCount: 0 });
-    expect(calls).toEqual(['stop accepting']);
+    const delta = { entries: [entry('old'), entry('late')], more: false };
+    expect(await peer.next()).toEqual({ name: 'COMMIT', payload: delta, fdCount: 2 });
+    expect(calls).toEqual(['list with stderr', 'step down']);
+    // It does not drain yet, so there is nothing to report.
+    predecessor.report(9, []);
     await peer.send('COMMITTED', {});
     expect(await steps).toMatchObject({ generation: 2, pid: 4711, ...claims });
+    predecessor.report(3, [older]);
+    expect(await peer.next()).toMatchObject({ name: 'HEARTBEAT', payload: { connections: 3, draining: [older] } });
     await predecessor.retire();
     expect(await peer.rest()).toEqual(['RETIRE']);
-    expect(calls).toEqual(['stop accepting']);
+    expect(calls).toEqual(['list with stderr', 'step down']);
   });
 
   /** Gives up with this code; the peer is told, everything is taken back, nothing stays open. */
@@ -107,7 +175,6 @@ describe('predecessor', () => {
     code: string,
     message: RegExp,
     before: number,
-    resumes = false,
   ): Promise<HandoverError> {
     const error = (await steps.then(
       () => expect.unreachable('it went on'),
@@ -120,8 +187,8 @@ describe('predecessor', () => {
       stillServing: true,
     });
     expect(await peer.rest()).toContain('ABORT');
-    expect(calls.includes('resume accepting')).toBe(resumes);
-    expect(calls).toContain('stop the process');
+    // It has not stopped accepting, so there is nothing to take back.
+    expect(calls.filter((call) => !call.startsWith('list'))).toEqual(['stop it']);
     peer.close();
     await until(() => open() <= before, { what: 'what came in to be closed' });
     return error;
@@ -131,6 +198,7 @@ describe('predecessor', () => {
     HELLO: greet,
     CLAIMED: (peer) => peer.send('CLAIMED', claims),
     READY: (peer) => peer.send('READY', {}),
+    HEARTBEAT: (peer) => peer.send('HEARTBEAT', { healthy: true, connections: 5 }),
     COMMITTED: (peer) => peer.send('COMMITTED', {}),
   };
 
@@ -138,6 +206,7 @@ describe('predecessor', () => {
     ['READY', ['READY'], /READY while starting/],
     ['CLAIMED', ['CLAIMED'], /CLAIMED while starting/],
     ['COMMITTED', ['COMMITTED'], /COMMITTED while starting/],
+    ['HEARTBEAT', ['HEARTBEAT'], /HEARTBEAT while starting/],
     ['HELLO twice', ['HELLO', 'HELLO'], /HELLO while offered/],
     ['READY without CLAIMED', ['HELLO', 'READY'], /READY while offered/],
     ['CLAIMED twice', ['HELLO', 'CLAIMED', 'CLAIMED'], /CLAIMED while claimed/],
@@ -206,6 +275,43 @@ describe('predecessor', () => {
   });
 
   it.each([
+    ['a code of ours', 'ERR_HANDOVER_PID_FILE', 'ERR_HANDOVER_PID_FILE'],
+    ['told to end', 'ERR_HANDOVER_CLOSED', 'ERR_HANDOVER_CLOSED'],
+    ['a code of a later version', 'ERR_HANDOVER_UNHEARD_OF', 'ERR_HANDOVER_ABORTED'],
+  ])('G8, G9: it gives up with a code: %s', async (_, code, expected) => {
+    const before = open();
+    const begun = begin();
+    await greet(begun.peer);
+    await begun.peer.send('ABORT', { code, reason: 'as it says' });
+    await givesUp(begun, expected, /the successor gave up: as it says/, before);
+  });
+
+  it('G5: it dials in and is not ready in time', async () => {
+    const before = open();
+    const begun = begin({ isChild: false, readyTimeout: 100 });
+    await greet(begun.peer);
+    await givesUp(begun, 'ERR_HANDOVER_TIMEOUT', /the successor was not ready within 100 ms/, before);
+    // Its stderr is its own.
+    expect(begun.calls).toContain('list');
+  });
+
+  it('G6: who dials in and never greets is told why, and left alone: it may be any tool of this user', async () => {
+    const { peer, steps, calls } = begin({ isChild: false, readyTimeout: 100 });
+    await expect(steps).rejects.toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'PREPARE', stillServing: true });
+    expect(await peer.rest()).toEqual(['HELLO', 'ABORT']);
+    expect(calls).toEqual([]);
+  });
+
+  it('a standby is told in its MANIFEST to wait', async () => {
+    const { peer, predecessor } = begin({ standby: true });
+    await peer.next();
+    await greet(peer);
+    const payload = { entries: [], more: false, standby: true };
+    expect(await peer.next()).toEqual({ name: 'MANIFEST', payload, fdCount: 0 });
+    await predecessor.giveUp(new Error('enough'));
+  });
+
+  it.each([
     ['at once', 0],
     ['in the middle of the header', 3],
     ['in the middle of a frame', 20],
@@ -222,8 +328,8 @@ describe('predecessor', () => {
       stderr: 'its last line',
       message: expect.stringMatching(/\(exit code 7\)\n {2}\| its last line/),
     });
-    // It has ended by itself.
-    expect(calls).toEqual([]);
+    // It has ended by itself: its exit is waited for, and only its children are ended.
+    expect(calls).toEqual(['stop what it left']);
   });
 
   it('G5: it dies between COMMIT and COMMITTED: this process accepts again', async () => {
@@ -234,20 +340,187 @@ describe('predecessor', () => {
     expect(await peer.next()).toMatchObject({ name: 'COMMIT' });
     peer.close();
     end();
-    await expect(steps).rejects.toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'COMMIT' });
-    expect(calls).toEqual(['stop accepting', 'resume accepting']);
+    await expect(steps).rejects.toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'COMMIT', exitCode: 7 });
+    expect(calls).toEqual(['list with stderr', 'step down', 'take back', 'stop what it left']);
   });
 
-  it('G5: it dies while this process drains', async () => {
-    const { peer, predecessor, steps, end } = begin();
-    for (const name of ['HELLO', 'CLAIMED', 'READY']) await frames[name]?.(peer);
-    for (let i = 0; i < 3; i++) await peer.next();
-    await peer.send('COMMITTED', {});
-    await steps;
-    peer.close();
-    end();
-    await expect(predecessor.failed).rejects.toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN' });
-    await expect(predecessor.retire()).rejects.toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED' });
+  /** As far as MIGRATE: the successor is in charge, this process drains. */
+  async function handedOver() {
+    const begun = begin({ stall: 200 });
+    for (const name of ['HELLO', 'CLAIMED', 'READY', 'HEARTBEAT']) await frames[name]?.(begun.peer);
+    for (const name of ['HELLO', 'MANIFEST', 'COMMIT']) expect(await begun.peer.next()).toMatchObject({ name });
+    await begun.peer.send('COMMITTED', {});
+    await begun.steps;
+    begun.calls.length = 0;
+    return begun;
+  }
+
+  describe('G5: while this process drains, the successor', () => {
+    it('dies', async () => {
+      const { peer, predecessor, calls, end } = await handedOver();
+      peer.close();
+      end();
+      const reason = await predecessor.failed.catch((error) => error);
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN' });
+      await expect(predecessor.retire()).rejects.toBe(reason);
+      expect(await predecessor.giveUp(reason)).toMatchObject({
+        code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
+        phase: 'DRAIN',
+        exitCode: 7,
+        stillServing: true,
+        connectionsLost: 5,
+        message: expect.stringContaining('5 connections it owned were lost'),
+      });
+      expect(calls).toEqual(['take back', 'stop what it left']);
+    });
+
+    it('falls silent: it may only be slow, so it is killed before anything is taken back', async () => {
+      const { peer, predecessor, calls } = await handedOver();
+      const reason = await predecessor.failed.catch((error) => error);
+      // Five times what it may be silent on probation.
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', message: expect.stringContaining('for 1000 ms') });
+      const error = await predecessor.giveUp(reason);
+      expect(error).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'DRAIN', exitSignal: 'SIGKILL' });
+      expect(calls).toEqual(['kill it', 'take back', 'stop what it left']);
+      expect(await peer.rest()).toEqual(['ABORT']);
+    });
+
+    it('falls ill: the same', async () => {
+      const { peer, predecessor, calls } = await handedOver();
+      await peer.send('HEARTBEAT', { healthy: false });
+      const reason = await predecessor.failed.catch((error) => error);
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PROBATION_FAILED' });
+      await predecessor.giveUp(reason);
+      expect(calls).toEqual(['kill it', 'take back', 'stop what it left']);
+    });
+
+    it('breaks the protocol: the same', async () => {
+      const { peer, predecessor, calls } = await handedOver();
+      await peer.send('COMMITTED', {});
+      const reason = await predecessor.failed.catch((error) => error);
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PROTOCOL' });
+      await predecessor.giveUp(reason);
+      expect(calls).toEqual(['kill it', 'take back', 'stop what it left']);
+    });
+
+    it('gives up: it serves no more, so everything is taken back at once', async () => {
+      const { peer, predecessor, calls } = await handedOver();
+      await peer.send('ABORT', { code: 'ERR_HANDOVER_PID_FILE', reason: 'disk full' });
+      const reason = await predecessor.failed.catch((error) => error);
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PID_FILE', phase: 'DRAIN' });
+      await predecessor.giveUp(reason);
+      expect(calls).toEqual(['take back', 'stop it']);
+    });
+
+    it('is told to end: no failure, nothing is taken back, and this process drains to its end', async () => {
+      const { peer, predecessor, calls } = await handedOver();
+      const heard = received('predecessor', 'ABORT');
+      await peer.send('ABORT', { code: 'ERR_HANDOVER_CLOSED', reason: 'SIGTERM' });
+      await heard;
+      expect(predecessor.phase).toBe('DRAIN');
+      await predecessor.retire();
+      expect(predecessor.phase).toBe('RETIRE');
+      // Nobody is left to say it to.
+      expect(await peer.rest()).toEqual([]);
+      expect(calls).toEqual([]);
+    });
+  });
+
+  describe('PROBATION', () => {
+    /** As far as READY. */
+    async function onProbation({ capabilities, ...options }: Beginning & { capabilities?: readonly string[] } = {}) {
+      const begun = begin({ probation: 60_000, stall: 300, ...options });
+      await begun.peer.send('HELLO', hello(4711, 0, capabilities));
+      for (const name of ['CLAIMED', 'READY']) await frames[name]?.(begun.peer);
+      return begun;
+    }
+
+    /** This process never stopped accepting; whoever asked learns that it was the probation. */
+    const fails = async ({ peer, steps, calls }: ReturnType<typeof begin>, expected: object): Promise<void> => {
+      await expect(steps).rejects.toMatchObject({ name: 'HandoverError', phase: 'PROBATION', stillServing: true });
+      await expect(steps).rejects.toMatchObject(expected);
+      expect(calls.slice(0, -1)).toEqual(['list with stderr']);
+      expect(calls.at(-1)).toMatch(/^stop/);
+      expect(peer.channel.isClosed).toBe(true);
+    };
+
+    it('a successor that beats passes', async () => {
+      const { peer, steps, calls } = await onProbation({ probation: 50 });
+      const beating = setInterval(() => void frames.HEARTBEAT?.(peer), 10);
+      for (const name of ['HELLO', 'MANIFEST', 'COMMIT']) expect(await peer.next()).toMatchObject({ name });
+      clearInterval(beating);
+      await peer.send('COMMITTED', {});
+      const { phases } = await steps;
+      expect(phases.map(({ name }) => name)).toEqual(['PREPARE', 'PROBATION', 'COMMIT', 'MIGRATE']);
+      expect(calls).toEqual(['list with stderr', 'step down']);
+    });
+
+    it('G9: one of a version that sends no heartbeats is not judged by them, and none is waited for', async () => {
+      const { peer, steps } = await onProbation({ probation: 400, stall: 200, capabilities: [] });
+      for (const name of ['HELLO', 'MANIFEST', 'COMMIT']) expect(await peer.next()).toMatchObject({ name });
+      await peer.send('COMMITTED', {});
+      expect(await steps).toMatchObject({ pid: 4711 });
+    });
+
+    it('G5: one that is silent fails', async () => {
+      const begun = await onProbation();
+      await fails(begun, {
+        code: 'ERR_HANDOVER_PROBATION_FAILED',
+        message: expect.stringContaining('the successor sent no heartbeat for 300 ms'),
+        exitSignal: 'SIGTERM',
+      });
+    });
+
+    it('G5: one whose first heartbeat comes with READY and says that it is ill fails', async () => {
+      const begun = begin({ probation: 60_000 });
+      for (const name of ['HELLO', 'CLAIMED']) await frames[name]?.(begun.peer);
+      const ready = encodeFrame('READY', {}, 0);
+      await begun.peer.write(Buffer.concat([ready, encodeFrame('HEARTBEAT', { healthy: false }, 0)]));
+      await fails(begun, {
+        code: 'ERR_HANDOVER_PROBATION_FAILED',
+        message: expect.stringContaining('the health check of the successor failed'),
+      });
+    });
+
+    it('G5, G8: one that dies fails: how it ended and what died with it is in the error', async () => {
+      const begun = await onProbation();
+      await frames.HEARTBEAT?.(begun.peer);
+      begun.peer.close();
+      begun.end();
+      await fails(begun, {
+        code: 'ERR_HANDOVER_PROBATION_FAILED',
+        message: expect.stringMatching(
+          /^the successor failed its probation: the successor ended \(exit code 7\); 5 conn/,
+        ),
+        cause: expect.objectContaining({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED' }),
+        exitCode: 7,
+        connectionsLost: 5,
+        stderr: 'its last line',
+      });
+      expect(begun.calls.at(-1)).toBe('stop what it left');
+    });
+
+    it.each([
+      ['READY again', frames.READY],
+      ['COMMITTED before COMMIT', frames.COMMITTED],
+    ])('G5: one that breaks the protocol fails: %s', async (_, send) => {
+      const begun = await onProbation();
+      await send?.(begun.peer);
+      await fails(begun, {
+        code: 'ERR_HANDOVER_PROBATION_FAILED',
+        cause: expect.objectContaining({ code: 'ERR_HANDOVER_PROTOCOL' }),
+      });
+    });
+
+    it.each([
+      ['ERR_HANDOVER_INTERNAL', 'ERR_HANDOVER_PROBATION_FAILED'],
+      // Told to end by somebody: that says nothing of the release.
+      ['ERR_HANDOVER_CLOSED', 'ERR_HANDOVER_CLOSED'],
+    ])('G8: one that gives up with %s: %s', async (code, expected) => {
+      const begun = await onProbation();
+      await begun.peer.send('ABORT', { code, reason: 'as it says' });
+      await fails(begun, { code: expected, message: expect.stringContaining('as it says') });
+    });
   });
 
   it('G7: more descriptors than one frame or one message carries all arrive', async () => {
@@ -257,7 +530,7 @@ describe('predecessor', () => {
       entries: Array.from({ length: count }, (_, i) => entry(`d${i}`)),
       fds: new Int32Array(count).fill(fd),
     };
-    const { peer, steps, end } = begin(list);
+    const { peer, steps, end } = begin({ list });
     await peer.next();
     await greet(peer);
     const names: string[] = [];
@@ -279,19 +552,25 @@ describe('predecessor', () => {
 });
 
 describe('successor', () => {
-  function begin() {
+  function begin({ isHealthy = async () => true, takeCharge = async () => {} } = {}) {
     const peer = new Peer('successor');
     const calls: string[] = [];
     const fds: number[] = [];
     onTestFinished(() => closeFds(Int32Array.from(fds)));
     const joined = Successor.join(peer.channel, hello(2, 0), {
-      inherit(manifest, received) {
-        calls.push(`inherit ${manifest.entries.map(({ name }) => name).join(' ')}`);
+      inherit({ entries, standby }, received) {
+        calls.push(`inherit ${entries.map(({ name }) => name).join(' ')}${standby ? ' as a standby' : ''}`);
         fds.push(...received);
       },
       adoptStderr: () => void calls.push('adopt stderr'),
-      takeCharge: () => void calls.push('take charge'),
+      takeCharge() {
+        calls.push('take charge');
+        return takeCharge();
+      },
+      becomeAlone: () => void calls.push('become alone'),
       giveUp: ({ code }) => void calls.push(`give up ${code}`),
+      connectionCount: 3,
+      isHealthy,
     });
     joined.catch(() => {});
     return { peer, joined, calls, fds };
@@ -301,6 +580,27 @@ describe('successor', () => {
   const offer = (peer: Peer, ...names: string[]) =>
     peer.send('MANIFEST', { entries: names.map(entry), more: false }, names.map(file));
   const claims = { claimed: ['web'], unclaimed: [] };
+  const commit = (peer: Peer) => peer.send('COMMIT', { entries: [], more: false });
+
+  /** The next frame but heartbeats, which come when they come. */
+  const next = async (peer: Peer) => {
+    for (;;) {
+      const frame = await peer.next();
+      if (frame.name !== 'HEARTBEAT') return frame;
+    }
+  };
+
+  /** As far as READY. */
+  async function ready(options: Parameters<typeof begin>[0] = {}) {
+    const begun = begin(options);
+    await greet(begun.peer);
+    await offer(begun.peer, 'web');
+    const successor = await begun.joined;
+    await successor.announceReady(claims);
+    for (const name of ['HELLO', 'CLAIMED', 'READY']) expect(await begun.peer.next()).toMatchObject({ name });
+    expect(begun.calls.splice(0)).toEqual(['inherit web']);
+    return { ...begun, successor };
+  }
 
   it('the protocol in order', async () => {
     const { peer, joined, calls, fds } = begin();
@@ -314,13 +614,19 @@ describe('successor', () => {
     await successor.announceReady(claims);
     expect(await peer.next()).toEqual({ name: 'CLAIMED', payload: claims, fdCount: 0 });
     expect(await peer.next()).toMatchObject({ name: 'READY' });
+    expect(await peer.next()).toMatchObject({ name: 'HEARTBEAT', payload: { healthy: true, connections: 3 } });
+    // Not every predecessor hears them; they go on.
+    expect(await peer.next()).toMatchObject({ name: 'HEARTBEAT' });
     await peer.send('COMMIT', { entries: [entry('late')], more: true }, [file()]);
     await peer.send('COMMIT', { entries: [], more: false });
-    expect(await peer.next()).toMatchObject({ name: 'COMMITTED' });
+    expect(await next(peer)).toMatchObject({ name: 'COMMITTED' });
     expect(calls.slice(2)).toEqual(['inherit late', 'inherit ', 'take charge']);
+    expect(successor.isAlone).toBe(false);
     await peer.send('RETIRE', {});
-    expect(await peer.rest()).toEqual([]);
-    expect(calls.slice(5)).toEqual(['adopt stderr']);
+    expect((await peer.rest()).filter((name) => name !== 'HEARTBEAT')).toEqual([]);
+    await successor.alone;
+    expect(successor.isAlone).toBe(true);
+    expect(calls.slice(5)).toEqual(['adopt stderr', 'become alone']);
     expect(fds).toHaveLength(3);
   });
 
@@ -333,25 +639,24 @@ describe('successor', () => {
     await until(() => calls.includes('adopt stderr'), { what: 'the end to be noticed' });
     expect(calls).not.toContain('take charge');
     await successor.announceReady(claims);
-    expect(calls).toEqual(['inherit web', 'adopt stderr', 'take charge']);
+    expect(calls).toEqual(['inherit web', 'adopt stderr', 'become alone', 'take charge']);
   });
 
   it.each([
     ['after READY', false],
     ['after COMMITTED', true],
   ])('G5: the predecessor dies %s: this process is in charge, once', async (_, commits) => {
-    const { peer, joined, calls } = begin();
-    await greet(peer);
-    await offer(peer, 'web');
-    await (await joined).announceReady(claims);
+    const { peer, successor, calls } = await ready();
     if (commits) {
-      await peer.send('COMMIT', { entries: [], more: false });
-      for (const name of ['HELLO', 'CLAIMED', 'READY', 'COMMITTED']) expect(await peer.next()).toMatchObject({ name });
+      await commit(peer);
+      expect(await next(peer)).toMatchObject({ name: 'COMMITTED' });
     }
     peer.close();
-    await until(() => calls.includes('adopt stderr'), { what: 'the end to be noticed' });
+    await successor.alone;
     expect(calls.filter((call) => call === 'take charge')).toHaveLength(1);
+    expect(calls.filter((call) => call === 'become alone')).toHaveLength(1);
     expect(calls.some((call) => call.startsWith('give up'))).toBe(false);
+    expect(successor.draining).toEqual([]);
   });
 
   it.each([
@@ -387,13 +692,107 @@ describe('successor', () => {
     expect(calls).toEqual(['inherit web', 'give up ERR_HANDOVER_ABORTED']);
   });
 
+  it.each([
+    ['a code of ours', 'ERR_HANDOVER_PROBATION_FAILED', 'ERR_HANDOVER_PROBATION_FAILED'],
+    ['a code of a later version', 'ERR_HANDOVER_UNHEARD_OF', 'ERR_HANDOVER_ABORTED'],
+  ])('G8, G9: the predecessor gives up with a code: %s', async (_, code, expected) => {
+    const { peer, successor, calls } = await ready();
+    await peer.send('ABORT', { code, reason: 'as it says' });
+    await expect(successor.ended).rejects.toMatchObject({ code: expected, stillServing: false });
+    expect(calls).toEqual([`give up ${expected}`]);
+    // It answers in kind, and is gone.
+    expect((await peer.rest()).filter((name) => name !== 'HEARTBEAT')).toEqual(['ABORT']);
+  });
+
+  it('G5: the predecessor takes everything back: this process was in charge, and is not any more', async () => {
+    const { peer, successor, calls } = await ready();
+    await commit(peer);
+    expect(await next(peer)).toMatchObject({ name: 'COMMITTED' });
+    await peer.send('ABORT', { code: 'ERR_HANDOVER_TIMEOUT', reason: 'no heartbeat' });
+    await expect(successor.ended).rejects.toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT' });
+    expect(calls).toEqual(['inherit ', 'take charge', 'give up ERR_HANDOVER_TIMEOUT']);
+    expect(successor.isAlone).toBe(false);
+  });
+
+  it('G5, G8: what keeps it from taking charge is told the predecessor by its code', async () => {
+    const takeCharge = () => Promise.reject(new HandoverError('ERR_HANDOVER_PID_FILE', 'disk full'));
+    const { peer, calls } = await ready({ takeCharge });
+    await commit(peer);
+    const payload = { code: 'ERR_HANDOVER_PID_FILE', reason: 'disk full' };
+    expect(await next(peer)).toMatchObject({ name: 'ABORT', payload });
+    expect(calls).toEqual(['inherit ', 'take charge', 'give up ERR_HANDOVER_PID_FILE']);
+  });
+
+  it('a standby: its host is told, and it is put in charge like any other', async () => {
+    const { peer, joined, calls } = begin();
+    await greet(peer);
+    await peer.send('MANIFEST', { entries: [entry('web')], more: false, standby: true }, [file()]);
+    await (await joined).announceReady(claims);
+    await commit(peer);
+    for (const name of ['HELLO', 'CLAIMED', 'READY', 'COMMITTED']) expect(await next(peer)).toMatchObject({ name });
+    expect(calls).toEqual(['inherit web as a standby', 'inherit ', 'take charge']);
+  });
+
+  it('G5: an app that is ill says so in its heartbeat', async () => {
+    const { peer } = await ready({ isHealthy: async () => false });
+    expect(await peer.next()).toMatchObject({ name: 'HEARTBEAT', payload: { healthy: false, connections: 3 } });
+  });
+
+  it('one heartbeat at a time: a health check that never ends is silence', async () => {
+    let asked = 0;
+    const { peer } = await ready({
+      isHealthy: () => {
+        asked++;
+        return new Promise(() => {});
+      },
+    });
+    await commit(peer);
+    expect(await peer.next()).toMatchObject({ name: 'COMMITTED' });
+    await peer.send('RETIRE', {});
+    expect(await peer.rest()).toEqual([]);
+    expect(asked).toBe(1);
+  });
+
+  it('knows who still drains: the predecessor from COMMIT on, and those before it as it reports', async () => {
+    const { peer, successor } = await ready();
+    expect(successor.draining).toEqual([]);
+    await commit(peer);
+    expect(await next(peer)).toMatchObject({ name: 'COMMITTED' });
+    const age = expect.any(Number);
+    expect(successor.draining).toEqual([{ generation: 4, pid: 1, startTime: undefined, age, connections: 0 }]);
+    const older = { generation: 3, pid: 12, startTime: '34', age: 56, connections: 7 };
+    const heard = received('successor', 'HEARTBEAT');
+    await peer.send('HEARTBEAT', { connections: 9, draining: [older] });
+    await heard;
+    expect(successor.draining).toEqual([
+      { generation: 4, pid: 1, startTime: undefined, age, connections: 9 },
+      { ...older, startTime: '34' },
+    ]);
+    await peer.send('RETIRE', {});
+    await successor.alone;
+    expect(successor.draining).toEqual([]);
+  });
+
   it('the app leaves before it was in charge: the predecessor is told', async () => {
-    const { peer, joined } = begin();
+    const { peer, joined, calls } = begin();
     await greet(peer);
     await offer(peer, 'web');
-    (await joined).leave('shutting down');
+    (await joined).leave();
     expect(await peer.next()).toMatchObject({ name: 'HELLO' });
-    expect(await peer.next()).toMatchObject({ name: 'ABORT', payload: { reason: 'shutting down' } });
+    const payload = { code: 'ERR_HANDOVER_CLOSED', reason: 'the successor is shutting down' };
+    expect(await peer.next()).toMatchObject({ name: 'ABORT', payload });
+    expect(await peer.rest()).toEqual([]);
+    // It knows.
+    expect(calls).toEqual(['inherit web']);
+  });
+
+  it('the app leaves while the predecessor drains: it is told, by the same code; afterwards nobody is', async () => {
+    const { peer, successor } = await ready();
+    await commit(peer);
+    expect(await next(peer)).toMatchObject({ name: 'COMMITTED' });
+    successor.leave();
+    expect(await next(peer)).toMatchObject({ name: 'ABORT', payload: { code: 'ERR_HANDOVER_CLOSED' } });
+    successor.leave();
     expect(await peer.rest()).toEqual([]);
   });
 });

@@ -11,7 +11,13 @@ const { chain } = useApps();
 const serving = (options: object = {}): Boot =>
   boot(async (inside, options) => {
     const server = inside.create('http');
-    inside.handover = await inside.lib.serve(server, { name: 'web', port: 0, host: '127.0.0.1', ...options });
+    inside.handover = await inside.lib.serve(server, {
+      name: 'web',
+      port: 0,
+      host: '127.0.0.1',
+      probation: 0,
+      ...options,
+    });
     inside.handover.onClose('first', () => inside.say('hook', 'first'));
     inside.handover.onClose('second', async () => inside.say('hook', 'second'));
     inside.handover.closing.addEventListener('abort', () => inside.say('closing'));

@@ -14,7 +14,7 @@ const TEN_MEGABYTES = 10_000_000;
 
 const talks = boot(async (inside) => {
   process.stderr.write(`loading ${process.pid}\n`);
-  await inside.open();
+  await inside.open({ probation: 0 });
   await inside.listen('http', { port: 0, host: '127.0.0.1' });
   process.stderr.write(`loaded ${process.pid}\n`);
   await inside.handover.ready();
@@ -77,7 +77,7 @@ it('G2: 10 MB to stderr when the predecessor is gone all arrive, and nobody dies
 
 it('G2: 10 MB to stderr while it loads all arrive, too', async () => {
   const loud = boot(async (inside, bytes) => {
-    await inside.open();
+    await inside.open({ probation: 0 });
     let text = '';
     for (let i = 0; i < bytes / 10; i++) text += `${String(i).padStart(9, '0')}\n`;
     await new Promise((resolve) => process.stderr.write(text, resolve));

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { UpgradeOutcome } from '../../lib/index.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { type App, boot, useApps } from './apps.js';
+import { type App, boot, exceptReserveNumbers, useApps } from './apps.js';
 import { HttpConnection } from './clients.js';
 
 expectNoLeaks();
@@ -13,7 +13,7 @@ interface Listening {
 }
 
 const web = boot(async (inside) => {
-  await inside.open();
+  await inside.open({ probation: 0 });
   inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
   await inside.handover.ready();
 });
@@ -23,6 +23,13 @@ const hangs = boot(async (inside) => {
   await inside.open();
   await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
   inside.say('hanging');
+});
+
+/** Both serve for longer than a test takes. */
+const onProbation = boot(async (inside) => {
+  await inside.open({ probation: 60_000 });
+  inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
+  await inside.handover.ready();
 });
 
 const target = async (app: App) => ({ port: (await app.said<Listening>('listening')).address.port, host: '127.0.0.1' });
@@ -37,7 +44,7 @@ async function expectServing(app: App): Promise<void> {
 describe('G8: the outcome', () => {
   it('names generation, pid, phases and what was claimed, and what was not', async () => {
     const two = boot(async (inside) => {
-      await inside.open();
+      await inside.open({ probation: 50 });
       await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
       await inside.listen('net', { name: 'admin', port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
@@ -50,7 +57,7 @@ describe('G8: the outcome', () => {
     expect(outcome).toEqual({
       generation: 2,
       pid: second.pid,
-      phases: ['PREPARE', 'COMMIT', 'MIGRATE'].map((name) => ({
+      phases: ['PREPARE', 'PROBATION', 'COMMIT', 'MIGRATE'].map((name) => ({
         name,
         startedAt: expect.any(Number),
         durationMs: expect.any(Number),
@@ -58,11 +65,11 @@ describe('G8: the outcome', () => {
       claimed: ['web'],
       unclaimed: ['admin'],
     });
-    const [prepare, commit] = outcome.phases;
-    expect(prepare?.startedAt).toBeGreaterThanOrEqual(before);
-    expect(commit?.startedAt).toBeGreaterThanOrEqual(
-      (prepare?.startedAt ?? 0) + Math.floor(prepare?.durationMs ?? 0) - 1,
-    );
+    expect(outcome.phases[0]?.startedAt).toBeGreaterThanOrEqual(before);
+    expect(outcome.phases[1]?.durationMs).toBeGreaterThanOrEqual(49);
+    for (const [i, { startedAt, durationMs }] of outcome.phases.slice(0, -1).entries()) {
+      expect(outcome.phases[i + 1]?.startedAt).toBeGreaterThanOrEqual(startedAt + Math.floor(durationMs) - 1);
+    }
     expect(await second.run(({ handover }) => [handover.generation, handover.isInCharge])).toEqual([2, true]);
     await first.gone();
     await second.close();
@@ -92,6 +99,29 @@ describe('G8: the outcome', () => {
     expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
     await (await processes.generation(2)).close();
   });
+});
+
+it.runIf(process.platform === 'linux')('G6: what either process starts gets none of its sockets', async () => {
+  const { chain: processes, first } = await chain(web);
+  const client = new HttpConnection(await target(first));
+  const held = client.request('/hold');
+  await first.said('held');
+  await first.upgrade();
+  const second = await processes.generation(2);
+  for (const app of [first, second]) {
+    const inherited = await app.run(() => {
+      const { spawnSync } = process.getBuiltinModule('node:child_process');
+      const ls = spawnSync('ls', ['-l', '/proc/self/fd'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+      return ls.stdout.split('\n').filter((line) => line.includes('socket:'));
+    });
+    // Its stdout is a socket pair of Node's own.
+    expect(inherited.filter((line) => !/ [0-2] -> /.test(line))).toEqual([]);
+  }
+  await first.run(({ servers }) => servers.http?.release());
+  await held;
+  client.close();
+  await first.gone();
+  await second.close();
 });
 
 describe('refused before anything is started', () => {
@@ -174,12 +204,25 @@ describe('refused before anything is started', () => {
 });
 
 describe('G5, G7: called off by an AbortSignal', () => {
+  const expectAsBefore = async (app: App, before: readonly string[]): Promise<void> => {
+    const now = await app.run(({ children, descriptors, handover }) => ({
+      children: children(),
+      descriptors: descriptors(),
+      isInCharge: handover.isInCharge,
+    }));
+    expect({ ...now, descriptors: exceptReserveNumbers(now.descriptors) }).toEqual({
+      children: [],
+      descriptors: before,
+      isInCharge: true,
+    });
+  };
+
   it.each([
     ['while the successor is being started', false],
     ['while the successor loads', true],
   ])('%s: the reason untouched, the successor gone, everything as it was', async (_, waits) => {
     const { chain: processes, first } = await chain([web, hangs, web]);
-    const before = await first.run(({ descriptors }) => descriptors());
+    const before = exceptReserveNumbers(await first.run(({ descriptors }) => descriptors()));
     await first.run(({ handover, kept }) => {
       const controller = new AbortController();
       const reason = new Error('changed my mind');
@@ -196,9 +239,7 @@ describe('G5, G7: called off by an AbortSignal', () => {
       return kept.same;
     });
     expect(same).toBe(true);
-    expect(
-      await first.run(({ children, descriptors, handover }) => [children(), descriptors(), handover.isInCharge]),
-    ).toEqual([[], before, true]);
+    await expectAsBefore(first, before);
     if (waits) await (await processes.generation(2)).gone();
     await expectServing(first);
     // And the next one succeeds.
@@ -211,6 +252,26 @@ describe('G5, G7: called off by an AbortSignal', () => {
     } else {
       await first.close();
     }
+  });
+
+  it('while both serve on probation: the reason untouched, the successor gone, everything as it was', async () => {
+    const { chain: processes, first } = await chain(onProbation);
+    const before = exceptReserveNumbers(await first.run(({ descriptors }) => descriptors()));
+    await first.run(({ handover, kept }) => {
+      const controller = new AbortController();
+      kept.controller = controller;
+      kept.same = handover.upgrade({ signal: controller.signal }).catch((error) => error === 'changed my mind');
+    });
+    expect(await first.said('handover:phase', 2)).toMatchObject({ phase: 'PROBATION' });
+    const same = await first.run(({ kept }) => {
+      (kept.controller as AbortController).abort('changed my mind');
+      return kept.same;
+    });
+    expect(same).toBe(true);
+    await expectAsBefore(first, before);
+    await (await processes.generation(2)).gone();
+    await expectServing(first);
+    await first.close();
   });
 
   it('an abort after it has resolved changes nothing', async () => {
