@@ -40,6 +40,8 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   readonly #closed = new Deferred<void>();
   #closing = new AbortController();
   #state: State = 'loading';
+  /** Closed by then, and told again when this process is in charge. */
+  #unclaimed: readonly string[] = [];
   #isStandby = false;
   #isSteppingDown = false;
   #isToClose = false;
@@ -241,6 +243,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     this.#expectOpen('ready()');
     this.#belongings.adoptStderr();
     const claims = this.#belongings.ledger.report();
+    this.#unclaimed = claims.unclaimed;
     this.#belongings.ledger.closeUnclaimedListeners();
     this.#state = 'ready';
     if (!this.#successor) return this.takeCharge();
@@ -254,7 +257,8 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     this.#state = 'serving';
     this.#chargeTaken.resolve();
     if (this.#successor?.isAlone) this.#belongings.ledger.closeUnclaimed();
-    publish('in-charge', { generation: this.generation, ...this.#belongings.ledger.report() });
+    const { claimed } = this.#belongings.ledger.report();
+    publish('in-charge', { generation: this.generation, claimed, unclaimed: this.#unclaimed });
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess): Promise<void> {
@@ -279,7 +283,8 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   /** Ends this process' part without a successor. */
   async #shutDown(reason?: HandoverError): Promise<void> {
     if (this.#state === 'closing' || this.#state === 'closed') return;
-    const isLast = this.isInCharge || this.#successor === undefined;
+    // With a reason the predecessor serves on, at the same paths, also where this process was in charge meanwhile.
+    const isLast = reason === undefined && (this.isInCharge || this.#successor === undefined);
     this.#state = 'closing';
     this.#closing.abort(reason);
     this.#chargeTaken.reject(
