@@ -102,7 +102,7 @@ export interface Native {
   getCloexec(fd: number): number;
   setCloexec(fd: number, on: boolean): number;
   setNonblocking(fd: number, on: boolean): number;
-  /** flock(2), never waiting: -EAGAIN where another open file description holds the lock. */
+  /** flock(2), never waiting: -EAGAIN where another open file description holds the lock; not exclusive gives it back. */
   flock(fd: number, exclusive: boolean): number;
   /** Never retried on EINTR: Linux has released the number by then. */
   close(fd: number): number;

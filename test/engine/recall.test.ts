@@ -41,10 +41,12 @@ async function recalled(
   const second = await family.generation(2);
   await visitors.answered(pid, 10);
   expect(readFileSync(pidFile, 'utf8')).toBe(`${pid}\n`);
-  expect(await first.run(({ servers }) => [servers.http?.listening, servers.http?.address() !== null])).toEqual([
-    true,
-    true,
-  ]);
+  expect(
+    await first.run(({ servers }) => {
+      const http = servers.http as import('node:net').Server;
+      return [http.listening, http.address() !== null];
+    }),
+  ).toEqual([true, true]);
   await fail(second);
 
   await first.said('handover:in-charge', 2);

@@ -196,7 +196,7 @@ describe('G6: who may take over', () => {
     const policy = boot(async (inside, path) => {
       const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
       subscribe('handover:takeover-refused', (event) => inside.say('takeover-refused', event));
-      const allow = (peer: { uid: number; gid: number; pid?: number; pidfd?: number }) => {
+      const allow = (peer: object & { pidfd?: number | undefined }) => {
         inside.say('asked', { ...peer, pidfd: typeof peer.pidfd });
         return inside.kept.allows === true;
       };

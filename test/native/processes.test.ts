@@ -1,0 +1,168 @@
+// Accepting, locks, and processes held by a pidfd.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import {
+  AF_INET,
+  AF_UNIX,
+  addon,
+  close,
+  failed,
+  onLinux,
+  own,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  temporaryFolder,
+} from './sandbox.js';
+
+expectNoLeaks();
+
+const CLOSED = 1_000_000;
+const { SIGKILL, SIGTERM } = constants.signals;
+
+function unixListener(path: string, backlog = 8): number {
+  const fd = own(addon.socket(AF_UNIX, SOCK_STREAM, 0));
+  expect(addon.bindUnix(fd, Buffer.from(path))).toBe(0);
+  expect(addon.listen(fd, backlog)).toBe(0);
+  addon.setNonblocking(fd, true);
+  return fd;
+}
+
+function connect(path: string): number {
+  const fd = own(addon.socket(AF_UNIX, SOCK_STREAM, 0));
+  addon.setNonblocking(fd, true);
+  expect(addon.connectUnix(fd, Buffer.from(path))).toBe(0);
+  return fd;
+}
+
+describe('accept', () => {
+  test('gives one connection after the other, close-on-exec, then -EAGAIN', () => {
+    const path = join(temporaryFolder(), 'socket');
+    const listener = unixListener(path);
+    expect(addon.accept(listener)).toBe(failed('EAGAIN'));
+    const clients = [connect(path), connect(path)];
+    const accepted = clients.map(() => own(addon.accept(listener)));
+    expect(addon.accept(listener)).toBe(failed('EAGAIN'));
+    for (const [i, fd] of accepted.entries()) {
+      expect(addon.getCloexec(fd)).toBe(1);
+      addon.sendmsg(clients[i] as number, Buffer.from([i + 65]), new Int32Array(0), 0, false);
+      const into = Buffer.alloc(4);
+      expect(addon.recvmsg(fd, into, new Int32Array(5 + 253))).toBe(1);
+      expect(into[0]).toBe(i + 65);
+    }
+  });
+
+  test('refuses what does not listen', () => {
+    const idle = own(addon.socket(AF_INET, SOCK_STREAM, 0));
+    const datagram = own(addon.socket(AF_INET, SOCK_DGRAM, 0));
+    expect(addon.accept(idle)).toBe(failed('EINVAL'));
+    expect(addon.accept(datagram)).toBe(failed('EOPNOTSUPP'));
+    expect(addon.accept(CLOSED)).toBe(failed('EBADF'));
+    expect(addon.accept(-1)).toBe(failed('EBADF'));
+  });
+});
+
+describe('flock', () => {
+  test('one holder at a time, until its descriptor is closed', () => {
+    const path = join(temporaryFolder(), 'lock');
+    const first = openSync(path, 'a');
+    const second = openSync(path, 'a');
+    expect(addon.flock(first, true)).toBe(0);
+    expect(addon.flock(second, true)).toBe(failed('EAGAIN'));
+    // Once more by its holder: nothing changes.
+    expect(addon.flock(first, true)).toBe(0);
+    closeSync(first);
+    expect(addon.flock(second, true)).toBe(0);
+    closeSync(second);
+  });
+
+  test('false gives it back, also where there is none to give', () => {
+    const path = join(temporaryFolder(), 'lock');
+    const [first, second] = [openSync(path, 'a'), openSync(path, 'a')];
+    expect([addon.flock(first, true), addon.flock(second, false), addon.flock(second, true)]).toEqual([
+      0,
+      0,
+      failed('EAGAIN'),
+    ]);
+    expect([addon.flock(first, false), addon.flock(second, true)]).toEqual([0, 0]);
+    for (const fd of [first, second]) closeSync(fd);
+  });
+
+  test('a process that ends gives it back, and its copies hold it until then', async () => {
+    const path = join(temporaryFolder(), 'lock');
+    const fd = openSync(path, 'a');
+    expect(addon.flock(fd, true)).toBe(0);
+    // The open file description is shared with the child: closing ours is not enough.
+    const child = spawn('sleep', ['60'], { stdio: ['ignore', 'ignore', 'ignore', fd] });
+    closeSync(fd);
+    const other = openSync(path, 'a');
+    expect(addon.flock(other, true)).toBe(failed('EAGAIN'));
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(addon.flock(other, true)).toBe(0);
+    closeSync(other);
+  });
+
+  test('a closed descriptor is -EBADF', () => {
+    expect(addon.flock(CLOSED, true)).toBe(failed('EBADF'));
+  });
+});
+
+describe.runIf(onLinux)('pidfdOpen and pidfdSignal', () => {
+  async function running(command: string, ...args: string[]): Promise<ChildProcess & { readonly pid: number }> {
+    const child = spawn(command, args, { stdio: 'ignore' });
+    await once(child, 'spawn');
+    return child as ChildProcess & { readonly pid: number };
+  }
+
+  test('signals the process, and 0 asks whether it is there', async () => {
+    const child = await running('sleep', '60');
+    const pidfd = own(addon.pidfdOpen(child.pid));
+    expect(addon.getCloexec(pidfd)).toBe(1);
+    expect(addon.pidfdSignal(pidfd, 0)).toBe(0);
+    expect(addon.pidfdSignal(pidfd, SIGTERM)).toBe(0);
+    expect(await once(child, 'exit')).toEqual([null, 'SIGTERM']);
+    expect(addon.pidfdSignal(pidfd, 0)).toBe(failed('ESRCH'));
+    expect(addon.pidfdSignal(pidfd, SIGKILL)).toBe(failed('ESRCH'));
+  });
+
+  test('is readable once the process has ended, and not before', async () => {
+    const child = await running('sleep', '60');
+    const pidfd = own(addon.pidfdOpen(child.pid));
+    let readable = 0;
+    const poller = addon.openPoller(pidfd, () => {
+      readable++;
+      if (typeof poller !== 'number') poller.stop();
+    });
+    if (typeof poller === 'number') throw new Error(`openPoller: ${poller}`);
+    poller.start(1);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(readable).toBe(0);
+    const exit = once(child, 'exit');
+    addon.pidfdSignal(pidfd, SIGKILL);
+    await exit;
+    while (readable === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(readable).toBe(1);
+    poller.close();
+  });
+
+  test('a process that is not there, and numbers that are none', () => {
+    const { pid } = spawnSync('true');
+    expect(addon.pidfdOpen(pid)).toBe(failed('ESRCH'));
+    expect(addon.pidfdOpen(0)).toBe(failed('EINVAL'));
+    expect(addon.pidfdOpen(-1)).toBe(failed('EINVAL'));
+  });
+
+  test('what is no pidfd, and signals that are none', () => {
+    const socket = own(addon.socket(AF_UNIX, SOCK_STREAM, 0));
+    expect(addon.pidfdSignal(socket, 0)).toBe(failed('EBADF'));
+    expect(addon.pidfdSignal(CLOSED, 0)).toBe(failed('EBADF'));
+    const self = addon.pidfdOpen(process.pid);
+    expect(addon.pidfdSignal(own(self), 4_711)).toBe(failed('EINVAL'));
+    close(self);
+  });
+});
