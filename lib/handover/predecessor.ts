@@ -64,7 +64,7 @@ export class Predecessor {
   #isToProve = false;
   #hasSteppedDown = false;
   #hasSuccessorGivenUp = false;
-  #isSuccessorInCharge = false;
+  #maySuccessorServe = false;
 
   constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess) {
     this.#channel = channel;
@@ -127,10 +127,11 @@ export class Predecessor {
     await this.#within(COMMIT_TIMEOUT, 'the successor did not answer COMMIT', async () => {
       this.#hasSteppedDown = true;
       const list = await this.#host.stepDown();
+      // From the first byte of COMMIT on, whether its answer comes or not.
+      this.#maySuccessorServe = true;
       await sendList(this.#channel, 'COMMIT', without(list, this.#offered));
       await this.#until('migrating');
     });
-    this.#isSuccessorInCharge = true;
     // It may have given up in the same read.
     await this.#expectGoingOn();
     this.#machine.own('migrated');
@@ -159,18 +160,19 @@ export class Predecessor {
   }
 
   /**
-   * Takes everything back after a failure. A successor that was in charge and may only be slow is ended first, so that
-   * two never serve; any other ends afterwards, and the kernel gives each connection to one of us.
+   * Takes everything back after a failure. A successor that may be in charge, and may only be slow, or alive with its
+   * channel closed, is ended first, so that two never serve; any other ends afterwards, and the kernel gives each
+   * connection to one of us.
    * @returns the error for whoever asked for the handover: an AbortSignal's reason untouched, else a HandoverError
    */
   async giveUp(reason: unknown): Promise<unknown> {
     this.abort(reason);
     const { code, message } = reason instanceof HandoverError ? reason : { code: undefined, message: String(reason) };
     this.#channel.send('ABORT', { code, reason: message }).catch(() => {});
-    const mayBeSlow = !hasEnded(reason) && !this.#hasSuccessorGivenUp;
-    if (this.#isSuccessorInCharge && mayBeSlow) await this.#process.stop({ grace: 0 });
+    const isEnding = !this.#isStranger && hasEnded(reason);
+    const hasExited = isEnding && (await settlesWithin(this.#process.exited, EXIT_GRACE));
+    if (this.#maySuccessorServe && !hasExited && !this.#hasSuccessorGivenUp) await this.#process.stop({ grace: 0 });
     if (this.#hasSteppedDown) await this.#host.takeBack();
-    if (!this.#isStranger && hasEnded(reason)) await settlesWithin(this.#process.exited, EXIT_GRACE);
     if (!this.#isStranger) await this.#process.stop();
     this.#close();
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
