@@ -110,8 +110,15 @@ export class Successor {
       await this.#host.takeCharge();
       return;
     }
-    await this.#channel.send('CLAIMED', claims);
-    await this.#channel.send('READY', {});
+    try {
+      await this.#channel.send('CLAIMED', claims);
+      await this.#channel.send('READY', {});
+    } catch {
+      // It died this very moment: its end, which is read next, says what this process is now.
+      await this.#alone.promise;
+      await (this.isAlone ? this.#host.takeCharge() : this.#ended.promise);
+      return;
+    }
     this.#stopBeating = beatEvery(HEARTBEAT_INTERVAL, () => void this.#beat());
   }
 
@@ -192,7 +199,8 @@ export class Successor {
       await this.#host.takeCharge();
       if (this.#machine.own('committed') !== 'serving') return;
       this.#channel.unref();
-      await this.#channel.send('COMMITTED', {});
+      // A predecessor that cannot be told has died: its end is read next, and leaves this process in charge.
+      this.#channel.send('COMMITTED', {}).catch(() => {});
     } catch (error) {
       this.#giveUp(error);
     }

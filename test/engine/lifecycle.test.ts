@@ -172,6 +172,7 @@ describe('keep and inherited', () => {
     const { chain: processes, first } = await chain(keeps, { env: { PIPE: path } });
     // From here on there is a writer: it ends with the last of them.
     const pipe = new net.Socket({ fd, readable: true, writable: false });
+    const closed = once(pipe, 'close');
     let written = '';
     pipe.setEncoding('utf8').on('data', (chunk: string) => {
       written += chunk;
@@ -190,7 +191,7 @@ describe('keep and inherited', () => {
       { fixed, replaced: 'of generation 2, after of generation 1', reversed: 'of generation 2', count: 3, none: null },
     ]);
     await app.close();
-    await once(pipe, 'close');
+    await closed;
     expect(written).toBe('written by 2\nwritten by 3\n');
   });
 

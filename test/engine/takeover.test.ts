@@ -325,6 +325,7 @@ describe('G5: the process that dialled in', () => {
     await second.run(({ kept }) => (kept.goOn as () => void)());
     await second.booted;
     expect(await waiting).toEqual({ pid: second.pid });
+    await second.said('duty');
     expect(await second.run(({ handover }) => handover.isInCharge)).toBe(true);
     expect(existsSync(takeover)).toBe(true);
     await second.close();

@@ -1,0 +1,72 @@
+// G5: a successor holds the descriptors from MANIFEST on: whenever its predecessor dies after that, it is in charge. In
+// one process, because the moments between two frames cannot be hit from outside.
+import { expect, it, onTestFinished } from 'vitest';
+import { Channel } from '../../lib/channel/channel.js';
+import { FdSocket } from '../../lib/fd/index.js';
+import { Successor } from '../../lib/handover/successor.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+
+expectNoLeaks();
+
+const hello = { protocol: { min: 1, max: 1 }, pid: 1, version: '0.1.0', capabilities: ['heartbeat'] };
+const claims = { claimed: [], unclaimed: [] };
+
+/** A successor that has what it inherits, and its predecessor's end. */
+async function joined(): Promise<{ successor: Successor; predecessor: Channel; heard: string[] }> {
+  const [ours, theirs] = FdSocket.pair();
+  const predecessor = new Channel(theirs, 'predecessor');
+  const heard: string[] = [];
+  const joining = Successor.join(new Channel(ours, 'successor'), hello, {
+    inherit: () => {},
+    adoptStderr: () => {},
+    takeCharge: async () => void heard.push('charge'),
+    becomeAlone: () => {},
+    giveUp: (error) => void heard.push(error.code),
+    connectionCount: 0,
+    isHealthy: async () => true,
+  });
+  await predecessor.send('HELLO', { ...hello, generation: 1 });
+  await predecessor.send('MANIFEST', { entries: [], more: false });
+  onTestFinished(() => {
+    predecessor.close();
+    successor.leave();
+  });
+  const successor = await joining;
+  return { successor, predecessor, heard };
+}
+
+it('the predecessor dies in the moment in which the successor says READY', async () => {
+  const { successor, predecessor, heard } = await joined();
+  predecessor.close();
+  // Its end has not been read yet: what is sent fails.
+  await successor.announceReady(claims);
+  expect([heard[0], successor.isAlone]).toEqual(['charge', true]);
+});
+
+it('before that, while the app loads', async () => {
+  const { successor, predecessor, heard } = await joined();
+  predecessor.close();
+  await successor.alone;
+  expect(heard).toEqual([]);
+  await successor.announceReady(claims);
+  expect([heard, successor.isAlone]).toEqual([['charge'], true]);
+});
+
+it('after READY, between the frames of one COMMIT, and before COMMITTED is read', async () => {
+  for (const frames of [[], [true], [true, false]]) {
+    const { successor, predecessor, heard } = await joined();
+    await successor.announceReady(claims);
+    for (const more of frames) await predecessor.send('COMMIT', { entries: [], more });
+    predecessor.close();
+    await successor.alone;
+    expect([heard[0], successor.isAlone]).toEqual(['charge', true]);
+  }
+});
+
+it('an ABORT that came before its end is obeyed: the predecessor serves, or has died serving', async () => {
+  const { successor, predecessor, heard } = await joined();
+  await predecessor.send('ABORT', { code: 'ERR_HANDOVER_CLOSED', reason: 'not today' });
+  predecessor.close();
+  await expect(successor.announceReady(claims)).rejects.toMatchObject({ code: 'ERR_HANDOVER_CLOSED' });
+  expect([heard, successor.isAlone]).toEqual([['ERR_HANDOVER_CLOSED'], false]);
+});
