@@ -10,7 +10,7 @@ import {
   type ManifestEntry,
   negotiate,
 } from '../channel/wire.js';
-import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
+import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
 import { type Phase, publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import { settlesWithin } from './deadline.js';
@@ -290,10 +290,16 @@ export class Predecessor {
       this.abort(new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: this.phase }));
     }, timeout);
     try {
-      await Promise.race([step(), this.#failed.promise]);
+      await Promise.race([step().catch((error: unknown) => this.#explainedByEnd(error)), this.#failed.promise]);
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** A send failed because the peer's end is closed: why that is comes with what it said last, or with its EOF. */
+  #explainedByEnd(error: unknown): Promise<never> {
+    if (hasCode(error, 'EPIPE') || hasCode(error, 'ECONNRESET')) return this.#failed.promise;
+    throw error;
   }
 
   #close(): void {
