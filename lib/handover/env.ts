@@ -78,11 +78,26 @@ export const processEnv: Env = {
 function writeStderr(bytes: Uint8Array): void {
   let at = 0;
   try {
-    while (at < bytes.length) at += writeSync(process.stderr.fd, bytes, at);
+    // Never past what waits already.
+    if (process.stderr.writableLength > 0) queueStderr(bytes);
+    else while (at < bytes.length) at += writeSync(process.stderr.fd, bytes, at);
   } catch (error) {
     // A full pipe: the stream waits for it.
-    if (hasCode(error, 'EAGAIN')) process.stderr.write(bytes.subarray(at));
+    if (hasCode(error, 'EAGAIN')) queueStderr(bytes.subarray(at));
   }
+}
+
+const ignore = (): void => {};
+
+/** While something waits, an 'error' of the stream is taken from it: it comes after the callback. */
+function queueStderr(bytes: Uint8Array): void {
+  const { stderr } = process;
+  if (!stderr.listeners('error').includes(ignore)) stderr.on('error', ignore);
+  stderr.write(bytes, () =>
+    setImmediate(() => {
+      if (stderr.writableLength === 0) stderr.off('error', ignore);
+    }),
+  );
 }
 
 function isExecutable(file: string): boolean {

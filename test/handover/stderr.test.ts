@@ -1,7 +1,8 @@
 // The successor's stderr: through the predecessor until it is ready, then the real one, so that nobody dies of EPIPE.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -11,6 +12,8 @@ expectNoLeaks();
 const { chain, dialled, start } = useApps();
 
 const TEN_MEGABYTES = 10_000_000;
+const APP = fileURLToPath(new URL('fixtures/app.mjs', import.meta.url));
+const UNDER = new URL('fixtures/under.mjs', import.meta.url);
 
 const talks = boot(async (inside) => {
   process.stderr.write(`loading ${process.pid}\n`);
@@ -20,6 +23,16 @@ const talks = boot(async (inside) => {
   await inside.handover.ready();
   process.stderr.write(`ready ${process.pid}\n`);
 });
+
+/** Fills stderr while it loads. */
+const loud = boot(async (inside, bytes) => {
+  await inside.open({ probation: 0 });
+  let text = '';
+  for (let i = 0; i < bytes / 10; i++) text += `${String(i).padStart(9, '0')}\n`;
+  await new Promise((resolve) => process.stderr.write(text, resolve));
+  await inside.listen('http', { port: 0, host: '127.0.0.1' });
+  await inside.handover.ready();
+}, TEN_MEGABYTES);
 
 /** Ten bytes a line, numbered, so that what is missing shows; resolves when the kernel has all of it. */
 const writeMuch = (_inside: Inside, bytes: number): Promise<void> =>
@@ -76,14 +89,6 @@ it('G2: 10 MB to stderr when the predecessor is gone all arrive, and nobody dies
 });
 
 it('G2: 10 MB to stderr while it loads all arrive, too', async () => {
-  const loud = boot(async (inside, bytes) => {
-    await inside.open({ probation: 0 });
-    let text = '';
-    for (let i = 0; i < bytes / 10; i++) text += `${String(i).padStart(9, '0')}\n`;
-    await new Promise((resolve) => process.stderr.write(text, resolve));
-    await inside.listen('http', { port: 0, host: '127.0.0.1' });
-    await inside.handover.ready();
-  }, TEN_MEGABYTES);
   const { chain: processes, first } = await chain([talks, loud]);
   await first.upgrade();
   await first.gone();
@@ -92,14 +97,36 @@ it('G2: 10 MB to stderr while it loads all arrive, too', async () => {
   expectMuch(processes.program.stderr);
 });
 
+it('G5: whoever reads stderr goes away while a successor fills it: neither process dies of that', async () => {
+  const { env, generation } = await dialled([talks, loud]);
+  const fifo = join(mkdtempSync(join(tmpdir(), 'handover-')), 'leave');
+  onTestFinished(() => rmSync(dirname(fifo), { recursive: true }));
+  execFileSync('mkfifo', [fifo]);
+  // Reads nothing of what is written, and goes away on a line.
+  const command = ['sh', '-c', `"$0" "$@" 2>&1 >/dev/null | { read line < "${fifo}"; }`, process.execPath, APP];
+  const program = start(UNDER, { args: command, env });
+  const first = await generation(1);
+  await first.booted;
+  const upgrade = first.upgrade();
+  await first.run(async () => {
+    while (process.stderr.writableLength === 0) await new Promise((resolve) => setImmediate(resolve));
+  });
+  writeFileSync(fifo, 'leave\n');
+  const { pid } = await upgrade;
+  const second = await generation(2);
+  expect(second.pid).toBe(pid);
+  await first.gone();
+  await second.close();
+  expect(await program.exit()).toEqual({ code: 0, signal: null });
+});
+
 it('stderr is a file: the successor appends to it, nothing is overwritten', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'handover-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'log');
   const { env, generation } = await dialled(talks);
-  const app = fileURLToPath(new URL('fixtures/app.mjs', import.meta.url));
-  const command = ['sh', '-c', `exec "$0" "$@" 2> "${file}"`, process.execPath, app];
-  const program = start(new URL('fixtures/under.mjs', import.meta.url), { args: command, env });
+  const command = ['sh', '-c', `exec "$0" "$@" 2> "${file}"`, process.execPath, APP];
+  const program = start(UNDER, { args: command, env });
   const first = await generation(1);
   await first.booted;
   await first.upgrade();
