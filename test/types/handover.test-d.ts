@@ -5,6 +5,7 @@ import { createSecureServer } from 'node:http2';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, Socket } from 'node:net';
 import {
+  type Check,
   type CloseHookOptions,
   type Handover,
   HandoverError,
@@ -12,6 +13,8 @@ import {
   type HandoverEventName,
   type HandoverEvents,
   type HandoverOptions,
+  type Inherited,
+  type Keepable,
   type Listener,
   type Listening,
   type ListenOptions,
@@ -21,7 +24,11 @@ import {
   type PhaseRecord,
   type ServeOptions,
   type ServeSignals,
+  type Standby,
+  type SuccessorCommand,
   serve,
+  type TakeoverOptions,
+  type UpgradeOptions,
   type UpgradeOutcome,
 } from '../../lib/index.js';
 import { type Equal, same } from './same.js';
@@ -29,6 +36,7 @@ import { type Equal, same } from './same.js';
 declare const handover: Handover;
 declare const outcome: UpgradeOutcome;
 declare const error: HandoverError;
+declare const standby: Standby;
 
 // Results.
 same<Equal<ReturnType<typeof openHandover>, Promise<Handover>>>();
@@ -40,8 +48,26 @@ same<Equal<Handover['closed'], Promise<void>>>();
 same<Equal<ReturnType<Handover['listen']>, Promise<Listening>>>();
 same<Equal<ReturnType<Handover['ready']>, Promise<void>>>();
 same<Equal<ReturnType<Handover['upgrade']>, Promise<UpgradeOutcome>>>();
+same<Equal<ReturnType<Handover['prepare']>, Promise<Standby>>>();
+same<Equal<ReturnType<Handover['whenInCharge']>, void>>();
+same<Equal<Parameters<Handover['whenInCharge']>, [duty: (signal: AbortSignal) => unknown]>>();
+same<Equal<ReturnType<Handover['waitUntil']>, void>>();
+same<Equal<ReturnType<Handover['keep']>, void>>();
+same<Equal<ReturnType<Handover['inherited']>, Inherited | undefined>>();
 same<Equal<ReturnType<Handover['onClose']>, void>>();
 same<Equal<ReturnType<Handover['close']>, Promise<void>>>();
+same<
+  Equal<
+    Handover['draining'],
+    readonly {
+      readonly generation: number;
+      readonly pid: number;
+      readonly startTime?: string | undefined;
+      readonly age: number;
+      readonly connections: number;
+    }[]
+  >
+>();
 same<Equal<Listening['address'], AddressInfo | string>>();
 same<Equal<Listening['origin'], 'inherited' | 'bound'>>();
 same<Equal<UpgradeOutcome['phases'], readonly PhaseRecord[]>>();
@@ -55,6 +81,8 @@ outcome.generation = 3;
 outcome.claimed.push('web');
 // @ts-expect-error a generation is counted by the library
 handover.generation = 2;
+// @ts-expect-error who drains is told, not set
+handover.draining.pop();
 
 // openHandover
 void openHandover();
@@ -66,6 +94,49 @@ void openHandover({ readyTimeout: '1s' });
 // @ts-expect-error an option is given or left out
 void openHandover({ drainTimeout: undefined });
 same<Equal<HandoverOptions['allowOrphan'], boolean | undefined>>();
+void openHandover({ probation: 0, probationStall: 2_000, maxDraining: 3, forceOldest: true, checkMemory: false });
+void openHandover({ warmup: () => Promise.resolve(), health: () => true, pidFile: 'app.pid' });
+void openHandover({ health: async () => false });
+// @ts-expect-error milliseconds are a number
+void openHandover({ probation: '1s' });
+// @ts-expect-error none is 0
+void openHandover({ probation: false });
+// @ts-expect-error healthy is yes or no
+void openHandover({ health: () => 'ok' });
+// @ts-expect-error work to be done, not work under way
+void openHandover({ warmup: Promise.resolve() });
+// @ts-expect-error how many, not whether
+void openHandover({ maxDraining: true });
+// @ts-expect-error a path, not a pid
+void openHandover({ pidFile: process.pid });
+
+// takeover: a path, or who may.
+void openHandover({ takeover: 'admin.sock' });
+void openHandover({
+  takeover: { path: 'admin.sock', allow: ({ uid, gid, pid, pidfd }) => uid + gid === pid || !pidfd },
+});
+// @ts-expect-error somewhere to dial
+void openHandover({ takeover: { allow: () => true } });
+// @ts-expect-error a policy decides at once
+void openHandover({ takeover: { path: 'admin.sock', allow: async () => true } });
+// @ts-expect-error unknown options are errors
+void openHandover({ takeover: { path: 'admin.sock', mode: 0o600 } });
+same<Equal<HandoverOptions['takeover'], string | TakeoverOptions | undefined>>();
+
+// successor: what differs from this process' own command.
+void openHandover({ successor: { command: 'node', args: ['app.js'], execArgv: [], cwd: '.', env: { NODE_ENV: 'x' } } });
+// @ts-expect-error one argument is a list of one
+void openHandover({ successor: { args: 'app.js' } });
+// @ts-expect-error unknown options are errors
+void openHandover({ successor: { shell: true } });
+same<Equal<HandoverOptions['successor'], SuccessorCommand | undefined>>();
+
+// check: arguments, or a function that throws.
+void openHandover({ check: ['--check'] });
+void openHandover({ check: async ({ file, args, cwd, variables }) => void [file, args, cwd, variables] });
+// @ts-expect-error one argument is a list of one
+void openHandover({ check: '--check' });
+same<Equal<HandoverOptions['check'], Check | undefined>>();
 
 // listen: servers of net, http, https and http2, and UDP sockets.
 const listeners: Listener[] = [
@@ -97,6 +168,54 @@ void handover.upgrade({ signal: new AbortController() });
 // @ts-expect-error unknown options are errors
 void handover.upgrade({ timeout: 1 });
 
+same<Equal<UpgradeOptions, { readonly signal?: AbortSignal | undefined }>>();
+
+// prepare: a successor that waits.
+void handover.prepare();
+void handover.prepare({ signal: AbortSignal.timeout(1) });
+// @ts-expect-error unknown options are errors
+void handover.prepare({ standby: true });
+same<Equal<Standby['generation'], number>>();
+same<Equal<Standby['pid'], number>>();
+same<Equal<Standby['lost'], Promise<unknown>>>();
+same<Equal<ReturnType<Standby['commit']>, Promise<UpgradeOutcome>>>();
+same<Equal<ReturnType<Standby['discard']>, Promise<void>>>();
+// @ts-expect-error a process keeps its pid
+standby.pid = 1;
+// @ts-expect-error what is not given to the standby is not read
+void standby.commit({ signal: AbortSignal.timeout(1) });
+
+// whenInCharge: the duty ends by its signal, and is nobody's to await.
+handover.whenInCharge((signal) => signal.throwIfAborted());
+handover.whenInCharge(async () => 'whatever it returns');
+// @ts-expect-error a duty, not its promise
+handover.whenInCharge(Promise.resolve());
+
+// waitUntil
+handover.waitUntil(Promise.resolve(1));
+// @ts-expect-error work under way, not work to be done
+handover.waitUntil(() => Promise.resolve());
+
+// keep and inherited: bytes, a descriptor, or bytes asked for at COMMIT.
+handover.keep('state', Buffer.from('x'));
+handover.keep('state', new Uint8Array(1));
+handover.keep('log', 3);
+handover.keep('state', () => new Uint8Array(1));
+handover.keep('state', async () => Buffer.from('x'));
+// @ts-expect-error text has no encoding here
+handover.keep('state', 'x');
+// @ts-expect-error objects are yours to serialize
+handover.keep('state', { users: 3 });
+// @ts-expect-error a descriptor is given, not asked for
+handover.keep('log', () => 3);
+// @ts-expect-error it is kept under a name
+handover.keep(Buffer.from('x'));
+same<Equal<Keepable, Uint8Array | number | (() => Uint8Array | Promise<Uint8Array>)>>();
+same<Equal<Inherited['fd'], number>>();
+same<Equal<ReturnType<Inherited['bytes']>, Buffer>>();
+// @ts-expect-error there may be none
+handover.inherited('state').bytes();
+
 // onClose
 handover.onClose('db', () => Promise.resolve(), { timeout: 1 });
 handover.onClose('db', () => 'whatever it returns');
@@ -104,12 +223,17 @@ handover.onClose('db', () => 'whatever it returns');
 handover.onClose(() => {});
 // @ts-expect-error unknown options are errors
 handover.onClose('db', () => {}, { deadline: 1 });
-same<Equal<CloseHookOptions, { readonly timeout?: number }>>();
+handover.onClose('pool', () => {}, { after: 'db' });
+// @ts-expect-error one hook, by its name
+handover.onClose('pool', () => {}, { after: ['db'] });
+same<Equal<CloseHookOptions, { readonly timeout?: number; readonly after?: string }>>();
 
 // It is disposed of like any resource.
 async function scope(): Promise<void> {
   await using opened = await openHandover();
   same<Equal<typeof opened, Handover>>();
+  await using prepared = await opened.prepare();
+  same<Equal<typeof prepared, Standby>>();
 }
 void scope;
 
@@ -122,6 +246,9 @@ void serve(createServer(), {
   log: pino,
   signals: { upgrade: 'SIGHUP', shutdown: ['SIGTERM'] },
   drainTimeout: 1,
+  probation: 0,
+  takeover: 'admin.sock',
+  pidFile: 'app.pid',
 });
 void serve(createServer(), { port: 80, signals: { upgrade: false, shutdown: false } });
 // @ts-expect-error somewhere to listen
@@ -145,6 +272,7 @@ same<Equal<HandoverError['phase'], string | undefined>>();
 same<Equal<HandoverError['exitCode'], number | null | undefined>>();
 same<Equal<HandoverError['exitSignal'], string | null | undefined>>();
 same<Equal<HandoverError['stderr'], string | undefined>>();
+same<Equal<HandoverError['connectionsLost'], number | undefined>>();
 void new HandoverError('ERR_HANDOVER_TIMEOUT', 'late', { phase: 'PREPARE' });
 // @ts-expect-error codes are a closed list
 void new HandoverError('ERR_HANDOVER_NO_SUCH', 'late');
@@ -153,7 +281,38 @@ error.code = 'ERR_HANDOVER_TIMEOUT';
 
 // Events: a name has its payload.
 same<
-  Equal<HandoverEventName, 'listen' | 'phase' | 'in-charge' | 'superseded' | 'failed' | 'drained' | 'hook-failed'>
+  Equal<
+    HandoverEventName,
+    | 'listen'
+    | 'phase'
+    | 'in-charge'
+    | 'superseded'
+    | 'failed'
+    | 'drained'
+    | 'frame'
+    | 'standby-lost'
+    | 'takeover-refused'
+    | 'stuck'
+    | 'hook-failed'
+  >
 >();
 same<Equal<HandoverEvents['superseded'], { readonly generation: number; readonly successorPid: number }>>();
+same<Equal<HandoverEvents['standby-lost'], { readonly generation: number; readonly error: Error }>>();
+same<
+  Equal<
+    HandoverEvents['frame'],
+    {
+      readonly direction: 'sent' | 'received';
+      readonly name: string;
+      readonly role: 'predecessor' | 'successor';
+    }
+  >
+>();
+same<
+  Equal<
+    HandoverEvents['takeover-refused'],
+    { readonly uid: number; readonly pid: number | undefined; readonly reason: string }
+  >
+>();
+same<Equal<HandoverEvents['stuck'], { readonly generation: number; readonly resources: readonly string[] }>>();
 same<Equal<HandoverEvents['hook-failed'], { readonly name: string; readonly error: Error }>>();
