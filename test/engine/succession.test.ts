@@ -3,6 +3,7 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { Channel } from '../../lib/channel/channel.js';
 import { FdSocket } from '../../lib/fd/index.js';
+import { Predecessor } from '../../lib/handover/predecessor.js';
 import { Successor } from '../../lib/handover/successor.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
@@ -69,4 +70,42 @@ it('an ABORT that came before its end is obeyed: the predecessor serves, or has 
   predecessor.close();
   await expect(successor.announceReady(claims)).rejects.toMatchObject({ code: 'ERR_HANDOVER_CLOSED' });
   expect([heard, successor.isAlone]).toEqual([['ERR_HANDOVER_CLOSED'], false]);
+});
+
+it('G8: a successor that dies in the moment of COMMIT is one that ended, not a broken pipe', async () => {
+  const [ours, theirs] = FdSocket.pair();
+  const successor = new Channel(theirs, 'successor');
+  const list = { entries: [], fds: new Int32Array(0) };
+  const steps: string[] = [];
+  const host = {
+    hello: { ...hello, generation: 1 },
+    list: () => list,
+    stepDown: async () => list,
+    takeBack: async () => void steps.push('back'),
+    letGo: () => {},
+  };
+  const child = {
+    pid: 2,
+    exited: Promise.resolve({ code: 3, signal: null }),
+    isChild: true,
+    stderrTail: async () => '',
+    stop: async () => {},
+    release: () => {},
+  };
+  const predecessor = new Predecessor(new Channel(ours, 'predecessor'), host, child);
+  const preparing = predecessor.prepare({ readyTimeout: 5_000, standby: false });
+  await successor.send('HELLO', { ...hello, generation: 0 });
+  await successor.send('CLAIMED', claims);
+  await successor.send('READY', {});
+  await preparing;
+  successor.close();
+  const reason = await predecessor.commit(2_000).catch((error: unknown) => error);
+  expect(await predecessor.giveUp(reason)).toMatchObject({
+    name: 'HandoverError',
+    code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
+    phase: 'COMMIT',
+    exitCode: 3,
+    stillServing: true,
+  });
+  expect(steps).toEqual(['back']);
 });
