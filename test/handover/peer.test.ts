@@ -109,6 +109,7 @@ describe('predecessor', () => {
           return all;
         },
         takeBack: async () => void calls.push('take back'),
+        letGo: () => calls.push('let go'),
       },
       {
         pid: 4711,
@@ -332,6 +333,48 @@ describe('predecessor', () => {
     expect(calls).toEqual(['stop what it left']);
   });
 
+  it('G8: it gives up with COMMITTED, in one read', async () => {
+    const { peer, steps, calls } = begin();
+    for (const name of ['HELLO', 'CLAIMED', 'READY']) await frames[name]?.(peer);
+    for (const name of ['HELLO', 'MANIFEST', 'COMMIT']) expect(await peer.next()).toMatchObject({ name });
+    const abort = encodeFrame('ABORT', { code: 'ERR_HANDOVER_INTERNAL', reason: 'a duty threw' }, 0);
+    await peer.write(Buffer.concat([encodeFrame('COMMITTED', {}, 0), abort]));
+    await expect(steps).rejects.toMatchObject({
+      code: 'ERR_HANDOVER_INTERNAL',
+      message: expect.stringContaining('a duty threw'),
+    });
+    expect(calls).toEqual(['list with stderr', 'step down', 'take back', 'stop it']);
+  });
+
+  it('G8: it dies before MANIFEST is sent: that it ended is the reason, not that the send failed', async () => {
+    const { peer, steps, calls, end } = begin();
+    await greet(peer);
+    peer.close();
+    end();
+    await expect(steps).rejects.toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'PREPARE', exitCode: 7 });
+    expect(calls.at(-1)).toBe('stop what it left');
+  });
+
+  it('G8: it gives up before MANIFEST is sent: what it said is the reason', async () => {
+    const { peer, steps } = begin();
+    await greet(peer);
+    await peer.send('ABORT', { code: 'ERR_HANDOVER_CLOSED', reason: 'SIGTERM' });
+    peer.close();
+    await expect(steps).rejects.toMatchObject({ code: 'ERR_HANDOVER_CLOSED', phase: 'PREPARE' });
+  });
+
+  it.each([
+    ['called off', (predecessor: Predecessor) => predecessor.abort('changed my mind')],
+    ['with the channel closed and the process alive', (_: Predecessor, peer: Peer) => peer.close()],
+  ])('G4, G5: once COMMIT is out it may serve: %s, it is killed before anything is taken back', async (_, act) => {
+    const { peer, predecessor, steps, calls } = begin();
+    for (const name of ['HELLO', 'CLAIMED', 'READY']) await frames[name]?.(peer);
+    for (const name of ['HELLO', 'MANIFEST', 'COMMIT']) expect(await peer.next()).toMatchObject({ name });
+    act(predecessor, peer);
+    await expect(steps).rejects.toBeDefined();
+    expect(calls).toEqual(['list with stderr', 'step down', 'kill it', 'take back', 'stop what it left']);
+  });
+
   it('G5: it dies between COMMIT and COMMITTED: this process accepts again', async () => {
     const { peer, steps, calls, end } = begin();
     for (const name of ['HELLO', 'CLAIMED', 'READY']) await frames[name]?.(peer);
@@ -420,9 +463,9 @@ describe('predecessor', () => {
       expect(predecessor.phase).toBe('DRAIN');
       await predecessor.retire();
       expect(predecessor.phase).toBe('RETIRE');
-      // Nobody is left to say it to.
+      // Nobody is left to say it to, and nobody listens any more.
       expect(await peer.rest()).toEqual([]);
-      expect(calls).toEqual([]);
+      expect(calls).toEqual(['let go']);
     });
   });
 
