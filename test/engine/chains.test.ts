@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { type App, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
+import { until } from '../helpers/until.js';
 import { failureOf, figures, privateFolder, server, targetOf, Visitors } from './engine.js';
 
 expectNoLeaks();
@@ -103,6 +104,31 @@ it('an upgrade while one is being prepared is refused, and does not disturb it',
   expect(codes).toEqual(['done', 'ERR_HANDOVER_IN_PROGRESS', 'ERR_HANDOVER_IN_PROGRESS']);
   await first.process.gone();
   await (await processes.generation(2)).close();
+});
+
+it('G7: 15 standbys prepared and discarded, and 5 successors that fail, leave nothing in their predecessor', async () => {
+  const { first } = await chain(server({ options: { probation: 0 } }));
+  const discard = () =>
+    first.run(async ({ handover }) => {
+      const standby = await handover.prepare();
+      await standby.discard();
+    });
+  await discard();
+  const size = () => openDescriptors(first.pid).size;
+  const before = size();
+  for (let i = 1; i < 15; i++) await discard();
+  for (let i = 0; i < 5; i++) {
+    const failure = failureOf(first, async ({ handover }) => {
+      const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
+      const controller = new AbortController();
+      subscribe('handover:frame', () => controller.abort(new Error('changed my mind')));
+      await handover.upgrade({ signal: controller.signal });
+    });
+    expect(await failure).toMatchObject({ message: 'changed my mind' });
+  }
+  await until(() => size() === before, { what: `${before} descriptors to be left, not ${size()}` });
+  expect(await first.run(({ children }) => children())).toEqual([]);
+  await first.close();
 });
 
 interface Look {

@@ -75,12 +75,15 @@ describe('G1, G2: a process started by somebody takes over', () => {
         options: { takeover, probation: 0 },
         before: ({ handover }) => handover.keep('state', Buffer.from('kept')),
       }),
-      server({ options: { takeover, probation: 0 } }),
+      server({
+        options: { takeover, probation: 0 },
+        before: ({ handover, say }) => say('state', handover.inherited('state')?.bytes().toString()),
+      }),
     ]);
     const program = family.start();
     const second = await family.generation(2);
     await second.booted;
-    expect(await second.run(({ handover }) => handover.inherited('state')?.bytes().toString())).toBe('kept');
+    expect(await second.said('state')).toBe('kept');
     await family.first.process.gone();
     await second.run(() => void process.stderr.write('my own stderr\n'));
     await program.errorLine(/my own stderr/);
