@@ -18,6 +18,8 @@ export class Belongings {
   readonly ledger: Ledger = new Ledger();
   readonly servers: Servers = new Servers();
   readonly kept: Kept = new Kept(this.ledger);
+  /** Whether the predecessor wants nothing accepted before COMMIT. */
+  isStandby = false;
   readonly #env: Env;
 
   constructor(env: Env) {
@@ -48,11 +50,14 @@ export class Belongings {
 
   /** Everything, the app's state as it is now. */
   async all(): Promise<DescriptorList> {
-    await this.kept.collect();
-    return this.ledger.manifest();
+    const state = await this.kept.collect();
+    const { entries, fds } = this.ledger.manifest();
+    return { entries: [...entries, ...state.entries], fds: Int32Array.of(...fds, ...state.fds) };
   }
 
-  inherit({ entries }: Manifest, fds: Int32Array): void {
+  /** Takes descriptors that a predecessor hands over. */
+  inherit({ entries, standby = false }: Manifest, fds: Int32Array): void {
+    this.isStandby ||= standby;
     this.ledger.inherit(entries, fds);
   }
 
@@ -62,6 +67,12 @@ export class Belongings {
     if (!entry) return;
     dup3(entry.fd, this.#env.stderrFd, false);
     this.ledger.release(STDERR);
+  }
+
+  /** Closes everything; `removePaths`: nobody comes after this process. */
+  close(options: { readonly removePaths: boolean }): void {
+    this.kept.release();
+    this.ledger.close(options);
   }
 
   #release(name: string): void {

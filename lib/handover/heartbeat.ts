@@ -3,6 +3,15 @@
 /** Both sides go by it: a watch counts beats missed, not time. */
 export const HEARTBEAT_INTERVAL = 100;
 
+/** What a heartbeat says of the app: one without a check is healthy, one whose check fails is not. */
+export async function isHealthy(check: (() => boolean | Promise<boolean>) | undefined): Promise<boolean> {
+  try {
+    return (await check?.()) ?? true;
+  } catch {
+    return false;
+  }
+}
+
 /** A draining predecessor only reports. */
 export const REPORT_INTERVAL = 1_000;
 

@@ -1,8 +1,10 @@
 // What the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
 import { fstatSync, readSync } from 'node:fs';
+import type { ManifestEntry } from '../channel/wire.js';
 import { typeError } from '../errors.js';
-import { dupFd, sealedBlob } from '../fd/index.js';
+import { closeFds, dupFd, sealedBlob } from '../fd/index.js';
 import { type Ledger, RESERVED } from '../ledger/ledger.js';
+import type { DescriptorList } from './manifest.js';
 
 /** Bytes; a descriptor, which stays yours; or a function asked for bytes at COMMIT, when nothing changes them any more. */
 export type Keepable = Uint8Array | number | (() => Uint8Array | Promise<Uint8Array>);
@@ -17,6 +19,7 @@ export interface Inherited {
 
 export class Kept {
   readonly #ledger: Ledger;
+  #collected: number[] = [];
   readonly #atCommit = new Map<string, () => Uint8Array | Promise<Uint8Array>>();
 
   constructor(ledger: Ledger) {
@@ -35,9 +38,20 @@ export class Kept {
     else throw typeError('value', 'bytes, a descriptor, or a function that returns bytes', value);
   }
 
-  /** Asks the functions. */
-  async collect(): Promise<void> {
-    for (const [name, read] of this.#atCommit) this.#ledger.keep(name, 'blob', sealedBlob(name, await read()));
+  /** Asks the functions. What they say is for this one handover: `release()` closes it. */
+  async collect(): Promise<DescriptorList> {
+    this.release();
+    const entries: ManifestEntry[] = [];
+    for (const [name, read] of this.#atCommit) {
+      this.#collected.push(sealedBlob(name, await read()));
+      entries.push({ name, kind: 'blob', address: '' });
+    }
+    return { entries, fds: Int32Array.from(this.#collected) };
+  }
+
+  /** Closes what was collected: it has been sent, or will not be. */
+  release(): void {
+    closeFds(this.#collected.splice(0));
   }
 
   inherited(name: string): Inherited | undefined {

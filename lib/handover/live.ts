@@ -1,6 +1,6 @@
 // A process that can hand over: claims what it inherited, serves, and gives all of it to its successor or closes it.
 import type { Channel } from '../channel/channel.js';
-import { type DrainingGeneration, type Hello, type Manifest, PROTOCOL } from '../channel/wire.js';
+import { type DrainingGeneration, type Hello, PROTOCOL } from '../channel/wire.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { processStartTime } from '../fd/pidfd.js';
@@ -32,7 +32,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   readonly #env: Env;
   readonly #options: CheckedOptions;
   readonly #startTime = processStartTime('self');
-  readonly #belongings: Belongings;
+  readonly belongings: Belongings;
   readonly #lifecycle = new Lifecycle();
   readonly #reserve = new DescriptorReserve();
   readonly #upgrades: Upgrades;
@@ -42,7 +42,6 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   #state: State = 'loading';
   /** Closed by then, and told again when this process is in charge. */
   #unclaimed: readonly string[] = [];
-  #isStandby = false;
   #isSteppingDown = false;
   #isToClose = false;
   #successor: Successor | undefined;
@@ -53,11 +52,11 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   private constructor(env: Env, options: CheckedOptions, start: StartDirectory) {
     this.#env = env;
     this.#options = options;
-    this.#belongings = new Belongings(env);
+    this.belongings = new Belongings(env);
     this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
     const onDial = (channel: Channel, process: SuccessorProcess): void =>
       void this.#upgrades.takeOver(channel, process);
-    this.#charge = new Charge(options, env.pid, this.#belongings.ledger, this.#lifecycle, this.#reserve, onDial);
+    this.#charge = new Charge(options, env.pid, this.belongings.ledger, this.#lifecycle, this.#reserve, onDial);
   }
 
   /** Greets the predecessor where there is one. */
@@ -95,12 +94,12 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   get connectionCount(): number {
-    return this.#belongings.servers.connectionCount;
+    return this.belongings.servers.connectionCount;
   }
 
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     this.#expectOpen('listen()');
-    return this.#belongings.listen(listener, options);
+    return this.belongings.listen(listener, options);
   }
 
   ready(): Promise<void> {
@@ -130,11 +129,11 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
 
   keep(name: string, value: Keepable): void {
     this.#expectOpen('keep()');
-    this.#belongings.kept.keep(name, value);
+    this.belongings.kept.keep(name, value);
   }
 
   inherited(name: string): Inherited | undefined {
-    return this.#belongings.kept.inherited(name);
+    return this.belongings.kept.inherited(name);
   }
 
   async close(): Promise<void> {
@@ -156,7 +155,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   list(options: { readonly stderr: boolean }): DescriptorList {
-    return this.#belongings.early(options);
+    return this.belongings.early(options);
   }
 
   async stepDown(): Promise<DescriptorList> {
@@ -164,15 +163,16 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     await this.#charge.yield();
     // Taken back while the app's duties were ending.
     if (!this.#isSteppingDown) throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
-    this.#belongings.servers.suspendAll();
+    this.belongings.servers.suspendAll();
     // For what the app keeps, now that nobody connects any more.
     this.#reserve.release();
-    return this.#belongings.all();
+    return this.belongings.all();
   }
 
   async takeBack(): Promise<void> {
     this.#isSteppingDown = false;
-    await this.#belongings.servers.resumeAll();
+    this.belongings.kept.release();
+    await this.belongings.servers.resumeAll();
     try {
       this.#charge.take();
     } catch (error) {
@@ -182,7 +182,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   letGo(): void {
-    this.#belongings.ledger.close({ removePaths: false });
+    this.belongings.close({ removePaths: false });
   }
 
   /** In the background: `closed` tells when it is over. */
@@ -195,34 +195,21 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
 
   // What a handover from a predecessor asks of this process.
 
-  inherit(manifest: Manifest, fds: Int32Array): void {
-    this.#isStandby ||= manifest.standby ?? false;
-    this.#belongings.inherit(manifest, fds);
-  }
-
-  adoptStderr(): void {
-    this.#belongings.adoptStderr();
-  }
-
   takeCharge(): Promise<void> {
     this.#takingCharge ??= this.#becomeInCharge();
     return this.#takingCharge;
   }
 
   becomeAlone(): void {
-    if (this.isInCharge) this.#belongings.ledger.closeUnclaimed();
+    if (this.isInCharge) this.belongings.ledger.closeUnclaimed();
   }
 
   giveUp(error: HandoverError): void {
     void this.#shutDown(error);
   }
 
-  async isHealthy(): Promise<boolean> {
-    try {
-      return (await this.#options.health?.()) ?? true;
-    } catch {
-      return false;
-    }
+  get health(): CheckedOptions['health'] {
+    return this.#options.health;
   }
 
   async #join(inherited: Channel | undefined): Promise<void> {
@@ -239,25 +226,25 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   async #becomeReady(): Promise<void> {
     this.#expectOpen('ready()');
     await this.#options.warmup?.();
-    if (!this.#isStandby) await this.#belongings.servers.acceptAll();
+    if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
     this.#expectOpen('ready()');
-    this.#belongings.adoptStderr();
-    const claims = this.#belongings.ledger.report();
+    this.belongings.adoptStderr();
+    const claims = this.belongings.ledger.report();
     this.#unclaimed = claims.unclaimed;
-    this.#belongings.ledger.closeUnclaimedListeners();
+    this.belongings.ledger.closeUnclaimedListeners();
     this.#state = 'ready';
     if (!this.#successor) return this.takeCharge();
     await this.#successor.announceReady(claims);
-    if (this.#isStandby) await this.#chargeTaken.promise;
+    if (this.belongings.isStandby) await this.#chargeTaken.promise;
   }
 
   async #becomeInCharge(): Promise<void> {
-    await this.#belongings.servers.acceptAll();
+    await this.belongings.servers.acceptAll();
     this.#charge.take();
     this.#state = 'serving';
     this.#chargeTaken.resolve();
-    if (this.#successor?.isAlone) this.#belongings.ledger.closeUnclaimed();
-    const { claimed } = this.#belongings.ledger.report();
+    if (this.#successor?.isAlone) this.belongings.ledger.closeUnclaimed();
+    const { claimed } = this.belongings.ledger.report();
     publish('in-charge', { generation: this.generation, claimed, unclaimed: this.#unclaimed });
   }
 
@@ -275,7 +262,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     this.#state = 'serving';
     const { generation } = this;
     publish('failed', { generation, code: error.code, phase: error.phase, stillServing: true, error });
-    publish('in-charge', { generation, ...this.#belongings.ledger.report() });
+    publish('in-charge', { generation, ...this.belongings.ledger.report() });
     // Asked for while it drained: there is nobody to drain for now.
     if (this.#isToClose) await this.#shutDown();
   }
@@ -287,23 +274,20 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     const isLast = reason === undefined && (this.isInCharge || this.#successor === undefined);
     this.#state = 'closing';
     this.#closing.abort(reason);
-    this.#chargeTaken.reject(
-      reason ?? new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false }),
-    );
-    await this.#upgrades.abort(
-      new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false }),
-    );
+    const closed = new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false });
+    this.#chargeTaken.reject(reason ?? closed);
+    await this.#upgrades.abort(closed);
     if (isLast) await this.#charge.end();
     else this.#charge.unlock();
     this.#successor?.leave();
-    this.#belongings.servers.suspendAll();
-    this.#belongings.ledger.close({ removePaths: isLast });
+    this.belongings.servers.suspendAll();
+    this.belongings.close({ removePaths: isLast });
     await this.#drain();
     await this.#end();
   }
 
   async #drain(recalled?: AbortSignal): Promise<void> {
-    const { servers } = this.#belongings;
+    const { servers } = this.belongings;
     const { drainTimeout: timeout } = this.#options;
     const older = recalled && this.#successor?.alone;
     const drained = await drain({ servers, lifecycle: this.#lifecycle, timeout, older, ...(recalled && { recalled }) });
@@ -312,9 +296,9 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
 
   async #end(): Promise<void> {
     this.#successor?.leave();
-    this.#belongings.ledger.close({ removePaths: false });
+    this.belongings.close({ removePaths: false });
     this.#reserve.release();
-    this.#belongings.servers.finishAll();
+    this.belongings.servers.finishAll();
     await this.#lifecycle.runHooks();
     this.#state = 'closed';
     this.#closed.resolve();

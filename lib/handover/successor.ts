@@ -11,17 +11,16 @@ import {
 } from '../channel/wire.js';
 import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import type { Belongings } from './belongings.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
-import { beatEvery, HEARTBEAT_INTERVAL } from './heartbeat.js';
+import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
 
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
-  /** Takes descriptors, which are the host's from here on. */
-  inherit(manifest: Manifest, fds: Int32Array): void;
-  /** The predecessor's stderr pipe is about to end. */
-  adoptStderr(): void;
+  /** Where the descriptors go. */
+  readonly belongings: Pick<Belongings, 'inherit' | 'adoptStderr'>;
   /** This process is in charge: by COMMIT, or because the predecessor died. Resolves when it accepts. */
   takeCharge(): Promise<void>;
   /** The predecessor has ended: nothing more will be claimed of what it left. */
@@ -30,7 +29,7 @@ export interface SuccessorHost {
   giveUp(error: HandoverError): void;
   /** For the heartbeat. */
   readonly connectionCount: number;
-  isHealthy(): Promise<boolean>;
+  readonly health: (() => boolean | Promise<boolean>) | undefined;
 }
 
 /** A predecessor that started us has its HELLO and MANIFEST on the way already. */
@@ -174,7 +173,7 @@ export class Successor {
 
   #receive(manifest: Manifest, fds: Int32Array): void {
     if (manifest.entries.length === fds.length) {
-      this.#host.inherit(manifest, fds);
+      this.#host.belongings.inherit(manifest, fds);
       return;
     }
     closeFds(fds);
@@ -209,7 +208,7 @@ export class Successor {
   /** What it was doing when the predecessor died decides: an app still loading takes charge when it is ready. */
   #onAlone(from: SuccessorState): void {
     this.#stopBeating?.();
-    this.#host.adoptStderr();
+    this.#host.belongings.adoptStderr();
     if (from === 'ready') this.#host.takeCharge().catch((error: unknown) => this.#giveUp(error));
     this.#host.becomeAlone();
     this.#channel.close();
@@ -220,7 +219,7 @@ export class Successor {
     // One at a time: a predecessor that was stopped must not find thousands.
     if (this.#isBeating) return;
     this.#isBeating = true;
-    const healthy = await this.#host.isHealthy();
+    const healthy = await isHealthy(this.#host.health);
     const { state } = this.#machine;
     if (state === 'ready' || state === 'committing' || state === 'serving') {
       await this.#channel.send('HEARTBEAT', { healthy, connections: this.#host.connectionCount }).catch(() => {});

@@ -18,13 +18,12 @@ async function joined(): Promise<{ successor: Successor; predecessor: Channel; h
   const predecessor = new Channel(theirs, 'predecessor');
   const heard: string[] = [];
   const joining = Successor.join(new Channel(ours, 'successor'), hello, {
-    inherit: () => {},
-    adoptStderr: () => {},
+    belongings: { inherit: () => {}, adoptStderr: () => {} },
     takeCharge: async () => void heard.push('charge'),
     becomeAlone: () => {},
     giveUp: (error) => void heard.push(error.code),
     connectionCount: 0,
-    isHealthy: async () => true,
+    health: async () => true,
   });
   await predecessor.send('HELLO', { ...hello, generation: 1 });
   await predecessor.send('MANIFEST', { entries: [], more: false });

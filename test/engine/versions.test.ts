@@ -147,16 +147,18 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
     const heard: string[] = [];
     const inherited: string[] = [];
     const host = {
-      inherit: (manifest: { entries: readonly { name: string }[] }, fds: Int32Array) => {
-        inherited.push(...manifest.entries.map(({ name }) => name));
-        for (const fd of fds) closers.push(fd);
+      belongings: {
+        inherit: (manifest: { entries: readonly { name: string }[] }, fds: Int32Array) => {
+          inherited.push(...manifest.entries.map(({ name }) => name));
+          for (const fd of fds) closers.push(fd);
+        },
+        adoptStderr: () => heard.push('stderr'),
       },
-      adoptStderr: () => heard.push('stderr'),
       takeCharge: async () => void heard.push('charge'),
       becomeAlone: () => heard.push('alone'),
       giveUp: (error: Error) => heard.push(error.message),
       connectionCount: 0,
-      isHealthy: async () => true,
+      health: async () => true,
     };
     const closers: number[] = [];
     const play = async (name: string) => {

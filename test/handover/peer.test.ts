@@ -595,17 +595,19 @@ describe('predecessor', () => {
 });
 
 describe('successor', () => {
-  function begin({ isHealthy = async () => true, takeCharge = async () => {} } = {}) {
+  function begin({ health = async () => true, takeCharge = async () => {} } = {}) {
     const peer = new Peer('successor');
     const calls: string[] = [];
     const fds: number[] = [];
     onTestFinished(() => closeFds(Int32Array.from(fds)));
     const joined = Successor.join(peer.channel, hello(2, 0), {
-      inherit({ entries, standby }, received) {
-        calls.push(`inherit ${entries.map(({ name }) => name).join(' ')}${standby ? ' as a standby' : ''}`);
-        fds.push(...received);
+      belongings: {
+        inherit({ entries, standby }, received) {
+          calls.push(`inherit ${entries.map(({ name }) => name).join(' ')}${standby ? ' as a standby' : ''}`);
+          fds.push(...received);
+        },
+        adoptStderr: () => void calls.push('adopt stderr'),
       },
-      adoptStderr: () => void calls.push('adopt stderr'),
       takeCharge() {
         calls.push('take charge');
         return takeCharge();
@@ -613,7 +615,7 @@ describe('successor', () => {
       becomeAlone: () => void calls.push('become alone'),
       giveUp: ({ code }) => void calls.push(`give up ${code}`),
       connectionCount: 3,
-      isHealthy,
+      health,
     });
     joined.catch(() => {});
     return { peer, joined, calls, fds };
@@ -777,14 +779,14 @@ describe('successor', () => {
   });
 
   it('G5: an app that is ill says so in its heartbeat', async () => {
-    const { peer } = await ready({ isHealthy: async () => false });
+    const { peer } = await ready({ health: async () => false });
     expect(await peer.next()).toMatchObject({ name: 'HEARTBEAT', payload: { healthy: false, connections: 3 } });
   });
 
   it('one heartbeat at a time: a health check that never ends is silence', async () => {
     let asked = 0;
     const { peer } = await ready({
-      isHealthy: () => {
+      health: () => {
         asked++;
         return new Promise(() => {});
       },
