@@ -53,8 +53,18 @@ it('G2, G8: a handover while older generations drain, up to maxDraining, which n
   expect(refused.message).toMatch(new RegExp(`generation 1 \\(pid ${first.pid}\\) for \\d+ s with 1 connections`));
   expect(refused.message).toMatch(new RegExp(`generation 2 \\(pid ${second.pid}\\) for \\d+ s with 1 connections`));
 
-  // The one in between has nothing to drain any more, and waits for the oldest: its end would be taken for a failure.
+  // The one in between has nothing to drain any more, and waits for the oldest: who else would tell of it?
   await held2.release();
+  const left = await third.run(async ({ handover }) => {
+    while (handover.draining.some(({ generation, connections }) => generation === 2 && connections > 0)) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return handover.draining;
+  });
+  expect(left).toMatchObject([
+    { generation: 2, connections: 0 },
+    { generation: 1, connections: 1 },
+  ]);
   await held1.release();
   await first.process.gone();
   await second.process.gone();

@@ -6,8 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { type App, type Boot, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { until } from '../helpers/until.js';
-import { failureOf, privateFolder, server, targetOf, Visitors } from './engine.js';
+import { failureOf, privateFolder, server, stopped, targetOf, Visitors } from './engine.js';
 
 expectNoLeaks();
 const { chain, follow } = useApps();
@@ -240,17 +239,35 @@ it('G8: the outcome counts the connections that died with the successor', async 
   await first.close();
 });
 
-it('G5: a predecessor that is stopped and goes on does not judge a healthy successor', async () => {
-  const { chain: processes, first } = await chain(server({ options: { probation: 800, probationStall: 300 } }));
-  const upgrade = first.upgrade();
-  const second = await processes.generation(2);
-  await second.booted;
-  first.process.signal('SIGSTOP');
-  await until(() => readFileSync(`/proc/${first.pid}/stat`, 'utf8').includes(') T '), { what: 'it to stop' });
-  // Three times as long as the successor may be silent: a clock would have counted it.
-  await new Promise((resolve) => setTimeout(resolve, 900));
-  first.process.signal('SIGCONT');
-  expect((await upgrade).pid).toBe(second.pid);
-  await first.process.gone();
-  await second.close();
+describe('G5: a healthy successor is not misjudged', () => {
+  // Three times as long as it may be silent: a clock would have counted it.
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 900));
+  const proving = async (interrupt: (first: App, second: App) => Promise<void>): Promise<void> => {
+    const { chain: processes, first } = await chain(server({ options: { probation: 800, probationStall: 300 } }));
+    const upgrade = first.upgrade();
+    const second = await processes.generation(2);
+    await second.booted;
+    await interrupt(first, second);
+    expect((await upgrade).pid).toBe(second.pid);
+    await first.process.gone();
+    await second.close();
+  };
+
+  it('when its predecessor is stopped and goes on', () =>
+    proving(async (first) => {
+      await stopped(first);
+      await pause();
+      first.process.signal('SIGCONT');
+    }));
+
+  it('when both are stopped and go on, as in a container that is paused', () =>
+    proving(async (first, second) => {
+      await stopped(second);
+      await stopped(first);
+      await pause();
+      first.process.signal('SIGCONT');
+      // It has looked at its clock by then.
+      await first.run(() => new Promise((resolve) => setTimeout(resolve, 50)));
+      second.process.signal('SIGCONT');
+    }));
 });
