@@ -148,10 +148,18 @@ export class Predecessor {
   /** The last word: from here on the successor is alone. */
   async retire(): Promise<void> {
     await this.#expectGoingOn();
+    if (this.#machine.state === 'draining') await this.#signOfLife();
     const hasLeft = this.#machine.state === 'last';
     this.#machine.own('drained');
     if (!hasLeft) await this.#channel.send('RETIRE', {});
     this.#close();
+  }
+
+  /** Whoever retires leaves the successor alone, and it may have hung since it took charge, with nobody the wiser yet. */
+  async #signOfLife(): Promise<void> {
+    if (!this.#watch) return;
+    this.#nextBeat = new Deferred();
+    await Promise.race([this.#nextBeat.promise, this.#until('last')]);
   }
 
   /** Ends the handover from this side; the step that waits rejects with the reason. Without effect once it is over. */

@@ -165,7 +165,8 @@ describe('predecessor', () => {
     expect(await steps).toMatchObject({ generation: 2, pid: 4711, ...claims });
     predecessor.report(3, [older]);
     expect(await peer.next()).toMatchObject({ name: 'HEARTBEAT', payload: { connections: 3, draining: [older] } });
-    await predecessor.retire();
+    // It waits for a sign of life: from here on the successor is alone.
+    await Promise.all([predecessor.retire(), peer.send('HEARTBEAT', { healthy: true })]);
     expect(await peer.rest()).toEqual(['RETIRE']);
     expect(calls).toEqual(['list with stderr', 'step down']);
   });
