@@ -72,7 +72,7 @@ export class Case {
     this.#options = options;
     this.#release = join(this.directory, 'release');
     const { point, kind } = cell;
-    const name = point.signalledAt || options.delay !== undefined ? 'signal' : point.name;
+    const name = options.delay === undefined ? point.name.split('@')[0] : 'signal';
     const fault = { role: point.role, point: name, kind, release: this.#release, once: join(this.directory, 'fault') };
     const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^(VITEST|npm_|NODE_)/.test(key)));
     this.#child = spawn(process.execPath, [SERVER], {
@@ -129,12 +129,15 @@ export class Case {
     const { hanging, other } = LONG_REQUEST;
     const { kind, point } = this.cell;
     const isHangingInCharge = HANGING.includes(kind) && point.role === 'successor' && point.phases.includes('DRAIN');
-    const drain = this.#options.drain ?? (isHangingInCharge ? hanging : other);
+    const drain = this.#options.drain ?? point.longest ?? (isHangingInCharge ? hanging : other);
     if (drain > 0) void client.once(tcp, drain);
     this.#watch();
     process.kill(first, 'SIGUSR2');
     const survivor = await this.#settle();
-    if (survivor !== undefined) await client.answered(survivor, 12);
+    if (survivor !== undefined) {
+      const answers = client.answered(survivor, 12);
+      await Promise.race([answers, this.#timeout(`process ${survivor} is left, and answers nobody`, FAULT_TIMEOUT)]);
+    }
     await client.stop();
     if (survivor === first) await this.#compareHoldings(first, before);
     return survivor;

@@ -27,7 +27,10 @@ export const HANGING: readonly Kind[] = ['stop', 'busy'];
 
 export interface Point {
   readonly role: Role;
-  /** As fixtures/fault.mjs knows it: `sent:READY`, `phase:DRAIN`, `app:load`; `sent:X>Y` is the first X after a Y. */
+  /**
+   * As fixtures/fault.mjs knows it: `sent:READY`, `phase:DRAIN`, `app:load`; `sent:X>Y` is the first X after a Y. What
+   * follows an @ is for people.
+   */
   readonly name: string;
   /** The phases the predecessor may be in when it notices. */
   readonly phases: readonly Phase[];
@@ -37,6 +40,10 @@ export interface Point {
   readonly signalledAt?: Phase;
   /** The predecessor has no channel yet, or none any more: the faults of the channel cannot be. */
   readonly hasChannel?: false;
+  /** Milliseconds of the longest request, and so of the drain, where it matters. */
+  readonly longest?: number;
+  /** Only these. */
+  readonly kinds?: readonly Kind[];
   /** Nobody but the faulty process has the sockets: nothing is promised if it dies. */
   readonly isLast?: true;
 }
@@ -74,6 +81,14 @@ export const POINTS: readonly Point[] = [
   { role: 'successor', name: 'sent:HEARTBEAT>COMMITTED', phases: ['DRAIN'] },
   { role: 'successor', name: 'signal@DRAIN', phases: ['DRAIN'], signalledAt: 'DRAIN' },
   { role: 'successor', name: 'received:HEARTBEAT', phases: ['DRAIN'] },
+  // The predecessor has nothing to wait for, long before the silence is noticed: it must not retire before it is sure.
+  {
+    role: 'successor',
+    name: 'received:HEARTBEAT@quick',
+    phases: ['DRAIN', 'RETIRE'],
+    longest: 800,
+    kinds: ['kill', 'stop', 'busy'],
+  },
   { role: 'successor', name: 'received:RETIRE', phases: ['RETIRE'], isLast: true },
 ];
 
@@ -92,6 +107,7 @@ export function allCells(): Cell[] {
   return POINTS.flatMap((point) =>
     KINDS.filter((kind) => {
       const isAlive = DEADLY.includes(kind) || HANGING.includes(kind);
+      if (point.kinds && !point.kinds.includes(kind)) return false;
       if (point.hasChannel === false && !isAlive) return false;
       return !(point.isLast && (DEADLY.includes(kind) || kind === 'busy'));
     }).map((kind) => ({ point, kind })),
