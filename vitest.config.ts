@@ -11,8 +11,8 @@ export default defineConfig({
     maxWorkers: 2,
     // A test that needs a second try is a finding, not noise.
     retry: 0,
-    testTimeout: 15_000,
-    hookTimeout: 15_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     teardownTimeout: 10_000,
     slowTestThreshold: 2_000,
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],

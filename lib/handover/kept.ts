@@ -1,7 +1,7 @@
 // What the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
 import { fstatSync, readSync } from 'node:fs';
 import type { ManifestEntry } from '../channel/wire.js';
-import { typeError } from '../errors.js';
+import { HandoverError, typeError } from '../errors.js';
 import { closeFds, dupFd, sealedBlob } from '../fd/index.js';
 import { type Ledger, RESERVED } from '../ledger/ledger.js';
 import type { DescriptorList } from './manifest.js';
@@ -43,10 +43,19 @@ export class Kept {
     this.release();
     const entries: ManifestEntry[] = [];
     for (const [name, read] of this.#atCommit) {
-      this.#collected.push(sealedBlob(name, await read()));
+      this.#collected.push(sealedBlob(name, await this.#read(name, read)));
       entries.push({ name, kind: 'blob', address: '' });
     }
     return { entries, fds: Int32Array.from(this.#collected) };
+  }
+
+  async #read(name: string, read: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
+    try {
+      return await read();
+    } catch (cause) {
+      const message = `the function kept as "${name}" failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+      throw new HandoverError('ERR_HANDOVER_ABORTED', message, { cause, phase: 'COMMIT' });
+    }
   }
 
   /** Closes what was collected: it has been sent, or will not be. */

@@ -240,7 +240,12 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
 
   async #becomeInCharge(): Promise<void> {
     await this.belongings.servers.acceptAll();
-    this.#charge.take();
+    try {
+      this.#charge.take();
+    } catch (error) {
+      this.belongings.servers.suspendAll();
+      throw error;
+    }
     this.#state = 'serving';
     this.#chargeTaken.resolve();
     if (this.#successor?.isAlone) this.belongings.ledger.closeUnclaimed();

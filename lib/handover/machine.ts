@@ -2,6 +2,7 @@
 // acts; predecessor.ts and successor.ts act on the transitions.
 import { HandoverError } from '../errors.js';
 import type { Phase } from '../events.js';
+import { Deferred } from './deferred.js';
 
 /** Who caused an event: an illegal one is the peer's fault or a bug of ours. */
 type Origin = 'peer' | 'own';
@@ -156,6 +157,7 @@ export const SUCCESSOR: Table<SuccessorState, SuccessorEvent> = {
 export class Machine<State extends string, Event extends string> {
   readonly #table: Table<State, Event>;
   readonly #onEnter: (state: State, from: State) => void;
+  readonly #entered = new Map<State, Deferred<void>>();
   #state: State;
 
   constructor(table: Table<State, Event>, initial: State, onEnter: (state: State, from: State) => void) {
@@ -166,6 +168,11 @@ export class Machine<State extends string, Event extends string> {
 
   get state(): State {
     return this.#state;
+  }
+
+  /** Resolves when the state is entered, or at once if it has been. */
+  reached(state: State): Promise<void> {
+    return this.#deferredFor(state).promise;
   }
 
   /** Something came from the peer. @throws ERR_HANDOVER_PROTOCOL it may not come now */
@@ -187,7 +194,16 @@ export class Machine<State extends string, Event extends string> {
       throw new HandoverError(code, `${who} ${event} while ${from}`);
     }
     this.#state = to;
-    if (to !== from) this.#onEnter(to, from);
+    if (to !== from) {
+      this.#onEnter(to, from);
+      this.#deferredFor(to).resolve();
+    }
     return to;
+  }
+
+  #deferredFor(state: State): Deferred<void> {
+    const deferred = this.#entered.get(state) ?? new Deferred<void>();
+    this.#entered.set(state, deferred);
+    return deferred;
   }
 }

@@ -2,24 +2,17 @@
 // wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
 // everything back.
 import type { Channel } from '../channel/channel.js';
-import {
-  type DrainingGeneration,
-  type Frame,
-  type Heartbeat,
-  type Hello,
-  type ManifestEntry,
-  negotiate,
-} from '../channel/wire.js';
+import { type DrainingGeneration, type Frame, type Hello, type ManifestEntry, negotiate } from '../channel/wire.js';
 import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
 import { type Phase, publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
-import { HeartbeatWatch } from './heartbeat.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
 import { type DescriptorList, sendList, without } from './manifest.js';
 import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
 import { PhaseLog } from './phase-log.js';
+import { Pulse } from './pulse.js';
 import type { SuccessorProcess } from './successor-process.js';
 
 /** What the handover does in and for the process it runs in. */
@@ -38,6 +31,12 @@ export interface PredecessorHost {
 /** COMMIT asks nothing of the app: a successor that does not answer it hangs. */
 const COMMIT_TIMEOUT = 10_000;
 
+/** A process that dials in says HELLO at once. */
+const GREETING_TIMEOUT = 10_000;
+
+/** From SIGTERM to SIGKILL for a process that has shown no sign of life. */
+const SILENT_GRACE = 1_000;
+
 /** A process whose channel has ended is usually ending: how long it may take before it is stopped. */
 const EXIT_GRACE = 1_000;
 
@@ -50,20 +49,20 @@ export class Predecessor {
   readonly #process: SuccessorProcess;
   readonly #machine: Machine<PredecessorState, PredecessorEvent>;
   readonly #log = new PhaseLog();
-  readonly #reached = new Map<PredecessorState, Deferred<void>>();
   readonly #failed = new Deferred<never>();
   readonly #offered = new Set<ManifestEntry>();
-  #nextBeat = new Deferred<void>();
-  #watch: HeartbeatWatch | undefined;
+  readonly #pulse = new Pulse((message) => this.#onFailing(message));
   #peer: Hello | undefined;
   #claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } = {
     claimed: [],
     unclaimed: [],
   };
-  #connections: number | undefined;
   #isToProve = false;
   #hasSteppedDown = false;
   #hasSuccessorGivenUp = false;
+  #hasSuccessorLeft = false;
+  /** Ends with the channel. */
+  readonly #reading: Promise<void>;
   #maySuccessorServe = false;
 
   constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess) {
@@ -72,7 +71,7 @@ export class Predecessor {
     this.#process = process;
     this.#machine = new Machine(PREDECESSOR, 'starting', (state) => this.#onEnter(state));
     this.#onEnter('starting');
-    void this.#read();
+    this.#reading = this.#read();
   }
 
   /** The phase going on, or the one it failed in. */
@@ -101,8 +100,12 @@ export class Predecessor {
   }): Promise<void> {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
-      await this.#channel.send('HELLO', this.#host.hello);
-      await this.#until('offered');
+      // Whoever dialled in is running already, and must not hold the place of others by its silence.
+      const greetingTimeout = this.#process.isChild ? readyTimeout : Math.min(readyTimeout, GREETING_TIMEOUT);
+      await this.#within(greetingTimeout, 'the process that dialled in said no HELLO', async () => {
+        await this.#channel.send('HELLO', this.#host.hello);
+        await this.#until('offered');
+      });
       const list = this.#host.list({ stderr: this.#process.isChild });
       for (const entry of list.entries) this.#offered.add(entry);
       await sendList(this.#channel, 'MANIFEST', list, standby);
@@ -115,8 +118,7 @@ export class Predecessor {
     await this.#expectGoingOn();
     this.#watchFor(stall);
     await settlesWithin(this.#failed.promise, probation);
-    this.#nextBeat = new Deferred();
-    if (this.#watch) await Promise.race([this.#nextBeat.promise, this.#failed.promise]);
+    await Promise.race([this.#pulse.next(), this.#failed.promise]);
   }
 
   /** Puts the successor in charge: this process accepts no more. It is watched on, with more patience. */
@@ -149,17 +151,24 @@ export class Predecessor {
   async retire(): Promise<void> {
     await this.#expectGoingOn();
     if (this.#machine.state === 'draining') await this.#signOfLife();
-    const hasLeft = this.#machine.state === 'last';
     this.#machine.own('drained');
-    if (!hasLeft) await this.#channel.send('RETIRE', {});
+    if (!this.#hasSuccessorLeft) await this.#sendRetire();
     this.#close();
+  }
+
+  /** @throws the system's error where the successor has died; one that was told to end has said so before */
+  async #sendRetire(): Promise<void> {
+    try {
+      await this.#channel.send('RETIRE', {});
+    } catch (error) {
+      await this.#reading;
+      if (!this.#hasSuccessorLeft) throw error;
+    }
   }
 
   /** Whoever retires leaves the successor alone, and it may have hung since it took charge, with nobody the wiser yet. */
   async #signOfLife(): Promise<void> {
-    if (!this.#watch) return;
-    this.#nextBeat = new Deferred();
-    await Promise.race([this.#nextBeat.promise, this.#until('last')]);
+    await Promise.race([this.#pulse.next(), this.#until('last')]);
   }
 
   /** Ends the handover from this side; the step that waits rejects with the reason. Without effect once it is over. */
@@ -181,7 +190,7 @@ export class Predecessor {
     const hasExited = isEnding && (await settlesWithin(this.#process.exited, EXIT_GRACE));
     if (this.#maySuccessorServe && !hasExited && !this.#hasSuccessorGivenUp) await this.#process.stop({ grace: 0 });
     if (this.#hasSteppedDown) await this.#host.takeBack();
-    if (!this.#isStranger) await this.#process.stop();
+    if (!this.#isStranger) await this.#process.stop(this.#pulse.isSilent ? { grace: SILENT_GRACE } : {});
     this.#close();
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
   }
@@ -199,7 +208,7 @@ export class Predecessor {
       phase: this.phase,
       exit,
       stderr: await this.#process.stderrTail(),
-      connections: this.#connections,
+      connections: this.#pulse.connections,
     });
   }
 
@@ -229,37 +238,27 @@ export class Predecessor {
     this.#machine.peer(frame.name as PredecessorEvent);
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
-    if (frame.name === 'HEARTBEAT') this.#onHeartbeat(frame.payload);
-  }
-
-  #onHeartbeat({ healthy, connections }: Heartbeat): void {
-    this.#connections = connections ?? this.#connections;
-    this.#watch?.beat();
-    this.#nextBeat.resolve();
-    if (healthy !== false) return;
-    this.abort(new HandoverError('ERR_HANDOVER_PROBATION_FAILED', 'the health check of the successor failed'));
+    if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
   }
 
   /** A peer of another version may send none. */
   #watchFor(stall: number): void {
-    if (!this.#peer?.capabilities.includes('heartbeat')) return;
-    if (this.#watch) this.#watch.allow(stall);
-    else this.#watch = new HeartbeatWatch(stall, (silence) => this.#onSilence(silence));
+    if (this.#peer?.capabilities.includes('heartbeat')) this.#pulse.watch(stall);
   }
 
-  #onSilence(silence: number): void {
-    const isOnProbation = this.#machine.state === 'probation';
-    const code = isOnProbation ? 'ERR_HANDOVER_PROBATION_FAILED' : 'ERR_HANDOVER_TIMEOUT';
-    this.abort(new HandoverError(code, `the successor sent no heartbeat for ${silence} ms`));
+  #onFailing(message: string): void {
+    const isHung = this.#pulse.isSilent && this.#machine.state !== 'probation';
+    this.abort(new HandoverError(isHung ? 'ERR_HANDOVER_TIMEOUT' : 'ERR_HANDOVER_PROBATION_FAILED', message));
   }
 
   #onAbort({ code, reason }: { readonly code?: string | undefined; readonly reason?: string | undefined }): void {
     const { state } = this.#machine;
     // Told to end while in charge: it is not a failure, and nobody wants this process back.
-    const hasLeft = code === 'ERR_HANDOVER_CLOSED' && (state === 'migrating' || state === 'draining');
-    if (this.#machine.peer(hasLeft ? 'LEFT' : 'ABORT') !== 'ended') {
-      this.#watch?.stop();
-      if (hasLeft) this.#host.letGo();
+    const isInCharge = state === 'migrating' || state === 'draining' || state === 'retired';
+    this.#hasSuccessorLeft = code === 'ERR_HANDOVER_CLOSED' && isInCharge;
+    if (this.#machine.peer(this.#hasSuccessorLeft ? 'LEFT' : 'ABORT') !== 'ended') {
+      this.#pulse.stop();
+      if (this.#hasSuccessorLeft) this.#host.letGo();
       return;
     }
     this.#hasSuccessorGivenUp = true;
@@ -274,22 +273,15 @@ export class Predecessor {
     const phase = PREDECESSOR_PHASE[state];
     const { generation } = this.#host.hello;
     if (phase && this.#log.enter(phase)) publish('phase', { phase, role: 'predecessor', generation });
-    if (state === 'ended') this.#watch?.stop();
-    this.#deferredFor(state).resolve();
+    if (state === 'ended') this.#pulse.stop();
   }
 
   #until(state: PredecessorState): Promise<void> {
-    return Promise.race([this.#deferredFor(state).promise, this.#failed.promise]);
+    return Promise.race([this.#machine.reached(state), this.#failed.promise]);
   }
 
   async #expectGoingOn(): Promise<void> {
     if (this.#machine.state === 'ended') await this.#failed.promise;
-  }
-
-  #deferredFor(state: PredecessorState): Deferred<void> {
-    const deferred = this.#reached.get(state) ?? new Deferred<void>();
-    this.#reached.set(state, deferred);
-    return deferred;
   }
 
   async #within(timeout: number, what: string, step: () => Promise<void>): Promise<void> {
@@ -311,7 +303,7 @@ export class Predecessor {
   }
 
   #close(): void {
-    this.#watch?.stop();
+    this.#pulse.stop();
     this.#channel.close();
   }
 }

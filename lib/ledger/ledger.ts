@@ -19,6 +19,8 @@ export const RESERVED = 'handover:';
 export class Ledger {
   readonly #entries = new Map<string, Entry>();
   readonly #inherited = new Map<string, Entry>();
+  /** Listeners nobody claimed: closed here, still open in the predecessor. */
+  readonly #abandoned: Entry[] = [];
   /** Whether there is a predecessor that may hold an address it did not hand over. */
   #succeeds = false;
 
@@ -83,12 +85,17 @@ export class Ledger {
 
   /** Closes the listeners nobody claimed. */
   closeUnclaimedListeners(): void {
-    for (const entry of this.#inherited.values()) if (isListener(entry)) this.#closeInherited(entry);
+    for (const entry of this.#inherited.values()) {
+      if (!isListener(entry)) continue;
+      this.#closeInherited(entry);
+      this.#abandoned.push(entry);
+    }
   }
 
-  /** Closes everything nobody claimed. */
+  /** Closes everything nobody claimed, now that the predecessor cannot take it back; its Unix paths go too. */
   closeUnclaimed(): void {
     for (const entry of this.#inherited.values()) this.#closeInherited(entry);
+    for (const entry of this.#abandoned.splice(0)) removePath(entry);
   }
 
   /** Closes one entry: it is not handed over any more. A Unix path that is still its own is removed. */
@@ -102,7 +109,7 @@ export class Ledger {
 
   /** Closes everything. `removePaths`: nobody comes after this process, so its Unix paths go too. */
   close({ removePaths }: { readonly removePaths: boolean }): void {
-    this.closeUnclaimed();
+    for (const entry of this.#inherited.values()) this.#closeInherited(entry);
     for (const entry of this.#entries.values()) {
       closeFd(entry.fd);
       if (removePaths) removePath(entry);

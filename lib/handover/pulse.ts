@@ -1,0 +1,48 @@
+// What the predecessor knows of its successor's life: the last heartbeat, and that one is missing.
+import type { Heartbeat } from '../channel/wire.js';
+import { Deferred } from './deferred.js';
+import { HeartbeatWatch } from './heartbeat.js';
+
+export class Pulse {
+  /** Connections it owns, as it last said. */
+  connections: number | undefined;
+  /** It has shown no sign of life for longer than allowed. */
+  isSilent = false;
+  readonly #onFailure: (message: string) => void;
+  #watch: HeartbeatWatch | undefined;
+  #next = new Deferred<void>();
+
+  /** `onFailure` is told of a silence, and of an app that says it is not well. */
+  constructor(onFailure: (message: string) => void) {
+    this.#onFailure = onFailure;
+  }
+
+  /** From now on a silence of `stall` ms is a failure. */
+  watch(stall: number): void {
+    if (this.#watch) this.#watch.allow(stall);
+    else this.#watch = new HeartbeatWatch(stall, (silence) => this.#onStall(silence));
+  }
+
+  /** Resolves with the next heartbeat; at once where none is waited for, because the peer sends none. */
+  async next(): Promise<void> {
+    if (!this.#watch) return;
+    this.#next = new Deferred();
+    await this.#next.promise;
+  }
+
+  beat({ healthy, connections }: Heartbeat): void {
+    this.connections = connections ?? this.connections;
+    this.#watch?.beat();
+    this.#next.resolve();
+    if (healthy === false) this.#onFailure('the health check of the successor failed');
+  }
+
+  stop(): void {
+    this.#watch?.stop();
+  }
+
+  #onStall(silence: number): void {
+    this.isSilent = true;
+    this.#onFailure(`the successor sent no heartbeat for ${silence} ms`);
+  }
+}
