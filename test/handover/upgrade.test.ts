@@ -94,6 +94,29 @@ describe('G8: the outcome', () => {
   });
 });
 
+it.runIf(process.platform === 'linux')('G6: what either process starts gets none of its sockets', async () => {
+  const { chain: processes, first } = await chain(web);
+  const client = new HttpConnection(await target(first));
+  const held = client.request('/hold');
+  await first.said('held');
+  await first.upgrade();
+  const second = await processes.generation(2);
+  for (const app of [first, second]) {
+    const inherited = await app.run(() => {
+      const { spawnSync } = process.getBuiltinModule('node:child_process');
+      const ls = spawnSync('ls', ['-l', '/proc/self/fd'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+      return ls.stdout.split('\n').filter((line) => line.includes('socket:'));
+    });
+    // Its stdout is a socket pair of Node's own.
+    expect(inherited.filter((line) => !/ [0-2] -> /.test(line))).toEqual([]);
+  }
+  await first.run(({ servers }) => servers.http?.release());
+  await held;
+  client.close();
+  await first.gone();
+  await second.close();
+});
+
 describe('refused before anything is started', () => {
   const rejection = (app: App) =>
     app.run(async ({ handover, children }) => {
