@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openDescriptors } from '../helpers/leaks.js';
 import { identify, type ProcessId, processesMarked, signal } from '../helpers/processes.js';
@@ -65,6 +66,7 @@ export class Case {
   readonly #leaked: string[] = [];
   readonly #exit: Promise<{ code: number | null; signal: string | null }>;
   #stderr = '';
+  #isSettled = false;
   #release: string;
 
   constructor(cell: Cell, options: CaseOptions) {
@@ -159,6 +161,7 @@ export class Case {
   }
 
   #signal(): void {
+    if (this.#isSettled) return;
     const pid = this.cell.point.role === 'predecessor' ? this.first : this.log.successor;
     const id = pid === undefined ? undefined : identify(pid);
     if (id) signal(id, 'SIGHUP');
@@ -171,7 +174,8 @@ export class Case {
     if (cell.kind !== 'busy' && id) {
       await until(() => stateOf(fault.pid) === 'T' || !identify(fault.pid), { what: 'the fault to stop the process' });
     }
-    if (cell.kind === 'pause') await this.client.answered(log.otherThan(fault.pid) ?? 0, 5);
+    // As long as the schedule says: what the other side does meanwhile is as random as the moment.
+    if (cell.point.name === 'random') await pause(cell.kind === 'pause' ? 150 : 1_000);
     else if (cell.point.role === 'predecessor') await this.#successorIsQuiet(fault);
     else await log.when((said) => (said.pid === first && isSent(said, 'ABORT')) || isEnd(said, first));
     if (cell.kind === 'busy') writeFileSync(this.#release, '');
@@ -192,7 +196,10 @@ export class Case {
   /** Until one process is left and knows that it serves, or none. */
   async #settle(): Promise<number | undefined> {
     const { log, first } = this;
-    const fault = this.cell.kind === 'none' ? log.when(isAny) : log.when(({ event }) => event === 'fault');
+    const { kind, point } = this.cell;
+    // A random moment may be too late.
+    const isSure = kind !== 'none' && point.name !== 'random';
+    const fault = log.when(({ event }) => event === (isSure ? 'fault' : 'phase'));
     await Promise.race([fault, this.#timeout('the point of the fault was not reached', FAULT_TIMEOUT)]);
     const look = (): { survivor: number | undefined } | undefined => {
       const living = this.living;
@@ -205,6 +212,7 @@ export class Case {
     };
     try {
       const { survivor } = await until(look, { what: 'one process to be left', timeout: SETTLE_TIMEOUT, interval: 10 });
+      this.#isSettled = true;
       return survivor;
     } catch {
       const who = this.living.map(({ pid }) => `${pid === first ? 'predecessor' : 'successor'} ${stateOf(pid)}`);
@@ -323,10 +331,6 @@ export class Case {
 
 function now(): number {
   return Number(process.hrtime.bigint()) / 1e6;
-}
-
-function isAny(): boolean {
-  return true;
 }
 
 function isSent(said: Said, name: string): boolean {

@@ -67,10 +67,6 @@ export class Log {
     return this.all.find(({ event, role }) => event === 'start' && role === 'successor')?.pid;
   }
 
-  otherThan(pid: number): number | undefined {
-    return this.all.find((said) => said.event === 'start' && said.pid !== pid)?.pid;
-  }
-
   get #pids(): number[] {
     return [...new Set(this.all.map(({ pid }) => pid))];
   }

@@ -1,6 +1,8 @@
 // Where a fault can strike and what it can be, as data: what comes onto the wire later (OFFER, HELD, GO) is a line here.
 import type { Phase } from '../../lib/events.js';
 
+export const PHASES: readonly Phase[] = ['PREPARE', 'PROBATION', 'COMMIT', 'MIGRATE', 'DRAIN', 'RETIRE'];
+
 export type Role = 'predecessor' | 'successor';
 
 /** What the faulty process does. The last seven break the channel and leave the process running. */
@@ -18,6 +20,7 @@ export const KINDS = [
   'many',
   'few',
 ] as const;
+/** `pause`: a short stop, in random schedules. */
 export type Kind = (typeof KINDS)[number] | 'none' | 'pause';
 
 /** The process is gone at once, or after the turn of the event loop it was in. */

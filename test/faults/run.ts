@@ -4,7 +4,7 @@ import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { allCells, label } from './points.js';
 import { randomCells, runAll, SHORT, seedNow } from './schedule.js';
-import { failed, formatTable } from './table.js';
+import { explain, failed, formatTable } from './table.js';
 
 const { values } = parseArgs({
   options: {
@@ -21,22 +21,19 @@ const seed = Number(values.seed ?? seedNow());
 const all = values.short ? allCells().filter((cell) => SHORT.includes(label(cell))) : allCells();
 const cells = values.only === undefined ? all : all.filter((cell) => label(cell).includes(values.only ?? ''));
 const random = randomCells(seed, Number(values.random ?? (values.short ? 6 : 40)));
-const runs = [...cells.map((cell) => ({ cell })), ...(values.only === undefined ? random : [])];
+const runs = [...cells.map((cell) => ({ cell })), ...(values.only === undefined || values.random ? random : [])];
 
 const started = performance.now();
 const results = await runAll(runs, Number(values.parallel), (result) => {
   const mark = failed(result) ? 'FAILED' : 'ok';
   const text = `${mark.padEnd(6)} ${String(result.durationMs).padStart(6)} ms  ${label(result.cell)}`;
   process.stdout.write(`${text}\n`);
-  const lines = [
-    ...result.wrong,
-    ...result.lost.map(({ id, kind, detail, target }) => `lost ${id} (${kind}, ${target}): ${detail}`),
-    ...result.refused.map(({ id, detail, target }) => `refused ${id} (${target}): ${detail}`),
-    ...result.twice.map((line) => `twice: ${line}`),
-    ...result.leaked.map((line) => `leaked: ${line}`),
-  ];
-  for (const line of lines.slice(0, 8)) process.stdout.write(`         - ${line}\n`);
-  if (values.verbose && (failed(result) || values.only)) process.stdout.write(`${result.story}\n`);
+  if (failed(result)) {
+    const text = explain(result).split('\n');
+    process.stdout.write(`${(values.verbose ? text : text.filter((line) => line.startsWith('  - '))).join('\n')}\n`);
+  } else if (values.verbose) {
+    process.stdout.write(`${result.story}\n`);
+  }
 });
 process.stdout.write(`\n${formatTable(results)}\n`);
 process.stdout.write(`seed ${seed}, ${Math.round((performance.now() - started) / 1000)} s\n`);

@@ -1,7 +1,7 @@
 // Which cells run, how many at a time, and the random ones with their seed.
 import { availableParallelism } from 'node:os';
 import { Case, type CaseOptions, type CaseResult, type Holding } from './case.js';
-import { type Cell, KINDS, type Point } from './points.js';
+import { type Cell, KINDS, PHASES, type Point } from './points.js';
 
 export interface Run extends CaseOptions {
   readonly cell: Cell;
@@ -32,6 +32,7 @@ export const SHORT: readonly string[] = [
   'successor sent:HEARTBEAT>COMMITTED stop',
   'successor signal@DRAIN kill',
   'successor received:HEARTBEAT exit0',
+  'successor received:HEARTBEAT@quick stop',
   'successor received:RETIRE garbage',
 ];
 
@@ -71,7 +72,7 @@ export function randomCells(seed: number, count: number): Run[] {
   return Array.from({ length: count }, () => {
     const role = pick(['predecessor', 'successor'] as const);
     const kind = pick([...KINDS.filter((name) => name !== 'busy'), 'pause' as const]);
-    const point: Point = { role, name: 'random', phases: [] };
+    const point: Point = { role, name: 'random', phases: PHASES };
     return { cell: { point, kind }, delay: Math.floor(random() * 900), drain: Math.floor(random() * 1_200) };
   });
 }

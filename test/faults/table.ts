@@ -1,8 +1,21 @@
 // The table of the matrix: what was tried, and the four columns that must be 0.
 import type { CaseResult } from './case.js';
+import { label } from './points.js';
 
 export function failed({ lost, refused, twice, leaked, wrong }: CaseResult): boolean {
   return lost.length + refused.length + twice.length + leaked.length + wrong.length > 0;
+}
+
+/** What was wrong with a case, and what its processes said. */
+export function explain({ cell, lost, refused, twice, leaked, wrong, story }: CaseResult): string {
+  const lines = [
+    ...wrong,
+    ...lost.map(({ id, kind, detail, target }) => `lost ${id} (${kind}, ${target}): ${detail}`),
+    ...refused.map(({ id, detail, target }) => `refused ${id} (${target}): ${detail}`),
+    ...twice.map((line) => `twice: ${line}`),
+    ...leaked.map((line) => `leaked: ${line}`),
+  ];
+  return `${label(cell)}:\n${lines.map((line) => `  - ${line}`).join('\n')}\n${story}`;
 }
 
 const COLUMNS = ['cases', 'requests', 'lost beyond', 'owned by the killed', 'refused', 'twice', 'leaked', 'wrong end'];

@@ -468,6 +468,15 @@ describe('predecessor', () => {
       expect(await peer.rest()).toEqual([]);
       expect(calls).toEqual(['let go']);
     });
+
+    it('is told to end in the moment in which it is left alone: no failure either', async () => {
+      const { peer, predecessor, calls } = await handedOver();
+      void peer.send('ABORT', { code: 'ERR_HANDOVER_CLOSED', reason: 'SIGTERM' });
+      peer.close();
+      await predecessor.retire();
+      expect(predecessor.phase).toBe('RETIRE');
+      expect(calls).toEqual(['let go']);
+    });
   });
 
   describe('PROBATION', () => {
