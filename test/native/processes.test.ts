@@ -6,18 +6,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import {
-  AF_INET,
-  AF_UNIX,
-  addon,
-  close,
-  failed,
-  onLinux,
-  own,
-  SOCK_DGRAM,
-  SOCK_STREAM,
-  temporaryFolder,
-} from './sandbox.js';
+import { AF_INET, AF_UNIX, addon, close, failed, own, SOCK_DGRAM, SOCK_STREAM, temporaryFolder } from './sandbox.js';
 
 expectNoLeaks();
 
@@ -112,7 +101,12 @@ describe('flock', () => {
   });
 });
 
-describe.runIf(onLinux)('pidfdOpen and pidfdSignal', () => {
+test.runIf(addon.flavor === 'portable')('the portable file has no pidfds, and says so', () => {
+  expect(addon.pidfdOpen(process.pid)).toBe(failed('ENOSYS'));
+  expect(addon.pidfdSignal(0, 0)).toBe(failed('ENOSYS'));
+});
+
+describe.runIf(addon.flavor === 'linux')('pidfdOpen and pidfdSignal', () => {
   async function running(command: string, ...args: string[]): Promise<ChildProcess & { readonly pid: number }> {
     const child = spawn(command, args, { stdio: 'ignore' });
     await once(child, 'spawn');
