@@ -264,8 +264,10 @@ describe('worker threads', () => {
 
   test('what a callback throws is the uncaught exception of its own thread', async () => {
     const { worker, message, exit } = start('throwing');
+    // Heard from the start: it may come together with the message.
+    const thrown = new Promise<Error>((resolve) => worker.once('error', resolve));
     await message;
-    const error = await new Promise<Error>((resolve) => worker.once('error', resolve));
+    const error = await thrown;
     expect(error.message).toBe('from the callback');
     expect(await exit).toBe(1);
   });
