@@ -315,9 +315,11 @@ export class Case {
     const lost: Failure[] = [];
     const refused: Failure[] = [];
     const twice = log.begunTwice();
+    // A predecessor that dies before MANIFEST takes its listeners along, and whatever waited there.
+    const hasDiedAlone = survivor === undefined && this.#isSettled && this.#wrong.length === 0;
     for (const failure of client.failures) {
       if (failure.kind === 'twice') twice.push(`${failure.id}: ${failure.detail}`);
-      else if (survivor === undefined || log.ownedByTheDead(failure)) owned.push(failure);
+      else if (hasDiedAlone || log.ownedByTheDead(failure)) owned.push(failure);
       else if (failure.kind === 'refused') refused.push(failure);
       else lost.push(failure);
     }

@@ -86,7 +86,7 @@ function expectedPhases({ point, kind }: Cell): readonly string[] {
   return [...point.phases, ...PHASES.slice(PHASES.indexOf(point.phases.at(-1) ?? 'PREPARE') + 1).slice(0, 1)];
 }
 
-function expectedCodes({ kind }: Cell, phase: string): readonly HandoverErrorCode[] {
+function expectedCodes({ point, kind }: Cell, phase: string): readonly HandoverErrorCode[] {
   if (phase === 'PROBATION') return ['ERR_HANDOVER_PROBATION_FAILED'];
   if (DEADLY.includes(kind)) return ['ERR_HANDOVER_SUCCESSOR_EXITED'];
   if (HANGING.includes(kind) || kind === 'pause') return ['ERR_HANDOVER_TIMEOUT'];
@@ -94,6 +94,9 @@ function expectedCodes({ kind }: Cell, phase: string): readonly HandoverErrorCod
   if (kind === 'close' || kind === 'half') return ['ERR_HANDOVER_SUCCESSOR_EXITED'];
   // Half a frame is whole when the next one's bytes have come; where none comes, only the deadline ends it.
   if (kind === 'torn' || kind === 'few') return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_TIMEOUT'];
+  // A successor in charge may close the channel, or say why.
+  if (point.role === 'predecessor' && phase !== 'PREPARE' && phase !== 'COMMIT')
+    return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_SUCCESSOR_EXITED'];
   return ['ERR_HANDOVER_PROTOCOL'];
 }
 
