@@ -156,13 +156,15 @@ export class Predecessor {
     this.#close();
   }
 
-  /** @throws the system's error where the successor has died; one that was told to end has said so before */
+  /** @throws ERR_HANDOVER_SUCCESSOR_EXITED it has died; one that was told to end has said so before */
   async #sendRetire(): Promise<void> {
     try {
       await this.#channel.send('RETIRE', {});
-    } catch (error) {
+    } catch (cause) {
       await this.#reading;
-      if (!this.#hasSuccessorLeft) throw error;
+      if (this.#hasSuccessorLeft) return;
+      const message = 'the successor ended in the moment in which it was to be left alone';
+      throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: this.phase, cause });
     }
   }
 

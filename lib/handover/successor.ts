@@ -10,6 +10,7 @@ import {
   negotiate,
 } from '../channel/wire.js';
 import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
+import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import type { Belongings } from './belongings.js';
 import { settlesWithin } from './deadline.js';
@@ -139,7 +140,10 @@ export class Successor {
       for await (const frame of this.#channel) this.#onFrame(frame);
       if (this.#machine.peer('EOF') === 'ended') this.#ended.reject(peerLost());
     } catch (error) {
-      this.#giveUp(error);
+      // In charge: whatever the predecessor sends, it may be retiring, and nobody else would serve. One that is still there
+      // finds the channel closed, ends this process and takes back.
+      if (this.#machine.state === 'serving') this.#machine.peer('EOF');
+      else this.#giveUp(error);
     }
   }
 
@@ -209,7 +213,10 @@ export class Successor {
   #onAlone(from: SuccessorState): void {
     this.#stopBeating?.();
     this.#host.belongings.adoptStderr();
-    if (from === 'ready') this.#host.takeCharge().catch((error: unknown) => this.#giveUp(error));
+    // Nobody else would serve: without its pid file or takeover socket, if need be.
+    if (from === 'ready') {
+      this.#host.takeCharge().catch((error: Error) => publish('hook-failed', { name: 'takeCharge', error }));
+    }
     this.#host.becomeAlone();
     this.#channel.close();
     this.#alone.resolve();

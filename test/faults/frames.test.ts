@@ -206,8 +206,9 @@ describe('a successor whose predecessor fails', () => {
     }
     await fault.act(peer);
 
-    if (isHeir && fault.isEnd) {
-      // It holds everything: a predecessor that is gone leaves it in charge, once.
+    if (isHeir && (fault.isEnd || count > 2)) {
+      // It holds everything: a predecessor that is gone leaves it in charge, once. One that is only broken does, too, once
+      // this process is in charge: it may be retiring, and then nobody else would serve.
       await (await joined).alone;
       expect(calls.filter((call) => call === 'take charge')).toHaveLength(1);
       expect(calls.filter((call) => call.startsWith('give up'))).toEqual([]);
