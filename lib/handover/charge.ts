@@ -1,5 +1,6 @@
 // What only the process in charge has: the pid file, the takeover socket, and the work the app does in one generation.
 import type { Channel } from '../channel/channel.js';
+import { publish } from '../events.js';
 import type { Ledger } from '../ledger/ledger.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { CheckedOptions } from './options.js';
@@ -50,6 +51,15 @@ export class Charge {
     }
     this.unlock();
     this.#lifecycle.takeCharge();
+  }
+
+  /** As far as the disk lets it: this process serves either way. */
+  reassert(): void {
+    try {
+      this.#pidFile?.write();
+    } catch (error) {
+      publish('hook-failed', { name: 'pidFile', error: error as Error });
+    }
   }
 
   /** Another process takes it; the files stay for it. */

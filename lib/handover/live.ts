@@ -181,6 +181,10 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     }
   }
 
+  reassert(): void {
+    if (this.isInCharge) this.#charge.reassert();
+  }
+
   letGo(): void {
     this.belongings.close({ removePaths: false });
   }
@@ -265,9 +269,8 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   async #serveOn(error: HandoverError): Promise<void> {
     this.#closing = new AbortController();
     this.#state = 'serving';
-    const { generation } = this;
-    publish('failed', { generation, code: error.code, phase: error.phase, stillServing: true, error });
-    publish('in-charge', { generation, ...this.belongings.ledger.report() });
+    publish('failed', { generation: this.generation, code: error.code, phase: error.phase, stillServing: true, error });
+    publish('in-charge', { generation: this.generation, ...this.belongings.ledger.report() });
     // Asked for while it drained: there is nobody to drain for now.
     if (this.#isToClose) await this.#shutDown();
   }

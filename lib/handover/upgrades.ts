@@ -20,6 +20,8 @@ import { refuse } from './takeover.js';
 export interface UpgradesHost extends PredecessorHost {
   /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
   expectInCharge(): void;
+  /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
+  reassert(): void;
   /** Older generations that still drain. */
   readonly draining: readonly DrainingGeneration[];
   /** A successor is in charge: serve what is open to its end, then leave. */
@@ -175,6 +177,7 @@ export class Upgrades {
       return await steps();
     } catch (reason) {
       const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
+      this.#host.reassert();
       this.#recordFailure(error);
       throw error;
     } finally {
