@@ -92,13 +92,12 @@ function expectedCodes({ point, kind }: Cell, phase: string): readonly HandoverE
   if (HANGING.includes(kind) || kind === 'pause') return ['ERR_HANDOVER_TIMEOUT'];
   // A closed channel is all the other side sees of a death.
   if (kind === 'close' || kind === 'half') return ['ERR_HANDOVER_SUCCESSOR_EXITED'];
+  // A successor in charge may close the channel of a predecessor that breaks the protocol, and is ended; or say why.
+  const isInCharge = point.role === 'predecessor' && phase !== 'PREPARE' && phase !== 'COMMIT';
+  const ended: readonly HandoverErrorCode[] = isInCharge && kind !== 'torn' ? ['ERR_HANDOVER_SUCCESSOR_EXITED'] : [];
   // Half a frame is whole when the next one's bytes have come; where none comes, only the deadline ends it.
-  // A successor in charge closes the channel of a predecessor that breaks the protocol, and is ended: its end is the code.
-  if (kind === 'few') return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_TIMEOUT', 'ERR_HANDOVER_SUCCESSOR_EXITED'];
-  if (kind === 'torn') return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_TIMEOUT'];
-  // A successor in charge may close the channel, or say why.
-  if (point.role === 'predecessor' && phase !== 'PREPARE' && phase !== 'COMMIT')
-    return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_SUCCESSOR_EXITED'];
+  if (kind === 'torn' || kind === 'few') return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_TIMEOUT', ...ended];
+  if (isInCharge) return ['ERR_HANDOVER_PROTOCOL', ...ended];
   return ['ERR_HANDOVER_PROTOCOL'];
 }
 
