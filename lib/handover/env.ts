@@ -48,8 +48,6 @@ export interface Env {
   /** The descriptor that is stderr. */
   readonly stderrFd: number;
   writeStderr(bytes: Uint8Array): void;
-  /** Milliseconds, monotonic. */
-  now(): number;
 }
 
 /** The channel's number in the successor: the first after stdio, so that Node finds no hole before it (FACTS N11). */
@@ -68,7 +66,6 @@ export const processEnv: Env = {
   start: startProcess,
   stderrFd: 2,
   writeStderr,
-  now: () => performance.now(),
 };
 
 /**
