@@ -28,7 +28,13 @@ export interface HandoverEvents {
     readonly error: Error;
   };
   /** This process has served its last request. `cut`: connections that did not end before the deadline. */
-  drained: { readonly generation: number; readonly cut: number; readonly durationMs: number };
+  drained: {
+    readonly generation: number;
+    /** Connections that went on in the successor. */
+    readonly moved: number;
+    readonly cut: number;
+    readonly durationMs: number;
+  };
   /** A frame went over the channel to the other process, or came from it. */
   frame: { readonly direction: 'sent' | 'received'; readonly name: string; readonly role: 'predecessor' | 'successor' };
   /** A standby ended before it was committed. */

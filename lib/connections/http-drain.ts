@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 
 /** What Node says of each HTTP/1 request when it hands it to the app, pipelined ones included. */
-interface Started {
+export interface Started {
   readonly server: Server;
   readonly socket: Socket;
   readonly response: ServerResponse;
@@ -17,7 +17,7 @@ interface Marked {
   readonly keptAlive: boolean;
 }
 
-const REQUEST_START = 'http.server.request.start';
+export const REQUEST_START = 'http.server.request.start';
 
 /**
  * From now on every connection of the server ends with the response to its next request. The function returned stops that

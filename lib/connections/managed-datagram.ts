@@ -2,10 +2,12 @@
 import type { BindOptions, Socket } from 'node:dgram';
 import type { Managed, Where } from './managed.js';
 import { startReceiving, stopReceiving } from './node-internals.js';
+import type { Movable } from './offering.js';
 
 export class ManagedDatagram implements Managed {
   readonly #socket: Socket;
   readonly connectionCount = 0;
+  readonly adopter = undefined;
   #isDeaf = false;
 
   /** `onClose` is told when the app closes the socket by itself. */
@@ -35,6 +37,16 @@ export class ManagedDatagram implements Managed {
   }
 
   async drain(): Promise<void> {}
+
+  movable(): Movable[] {
+    return [];
+  }
+
+  stay(): void {}
+
+  whenMovable(): () => void {
+    return () => {};
+  }
 
   cut(): number {
     return 0;

@@ -2,9 +2,12 @@
 // and drains.
 import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
+import type { Adopter } from './holding.js';
 import { closeAfterResponses } from './http-drain.js';
+import { Http1Connections, speaksHttp1 } from './http1.js';
 import type { Managed, Where } from './managed.js';
 import { outsideCluster, stopAccepting } from './node-internals.js';
+import type { Movable } from './offering.js';
 import { type Withheld, withhold } from './withhold.js';
 
 interface MaybeHttpServer extends Server {
@@ -20,16 +23,21 @@ export class ManagedServer implements Managed {
   readonly #secure = new Set<Socket>();
   readonly #sessions = new Set<Http2Session>();
   readonly #onClose: () => void;
+  readonly #http1: Http1Connections | undefined;
   #withheld: Withheld | undefined;
   #closedByApp = false;
   #stopDraining: (() => void) | undefined;
+  #isMoving = false;
   #whenEmpty: (() => void) | undefined;
 
   /** `onClose` is told when the app closes the server by itself. */
-  constructor(server: Server, backlog: number, onClose: () => void) {
+  constructor(server: Server, name: string, backlog: number, onClose: () => void) {
     this.#server = server;
     this.#backlog = backlog;
     this.#onClose = onClose;
+    this.#http1 = speaksHttp1(server)
+      ? new Http1Connections(server, name, this.#sockets, () => this.#checkEmpty())
+      : undefined;
     this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
     server.on('secureConnection', (socket: Socket) => {
@@ -40,7 +48,19 @@ export class ManagedServer implements Managed {
   }
 
   get connectionCount(): number {
-    return this.#sockets.size;
+    return this.#sockets.size + (this.#http1?.parkedCount ?? 0);
+  }
+
+  get adopter(): Adopter | undefined {
+    return this.#http1;
+  }
+
+  movable(): Iterable<Movable> {
+    return this.#http1?.movable() ?? [];
+  }
+
+  whenMovable(callback: () => void): () => void {
+    return this.#http1?.whenMovable(callback) ?? (() => {});
   }
 
   async accept(where: Where): Promise<void> {
@@ -84,9 +104,10 @@ export class ManagedServer implements Managed {
     if (this.#closedByApp) this.#server.close();
   }
 
-  drain(): Promise<void> {
+  drain({ moves }: { readonly moves: boolean }): Promise<void> {
     if (!this.#stopDraining) {
-      this.#stopDraining = closeAfterResponses(this.#server);
+      this.#isMoving = moves && this.#http1 !== undefined;
+      this.#stopDraining = this.#isMoving ? () => {} : closeAfterResponses(this.#server);
       for (const session of this.#sessions) session.close();
     }
     return new Promise((resolve) => {
@@ -95,8 +116,15 @@ export class ManagedServer implements Managed {
     });
   }
 
+  stay(): void {
+    if (!this.#stopDraining || !this.#isMoving) return;
+    this.#isMoving = false;
+    this.#stopDraining = closeAfterResponses(this.#server);
+  }
+
   cut(): number {
-    const count = this.#sockets.size;
+    const count = this.connectionCount;
+    this.#http1?.cut();
     for (const socket of [...this.#secure, ...this.#sockets]) socket.destroy();
     return count;
   }
@@ -139,6 +167,6 @@ export class ManagedServer implements Managed {
   }
 
   #checkEmpty(): void {
-    if (this.#sockets.size === 0) this.#whenEmpty?.();
+    if (this.connectionCount === 0) this.#whenEmpty?.();
   }
 }

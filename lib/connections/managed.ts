@@ -1,5 +1,8 @@
 // What the handover does with a server or socket of the app, whatever its protocol.
 
+import type { Adopter } from './holding.js';
+import type { Movable } from './offering.js';
+
 /** Where Node shall listen: on a descriptor that becomes Node's, or plainly at an address. */
 export interface Where {
   readonly fd?: number;
@@ -17,12 +20,23 @@ export interface Managed {
   suspend(): void;
   /** Undoes `suspend`: what waited in the queue is served. */
   resume(where: () => Where): Promise<void>;
-  /** Asks every connection to end politely; resolves when the last has. */
-  drain(): Promise<void>;
+  /**
+   * Asks every connection to end politely; resolves when the last has. `moves`: those that can move are left alone, because
+   * they will.
+   */
+  drain(options: { readonly moves: boolean }): Promise<void>;
+  /** While draining: those left alone because they would move are asked as well. */
+  stay(): void;
   /** Ends what is left and says how many connections that were. */
   cut(): number;
   /** The handover is over for good: the app hears the events that were withheld. */
   finish(): void;
+  /** Goes on with connections of a predecessor; undefined where none can move here. */
+  readonly adopter: Adopter | undefined;
+  /** Those that could move now; asked for in a macrotask. */
+  movable(): Iterable<Movable>;
+  /** Calls back, in a macrotask, when another may have become movable. The function returned ends that. */
+  whenMovable(callback: () => void): () => void;
   /** Open connections. */
   readonly connectionCount: number;
 }

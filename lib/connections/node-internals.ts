@@ -2,7 +2,8 @@
 // caller gets undefined or false, and drains instead.
 import cluster from 'node:cluster';
 import type { Socket as DatagramSocket } from 'node:dgram';
-import { Server } from 'node:net';
+import { IncomingMessage, type ServerResponse } from 'node:http';
+import { Server, Socket } from 'node:net';
 
 /**
  * Stops accepting and leaves every connection as it is: `http.Server.close()` would destroy the idle ones, this is what
@@ -10,6 +11,92 @@ import { Server } from 'node:net';
  */
 export function stopAccepting(server: Server): void {
   Server.prototype.close.call(server);
+}
+
+/** The response an HTTP/1 connection is working on; undefined where it is idle, or is no HTTP connection. */
+export function currentResponse(socket: Socket): ServerResponse | undefined {
+  const { _httpMessage: message } = socket as { _httpMessage?: unknown };
+  return typeof message === 'object' && message !== null ? (message as ServerResponse) : undefined;
+}
+
+/** The last request an HTTP/1 connection has read the head of; its body may still be coming, also after the response. */
+export function currentRequest(socket: Socket): IncomingMessage | undefined {
+  const { parser } = socket as { parser?: { incoming?: unknown } | null };
+  return parser?.incoming instanceof IncomingMessage ? parser.incoming : undefined;
+}
+
+/**
+ * The HTTP/1 connections of a server that are between two requests, named by Node's own parser: `closeIdleConnections()`
+ * destroys them, and for this one synchronous call destroying them only names them. It also names connections whose
+ * response is still being written and, in the tick of `res.end()`, ones with a pipelined request waiting (FACTS C3): so
+ * the three further conditions, and a macrotask.
+ */
+export function idleHttpConnections(server: Server, sockets: Iterable<Socket>): Socket[] {
+  const { closeIdleConnections } = server as { closeIdleConnections?: () => void };
+  if (typeof closeIdleConnections !== 'function') return [];
+  const named = new Set<Socket>();
+  const former = Object.getOwnPropertyDescriptor(Socket.prototype, 'destroy');
+  const name = function (this: Socket): Socket {
+    named.add(this);
+    return this;
+  };
+  Object.defineProperty(Socket.prototype, 'destroy', { value: name, configurable: true, writable: true });
+  try {
+    closeIdleConnections.call(server);
+  } finally {
+    if (former) Object.defineProperty(Socket.prototype, 'destroy', former);
+    else Reflect.deleteProperty(Socket.prototype, 'destroy');
+  }
+  // One that never sent a byte is not named on Node 20 to 24.
+  return [...sockets].filter((socket) => (named.has(socket) || socket.bytesRead === 0) && isQuiet(socket));
+}
+
+function isQuiet(socket: Socket): boolean {
+  return !socket.destroyed && !currentResponse(socket) && socket.writableLength === 0 && socket.readableLength === 0;
+}
+
+interface StreamHandle {
+  readonly fd: number;
+  readStart(): number;
+  readStop(): number;
+}
+
+function streamHandle(socket: Socket): StreamHandle | undefined {
+  const { _handle: handle } = socket as { _handle?: Partial<StreamHandle> | null };
+  const isKnown =
+    typeof handle?.readStop === 'function' && typeof handle.readStart === 'function' && typeof handle.fd === 'number';
+  return isKnown && (handle.fd ?? -1) >= 0 ? (handle as StreamHandle) : undefined;
+}
+
+const fenced = new WeakMap<Socket, PropertyDescriptor | undefined>();
+
+/**
+ * Stops a socket from reading and writing and tells its descriptor, which stays the socket's; undefined where this Node
+ * cannot. Node itself would write: a 408 to a connection whose first request does not come in time.
+ */
+export function detachSocket(socket: Socket): number | undefined {
+  const handle = streamHandle(socket);
+  if (handle?.readStop() !== 0) return undefined;
+  fenced.set(socket, Object.getOwnPropertyDescriptor(socket, 'write'));
+  Object.defineProperty(socket, 'write', { value: () => true, configurable: true, writable: true });
+  return handle.fd;
+}
+
+/** Undoes {@link detachSocket}. */
+export function reattachSocket(socket: Socket): void {
+  const former = fenced.get(socket);
+  if (former) Object.defineProperty(socket, 'write', former);
+  else if (fenced.has(socket)) Reflect.deleteProperty(socket, 'write');
+  fenced.delete(socket);
+  streamHandle(socket)?.readStart();
+}
+
+/** Counts a connection the server did not accept, so that `close()`, `getConnections` and `maxConnections` know it (C3b). */
+export function countConnection(server: Server, socket: Socket): void {
+  const counting = server as { _connections?: number };
+  if (typeof counting._connections !== 'number' || !('_server' in socket)) return;
+  counting._connections += 1;
+  (socket as { _server: Server | null })._server = server;
 }
 
 interface DatagramHandle {

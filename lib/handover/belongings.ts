@@ -32,7 +32,7 @@ export class Belongings {
     const place = await resolvePlace(listener, { ...address, ...(backlog !== undefined && { backlog }) });
     const name = given ?? place.canonical;
     const entry = this.ledger.listener(name, place);
-    const managed = manage(listener, backlog, () => this.#release(name));
+    const managed = manage(listener, name, backlog, () => this.#release(name));
     publish('listen', { name, address: entry.address, origin: entry.origin });
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
     return { name, address: addressOf(entry.fd), origin: entry.origin };

@@ -1,7 +1,9 @@
 // What the app ties to this process' turn: work that only the one in charge does, work that must end before the exit,
 // and what is closed after the last request.
+
 import { publish } from '../events.js';
 import { settlesWithin } from './deadline.js';
+import { DUTY_GRACE } from './patience.js';
 
 interface CloseHook {
   readonly name: string;
@@ -12,9 +14,6 @@ interface CloseHook {
 }
 
 export type Duty = (signal: AbortSignal) => unknown;
-
-/** How long a duty may take to end before another process takes it up. */
-const DUTY_GRACE = 1_000;
 
 export class Lifecycle {
   readonly #hooks: CloseHook[] = [];

@@ -36,8 +36,13 @@ function withFamily(socket: DatagramSocket, address: ListenAddress): ListenAddre
   return { ...address, host: type === 'udp6' ? '::' : '0.0.0.0' };
 }
 
-export function manage(listener: Listener, backlog: number = DEFAULT_BACKLOG, onClose: () => void): Managed {
-  if (listener instanceof Server) return new ManagedServer(listener, backlog, onClose);
+export function manage(
+  listener: Listener,
+  name: string,
+  backlog: number = DEFAULT_BACKLOG,
+  onClose: () => void,
+): Managed {
+  if (listener instanceof Server) return new ManagedServer(listener, name, backlog, onClose);
   return new ManagedDatagram(listener, onClose);
 }
 

@@ -1,14 +1,15 @@
 // A process that can hand over: claims what it inherited, serves, and gives all of it to its successor or closes it.
 import type { Channel } from '../channel/channel.js';
-import { type DrainingGeneration, type Hello, PROTOCOL } from '../channel/wire.js';
+import type { DrainingGeneration, Hello } from '../channel/wire.js';
+import type { Adopter } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
-import { processStartTime } from '../fd/pidfd.js';
 import { Belongings } from './belongings.js';
 import { Charge } from './charge.js';
 import type { StartDirectory } from './command.js';
 import { Deferred } from './deferred.js';
 import type { Env } from './env.js';
+import { helloOf } from './identity.js';
 import type { Inherited, Keepable } from './kept.js';
 import { Lifecycle } from './lifecycle.js';
 import type { DescriptorList } from './manifest.js';
@@ -16,14 +17,13 @@ import { type CheckedOptions, checkCloseHook, checkUpgradeOptions } from './opti
 import type { UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
 import { DescriptorReserve } from './reserve.js';
-import { drain, retireOrRecall } from './retirement.js';
+import { drain, type Retiring, retireOrRecall } from './retirement.js';
 import type { Standby } from './standby.js';
 import { inheritedChannel } from './start-self.js';
 import { Successor, type SuccessorHost } from './successor.js';
 import type { SuccessorProcess } from './successor-process.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
 import { type UpgradeOptions, Upgrades, type UpgradesHost } from './upgrades.js';
-import { VERSION } from './version.js';
 
 /** `draining` goes back to `serving` when the successor dies. */
 type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed';
@@ -31,7 +31,6 @@ type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed'
 export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   readonly #env: Env;
   readonly #options: CheckedOptions;
-  readonly #startTime = processStartTime('self');
   readonly belongings: Belongings;
   readonly #lifecycle = new Lifecycle();
   readonly #reserve = new DescriptorReserve();
@@ -88,9 +87,8 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   get hello(): Hello {
-    const { generation } = this;
-    const identity = { generation, pid: this.#env.pid, startTime: this.#startTime, version: VERSION };
-    return { protocol: PROTOCOL, ...identity, capabilities: ['heartbeat'] };
+    const moves = this.#options.connections === 'move';
+    return helloOf({ pid: this.#env.pid, generation: this.generation, moves });
   }
 
   get connectionCount(): number {
@@ -186,6 +184,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   letGo(): void {
+    this.belongings.servers.stayAll();
     this.belongings.close({ removePaths: false });
   }
 
@@ -206,6 +205,10 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
 
   becomeAlone(): void {
     if (this.isInCharge) this.belongings.ledger.closeUnclaimed();
+  }
+
+  adopterOf(listener: string): Adopter | undefined {
+    return this.belongings.servers.adopterOf(listener);
   }
 
   giveUp(error: HandoverError): void {
@@ -258,11 +261,14 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess): Promise<void> {
-    const report = (): void => predecessor.report(this.connectionCount, this.draining);
-    const failure = await retireOrRecall(predecessor, (recalled) => this.#drain(recalled), report);
+    const failure = await retireOrRecall(this.#retiring, {
+      predecessor,
+      moves: this.#options.connections === 'move',
+      older: this.#successor?.alone,
+      report: () => predecessor.report(this.connectionCount, this.draining),
+    });
     process.release();
-    if (failure === undefined) await this.#end();
-    else await this.#serveOn(failure as HandoverError);
+    await (failure === undefined ? this.#end() : this.#serveOn(failure as HandoverError));
   }
 
   /** The successor failed after it was in charge: this process is again. */
@@ -290,16 +296,13 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     this.#successor?.leave();
     this.belongings.servers.suspendAll();
     this.belongings.close({ removePaths: isLast });
-    await this.#drain();
+    await drain(this.#retiring);
     await this.#end();
   }
 
-  async #drain(recalled?: AbortSignal): Promise<void> {
+  get #retiring(): Retiring {
     const { servers } = this.belongings;
-    const { drainTimeout: timeout } = this.#options;
-    const older = recalled && this.#successor?.alone;
-    const drained = await drain({ servers, lifecycle: this.#lifecycle, timeout, older, ...(recalled && { recalled }) });
-    if (!recalled?.aborted) publish('drained', { generation: this.generation, ...drained });
+    return { generation: this.generation, servers, lifecycle: this.#lifecycle, timeout: this.#options.drainTimeout };
   }
 
   async #end(): Promise<void> {

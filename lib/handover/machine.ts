@@ -59,7 +59,7 @@ export const PREDECESSOR: Table<PredecessorState, PredecessorEvent> = {
   probation: { ...GIVE_UP, HEARTBEAT: 'probation', commit: 'committing' },
   committing: { ...GIVE_UP, HEARTBEAT: 'committing', COMMITTED: 'migrating' },
   migrating: { ...GIVE_UP, HEARTBEAT: 'migrating', HELD: 'migrating', migrated: 'draining', LEFT: 'last' },
-  draining: { ...GIVE_UP, HEARTBEAT: 'draining', LEFT: 'last', drained: 'retired' },
+  draining: { ...GIVE_UP, HEARTBEAT: 'draining', HELD: 'draining', LEFT: 'last', drained: 'retired' },
   last: { migrated: 'last', EOF: 'last', abort: 'last', drained: 'retired' },
   // The stream ends after RETIRE, and what the successor said before it read that may still arrive.
   retired: { HEARTBEAT: 'retired', LEFT: 'retired', EOF: 'retired', ABORT: 'retired', abort: 'retired' },

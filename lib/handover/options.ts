@@ -26,6 +26,8 @@ export interface HandoverOptions {
   readonly health?: () => boolean | Promise<boolean>;
   /** A socket by which an independently started process takes over. */
   readonly takeover?: string | TakeoverOptions;
+  /** Whether live connections move to the successor, or end politely in this process. @default 'move' */
+  readonly connections?: 'move' | 'drain';
   /** Written by the process in charge. */
   readonly pidFile?: string;
   /** Older generations that may still drain when the next handover begins. @default 2 */
@@ -51,6 +53,7 @@ export interface CheckedOptions {
   readonly warmup: (() => unknown) | undefined;
   readonly health: (() => boolean | Promise<boolean>) | undefined;
   readonly takeover: TakeoverOptions | undefined;
+  readonly connections: 'move' | 'drain';
   readonly pidFile: string | undefined;
   readonly maxDraining: number;
   readonly forceOldest: boolean;
@@ -68,6 +71,7 @@ export const HANDOVER_OPTIONS: readonly string[] = [
   'warmup',
   'health',
   'takeover',
+  'connections',
   'pidFile',
   'maxDraining',
   'forceOldest',
@@ -92,6 +96,7 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
     warmup: options.warmup,
     health: options.health,
     takeover: checkTakeover(given.takeover),
+    connections: checkConnections(given.connections),
     pidFile: given.pidFile === undefined ? undefined : expectString('options.pidFile', given.pidFile),
     maxDraining: integer('maxDraining', 2, 1),
     forceOldest: flag('forceOldest', false),
@@ -100,6 +105,11 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
     checkMemory: flag('checkMemory', true),
     allowOrphan: flag('allowOrphan', false),
   };
+}
+
+function checkConnections(connections: unknown = 'move'): 'move' | 'drain' {
+  if (connections === 'move' || connections === 'drain') return connections;
+  throw typeError('options.connections', "'move' or 'drain'", connections);
 }
 
 function expectFunction(name: string, value: unknown): void {

@@ -48,7 +48,7 @@ export class PlainHandover implements Handover {
     checkListenOptions(options);
     const { canonical } = await resolvePlace(listener, options);
     const name = options.name ?? canonical;
-    const managed = manage(listener, options.backlog, () => this.#servers.remove(name));
+    const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
     await this.#servers.add(name, managed, () => plainly(options));
     return { name, address: canonical, origin: 'bound' };
   }
@@ -96,7 +96,7 @@ export class PlainHandover implements Handover {
       this.#closing.abort();
       this.#servers.suspendAll();
       await this.#lifecycle.giveUpCharge();
-      await this.#servers.drainAll(this.#options.drainTimeout);
+      await this.#servers.drainAll({ timeout: this.#options.drainTimeout, moves: false });
       await settlesWithin(this.#lifecycle.worked(), this.#options.drainTimeout);
       this.#servers.finishAll();
       await this.#lifecycle.runHooks();

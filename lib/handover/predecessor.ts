@@ -1,6 +1,7 @@
 // One handover, from the side of the process that gives. The steps are prepare, probate, commit, retire; what can go
 // wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
 // everything back.
+
 import type { Channel } from '../channel/channel.js';
 import { type DrainingGeneration, type Frame, type Hello, type ManifestEntry, negotiate } from '../channel/wire.js';
 import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
@@ -10,7 +11,9 @@ import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
 import { type DescriptorList, sendList, without } from './manifest.js';
+import { Moving } from './moving.js';
 import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
+import { COMMIT_TIMEOUT, EXIT_GRACE, GREETING_TIMEOUT, SERVING_PATIENCE, SILENT_GRACE } from './patience.js';
 import { PhaseLog } from './phase-log.js';
 import { Pulse } from './pulse.js';
 import type { SuccessorProcess } from './successor-process.js';
@@ -28,22 +31,8 @@ export interface PredecessorHost {
   letGo(): void;
 }
 
-/** COMMIT asks nothing of the app: a successor that does not answer it hangs. */
-const COMMIT_TIMEOUT = 10_000;
-
-/** A process that dials in says HELLO at once. */
-const GREETING_TIMEOUT = 10_000;
-
-/** From SIGTERM to SIGKILL for a process that has shown no sign of life. */
-const SILENT_GRACE = 1_000;
-
-/** A process whose channel has ended is usually ending: how long it may take before it is stopped. */
-const EXIT_GRACE = 1_000;
-
-/** A successor in charge may be busy for longer than one on probation before it counts as hung. */
-const SERVING_PATIENCE = 5;
-
 export class Predecessor {
+  readonly moving: Moving;
   readonly #channel: Channel;
   readonly #host: PredecessorHost;
   readonly #process: SuccessorProcess;
@@ -67,6 +56,7 @@ export class Predecessor {
 
   constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess) {
     this.#channel = channel;
+    this.moving = new Moving(channel);
     this.#host = host;
     this.#process = process;
     this.#machine = new Machine(PREDECESSOR, 'starting', (state) => this.#onEnter(state));
@@ -136,20 +126,30 @@ export class Predecessor {
     });
     // It may have given up in the same read.
     await this.#expectGoingOn();
-    this.#machine.own('migrated');
     const { generation } = this.#host.hello;
     return { generation: generation + 1, pid: this.#process.pid, phases: this.#log.records, ...this.#claims };
   }
 
+  /** Whether the successor is there, and can go on with live connections. */
+  get canMove(): boolean {
+    return !this.#hasSuccessorLeft && (this.#peer?.capabilities.includes('move') ?? false);
+  }
+
+  /** Nothing moves, or no more for now: the rest drains. */
+  settle(): void {
+    if (this.#machine.state === 'migrating') this.#machine.own('migrated');
+  }
+
   /** Tells the successor what is left to drain. */
   report(connections: number, draining: readonly DrainingGeneration[]): void {
-    if (this.#machine.state !== 'draining') return;
+    if (this.#machine.state !== 'draining' && this.#machine.state !== 'migrating') return;
     this.#channel.send('HEARTBEAT', { connections, draining }).catch(() => {});
   }
 
   /** The last word: from here on the successor is alone. */
   async retire(): Promise<void> {
     await this.#expectGoingOn();
+    this.settle();
     if (this.#machine.state === 'draining') await this.#signOfLife();
     this.#machine.own('drained');
     if (!this.#hasSuccessorLeft) await this.#sendRetire();
@@ -191,6 +191,7 @@ export class Predecessor {
     const isEnding = !this.#isStranger && hasEnded(reason);
     const hasExited = isEnding && (await settlesWithin(this.#process.exited, EXIT_GRACE));
     if (this.#maySuccessorServe && !hasExited && !this.#hasSuccessorGivenUp) await this.#process.stop({ grace: 0 });
+    this.moving.takeBack();
     if (this.#hasSteppedDown) await this.#host.takeBack();
     if (!this.#isStranger) await this.#process.stop(this.#pulse.isSilent ? { grace: SILENT_GRACE } : {});
     this.#close();
@@ -241,6 +242,7 @@ export class Predecessor {
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
     if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
+    if (frame.name === 'HELD') this.moving.onHeld(frame.payload);
   }
 
   /** A peer of another version may send none. */
@@ -260,7 +262,10 @@ export class Predecessor {
     this.#hasSuccessorLeft = code === 'ERR_HANDOVER_CLOSED' && isInCharge;
     if (this.#machine.peer(this.#hasSuccessorLeft ? 'LEFT' : 'ABORT') !== 'ended') {
       this.#pulse.stop();
-      if (this.#hasSuccessorLeft) this.#host.letGo();
+      if (this.#hasSuccessorLeft) {
+        this.moving.takeBack();
+        this.#host.letGo();
+      }
       return;
     }
     this.#hasSuccessorGivenUp = true;

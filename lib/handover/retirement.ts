@@ -1,54 +1,87 @@
 // The last part of a process: it serves what is open to its end, and if it has a successor, that may still fail.
+import { publish } from '../events.js';
 import { settlesWithin } from './deadline.js';
 import { beatEvery, REPORT_INTERVAL } from './heartbeat.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Predecessor } from './predecessor.js';
 import type { Servers } from './servers.js';
 
-interface Draining {
+/** The process that ends. */
+export interface Retiring {
+  readonly generation: number;
   readonly servers: Servers;
   readonly lifecycle: Lifecycle;
+  /** Milliseconds for all of it. */
   readonly timeout: number;
-  /** A generation that still drains would take this one's end for a failure, and everything back. */
-  readonly older: Promise<void> | undefined;
-  /** Aborted when this process serves on after all. */
-  readonly recalled?: AbortSignal;
 }
 
-/** Connections first, then what the app is still at, then the generations before: all within `timeout`. */
-export async function drain({
-  servers,
-  lifecycle,
-  timeout,
-  older,
-  recalled,
-}: Draining): Promise<{ cut: number; durationMs: number }> {
-  const start = performance.now();
-  const elapsed = (): number => performance.now() - start;
-  const cut = await servers.drainAll(timeout, recalled);
-  await settlesWithin(Promise.all([lifecycle.worked(), older]), Math.max(0, timeout - elapsed()));
-  return { cut, durationMs: elapsed() };
+/** What is different beside a successor. */
+export interface Beside {
+  readonly predecessor: Predecessor;
+  /** Connections that can move do. */
+  readonly moves: boolean;
+  /** A generation that still drains would take this one's end for a failure, and everything back. */
+  readonly older: Promise<void> | undefined;
+  /** Tells the successor what is left. */
+  readonly report: () => void;
+}
+
+/** Ends what is open, with nobody to take it over. */
+export async function drain(retiring: Retiring): Promise<void> {
+  const { generation } = retiring;
+  publish('drained', { generation, moved: 0, ...(await endConnections(retiring, { moves: false, older: undefined })) });
 }
 
 /**
- * Drains beside a successor in charge and says the last word to it.
+ * Moves and drains beside a successor in charge, and says the last word to it.
  * @returns undefined once retired; the error when the successor failed and everything was taken back
  */
-export async function retireOrRecall(
-  predecessor: Predecessor,
-  drained: (recalled: AbortSignal) => Promise<void>,
-  report: () => void,
-): Promise<unknown> {
+export async function retireOrRecall(retiring: Retiring, beside: Beside): Promise<unknown> {
+  const { generation, servers } = retiring;
+  const { predecessor, older, report } = beside;
   const recalled = new AbortController();
   const stopReporting = beatEvery(REPORT_INTERVAL, report);
+  const moves = beside.moves && predecessor.canMove;
+  const stopMoving = moves ? startMoving(predecessor, servers) : () => 0;
+  if (!moves) predecessor.settle();
   try {
-    await Promise.race([drained(recalled.signal), predecessor.failed]);
+    const ended = endConnections(retiring, { moves, older, recalled: recalled.signal });
+    const result = await Promise.race([ended, predecessor.failed]);
+    predecessor.settle();
+    publish('drained', { generation, moved: stopMoving(), ...result });
     await predecessor.retire();
     return undefined;
   } catch (reason) {
     recalled.abort();
     return await predecessor.giveUp(reason);
   } finally {
+    stopMoving();
     stopReporting();
   }
+}
+
+/** Connections first, then what the app is still at, then the generations before. */
+async function endConnections(
+  { servers, lifecycle, timeout }: Retiring,
+  { moves, older, recalled }: Pick<Beside, 'moves' | 'older'> & { readonly recalled?: AbortSignal },
+): Promise<{ readonly cut: number; readonly durationMs: number }> {
+  const start = performance.now();
+  const elapsed = (): number => performance.now() - start;
+  const cut = await servers.drainAll({ timeout, moves, ...(recalled && { recalled }) });
+  await settlesWithin(Promise.all([lifecycle.worked(), older]), Math.max(0, timeout - elapsed()));
+  return { cut, durationMs: elapsed() };
+}
+
+/** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */
+function startMoving(predecessor: Predecessor, servers: Servers): () => number {
+  const offering = predecessor.moving.start(
+    () => servers.movable(),
+    () => predecessor.settle(),
+  );
+  const stopWatching = servers.whenMovable(() => offering.sweep());
+  setImmediate(() => offering.sweep());
+  return () => {
+    stopWatching();
+    return offering.moved;
+  };
 }

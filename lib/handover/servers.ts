@@ -1,5 +1,7 @@
 // The servers and sockets of the app, by name: started, stopped and drained together.
+import type { Adopter } from '../connections/holding.js';
 import type { Managed, Where } from '../connections/managed.js';
+import type { Movable } from '../connections/offering.js';
 import { settlesWithin } from './deadline.js';
 
 interface Managing {
@@ -54,12 +56,43 @@ export class Servers {
   }
 
   /** Ends every connection politely; after `timeout` ms by force, unless recalled. Returns how many were cut. */
-  async drainAll(timeout: number, recalled?: AbortSignal): Promise<number> {
+  async drainAll({
+    timeout,
+    moves,
+    recalled,
+  }: {
+    readonly timeout: number;
+    readonly moves: boolean;
+    readonly recalled?: AbortSignal;
+  }): Promise<number> {
     const servers = this.#accepting();
-    const drained = Promise.all(servers.map(({ managed }) => managed.drain()));
+    const drained = Promise.all(servers.map(({ managed }) => managed.drain({ moves })));
     const isRecalled = new Promise((resolve) => recalled?.addEventListener('abort', resolve, { once: true }));
     if (await settlesWithin(Promise.race([drained, isRecalled]), timeout)) return 0;
     return servers.reduce((count, { managed }) => count + managed.cut(), 0);
+  }
+
+  /** Nobody is left to move to: the rest of `drainAll` ends every connection here. */
+  stayAll(): void {
+    for (const { managed } of this.#accepting()) managed.stay();
+  }
+
+  /** Those that could move now, of every server. */
+  *movable(): Generator<Movable> {
+    for (const { managed } of this.#accepting()) yield* managed.movable();
+  }
+
+  /** Calls back, in a macrotask, when another may have become movable. The function returned ends that. */
+  whenMovable(callback: () => void): () => void {
+    const stops = this.#accepting().map(({ managed }) => managed.whenMovable(callback));
+    return () => {
+      for (const stop of stops) stop();
+    };
+  }
+
+  /** Who goes on with connections that a listener of this name accepted. */
+  adopterOf(name: string): Adopter | undefined {
+    return this.#servers.get(name)?.managed.adopter;
   }
 
   /** Nothing is taken back any more: the app hears what was withheld. */

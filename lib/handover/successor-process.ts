@@ -1,7 +1,9 @@
 // The process at the other end, as far as this one can reach it: its own child, or a stranger's by its pidfd.
+
 import { Pidfd } from '../fd/pidfd.js';
 import { settlesWithin } from './deadline.js';
 import type { Exit, StartedProcess } from './env.js';
+import { STOP_GRACE, TAIL_GRACE } from './patience.js';
 import type { StderrTee } from './stderr-tee.js';
 
 export interface SuccessorProcess {
@@ -18,11 +20,6 @@ export interface SuccessorProcess {
   /** This process no longer waits for it. */
   release(): void;
 }
-
-const STOP_GRACE = 5_000;
-
-/** How long the pipe of an ended process may stay open in a child of its own. */
-const TAIL_GRACE = 250;
 
 /** A process this one started, with its process group. */
 export function childProcess(process: StartedProcess, tee: StderrTee): SuccessorProcess {

@@ -1,5 +1,6 @@
 // One handover, from the side of the process that takes. It holds descriptors from MANIFEST on, so from then on a
 // predecessor that dies leaves it in charge.
+
 import type { Channel } from '../channel/channel.js';
 import {
   type DrainingGeneration,
@@ -9,6 +10,7 @@ import {
   type Manifest,
   negotiate,
 } from '../channel/wire.js';
+import { type Adopter, Holding } from '../connections/holding.js';
 import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
@@ -17,6 +19,7 @@ import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
+import { GREETING_TIMEOUT } from './patience.js';
 
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
@@ -28,13 +31,12 @@ export interface SuccessorHost {
   becomeAlone(): void;
   /** The predecessor gave the handover up and serves: this process must end. */
   giveUp(error: HandoverError): void;
+  /** Who goes on with connections of a listener. */
+  adopterOf(listener: string): Adopter | undefined;
   /** For the heartbeat. */
   readonly connectionCount: number;
   readonly health: (() => boolean | Promise<boolean>) | undefined;
 }
-
-/** A predecessor that started us has its HELLO and MANIFEST on the way already. */
-const GREETING_TIMEOUT = 10_000;
 
 /** Our HELLO; the generation is the predecessor's to count, and ours is not read. */
 export type Greeting = Omit<Hello, 'generation'>;
@@ -44,6 +46,7 @@ export class Successor {
   readonly #greeting: Hello;
   readonly #host: SuccessorHost;
   readonly #machine: Machine<SuccessorState, SuccessorEvent>;
+  readonly #holding: Holding;
   readonly #loading = new Deferred<void>();
   readonly #ended = new Deferred<never>();
   readonly #alone = new Deferred<void>();
@@ -58,6 +61,7 @@ export class Successor {
     this.#channel = channel;
     this.#greeting = { ...greeting, generation: 0 };
     this.#host = host;
+    this.#holding = new Holding((listener) => host.adopterOf(listener));
     this.#machine = new Machine(SUCCESSOR, 'greeting', (state, from) => this.#onEnter(state, from));
   }
 
@@ -154,13 +158,23 @@ export class Successor {
       this.#machine.peer(frame.payload.more ? 'MORE' : name);
       return;
     }
+    if (name === 'OFFER') {
+      this.#machine.peer('OFFER');
+      this.#channel.send('HELD', this.#holding.hold(frame.payload, fds)).catch(() => {});
+      return;
+    }
     closeFds(fds);
+    if (name === 'ABORT' && frame.payload.batch !== undefined) {
+      this.#holding.abort(frame.payload.batch);
+      return;
+    }
     if (name === 'HELLO') {
       negotiate(this.#greeting, frame.payload);
       this.#predecessor = frame.payload;
     }
     if (name === 'HEARTBEAT') this.#onReport(frame.payload);
     this.#machine.peer(name as SuccessorEvent);
+    if (name === 'GO') this.#holding.go(frame.payload.batch);
     if (name === 'ABORT') {
       const message = `the predecessor gave the handover up: ${frame.payload.reason ?? 'it did not say why'}`;
       const code = knownCode(frame.payload.code) ?? 'ERR_HANDOVER_ABORTED';
@@ -190,6 +204,7 @@ export class Successor {
     if (state === 'committing') void this.#answerCommit();
     if (state === 'alone') this.#onAlone(from);
     if (state === 'ended') {
+      this.#holding.abortAll();
       this.#stopBeating?.();
       this.#alone.resolve();
     }
@@ -212,6 +227,8 @@ export class Successor {
   /** What it was doing when the predecessor died decides: an app still loading takes charge when it is ready. */
   #onAlone(from: SuccessorState): void {
     this.#stopBeating?.();
+    // A predecessor that retired has nothing on offer; one that died cannot take it back.
+    this.#holding.goAll();
     this.#host.belongings.adoptStderr();
     // Nobody else would serve: without its pid file or takeover socket, if need be.
     if (from === 'ready') {

@@ -24,9 +24,13 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
     const fields = { event: 'superseded', generation, pid: process.pid, successorPid };
     return ['info', fields, `generation ${generation} handed over to pid ${successorPid} and drains`];
   },
-  drained: ({ generation, cut, durationMs }) => {
-    const fields = { event: 'drained', generation, pid: process.pid, cut, durationMs };
-    return [cut > 0 ? 'warn' : 'info', fields, `generation ${generation} has drained, ${cut} connections were cut`];
+  drained: ({ generation, moved, cut, durationMs }) => {
+    const fields = { event: 'drained', generation, pid: process.pid, moved, cut, durationMs };
+    return [
+      cut > 0 ? 'warn' : 'info',
+      fields,
+      `generation ${generation} has drained: ${moved} connections moved, ${cut} were cut`,
+    ];
   },
   failed: ({ generation, code, phase, stillServing, error }) => {
     const fields = { event: 'upgrade-failed', generation, pid: process.pid, code, phase, stillServing };

@@ -1,0 +1,15 @@
+// Who this process is, for HELLO.
+import { createRequire } from 'node:module';
+import { type Hello, PROTOCOL } from '../channel/wire.js';
+import { processStartTime } from '../fd/pidfd.js';
+
+const { version: VERSION } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
+/** Read once: it does not change. */
+const startTime = processStartTime('self');
+
+/** What this process says of itself; `moves`: it goes on with live connections. */
+export function helloOf({ pid, generation, moves }: { pid: number; generation: number; moves: boolean }): Hello {
+  const capabilities = moves ? ['heartbeat', 'move'] : ['heartbeat'];
+  return { protocol: PROTOCOL, generation, pid, startTime, version: VERSION, capabilities };
+}
