@@ -98,7 +98,7 @@ describe('suspend and resume', () => {
   test.runIf(onLinux)('the backlog is the one that was asked for', async () => {
     const path = join(temporaryFolder(), 'x.sock');
     const fd = own(bindListener({ path }));
-    const managed = new ManagedServer(net.createServer(), 3, () => {});
+    const managed = new ManagedServer(net.createServer(), 'web', 3, () => {});
     await managed.accept({ fd: dupFd(fd) });
     managed.suspend();
     const { AF_UNIX, SOCK_STREAM } = native().constants;
@@ -230,7 +230,7 @@ describe('drain', () => {
     const client = new Client(port).ask('/held');
     await until(() => held.length === 1, { what: 'the request' });
     managed.suspend();
-    const drained = managed.drain();
+    const drained = managed.drain({ moves: false });
     held[0]?.end('at last');
     await client.gets('at last');
     await client.ask('/2').atEnd();
@@ -243,11 +243,25 @@ describe('drain', () => {
     const client = await new Client(port).ask('/1').gets('got /1;');
     expect(client.text).toContain('Connection: keep-alive');
     managed.suspend();
-    const drained = managed.drain();
+    const drained = managed.drain({ moves: false });
     await turns();
     expect(client.ended).toBe(false);
     await client.ask('/2').atEnd();
     expect(client.text).toMatch(/Connection: close\r\n[\s\S]*got \/2;/);
+    await drained;
+  });
+
+  test('one that would have moved is left alone, until it is to stay: then its next response says so', async () => {
+    const { managed, port } = await manage(echo());
+    managed.stay();
+    const client = await new Client(port).ask('/1').gets('got /1;');
+    managed.suspend();
+    const drained = managed.drain({ moves: true });
+    await client.ask('/2').gets('got /2;');
+    expect(client.text).not.toContain('Connection: close');
+    managed.stay();
+    await client.ask('/3').atEnd();
+    expect(client.text).toMatch(/Connection: close\r\n[\s\S]*got \/3;/);
     await drained;
   });
 
@@ -257,7 +271,7 @@ describe('drain', () => {
     const client = new Client(port).ask('/held/1').ask('/held/2').ask('/held/3');
     await until(() => held.length > 0, { what: 'the first request' });
     managed.suspend();
-    const drained = managed.drain();
+    const drained = managed.drain({ moves: false });
     for (let answered = 0; answered < 3; answered++) {
       const response = await until(() => held[answered], { what: `request ${answered + 1}` });
       response.end(`answer ${answered + 1};`);
@@ -275,7 +289,7 @@ describe('drain', () => {
     const client = new Client(port).ask('/held/1');
     await until(() => held.length === 1, { what: 'the first request' });
     managed.suspend();
-    void managed.drain();
+    void managed.drain({ moves: false });
     client.ask('/held/2');
     await until(() => held.length === 2, { what: 'the second request' });
     held[0]?.end('answer 1;');
@@ -297,7 +311,7 @@ describe('drain', () => {
     response.write('first,');
     await client.gets('first,');
     managed.suspend();
-    void managed.drain();
+    void managed.drain({ moves: false });
     response.end('last');
     await client.gets('last');
     await client.ask('/2').atEnd();
@@ -308,7 +322,7 @@ describe('drain', () => {
     const { managed, port, where } = await manage(echo());
     const client = await new Client(port).ask('/1').gets('got /1;');
     managed.suspend();
-    void managed.drain();
+    void managed.drain({ moves: false });
     await managed.resume(where);
     await client.ask('/2').gets('got /2;');
     await client.ask('/3').gets('got /3;');
@@ -318,7 +332,7 @@ describe('drain', () => {
   test('without connections it is done at once', async () => {
     const { managed } = await manage(echo());
     managed.suspend();
-    await managed.drain();
+    await managed.drain({ moves: false });
   });
 
   test('an Expect: 100-continue that the app handles itself is marked too', async () => {
@@ -327,7 +341,7 @@ describe('drain', () => {
     const { managed, port } = await manage(server);
     const client = await new Client(port).ask('/1').gets('got /1;');
     managed.suspend();
-    void managed.drain();
+    void managed.drain({ moves: false });
     await client.ask('/2', 'Expect: 100-continue\r\n').atEnd();
     expect(client.text).toMatch(/Connection: close\r\n[\s\S]*no need/);
   });

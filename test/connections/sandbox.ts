@@ -21,7 +21,7 @@ export async function manage(server: Server): Promise<Setup> {
   const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
   const heard: string[] = [];
   for (const event of ['listening', 'close']) server.on(event, () => heard.push(event));
-  const managed = new ManagedServer(server, 511, () => heard.push('closed by the app'));
+  const managed = new ManagedServer(server, 'web', 511, () => heard.push('closed by the app'));
   const where = (): Where => ({ fd: dupFd(fd) });
   onTestFinished(async () => {
     managed.cut();

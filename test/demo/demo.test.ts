@@ -12,13 +12,13 @@ function npmRunDemo(...args: string[]): Running & { left(): number[] } {
   return { ...running, left: () => (linux ? processesWith('TEST_MARK', mark) : []) };
 }
 
-test('G1, G2: two handovers under load, no request failed', async () => {
+test('G1, G2, G3: two handovers under load, no request failed, no connection closed', async () => {
   const { ended, left } = npmRunDemo('--json', '--handovers', '2', '--seconds', '3');
   const { code, stdout } = await ended;
   expect(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '')).toEqual({
     handovers: 2,
     requests: { ok: expect.any(Number), failed: 0 },
-    connections: { opened: expect.any(Number), closedByServer: expect.any(Number) },
+    connections: { opened: expect.any(Number), closedByServer: 0 },
     switchMs: [expect.any(Number), expect.any(Number)],
     generations: [1, 2, 3],
   });

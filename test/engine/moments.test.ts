@@ -131,8 +131,11 @@ describe('G5: signals', () => {
     expect(await visit(await targetOf(first))).toMatchObject({ refused: expect.stringContaining('ECONNREFUSED') });
     await first.run(({ servers }) => servers.http?.release());
     expect((await held).pid).toBe(first.pid);
-    client.close();
+    // With nobody to move to, it ends with its next answer.
+    expect((await client.request('/')).pid).toBe(first.pid);
+    expect(client.opened).toBe(1);
     expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
+    client.close();
     expect(first.allSaid('handover:failed')).toEqual([]);
   });
 

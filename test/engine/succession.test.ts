@@ -22,6 +22,7 @@ async function joined(): Promise<{ successor: Successor; predecessor: Channel; h
     takeCharge: async () => void heard.push('charge'),
     becomeAlone: () => {},
     giveUp: (error) => void heard.push(error.code),
+    adopterOf: () => undefined,
     connectionCount: 0,
     health: async () => true,
   });

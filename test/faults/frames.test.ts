@@ -176,6 +176,7 @@ describe('a successor whose predecessor fails', () => {
       takeCharge: async () => void calls.push('take charge'),
       becomeAlone() {},
       giveUp: ({ code }) => calls.push(`give up ${code}`),
+      adopterOf: () => undefined,
       connectionCount: 0,
       health: undefined,
     });

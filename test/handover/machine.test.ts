@@ -33,6 +33,7 @@ const predecessor: Expected = {
   },
   draining: {
     drained: 'retired',
+    HELD: 'draining',
     LEFT: 'last',
     HEARTBEAT: 'draining',
     ABORT: 'ended',

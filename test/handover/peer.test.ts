@@ -16,6 +16,7 @@ import { eventChannel } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
 import { Deferred } from '../../lib/handover/deferred.js';
 import type { Exit } from '../../lib/handover/env.js';
+import { helloOf } from '../../lib/handover/identity.js';
 import type { DescriptorList } from '../../lib/handover/manifest.js';
 import { Predecessor } from '../../lib/handover/predecessor.js';
 import { Successor } from '../../lib/handover/successor.js';
@@ -62,6 +63,13 @@ async function received(role: Role, name: FrameName): Promise<void> {
   // It is published before it is acted on.
   await nextTurn();
 }
+
+it.each([
+  [true, ['heartbeat', 'move']],
+  [false, ['heartbeat']],
+])('HELLO says whether connections move: %s', (moves, capabilities) => {
+  expect(helloOf({ pid: 1, generation: 2, moves })).toMatchObject({ pid: 1, generation: 2, capabilities });
+});
 
 const open = (): number => openDescriptors().size;
 
@@ -388,28 +396,30 @@ describe('predecessor', () => {
     expect(calls).toEqual(['list with stderr', 'step down', 'take back', 'stop what it left']);
   });
 
-  /** As far as MIGRATE: the successor is in charge, this process drains. */
-  async function handedOver() {
+  /** The successor is in charge; this process still moves connections, or drains. */
+  async function handedOver(phase: 'MIGRATE' | 'DRAIN') {
     const begun = begin({ stall: 200 });
-    for (const name of ['HELLO', 'CLAIMED', 'READY', 'HEARTBEAT']) await frames[name]?.(begun.peer);
+    await begun.peer.send('HELLO', hello(4711, 0, ['heartbeat', 'move']));
+    for (const name of ['CLAIMED', 'READY', 'HEARTBEAT']) await frames[name]?.(begun.peer);
     for (const name of ['HELLO', 'MANIFEST', 'COMMIT']) expect(await begun.peer.next()).toMatchObject({ name });
     await begun.peer.send('COMMITTED', {});
     await begun.steps;
+    if (phase === 'DRAIN') begun.predecessor.settle();
     begun.calls.length = 0;
     return begun;
   }
 
-  describe('G5: while this process drains, the successor', () => {
+  describe.each(['MIGRATE', 'DRAIN'] as const)('G5: after COMMIT, in %s, the successor', (phase) => {
     it('dies', async () => {
-      const { peer, predecessor, calls, end } = await handedOver();
+      const { peer, predecessor, calls, end } = await handedOver(phase);
       peer.close();
       end();
       const reason = await predecessor.failed.catch((error) => error);
-      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN' });
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase });
       await expect(predecessor.retire()).rejects.toBe(reason);
       expect(await predecessor.giveUp(reason)).toMatchObject({
         code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
-        phase: 'DRAIN',
+        phase,
         exitCode: 7,
         stillServing: true,
         connectionsLost: 5,
@@ -419,18 +429,18 @@ describe('predecessor', () => {
     });
 
     it('falls silent: it may only be slow, so it is killed before anything is taken back', async () => {
-      const { peer, predecessor, calls } = await handedOver();
+      const { peer, predecessor, calls } = await handedOver(phase);
       const reason = await predecessor.failed.catch((error) => error);
       // Five times what it may be silent on probation.
       expect(reason).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', message: expect.stringContaining('for 1000 ms') });
       const error = await predecessor.giveUp(reason);
-      expect(error).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'DRAIN', exitSignal: 'SIGKILL' });
+      expect(error).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase, exitSignal: 'SIGKILL' });
       expect(calls).toEqual(['kill it', 'take back', 'stop what it left']);
       expect(await peer.rest()).toEqual(['ABORT']);
     });
 
     it('falls ill: the same', async () => {
-      const { peer, predecessor, calls } = await handedOver();
+      const { peer, predecessor, calls } = await handedOver(phase);
       await peer.send('HEARTBEAT', { healthy: false });
       const reason = await predecessor.failed.catch((error) => error);
       expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PROBATION_FAILED' });
@@ -439,7 +449,7 @@ describe('predecessor', () => {
     });
 
     it('breaks the protocol: the same', async () => {
-      const { peer, predecessor, calls } = await handedOver();
+      const { peer, predecessor, calls } = await handedOver(phase);
       await peer.send('COMMITTED', {});
       const reason = await predecessor.failed.catch((error) => error);
       expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PROTOCOL' });
@@ -448,16 +458,16 @@ describe('predecessor', () => {
     });
 
     it('gives up: it serves no more, so everything is taken back at once', async () => {
-      const { peer, predecessor, calls } = await handedOver();
+      const { peer, predecessor, calls } = await handedOver(phase);
       await peer.send('ABORT', { code: 'ERR_HANDOVER_PID_FILE', reason: 'disk full' });
       const reason = await predecessor.failed.catch((error) => error);
-      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PID_FILE', phase: 'DRAIN' });
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PID_FILE', phase });
       await predecessor.giveUp(reason);
       expect(calls).toEqual(['take back', 'stop it']);
     });
 
     it('is told to end: no failure, nothing is taken back, and this process drains to its end', async () => {
-      const { peer, predecessor, calls } = await handedOver();
+      const { peer, predecessor, calls } = await handedOver(phase);
       const heard = received('predecessor', 'ABORT');
       await peer.send('ABORT', { code: 'ERR_HANDOVER_CLOSED', reason: 'SIGTERM' });
       await heard;
@@ -469,8 +479,39 @@ describe('predecessor', () => {
       expect(calls).toEqual(['let go']);
     });
 
+    it('is told to end with a connection on offer: it stays here, and no other is offered', async () => {
+      const { peer, predecessor } = await handedOver(phase);
+      const fates: string[] = [];
+      const movable = {
+        listener: 'web',
+        protocol: 'http1',
+        identity: {},
+        detach: () => ({ fd: file(), head: new Uint8Array(0), state: new Uint8Array(0) }),
+        release: () => void fates.push('released'),
+        resume: () => void fates.push('resumed'),
+      };
+      const candidates = [movable];
+      expect(predecessor.canMove).toBe(true);
+      const offering = predecessor.moving.start(
+        () => candidates,
+        () => {},
+      );
+      offering.sweep();
+      expect(await peer.next()).toMatchObject({ name: 'OFFER', fdCount: 1 });
+      const heard = received('predecessor', 'ABORT');
+      await peer.send('ABORT', { code: 'ERR_HANDOVER_CLOSED', reason: 'SIGTERM' });
+      await heard;
+      expect(fates).toEqual(['resumed']);
+      expect(predecessor.canMove).toBe(false);
+      candidates.push({ ...movable, identity: {} });
+      offering.sweep();
+      await predecessor.retire();
+      expect(await peer.rest()).toEqual([]);
+      expect(offering.moved).toBe(0);
+    });
+
     it('is told to end in the moment in which it is left alone: no failure either', async () => {
-      const { peer, predecessor, calls } = await handedOver();
+      const { peer, predecessor, calls } = await handedOver(phase);
       void peer.send('ABORT', { code: 'ERR_HANDOVER_CLOSED', reason: 'SIGTERM' });
       peer.close();
       await predecessor.retire();
@@ -504,7 +545,7 @@ describe('predecessor', () => {
       clearInterval(beating);
       await peer.send('COMMITTED', {});
       const { phases } = await steps;
-      expect(phases.map(({ name }) => name)).toEqual(['PREPARE', 'PROBATION', 'COMMIT', 'MIGRATE']);
+      expect(phases.map(({ name }) => name)).toEqual(['PREPARE', 'PROBATION', 'COMMIT']);
       expect(calls).toEqual(['list with stderr', 'step down']);
     });
 
@@ -624,6 +665,7 @@ describe('successor', () => {
       },
       becomeAlone: () => void calls.push('become alone'),
       giveUp: ({ code }) => void calls.push(`give up ${code}`),
+      adopterOf: () => undefined,
       connectionCount: 3,
       health,
     });

@@ -50,11 +50,32 @@ describe('signals', () => {
     const second = await processes.generation(2);
     await second.booted;
     await first.said('handover:superseded');
-    // The idle connection ends with its next answer, and so does the predecessor.
+    // The idle connection moves, and nothing keeps the predecessor.
+    expect(await exit(processes, first)).toEqual(EXIT_0);
+    expect(first.allSaid('hook')).toEqual(['first', 'second']);
+    expect(first.allSaid('handover:drained')).toMatchObject([{ moved: 1, cut: 0 }]);
+    expect((await connection.request('/')).pid).toBe(second.pid);
+    expect(connection.opened).toBe(1);
+    connection.close();
+    second.process.signal('SIGTERM');
+    await second.gone();
+    expect(second.allSaid('hook')).toEqual(['first', 'second']);
+  });
+
+  it("SIGUSR2 with connections: 'drain': the idle connection ends with its next answer, and so does the predecessor", async () => {
+    const { chain: processes, first } = await chain(serving({ connections: 'drain' }));
+    const connection = await client(first);
+    expect((await connection.request('/')).pid).toBe(first.pid);
+    first.process.signal('SIGUSR2');
+    const second = await processes.generation(2);
+    await second.booted;
+    await first.said('handover:superseded');
     expect((await connection.request('/')).pid).toBe(first.pid);
     expect(await exit(processes, first)).toEqual(EXIT_0);
     expect(first.allSaid('hook')).toEqual(['first', 'second']);
+    expect(first.allSaid('handover:drained')).toMatchObject([{ moved: 0, cut: 0 }]);
     expect((await connection.request('/')).pid).toBe(second.pid);
+    expect(connection.opened).toBe(2);
     connection.close();
     second.process.signal('SIGTERM');
     await second.gone();
@@ -186,7 +207,9 @@ describe('hooks', () => {
     first.process.signal('SIGTERM');
     await lost;
     expect(await exit(processes, first)).toEqual(EXIT_0);
-    expect(first.allSaid('handover:drained')).toEqual([{ generation: 1, cut: 1, durationMs: expect.any(Number) }]);
+    expect(first.allSaid('handover:drained')).toEqual([
+      { generation: 1, moved: 0, cut: 1, durationMs: expect.any(Number) },
+    ]);
     connection.close();
   });
 });
@@ -202,7 +225,7 @@ describe('log', () => {
     await program.errorLine(new RegExp(`^handover\\[${second.pid}\\]: generation 2 is in charge$`));
     await program.errorLine(new RegExp(`^handover\\[${first.pid}\\]: generation 1 handed over to pid ${second.pid}`));
     await program.errorLine(
-      new RegExp(`^handover\\[${first.pid}\\]: generation 1 has drained, 0 connections were cut$`),
+      new RegExp(`^handover\\[${first.pid}\\]: generation 1 has drained: 0 connections moved, 0 were cut$`),
     );
     await program.exit();
     second.process.signal('SIGTERM');
@@ -229,7 +252,7 @@ describe('log', () => {
       { level: 'info', event: 'listen', origin: 'bound' },
       { level: 'info', event: 'in-charge', generation: 1, pid: first.pid },
       { level: 'error', event: 'upgrade-failed', code: 'ERR_HANDOVER_SUCCESSOR_EXITED', stillServing: true },
-      { level: 'info', event: 'drained', cut: 0 },
+      { level: 'info', event: 'drained', moved: 0, cut: 0 },
       { level: 'error', event: 'hook-failed', name: 'throws', message: 'no' },
     ]);
     expect(processes.program.stderr).toBe('');
@@ -247,6 +270,7 @@ describe('options are refused by name, before any side effect', () => {
     [{ port: 0, readyTimeout: 0 }, 'options.readyTimeout'],
     [{ port: 0, drainTimeout: '1s' }, 'options.drainTimeout'],
     [{ port: 0, allowOrphan: 'yes' }, 'options.allowOrphan'],
+    [{ port: 0, connections: 'keep' }, 'options.connections'],
     [{ port: 0, log: 'debug' }, 'options.log'],
     [{ port: 0, signals: { restart: 'SIGHUP' } }, 'restart'],
     [{ port: 0, signals: { upgrade: 'SIGFOO' } }, 'options.signals.upgrade'],

@@ -57,7 +57,7 @@ describe('G8: the outcome', () => {
     expect(outcome).toEqual({
       generation: 2,
       pid: second.pid,
-      phases: ['PREPARE', 'PROBATION', 'COMMIT', 'MIGRATE'].map((name) => ({
+      phases: ['PREPARE', 'PROBATION', 'COMMIT'].map((name) => ({
         name,
         startedAt: expect.any(Number),
         durationMs: expect.any(Number),

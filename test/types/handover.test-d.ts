@@ -94,6 +94,11 @@ void openHandover({ readyTimeout: '1s' });
 // @ts-expect-error an option is given or left out
 void openHandover({ drainTimeout: undefined });
 same<Equal<HandoverOptions['allowOrphan'], boolean | undefined>>();
+same<Equal<HandoverOptions['connections'], 'move' | 'drain' | undefined>>();
+void openHandover({ connections: 'move' });
+void openHandover({ connections: 'drain' });
+// @ts-expect-error they move or they drain
+void openHandover({ connections: 'keep' });
 void openHandover({ probation: 0, probationStall: 2_000, maxDraining: 3, forceOldest: true, checkMemory: false });
 void openHandover({ warmup: () => Promise.resolve(), health: () => true, pidFile: 'app.pid' });
 void openHandover({ health: async () => false });
@@ -297,6 +302,12 @@ same<
   >
 >();
 same<Equal<HandoverEvents['superseded'], { readonly generation: number; readonly successorPid: number }>>();
+same<
+  Equal<
+    HandoverEvents['drained'],
+    { readonly generation: number; readonly moved: number; readonly cut: number; readonly durationMs: number }
+  >
+>();
 same<Equal<HandoverEvents['standby-lost'], { readonly generation: number; readonly error: Error }>>();
 same<
   Equal<
