@@ -1,25 +1,21 @@
 // The successor's side of moving live connections, for every protocol: holds what is offered, untouched, until GO gives it
 // or ABORT takes it back.
 import { type Held, type Offer, type OfferedConnection, VERDICT, type Verdict } from '../channel/batches.js';
+import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import type { HeldConnection, Hold, LiveProtocol } from './live-protocol.js';
 
-/** Where connections of one listener go. */
-export interface Adopter {
-  /** Protocols it can go on with. */
-  readonly protocols: readonly string[];
-  /** Takes the descriptor: it is the adopter's from here on. */
-  adopt(fd: number, connection: OfferedConnection): void;
-}
+/** Where connections of one listener go, by protocol; undefined for one it does not speak. */
+export type Adopter = (protocol: string) => LiveProtocol | undefined;
 
-interface HeldConnection {
-  readonly fd: number;
-  readonly connection: OfferedConnection;
-  readonly adopter: Adopter;
-}
+/** A batch whose verdicts the app is still being asked for. */
+type Batch = readonly HeldConnection[] | 'asking';
 
 export class Holding {
   readonly #adopterOf: (listener: string) => Adopter | undefined;
-  readonly #batches = new Map<number, readonly HeldConnection[]>();
+  readonly #batches = new Map<number, Batch>();
+  #isPredecessorDead = false;
+  #onSettled: (() => void) | undefined;
   /** Connections adopted. */
   adopted = 0;
 
@@ -27,51 +23,110 @@ export class Holding {
     this.#adopterOf = adopterOf;
   }
 
-  /** Takes the descriptors of an offer; those it cannot go on with are closed here and refused. */
-  hold({ batch, connections }: Offer, fds: Int32Array): Held {
+  /**
+   * Takes the descriptors of an offer; those it cannot go on with are closed and refused. `answer` is called with the
+   * verdicts, at once where no app must be asked, and never for a batch that was taken back meanwhile.
+   * @throws ERR_HANDOVER_PROTOCOL the batch is held already, or came with another number of descriptors
+   */
+  hold({ batch, connections }: Offer, fds: Int32Array, answer: (held: Held) => void): void {
     if (connections.length !== fds.length || this.#batches.has(batch)) {
       closeFds(fds);
-      throw new Error(`OFFER ${batch} of ${connections.length} connections came with ${fds.length} descriptors`);
+      const message = `OFFER ${batch} of ${connections.length} connections came with ${fds.length} descriptors`;
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', message);
     }
-    const held: HeldConnection[] = [];
-    const refused: number[] = [];
-    const verdicts = connections.map((connection, i): Verdict => {
-      const fd = fds[i] as number;
-      const adopter = this.#adopterOf(connection.listener);
-      if (adopter?.protocols.includes(connection.protocol)) {
-        held.push({ fd, connection, adopter });
-        return VERDICT.held;
-      }
-      refused.push(fd);
-      return adopter ? VERDICT.unknownProtocol : VERDICT.unknownListener;
-    });
-    closeFds(refused);
-    this.#batches.set(batch, held);
-    return { batch, verdicts };
+    this.#batches.set(batch, 'asking');
+    const adopters = connections.map(({ listener }) => this.#adopterOf(listener));
+    const holds = connections.map((connection, i) =>
+      take(adopters[i]?.(connection.protocol), fds[i] as number, connection),
+    );
+    const settle = (settled: readonly Hold[]): void => {
+      const verdicts = settled.map((hold, i) => verdictOf(hold, adopters[i], connections[i]?.protocol ?? ''));
+      if (
+        this.#keep(
+          batch,
+          settled.filter((hold) => hold !== undefined),
+        )
+      )
+        answer({ batch, verdicts });
+    };
+    if (holds.some((hold) => hold instanceof Promise)) void Promise.all(holds).then(settle);
+    else settle(holds as Hold[]);
   }
 
-  /** The batch is ours. @throws Error it is not held */
+  /** The batch is ours. @throws ERR_HANDOVER_PROTOCOL it is not held */
   go(batch: number): void {
     const held = this.#batches.get(batch);
-    if (!held) throw new Error(`GO ${batch} names no batch that is held`);
-    this.#batches.delete(batch);
-    for (const { fd, connection, adopter } of held) adopter.adopt(fd, connection);
-    this.adopted += held.length;
+    if (!held || held === 'asking') {
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', `GO ${batch} names no batch that is held`);
+    }
+    this.#forget(batch);
+    this.#adopt(held);
   }
 
   /** The predecessor takes the batch back. */
   abort(batch: number): void {
-    closeFds((this.#batches.get(batch) ?? []).map(({ fd }) => fd));
-    this.#batches.delete(batch);
+    const held = this.#batches.get(batch);
+    this.#forget(batch);
+    if (held && held !== 'asking') for (const connection of held) connection.abort();
   }
 
   /** The predecessor is dead: what it had offered is nobody else's. */
   goAll(): void {
-    for (const batch of [...this.#batches.keys()]) this.go(batch);
+    this.#isPredecessorDead = true;
+    for (const [batch, held] of this.#batches) if (held !== 'asking') this.go(batch);
   }
 
   /** The predecessor takes everything back. */
   abortAll(): void {
     for (const batch of [...this.#batches.keys()]) this.abort(batch);
   }
+
+  /**
+   * Resolves when every batch whose verdicts were sent has come to its GO or ABORT: the predecessor reads them before it can
+   * read why this process leaves. The others it takes back by itself.
+   */
+  async settled(): Promise<void> {
+    for (const [batch, held] of this.#batches) if (held === 'asking') this.abort(batch);
+    if (this.#batches.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onSettled = resolve;
+    });
+  }
+
+  /** False: nobody waits for the verdicts. */
+  #keep(batch: number, held: readonly HeldConnection[]): boolean {
+    if (!this.#batches.has(batch)) {
+      for (const connection of held) connection.abort();
+      return false;
+    }
+    if (this.#isPredecessorDead) {
+      this.#forget(batch);
+      this.#adopt(held);
+      return false;
+    }
+    this.#batches.set(batch, held);
+    return true;
+  }
+
+  #adopt(held: readonly HeldConnection[]): void {
+    for (const connection of held) connection.go();
+    this.adopted += held.length;
+  }
+
+  #forget(batch: number): void {
+    this.#batches.delete(batch);
+    if (this.#batches.size === 0) this.#onSettled?.();
+  }
+}
+
+function take(protocol: LiveProtocol | undefined, fd: number, connection: OfferedConnection): Hold | Promise<Hold> {
+  if (protocol) return protocol.hold(fd, connection);
+  closeFds([fd]);
+  return undefined;
+}
+
+function verdictOf(hold: Hold, adopter: Adopter | undefined, protocol: string): Verdict {
+  if (hold) return VERDICT.held;
+  if (!adopter) return VERDICT.unknownListener;
+  return adopter(protocol) ? VERDICT.refused : VERDICT.unknownProtocol;
 }

@@ -19,24 +19,50 @@ interface Marked {
 
 export const REQUEST_START = 'http.server.request.start';
 
-/**
- * From now on every connection of the server ends with the response to its next request. The function returned stops that
- * for the requests still to come. Costs nothing before: the channel is listened to only while a server drains.
- */
-export function closeAfterResponses(server: Server): () => void {
-  const lastMarked = new WeakMap<Socket, Marked>();
-  const onStart = (message: unknown): void => {
-    const started = message as Started;
-    if (started.server !== server) return;
-    const { socket, response } = started;
+/** Costs nothing until it is asked for something: the channel is listened to only while a server drains. */
+export class HttpDrain {
+  readonly #server: Server;
+  readonly #lastMarked = new WeakMap<Socket, Marked>();
+  #endsAll = false;
+  #ending = new WeakSet<Socket>();
+  #isListening = false;
+
+  constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** From now on every connection of the server ends with the response to its next request. */
+  endAll(): void {
+    this.#endsAll = true;
+    this.#listen();
+  }
+
+  /** This one does. */
+  end(socket: Socket): void {
+    this.#ending.add(socket);
+    this.#listen();
+  }
+
+  /** Requests still to come end nothing any more. */
+  stop(): void {
+    this.#endsAll = false;
+    this.#ending = new WeakSet();
+    if (this.#isListening) unsubscribe(REQUEST_START, this.#onStart);
+    this.#isListening = false;
+  }
+
+  #listen(): void {
+    if (!this.#isListening) subscribe(REQUEST_START, this.#onStart);
+    this.#isListening = true;
+  }
+
+  readonly #onStart = (message: unknown): void => {
+    const { server, socket, response } = message as Started;
+    if (server !== this.#server || !(this.#endsAll || this.#ending.has(socket))) return;
     // This one was pipelined behind it: the one before must not end the connection after all.
-    const previous = lastMarked.get(socket);
+    const previous = this.#lastMarked.get(socket);
     if (previous && !previous.response.headersSent) previous.response.shouldKeepAlive = previous.keptAlive;
-    lastMarked.set(socket, { response, keptAlive: response.shouldKeepAlive });
+    this.#lastMarked.set(socket, { response, keptAlive: response.shouldKeepAlive });
     response.shouldKeepAlive = false;
-  };
-  subscribe(REQUEST_START, onStart);
-  return () => {
-    unsubscribe(REQUEST_START, onStart);
   };
 }

@@ -4,16 +4,17 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { OfferedConnection } from '../channel/batches.js';
-import type { Adopter } from './holding.js';
-import { REQUEST_START, type Started } from './http-drain.js';
+import { closeFds } from '../fd/index.js';
+import { type HttpDrain, REQUEST_START, type Started } from './http-drain.js';
+import type { Detached, HeldConnection, LiveProtocol, Movable } from './live-protocol.js';
 import {
   currentRequest,
   currentResponse,
   detachSocket,
   idleHttpConnections,
+  isQuiet,
   reattachSocket,
 } from './node-internals.js';
-import type { Movable } from './offering.js';
 import { Parking } from './parking.js';
 
 interface HttpServer extends Server {
@@ -21,7 +22,6 @@ interface HttpServer extends Server {
   readonly headersTimeout?: number;
 }
 
-const PROTOCOL = 'http1';
 const NOTHING = new Uint8Array(0);
 /** State of a connection on which no request was ever sent. */
 const FRESH = Uint8Array.of(1);
@@ -31,41 +31,46 @@ export function speaksHttp1(server: Server): boolean {
   return 'closeIdleConnections' in server && !('setSecureContext' in server);
 }
 
-export class Http1Connections implements Adopter {
-  readonly protocols: readonly string[] = [PROTOCOL];
+export class Http1Connections implements LiveProtocol {
+  readonly protocol = 'http1';
   readonly #server: HttpServer;
   readonly #name: string;
   readonly #sockets: ReadonlySet<Socket>;
   readonly #parking: Parking;
+  readonly #ending: HttpDrain;
   /** Moved here after a request: without one more it is still a used one for the next process. */
   readonly #used = new WeakSet<Socket>();
 
-  /** `sockets`: the server's own, without those parked. `onLeave` is told when one leaves the parking. */
-  constructor(server: Server, name: string, sockets: ReadonlySet<Socket>, onLeave: () => void) {
+  /** `sockets`: the server's own; `track` adds one. */
+  constructor(
+    server: Server,
+    name: string,
+    sockets: ReadonlySet<Socket>,
+    track: (socket: Socket) => void,
+    ending: HttpDrain,
+  ) {
     this.#server = server;
     this.#name = name;
     this.#sockets = sockets;
-    this.#parking = new Parking(server, (socket) => this.#enter(socket), onLeave);
+    this.#ending = ending;
+    this.#parking = new Parking(server, track, (socket) => {
+      server.emit('connection', socket);
+      socket.resume();
+    });
   }
 
-  get parkedCount(): number {
-    return this.#parking.sockets.size;
+  hold(fd: number, { head, state }: OfferedConnection): HeldConnection {
+    return { go: () => this.#park(fd, head, state.length > 0), abort: () => closeFds([fd]) };
   }
 
-  adopt(fd: number, { head, state }: OfferedConnection): void {
-    const { keepAliveTimeout = 0, headersTimeout = 0 } = this.#server;
-    const isFresh = state.length > 0;
-    const socket = this.#parking.park(fd, head, isFresh ? headersTimeout : keepAliveTimeout);
-    if (!isFresh) this.#used.add(socket);
-  }
-
-  /** Those that could move now. A parked one moves on without asking any parser. */
+  /** A parked one moves on without asking any parser: it has read nothing, as one that never sent a byte. */
   *movable(): Generator<Movable> {
-    for (const socket of [...this.#parking.sockets]) yield this.#toMovable(socket);
-    for (const socket of idleHttpConnections(this.#server, this.#sockets)) yield this.#toMovable(socket);
+    const idle = idleHttpConnections(this.#server, this.#sockets);
+    // Those whose turn comes in a later turn of the loop are idle still if nothing was read from them.
+    const seen = idle.map(({ bytesRead }) => bytesRead);
+    for (const [i, socket] of idle.entries()) yield this.#toMovable(socket, seen[i] ?? 0);
   }
 
-  /** Calls back, in a macrotask, when a busy one may have become idle. The function returned ends that. */
   whenMovable(callback: () => void): () => void {
     const later = (): void => {
       setImmediate(callback);
@@ -100,35 +105,46 @@ export class Http1Connections implements Adopter {
     };
   }
 
-  /** Ends those that wait. */
-  cut(): void {
-    for (const socket of [...this.#parking.sockets]) socket.destroy();
+  stay(): void {
+    this.#ending.endAll();
   }
 
-  #enter(socket: Socket): void {
-    this.#server.emit('connection', socket);
-    socket.resume();
+  /** As `closeIdleConnections()` does with those that Node's parser knows. */
+  closeParked(): void {
+    this.#parking.close();
   }
 
-  #toMovable(socket: Socket): Movable {
+  #park(fd: number, head: Uint8Array, isFresh: boolean): void {
+    const { keepAliveTimeout = 0, headersTimeout = 0 } = this.#server;
+    const socket = this.#parking.park(fd, head, isFresh ? headersTimeout : keepAliveTimeout);
+    if (!isFresh) this.#used.add(socket);
+  }
+
+  #toMovable(socket: Socket, bytesRead: number): Movable {
     const { timeout = 0 } = socket;
     return {
       listener: this.#name,
-      protocol: PROTOCOL,
+      protocol: this.protocol,
       identity: socket,
       detach: () => {
-        const fd = detachSocket(socket);
-        // Whoever times out meanwhile does not own it.
-        socket.setTimeout(0);
-        if (fd === undefined) return undefined;
-        const isFresh = socket.bytesRead === 0 && !this.#used.has(socket);
-        return { fd, head: NOTHING, state: isFresh ? FRESH : NOTHING };
+        if (socket.bytesRead !== bytesRead || !isQuiet(socket)) return undefined;
+        return this.#detach(socket);
       },
       release: () => void socket.destroy(),
-      resume: () => {
+      resume: ({ forGood }) => {
         socket.setTimeout(timeout);
+        if (forGood) this.#ending.end(socket);
         reattachSocket(socket);
       },
     };
+  }
+
+  #detach(socket: Socket): Detached | undefined {
+    const fd = detachSocket(socket);
+    // Whoever times out meanwhile does not own it.
+    socket.setTimeout(0);
+    if (fd === undefined) return undefined;
+    const isFresh = socket.bytesRead === 0 && !this.#used.has(socket);
+    return { fd, head: NOTHING, state: isFresh ? FRESH : NOTHING };
   }
 }

@@ -1,8 +1,8 @@
 // A UDP socket under the handover. There are no connections; a process may send to its end.
 import type { BindOptions, Socket } from 'node:dgram';
+import type { Movable } from './live-protocol.js';
 import type { Managed, Where } from './managed.js';
 import { startReceiving, stopReceiving } from './node-internals.js';
-import type { Movable } from './offering.js';
 
 export class ManagedDatagram implements Managed {
   readonly #socket: Socket;

@@ -2,12 +2,11 @@
 // and drains.
 import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
-import type { Adopter } from './holding.js';
-import { closeAfterResponses } from './http-drain.js';
+import { HttpDrain } from './http-drain.js';
 import { Http1Connections, speaksHttp1 } from './http1.js';
+import type { LiveProtocol, Movable } from './live-protocol.js';
 import type { Managed, Where } from './managed.js';
 import { outsideCluster, stopAccepting } from './node-internals.js';
-import type { Movable } from './offering.js';
 import { type Withheld, withhold } from './withhold.js';
 
 interface MaybeHttpServer extends Server {
@@ -23,11 +22,11 @@ export class ManagedServer implements Managed {
   readonly #secure = new Set<Socket>();
   readonly #sessions = new Set<Http2Session>();
   readonly #onClose: () => void;
-  readonly #http1: Http1Connections | undefined;
+  readonly #httpDrain: HttpDrain;
+  readonly #protocols: LiveProtocol[] = [];
   #withheld: Withheld | undefined;
   #closedByApp = false;
-  #stopDraining: (() => void) | undefined;
-  #isMoving = false;
+  #isDraining = false;
   #whenEmpty: (() => void) | undefined;
 
   /** `onClose` is told when the app closes the server by itself. */
@@ -35,11 +34,10 @@ export class ManagedServer implements Managed {
     this.#server = server;
     this.#backlog = backlog;
     this.#onClose = onClose;
-    this.#http1 = speaksHttp1(server)
-      ? new Http1Connections(server, name, this.#sockets, () => this.#checkEmpty())
-      : undefined;
+    this.#httpDrain = new HttpDrain(server);
     this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
+    if (speaksHttp1(server)) this.#addHttp1(name);
     server.on('secureConnection', (socket: Socket) => {
       this.#secure.add(socket);
       socket.once('close', () => this.#secure.delete(socket));
@@ -48,19 +46,21 @@ export class ManagedServer implements Managed {
   }
 
   get connectionCount(): number {
-    return this.#sockets.size + (this.#http1?.parkedCount ?? 0);
+    return this.#sockets.size;
   }
 
-  get adopter(): Adopter | undefined {
-    return this.#http1;
-  }
+  readonly adopter = (name: string): LiveProtocol | undefined =>
+    this.#protocols.find(({ protocol }) => protocol === name);
 
-  movable(): Iterable<Movable> {
-    return this.#http1?.movable() ?? [];
+  *movable(): Generator<Movable> {
+    for (const protocol of this.#protocols) yield* protocol.movable();
   }
 
   whenMovable(callback: () => void): () => void {
-    return this.#http1?.whenMovable(callback) ?? (() => {});
+    const stops = this.#protocols.map((protocol) => protocol.whenMovable(callback));
+    return () => {
+      for (const stop of stops) stop();
+    };
   }
 
   async accept(where: Where): Promise<void> {
@@ -87,8 +87,8 @@ export class ManagedServer implements Managed {
   }
 
   async resume(where: () => Where): Promise<void> {
-    this.#stopDraining?.();
-    this.#stopDraining = undefined;
+    this.#isDraining = false;
+    this.#httpDrain.stop();
     if (this.#closedByApp) {
       this.#onClose();
       this.finish();
@@ -105,11 +105,9 @@ export class ManagedServer implements Managed {
   }
 
   drain({ moves }: { readonly moves: boolean }): Promise<void> {
-    if (!this.#stopDraining) {
-      this.#isMoving = moves && this.#http1 !== undefined;
-      this.#stopDraining = this.#isMoving ? () => {} : closeAfterResponses(this.#server);
-      for (const session of this.#sessions) session.close();
-    }
+    this.#isDraining = true;
+    if (!moves || this.#protocols.length === 0) this.#httpDrain.endAll();
+    for (const session of this.#sessions) session.close();
     return new Promise((resolve) => {
       this.#whenEmpty = resolve;
       this.#checkEmpty();
@@ -117,22 +115,32 @@ export class ManagedServer implements Managed {
   }
 
   stay(): void {
-    if (!this.#stopDraining || !this.#isMoving) return;
-    this.#isMoving = false;
-    this.#stopDraining = closeAfterResponses(this.#server);
+    if (!this.#isDraining) return;
+    for (const protocol of this.#protocols) protocol.stay();
   }
 
   cut(): number {
     const count = this.connectionCount;
-    this.#http1?.cut();
     for (const socket of [...this.#secure, ...this.#sockets]) socket.destroy();
     return count;
   }
 
   finish(): void {
-    this.#stopDraining?.();
+    this.#httpDrain.stop();
     this.#withheld?.release({ deliver: true });
     this.#withheld = undefined;
+  }
+
+  /** Node's parser does not know those that are parked, and `close()` ends idle ones by this method. */
+  #addHttp1(name: string): void {
+    const server = this.#server;
+    const http1 = new Http1Connections(server, name, this.#sockets, (socket) => this.#track(socket), this.#httpDrain);
+    this.#protocols.push(http1);
+    const { closeIdleConnections } = server;
+    server.closeIdleConnections = () => {
+      closeIdleConnections?.call(server);
+      http1.closeParked();
+    };
   }
 
   /** The app's own `server.close()`: drain now, and hand the address over no more. */
@@ -151,7 +159,9 @@ export class ManagedServer implements Managed {
     };
   }
 
+  /** Also one that was moved here, once: it may come again as a 'connection'. */
   #track(socket: Socket): void {
+    if (this.#sockets.has(socket)) return;
     this.#sockets.add(socket);
     socket.once('close', () => {
       this.#sockets.delete(socket);
@@ -163,7 +173,7 @@ export class ManagedServer implements Managed {
     this.#sessions.add(session);
     session.once('close', () => this.#sessions.delete(session));
     // Accepted by us and new to HTTP/2 while we drain: it gets its answer, then GOAWAY.
-    if (this.#stopDraining) session.once('stream', () => session.close());
+    if (this.#isDraining) session.once('stream', () => session.close());
   }
 
   #checkEmpty(): void {

@@ -1,7 +1,7 @@
 // What the handover does with a server or socket of the app, whatever its protocol.
 
 import type { Adopter } from './holding.js';
-import type { Movable } from './offering.js';
+import type { Movable } from './live-protocol.js';
 
 /** Where Node shall listen: on a descriptor that becomes Node's, or plainly at an address. */
 export interface Where {

@@ -51,7 +51,8 @@ export function idleHttpConnections(server: Server, sockets: Iterable<Socket>): 
   return [...sockets].filter((socket) => (named.has(socket) || socket.bytesRead === 0) && isQuiet(socket));
 }
 
-function isQuiet(socket: Socket): boolean {
+/** Nothing is being answered, written, or waiting to be read. */
+export function isQuiet(socket: Socket): boolean {
   return !socket.destroyed && !currentResponse(socket) && socket.writableLength === 0 && socket.readableLength === 0;
 }
 

@@ -1,22 +1,10 @@
 // The predecessor's side of moving live connections, for every protocol: OFFER, then HELD, then GO. From OFFER to GO
 // nobody reads or writes: both hold the descriptor and neither uses it (guarantee G4).
 
-import { type Held, type Offer, VERDICT } from '../channel/batches.js';
+import { type Held, type Offer, type OfferedConnection, VERDICT } from '../channel/batches.js';
+import { HandoverError } from '../errors.js';
 import { closeFds, dupFd } from '../fd/index.js';
-
-/** A connection that could move now. Asked for from a macrotask, and offered in the same one. */
-export interface Movable {
-  readonly listener: string;
-  readonly protocol: string;
-  /** The connection itself: offered once in a handover, whatever becomes of it. */
-  readonly identity: object;
-  /** Stops reading. The descriptor stays the connection's. Undefined: it cannot be stopped after all, and stays. */
-  detach(): { readonly fd: number; readonly head: Uint8Array; readonly state: Uint8Array } | undefined;
-  /** It is the successor's: this process' copy goes, without a FIN. */
-  release(): void;
-  /** It stays: reads on as if nothing had happened. */
-  resume(): void;
-}
+import type { Detached, Movable } from './live-protocol.js';
 
 /** The frames, as the channel sends them. */
 export interface OfferingChannel {
@@ -27,8 +15,18 @@ export interface OfferingChannel {
 /** Well under what one message carries; small enough that the successor's loop is not held up. */
 const BATCH_SIZE = 64;
 
+/** State and unread bytes in one batch, a quarter of what a frame may carry; a single connection with more stays. */
+const BATCH_BYTES = 4 * 1024 * 1024;
+
 /** Unacknowledged batches: descriptors in flight are limited to RLIMIT_NOFILE (FACTS K11). */
 const WINDOW = 4;
+
+interface Batch {
+  readonly movables: Movable[];
+  readonly connections: OfferedConnection[];
+  readonly fds: number[];
+  bytes: number;
+}
 
 export class Offering {
   readonly #channel: OfferingChannel;
@@ -37,12 +35,16 @@ export class Offering {
   /** Candidates are asked anew for each sweep, and an offered or a refused connection still looks idle. */
   readonly #offered = new WeakSet<object>();
   readonly #onSettled: () => void;
+  /** The sweep going on: looking for idle ones costs as much for one as for all, so one look serves many batches. */
+  #sweep: Iterator<Movable> | undefined;
+  #isSweepDue = false;
+  #isScheduled = false;
   #batch = 0;
   #isEnded = false;
   /** Connections the successor has. */
   moved = 0;
 
-  /** `candidates` are asked anew for each batch; `onSettled` is called when nothing is outstanding and nothing can move. */
+  /** `candidates` are asked anew for each sweep; `onSettled` is called when nothing is outstanding and nothing can move. */
   constructor(channel: OfferingChannel, candidates: () => Iterable<Movable>, onSettled: () => void) {
     this.#channel = channel;
     this.#candidates = candidates;
@@ -51,26 +53,33 @@ export class Offering {
 
   /** Offers what can move now, as far as the window goes. Call it from a macrotask. */
   sweep(): void {
-    if (this.#isEnded) return;
-    const candidates = this.#candidates()[Symbol.iterator]();
-    while (this.#outstanding.size < WINDOW && this.#offer(candidates));
-    if (this.#outstanding.size === 0) this.#onSettled();
+    this.#isSweepDue = true;
+    if (!this.#isEnded) this.#offerAll();
   }
 
-  /** The successor's verdicts. @throws Error they answer no batch of ours */
+  /** The same in a macrotask of its own, once however often it is asked for in this turn of the loop. */
+  sweepSoon(): void {
+    this.#isSweepDue = true;
+    this.#schedule();
+  }
+
+  /** The successor's verdicts. @throws ERR_HANDOVER_PROTOCOL they answer no batch of ours */
   onHeld({ batch, verdicts }: Held): void {
     const movables = this.#outstanding.get(batch);
-    if (movables?.length !== verdicts.length) throw new Error(`HELD of ${verdicts.length} answers no batch ${batch}`);
+    if (movables?.length !== verdicts.length) {
+      const message = `HELD of ${verdicts.length} answers no batch ${batch} of as many`;
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', message);
+    }
     this.#outstanding.delete(batch);
     for (const [i, movable] of movables.entries()) {
       if (verdicts[i] === VERDICT.held) {
         movable.release();
         this.moved += 1;
-      } else movable.resume();
+      } else movable.resume({ forGood: true });
     }
     // Its failure is the successor's death, which whoever reads the channel learns.
     this.#channel.go(batch).catch(() => {});
-    setImmediate(() => this.sweep());
+    this.#schedule();
   }
 
   /**
@@ -79,41 +88,85 @@ export class Offering {
    */
   takeBack(): void {
     this.#isEnded = true;
-    for (const movables of this.#outstanding.values()) for (const movable of movables) movable.resume();
+    for (const movables of this.#outstanding.values()) {
+      for (const movable of movables) movable.resume({ forGood: false });
+    }
     this.#outstanding.clear();
   }
 
-  /** One batch; false where there is nothing to offer. */
-  #offer(candidates: Iterator<Movable>): boolean {
-    const movables: Movable[] = [];
-    const connections: Offer['connections'][number][] = [];
-    const fds: number[] = [];
-    for (let next = candidates.next(); !next.done; next = candidates.next()) {
-      const { listener, protocol, identity } = next.value;
-      if (this.#offered.has(identity)) continue;
-      const detached = next.value.detach();
-      if (!detached) continue;
-      const { fd, head, state } = detached;
-      try {
-        // Ours until it is sent: whatever happens to the connection meanwhile, this number stays what it is.
-        fds.push(dupFd(fd));
-      } catch {
-        // The table is full: those released by the next HELD make room.
-        next.value.resume();
-        break;
-      }
-      this.#offered.add(identity);
-      movables.push(next.value);
-      connections.push({ listener, protocol, head, state });
-      if (movables.length === BATCH_SIZE) break;
+  /** Only in a macrotask is it certain which connections are idle (FACTS C3). */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      if (!this.#isEnded) this.#offerAll();
+    });
+  }
+
+  #offerAll(): void {
+    while (this.#outstanding.size < WINDOW) {
+      const batch = this.#collect();
+      if (batch.movables.length === 0) break;
+      this.#offer(batch);
     }
-    if (movables.length === 0) return false;
+    if (this.#outstanding.size === 0) this.#onSettled();
+  }
+
+  #collect(): Batch {
+    const batch: Batch = { movables: [], connections: [], fds: [], bytes: 0 };
+    while (batch.movables.length < BATCH_SIZE && batch.bytes < BATCH_BYTES) {
+      const movable = this.#next();
+      if (!movable) break;
+      if (this.#offered.has(movable.identity)) continue;
+      const detached = movable.detach();
+      if (detached && !this.#add(batch, movable, detached)) break;
+    }
+    return batch;
+  }
+
+  #next(): Movable | undefined {
+    while (this.#sweep || this.#isSweepDue) {
+      if (!this.#sweep) {
+        this.#isSweepDue = false;
+        this.#sweep = this.#candidates()[Symbol.iterator]();
+      }
+      const next = this.#sweep.next();
+      if (!next.done) return next.value;
+      this.#sweep = undefined;
+    }
+    return undefined;
+  }
+
+  /** False: the table is full, and those released by the next HELD make room. */
+  #add(batch: Batch, movable: Movable, { fd, head, state }: Detached): boolean {
+    const bytes = head.length + state.length;
+    if (bytes > BATCH_BYTES) {
+      this.#offered.add(movable.identity);
+      movable.resume({ forGood: true });
+      return true;
+    }
+    try {
+      // Ours until it is sent: whatever happens to the connection meanwhile, this number stays what it is.
+      batch.fds.push(dupFd(fd));
+    } catch {
+      movable.resume({ forGood: false });
+      this.#isSweepDue = true;
+      return false;
+    }
+    this.#offered.add(movable.identity);
+    batch.movables.push(movable);
+    batch.connections.push({ listener: movable.listener, protocol: movable.protocol, head, state });
+    batch.bytes += bytes;
+    return true;
+  }
+
+  #offer({ movables, connections, fds }: Batch): void {
     const batch = ++this.#batch;
     this.#outstanding.set(batch, movables);
     this.#channel
       .offer({ batch, connections }, Int32Array.from(fds))
       .catch(() => {})
       .finally(() => closeFds(fds));
-    return true;
   }
 }

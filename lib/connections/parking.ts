@@ -3,29 +3,24 @@
 import { type Server, Socket } from 'node:net';
 import { countConnection } from './node-internals.js';
 
-/** What happens when bytes come: the socket is paused, and holds them. */
-export type Enter = (socket: Socket) => void;
-
 export class Parking {
   readonly #server: Server;
-  readonly #enter: Enter;
-  readonly #onLeave: () => void;
+  readonly #track: (socket: Socket) => void;
+  readonly #enter: (socket: Socket) => void;
   readonly #sockets = new Set<Socket>();
 
-  constructor(server: Server, enter: Enter, onLeave: () => void) {
+  /** `enter` gets a socket when bytes have come: it is paused, and holds them. */
+  constructor(server: Server, track: (socket: Socket) => void, enter: (socket: Socket) => void) {
     this.#server = server;
+    this.#track = track;
     this.#enter = enter;
-    this.#onLeave = onLeave;
-  }
-
-  get sockets(): ReadonlySet<Socket> {
-    return this.#sockets;
   }
 
   /** Takes the descriptor. `idleTimeout` ms without a byte end the connection; 0: never. */
   park(fd: number, head: Uint8Array, idleTimeout: number): Socket {
     const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
     countConnection(this.#server, socket);
+    this.#track(socket);
     if (head.length > 0) {
       socket.unshift(head);
       this.#enter(socket);
@@ -35,11 +30,7 @@ export class Parking {
     const leave = (): void => {
       this.#sockets.delete(socket);
       socket.setTimeout(0);
-      socket.off('data', onData).off('end', onEnd).off('timeout', onEnd).off('error', onError).off('close', onClose);
-    };
-    const onClose = (): void => {
-      leave();
-      this.#onLeave();
+      socket.off('data', onData).off('end', onEnd).off('timeout', onEnd).off('error', onError).off('close', leave);
     };
     const onData = (chunk: Buffer): void => {
       leave();
@@ -51,8 +42,13 @@ export class Parking {
       socket.destroySoon();
     };
     const onError = (): void => {};
-    socket.on('data', onData).on('end', onEnd).on('timeout', onEnd).on('error', onError).on('close', onClose);
+    socket.on('data', onData).on('end', onEnd).on('timeout', onEnd).on('error', onError).on('close', leave);
     socket.setTimeout(idleTimeout);
     return socket;
+  }
+
+  /** Ends those that wait. */
+  close(): void {
+    for (const socket of [...this.#sockets]) socket.destroy();
   }
 }

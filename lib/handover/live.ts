@@ -4,16 +4,16 @@ import type { DrainingGeneration, Hello } from '../channel/wire.js';
 import type { Adopter } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
+import { AppSide } from './app-side.js';
 import { Belongings } from './belongings.js';
 import { Charge } from './charge.js';
 import type { StartDirectory } from './command.js';
 import { Deferred } from './deferred.js';
 import type { Env } from './env.js';
 import { helloOf } from './identity.js';
-import type { Inherited, Keepable } from './kept.js';
 import { Lifecycle } from './lifecycle.js';
 import type { DescriptorList } from './manifest.js';
-import { type CheckedOptions, checkCloseHook, checkUpgradeOptions } from './options.js';
+import { type CheckedOptions, checkUpgradeOptions } from './options.js';
 import type { UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
 import { DescriptorReserve } from './reserve.js';
@@ -22,17 +22,15 @@ import type { Standby } from './standby.js';
 import { inheritedChannel } from './start-self.js';
 import { Successor, type SuccessorHost } from './successor.js';
 import type { SuccessorProcess } from './successor-process.js';
-import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
+import type { Handover } from './types.js';
 import { type UpgradeOptions, Upgrades, type UpgradesHost } from './upgrades.js';
 
 /** `draining` goes back to `serving` when the successor dies. */
 type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed';
 
-export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
+export class LiveHandover extends AppSide implements Handover, UpgradesHost, SuccessorHost {
   readonly #env: Env;
   readonly #options: CheckedOptions;
-  readonly belongings: Belongings;
-  readonly #lifecycle = new Lifecycle();
   readonly #reserve = new DescriptorReserve();
   readonly #upgrades: Upgrades;
   readonly #charge: Charge;
@@ -49,13 +47,13 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   readonly #chargeTaken = new Deferred<void>();
 
   private constructor(env: Env, options: CheckedOptions, start: StartDirectory) {
+    super(new Belongings(env), new Lifecycle());
     this.#env = env;
     this.#options = options;
-    this.belongings = new Belongings(env);
     this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
     const onDial = (channel: Channel, process: SuccessorProcess): void =>
       void this.#upgrades.takeOver(channel, process);
-    this.#charge = new Charge(options, env.pid, this.belongings.ledger, this.#lifecycle, this.#reserve, onDial);
+    this.#charge = new Charge(options, env.pid, this.belongings.ledger, this.lifecycle, this.#reserve, onDial);
   }
 
   /** Greets the predecessor where there is one. */
@@ -95,11 +93,6 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     return this.belongings.servers.connectionCount;
   }
 
-  async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    this.#expectOpen('listen()');
-    return this.belongings.listen(listener, options);
-  }
-
   ready(): Promise<void> {
     this.#ready ??= this.#becomeReady();
     return this.#ready;
@@ -111,27 +104,6 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
 
   async prepare(options: UpgradeOptions = {}): Promise<Standby> {
     return this.#upgrades.prepare(checkUpgradeOptions(options));
-  }
-
-  whenInCharge(duty: (signal: AbortSignal) => unknown): void {
-    this.#lifecycle.addDuty(duty);
-  }
-
-  waitUntil(work: Promise<unknown>): void {
-    this.#lifecycle.addWork(work);
-  }
-
-  onClose(name: string, hook: () => unknown, options: CloseHookOptions = {}): void {
-    this.#lifecycle.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
-  }
-
-  keep(name: string, value: Keepable): void {
-    this.#expectOpen('keep()');
-    this.belongings.kept.keep(name, value);
-  }
-
-  inherited(name: string): Inherited | undefined {
-    return this.belongings.kept.inherited(name);
   }
 
   async close(): Promise<void> {
@@ -147,7 +119,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   // What a handover to a successor asks of this process.
 
   expectInCharge(): void {
-    this.#expectOpen('a handover');
+    this.expectOpen('a handover');
     if (this.isInCharge) return;
     throw new HandoverError('ERR_HANDOVER_NOT_READY', 'this process is not in charge: await ready() first');
   }
@@ -231,10 +203,10 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
   }
 
   async #becomeReady(): Promise<void> {
-    this.#expectOpen('ready()');
+    this.expectOpen('ready()');
     await this.#options.warmup?.();
     if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
-    this.#expectOpen('ready()');
+    this.expectOpen('ready()');
     this.belongings.adoptStderr();
     const claims = this.belongings.ledger.report();
     this.#unclaimed = claims.unclaimed;
@@ -293,7 +265,7 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
     await this.#upgrades.abort(closed);
     if (isLast) await this.#charge.end();
     else this.#charge.unlock();
-    this.#successor?.leave();
+    await this.#successor?.leave();
     this.belongings.servers.suspendAll();
     this.belongings.close({ removePaths: isLast });
     await drain(this.#retiring);
@@ -302,20 +274,20 @@ export class LiveHandover implements Handover, UpgradesHost, SuccessorHost {
 
   get #retiring(): Retiring {
     const { servers } = this.belongings;
-    return { generation: this.generation, servers, lifecycle: this.#lifecycle, timeout: this.#options.drainTimeout };
+    return { generation: this.generation, servers, lifecycle: this.lifecycle, timeout: this.#options.drainTimeout };
   }
 
   async #end(): Promise<void> {
-    this.#successor?.leave();
+    await this.#successor?.leave();
     this.belongings.close({ removePaths: false });
     this.#reserve.release();
     this.belongings.servers.finishAll();
-    await this.#lifecycle.runHooks();
+    await this.lifecycle.runHooks();
     this.#state = 'closed';
     this.#closed.resolve();
   }
 
-  #expectOpen(what: string): void {
+  protected expectOpen(what: string): void {
     if (this.#state !== 'draining' && this.#state !== 'closing' && this.#state !== 'closed') return;
     const message = `${what} came too late: this process is ${this.#state}`;
     throw new HandoverError('ERR_HANDOVER_CLOSED', message, { stillServing: false });

@@ -1,8 +1,8 @@
 // The moving of live connections, on the channel of one handover.
 import type { Held } from '../channel/batches.js';
 import type { Channel } from '../channel/channel.js';
-import { type Movable, Offering, type OfferingChannel } from '../connections/offering.js';
-import { HandoverError } from '../errors.js';
+import type { Movable } from '../connections/live-protocol.js';
+import { Offering, type OfferingChannel } from '../connections/offering.js';
 
 export class Moving {
   readonly #channel: Channel;
@@ -12,7 +12,7 @@ export class Moving {
     this.#channel = channel;
   }
 
-  /** Offers what `candidates` yields whenever `sweep()` is called from a macrotask; `onSettled` as in {@link Offering}. */
+  /** Offers what `candidates` yields whenever `sweep()` is called; `onSettled` as in {@link Offering}. */
   start(candidates: () => Iterable<Movable>, onSettled: () => void): Offering {
     const channel: OfferingChannel = {
       offer: (offer, fds) => this.#channel.send('OFFER', offer, fds),
@@ -24,11 +24,7 @@ export class Moving {
 
   /** @throws ERR_HANDOVER_PROTOCOL they answer no batch of ours */
   onHeld(held: Held): void {
-    try {
-      this.#offering?.onHeld(held);
-    } catch (cause) {
-      throw new HandoverError('ERR_HANDOVER_PROTOCOL', (cause as Error).message, { cause });
-    }
+    this.#offering?.onHeld(held);
   }
 
   /** As {@link Offering.takeBack}. */

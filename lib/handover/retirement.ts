@@ -78,8 +78,8 @@ function startMoving(predecessor: Predecessor, servers: Servers): () => number {
     () => servers.movable(),
     () => predecessor.settle(),
   );
-  const stopWatching = servers.whenMovable(() => offering.sweep());
-  setImmediate(() => offering.sweep());
+  const stopWatching = servers.whenMovable(() => offering.sweepSoon());
+  offering.sweepSoon();
   return () => {
     stopWatching();
     return offering.moved;

@@ -1,7 +1,7 @@
 // The servers and sockets of the app, by name: started, stopped and drained together.
 import type { Adopter } from '../connections/holding.js';
+import type { Movable } from '../connections/live-protocol.js';
 import type { Managed, Where } from '../connections/managed.js';
-import type { Movable } from '../connections/offering.js';
 import { settlesWithin } from './deadline.js';
 
 interface Managing {

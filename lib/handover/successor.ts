@@ -19,7 +19,7 @@ import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
-import { GREETING_TIMEOUT } from './patience.js';
+import { GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
 
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
@@ -55,6 +55,7 @@ export class Successor {
   #committedAt = 0;
   #reportedAt = 0;
   #isBeating = false;
+  #isLeaving = false;
   #stopBeating: (() => void) | undefined;
 
   private constructor(channel: Channel, greeting: Greeting, host: SuccessorHost) {
@@ -131,17 +132,24 @@ export class Successor {
     return this.#ended.promise;
   }
 
-  /** This process ends on purpose. A predecessor that still drains does not take anything back. */
-  leave(): void {
+  /**
+   * This process ends on purpose. A predecessor that still drains does not take anything back, but for what it has offered
+   * and not given; resolves when it is known which is which.
+   */
+  async leave(): Promise<void> {
     const { state } = this.#machine;
     if (state === 'alone' || state === 'ended') return;
+    this.#isLeaving = true;
     this.#machine.own('abort');
-    this.#hangUp('ERR_HANDOVER_CLOSED', 'the successor is shutting down');
+    this.#sayAbort('ERR_HANDOVER_CLOSED', 'the successor is shutting down');
+    await settlesWithin(this.#holding.settled(), LEAVE_GRACE);
+    this.#channel.close();
   }
 
   async #read(): Promise<void> {
     try {
       for await (const frame of this.#channel) this.#onFrame(frame);
+      if (this.#isLeaving) this.#holding.goAll();
       if (this.#machine.peer('EOF') === 'ended') this.#ended.reject(peerLost());
     } catch (error) {
       // In charge: whatever the predecessor sends, it may be retiring, and nobody else would serve. One that is still there
@@ -153,6 +161,10 @@ export class Successor {
 
   #onFrame(frame: Frame): void {
     const { name, fds } = frame;
+    if (this.#machine.state === 'ended') {
+      this.#onLateFrame(frame);
+      return;
+    }
     if (name === 'MANIFEST' || name === 'COMMIT') {
       this.#receive(frame.payload, fds);
       this.#machine.peer(frame.payload.more ? 'MORE' : name);
@@ -160,7 +172,7 @@ export class Successor {
     }
     if (name === 'OFFER') {
       this.#machine.peer('OFFER');
-      this.#channel.send('HELD', this.#holding.hold(frame.payload, fds)).catch(() => {});
+      this.#holding.hold(frame.payload, fds, (held) => void this.#channel.send('HELD', held).catch(() => {}));
       return;
     }
     closeFds(fds);
@@ -180,6 +192,15 @@ export class Successor {
       const code = knownCode(frame.payload.code) ?? 'ERR_HANDOVER_ABORTED';
       this.#giveUp(new HandoverError(code, message, { stillServing: false }));
     }
+  }
+
+  /** The predecessor has not read yet that this process leaves: what it offers now it takes back then. */
+  #onLateFrame(frame: Frame): void {
+    closeFds(frame.fds);
+    if (!this.#isLeaving) return;
+    if (frame.name === 'GO') this.#holding.go(frame.payload.batch);
+    if (frame.name === 'ABORT' && frame.payload.batch !== undefined) this.#holding.abort(frame.payload.batch);
+    else if (frame.name === 'ABORT') this.#holding.abortAll();
   }
 
   #onReport({ connections = 0, draining = [] }: Heartbeat): void {
@@ -204,7 +225,7 @@ export class Successor {
     if (state === 'committing') void this.#answerCommit();
     if (state === 'alone') this.#onAlone(from);
     if (state === 'ended') {
-      this.#holding.abortAll();
+      if (!this.#isLeaving) this.#holding.abortAll();
       this.#stopBeating?.();
       this.#alone.resolve();
     }
@@ -257,15 +278,15 @@ export class Successor {
     // Before the state says so: it is the reason, and the end of the channel is not.
     this.#ended.reject(reason);
     if (this.#machine.own('abort') === 'ended') {
-      this.#hangUp(reason.code, reason.message);
+      this.#sayAbort(reason.code, reason.message);
+      this.#channel.close();
       this.#host.giveUp(reason);
     }
     return reason;
   }
 
-  #hangUp(code: HandoverErrorCode, reason: string): void {
+  #sayAbort(code: HandoverErrorCode, reason: string): void {
     this.#channel.send('ABORT', { code, reason }).catch(() => {});
-    this.#channel.close();
   }
 }
 

@@ -8,8 +8,9 @@ import { onTestFinished } from 'vitest';
 import { Channel } from '../../lib/channel/channel.js';
 import type { Frame, Role } from '../../lib/channel/wire.js';
 import { type Adopter, Holding } from '../../lib/connections/holding.js';
+import type { Movable } from '../../lib/connections/live-protocol.js';
 import { ManagedServer } from '../../lib/connections/managed-server.js';
-import { type Movable, Offering } from '../../lib/connections/offering.js';
+import { Offering } from '../../lib/connections/offering.js';
 import { bindListener, closeFds, describeFd, dupFd, FdSocket } from '../../lib/fd/index.js';
 import { own } from '../fd/sandbox.js';
 import { until } from '../helpers/until.js';
@@ -140,7 +141,9 @@ export class Transfer {
   #atSuccessor(frame: Frame | undefined): void {
     if (!frame) this.holding.goAll();
     else if (frame.name === 'OFFER') {
-      this.successor.channel.send('HELD', this.holding.hold(frame.payload, frame.fds)).catch(() => {});
+      this.holding.hold(frame.payload, frame.fds, (held) => {
+        this.successor.channel.send('HELD', held).catch(() => {});
+      });
     } else {
       closeFds(frame.fds);
       if (frame.name === 'GO') this.holding.go(frame.payload.batch);

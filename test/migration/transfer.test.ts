@@ -31,8 +31,8 @@ async function connections(count: number): Promise<Setup> {
   return { from, to, clients };
 }
 
-/** Who answers each of them now; each exactly once, and nothing but that. */
-async function answers(clients: readonly Wire[]): Promise<number[]> {
+/** Who answers each of them now; each exactly once, and nothing but that. `ending`: and ends the connection with it. */
+async function answers(clients: readonly Wire[], { ending = false } = {}): Promise<number[]> {
   const pids = await Promise.all(
     clients.map(async (client, i) => {
       const { pid, body, status } = await client.ask(`/again/${i}`);
@@ -41,7 +41,8 @@ async function answers(clients: readonly Wire[]): Promise<number[]> {
     }),
   );
   await turns();
-  expect(clients.filter(({ pending, end }) => pending > 0 || end !== undefined)).toEqual([]);
+  if (ending) await until(() => clients.every(({ end }) => end !== undefined), { what: 'the connections to end' });
+  expect(clients.map(({ pending, end }) => [pending, end !== undefined])).toEqual(clients.map(() => [0, ending]));
   return pids;
 }
 
@@ -106,7 +107,7 @@ describe('OFFER, HELD, GO', () => {
     await turns();
     expect(next).toBeUndefined();
     if (offer?.name !== 'OFFER') throw new Error('no OFFER');
-    await transfer.successor.channel.send('HELD', transfer.holding.hold(offer.payload, offer.fds));
+    transfer.holding.hold(offer.payload, offer.fds, (held) => void transfer.successor.channel.send('HELD', held));
     await transfer.predecessor.step();
     expect((await reading)?.payload).toEqual({ batch: 1 });
     expect(next).toBe('GO');
@@ -180,7 +181,7 @@ describe('OFFER, HELD, GO', () => {
 });
 
 describe('verdicts', () => {
-  test('an unknown listener: resumed, goes on being answered by the predecessor, and is not offered for ever', async () => {
+  test('G3: an unknown listener: resumed, ended politely by the predecessor, and not offered for ever', async () => {
     const { from, clients } = await connections(3);
     const transfer = new Transfer(
       () => from.managed.movable(),
@@ -191,20 +192,20 @@ describe('verdicts', () => {
     await until(() => transfer.settled > 0, { what: 'the transfer to settle', timeout: 2_000 });
     expect(transfer.successor.taken).toEqual(['OFFER 1', 'GO 1']);
     expect([transfer.offering.moved, transfer.holding.adopted]).toEqual([0, 0]);
-    expect(await answers(clients)).toEqual(all(3, PREDECESSOR));
+    expect(await answers(clients, { ending: true })).toEqual(all(3, PREDECESSOR));
   });
 
   test('an unknown protocol: the same', async () => {
     const { from, to, clients } = await connections(3);
     const transfer = new Transfer(
       () => from.managed.movable(),
-      () => ({ protocols: ['http9'], adopt: (fd, connection) => to.managed.adopter?.adopt(fd, connection) }),
+      () => (protocol) => to.managed.adopter(protocol === 'http1' ? 'http9' : 'http1'),
     );
     transfer.offering.sweep();
     await transfer.successor.step();
     await transfer.predecessor.step();
     expect([transfer.offering.moved, transfer.holding.adopted]).toEqual([0, 0]);
-    expect(await answers(clients)).toEqual(all(3, PREDECESSOR));
+    expect(await answers(clients, { ending: true })).toEqual(all(3, PREDECESSOR));
   });
 
   test('one batch, some held and some not: each goes on with its one owner', async () => {
@@ -223,7 +224,7 @@ describe('verdicts', () => {
     await transfer.successor.step();
     expect([transfer.offering.moved, transfer.holding.adopted]).toEqual([4, 4]);
     expect(await answers(clients)).toEqual(all(4, SUCCESSOR));
-    expect(await answers(strangers)).toEqual([3, 3]);
+    expect(await answers(strangers, { ending: true })).toEqual([3, 3]);
   });
 
   test('HELD of another length, of no batch, or twice: an error', async () => {
@@ -248,11 +249,12 @@ describe('verdicts', () => {
     const frame = await transfer.successor.read();
     if (frame?.name !== 'OFFER') throw new Error('no OFFER');
     const { payload, fds } = frame;
-    expect(() => transfer.holding.hold({ ...payload, connections: payload.connections.slice(1) }, fds)).toThrow(
+    const none = (): void => {};
+    expect(() => transfer.holding.hold({ ...payload, connections: payload.connections.slice(1) }, fds, none)).toThrow(
       'OFFER 1 of 1 connections came with 2 descriptors',
     );
-    transfer.holding.hold({ batch: 7, connections: [] }, new Int32Array());
-    expect(() => transfer.holding.hold({ batch: 7, connections: [] }, new Int32Array())).toThrow('OFFER 7');
+    transfer.holding.hold({ batch: 7, connections: [] }, new Int32Array(), none);
+    expect(() => transfer.holding.hold({ batch: 7, connections: [] }, new Int32Array(), none)).toThrow('OFFER 7');
     transfer.offering.takeBack();
     expect(await answers(clients)).toEqual(all(2, PREDECESSOR));
   });

@@ -1,0 +1,57 @@
+// What a protocol must know to let its connections move. One implementation a protocol; one machine (offering.ts and
+// holding.ts) for all of them.
+import type { OfferedConnection } from '../channel/batches.js';
+
+/** A connection that could move now. Asked for from a macrotask. */
+export interface Movable {
+  readonly listener: string;
+  readonly protocol: string;
+  /** The connection itself: offered once in a handover, whatever becomes of it. */
+  readonly identity: object;
+  /**
+   * Stops reading and writing. The descriptor stays the connection's. Undefined: it is busy again, or cannot be stopped
+   * after all, and stays as it is.
+   */
+  detach(): Detached | undefined;
+  /** It is the successor's: this process' copy goes, without a FIN. */
+  release(): void;
+  /** It stays here: reads on as if nothing had happened. `forGood`: and ends politely, because the successor refused it. */
+  resume(options: { readonly forGood: boolean }): void;
+}
+
+export interface Detached {
+  readonly fd: number;
+  /** Bytes that were read and not consumed. */
+  readonly head: Uint8Array;
+  /** What the protocol exported. */
+  readonly state: Uint8Array;
+}
+
+/** A connection on offer that this process can go on with; until one of the two is called it is not touched. */
+export interface HeldConnection {
+  /** It is ours. */
+  go(): void;
+  /** It stays the predecessor's: this process' copy goes, without a FIN. */
+  abort(): void;
+}
+
+/** Undefined: refused, and the descriptor closed. */
+export type Hold = HeldConnection | undefined;
+
+export interface LiveProtocol {
+  /** Its name on the wire. */
+  readonly protocol: string;
+  /** Looks at an offered connection and takes its descriptor; a protocol that must ask the app first answers later. */
+  hold(fd: number, connection: OfferedConnection): Hold | Promise<Hold>;
+  /** Those that could move now; asked for in a macrotask. Some may not any more when their turn comes: see `detach`. */
+  movable(): Iterable<Movable>;
+  /** Calls back, in a macrotask, when another may have become movable. The function returned ends that. */
+  whenMovable(callback: () => void): () => void;
+  /** Those that are here and could move, but now never will, are asked to end. */
+  stay(): void;
+}
+
+/** The usual hold: nothing is asked of anybody before GO. */
+export function holdUntilGo(fd: number, adopt: () => void, close: (fd: number) => void): HeldConnection {
+  return { go: adopt, abort: () => close(fd) };
+}
