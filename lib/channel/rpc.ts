@@ -1,0 +1,164 @@
+// Calls between a supervisor and its workers, and between the command line and either: JSON with descriptors, both ways
+// over one socket. Not part of the handover protocol: both ends are told how to find each other by a version of this file.
+import { HandoverError, hasCode, knownCode } from '../errors.js';
+import { closeFds, type FdSocket } from '../fd/index.js';
+import { FrameDecoder } from './decoder.js';
+import { HEADER_BYTES } from './wire.js';
+
+/** What a JSON payload holds. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
+export type Params = { readonly [key: string]: Json | undefined };
+
+/** A call or its answer; the descriptors are the receiver's. */
+export interface Message {
+  readonly params: Params;
+  readonly fds: Int32Array;
+}
+
+/** What a handler answers; the descriptors are borrowed until they are sent. */
+export interface Answer {
+  readonly params?: Params;
+  readonly fds?: Int32Array;
+}
+
+/** Answers a call; owns the descriptors that came with it. What it throws goes back to the caller. */
+export type Handler = (message: Message) => Answer | undefined | Promise<Answer | undefined>;
+
+export interface RpcHandlers {
+  readonly calls: Readonly<Record<string, Handler>>;
+  /** Something the other side tells without asking. */
+  readonly onEvent?: (name: string, params: Params) => void;
+}
+
+/** The frame type of a message: none of the handover protocol's. */
+const RPC_TYPE = 0x40;
+const NO_FDS = new Int32Array(0);
+
+interface Pending {
+  readonly resolve: (message: Message) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One end. Owns the socket. */
+export class Rpc {
+  /** Resolves when the other end is closed, or this one; never rejects. */
+  readonly closed: Promise<void>;
+  readonly #socket: FdSocket;
+  readonly #handlers: RpcHandlers;
+  readonly #pending = new Map<number, Pending>();
+  #sent = 0;
+
+  constructor(socket: FdSocket, handlers: RpcHandlers) {
+    this.#socket = socket;
+    this.#handlers = handlers;
+    this.closed = this.#read();
+  }
+
+  /**
+   * Calls the other side. The descriptors are borrowed; those of the answer are the caller's.
+   * @throws what the handler there threw, with its code; ERR_HANDOVER_PEER_LOST the socket closed before the answer
+   */
+  async call(method: string, params: Params = {}, fds: Int32Array = NO_FDS): Promise<Message> {
+    const id = ++this.#sent;
+    const answer = new Promise<Message>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    // Its rejection is the end of the socket, which rejects the answer.
+    this.#send({ call: id, method, params }, fds).catch(() => {});
+    if (this.#socket.closed) this.#pending.get(id)?.reject(peerLost());
+    return answer;
+  }
+
+  /** Tells the other side something, if it is still there. */
+  tell(event: string, params: Params = {}): void {
+    this.#send({ event, params }, NO_FDS).catch(() => {});
+  }
+
+  /** Lets the process end although the socket is open. */
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  #send(message: object, fds: Int32Array): Promise<void> {
+    const body = Buffer.from(JSON.stringify(message));
+    const header = Buffer.alloc(HEADER_BYTES);
+    header.writeUInt32BE(body.length, 0);
+    header.writeUInt16BE(RPC_TYPE, 4);
+    header.writeUInt16BE(fds.length, 6);
+    return this.#socket.send(Buffer.concat([header, body]), fds);
+  }
+
+  async #read(): Promise<void> {
+    const decoder = new FrameDecoder();
+    try {
+      for await (const { bytes, fds } of this.#socket) {
+        decoder.push(bytes, fds);
+        for (let frame = decoder.next(); frame; frame = decoder.next()) this.#onMessage(frame.payload, frame.fds);
+      }
+    } catch {
+      // The peer died, or is none of ours: either way there is nobody to talk to.
+    } finally {
+      closeFds(decoder.release());
+      this.#socket.close();
+      for (const { reject } of this.#pending.values()) reject(peerLost());
+      this.#pending.clear();
+    }
+  }
+
+  #onMessage(payload: Buffer, fds: Int32Array): void {
+    const message = JSON.parse(payload.toString('utf8')) as Record<string, unknown>;
+    const params = (message.params ?? {}) as Params;
+    if (typeof message.call === 'number') {
+      void this.#answer(message.call, String(message.method), { params, fds });
+    } else if (typeof message.answer === 'number') {
+      const pending = this.#pending.get(message.answer);
+      this.#pending.delete(message.answer);
+      if (!pending || message.error !== undefined) closeFds(fds);
+      if (message.error !== undefined) pending?.reject(revive(message.error as Params));
+      else pending?.resolve({ params, fds });
+    } else {
+      closeFds(fds);
+      if (typeof message.event === 'string') this.#handlers.onEvent?.(message.event, params);
+    }
+  }
+
+  async #answer(id: number, method: string, message: Message): Promise<void> {
+    try {
+      const handler = Object.hasOwn(this.#handlers.calls, method) ? this.#handlers.calls[method] : undefined;
+      if (!handler) {
+        closeFds(message.fds);
+        throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', `the other process does not know "${method}"`);
+      }
+      const { params = {}, fds = NO_FDS } = (await handler(message)) ?? {};
+      await this.#send({ answer: id, params }, fds);
+    } catch (error) {
+      this.#send({ answer: id, error: describe(error) }, NO_FDS).catch(() => {});
+    }
+  }
+}
+
+const DETAILS = ['code', 'phase', 'stillServing', 'errno', 'syscall', 'address', 'port', 'path', 'stderr'] as const;
+
+function describe(error: unknown): Params {
+  const source = (error instanceof Error ? error : new Error(String(error))) as Error &
+    Record<string, Json | undefined>;
+  return { message: source.message, ...Object.fromEntries(DETAILS.map((key) => [key, source[key]])) };
+}
+
+function revive({ message, ...details }: Params): Error {
+  const text = String(message);
+  const code = knownCode(details.code as string | undefined);
+  if (code === undefined) return Object.assign(new Error(text), details);
+  return new HandoverError(code, text, details as { phase?: string; stillServing?: boolean; stderr?: string });
+}
+
+function peerLost(): HandoverError {
+  return new HandoverError('ERR_HANDOVER_PEER_LOST', 'the other process closed the connection before it answered');
+}
+
+/** Whether a call failed because nobody was there to answer it. */
+export function isPeerLost(error: unknown): boolean {
+  return hasCode(error, 'ERR_HANDOVER_PEER_LOST');
+}
