@@ -72,9 +72,6 @@ export class Http1Connections implements LiveProtocol {
   }
 
   whenMovable(callback: () => void): () => void {
-    const later = (): void => {
-      setImmediate(callback);
-    };
     const watched = new WeakSet<ServerResponse>();
     const watch = (socket: Socket, response: ServerResponse): void => {
       if (watched.has(response)) return;
@@ -84,10 +81,10 @@ export class Http1Connections implements LiveProtocol {
         const next = currentResponse(socket);
         if (next) watch(socket, next);
         // What is still being written must be out first.
-        if (socket.writableLength > 0) socket.once('drain', later);
-        else later();
+        if (socket.writableLength > 0) socket.once('drain', callback);
+        else callback();
         // The rest of a body may come after the response to it.
-        if (!response.req.complete) response.req.once('close', later);
+        if (!response.req.complete) response.req.once('close', callback);
       });
     };
     const onStart = (message: unknown): void => {
@@ -97,7 +94,7 @@ export class Http1Connections implements LiveProtocol {
     for (const socket of this.#sockets) {
       const response = currentResponse(socket);
       if (response) watch(socket, response);
-      else if (currentRequest(socket)?.complete === false) currentRequest(socket)?.once('close', later);
+      else if (currentRequest(socket)?.complete === false) currentRequest(socket)?.once('close', callback);
     }
     subscribe(REQUEST_START, onStart);
     return () => {

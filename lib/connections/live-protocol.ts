@@ -45,7 +45,7 @@ export interface LiveProtocol {
   hold(fd: number, connection: OfferedConnection): Hold | Promise<Hold>;
   /** Those that could move now; asked for in a macrotask. Some may not any more when their turn comes: see `detach`. */
   movable(): Iterable<Movable>;
-  /** Calls back, in a macrotask, when another may have become movable. The function returned ends that. */
+  /** Calls back when another may have become movable, to be looked for in a macrotask. The function returned ends that. */
   whenMovable(callback: () => void): () => void;
   /** Those that are here and could move, but now never will, are asked to end. */
   stay(): void;

@@ -35,7 +35,7 @@ export interface Managed {
   readonly adopter: Adopter | undefined;
   /** Those that could move now; asked for in a macrotask. */
   movable(): Iterable<Movable>;
-  /** Calls back, in a macrotask, when another may have become movable. The function returned ends that. */
+  /** Calls back when another may have become movable, to be looked for in a macrotask. The function returned ends that. */
   whenMovable(callback: () => void): () => void;
   /** Open connections. */
   readonly connectionCount: number;

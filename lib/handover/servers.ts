@@ -82,7 +82,7 @@ export class Servers {
     for (const { managed } of this.#accepting()) yield* managed.movable();
   }
 
-  /** Calls back, in a macrotask, when another may have become movable. The function returned ends that. */
+  /** Calls back when another may have become movable, to be looked for in a macrotask. The function returned ends that. */
   whenMovable(callback: () => void): () => void {
     const stops = this.#accepting().map(({ managed }) => managed.whenMovable(callback));
     return () => {
