@@ -4,6 +4,7 @@ import cluster from 'node:cluster';
 import type { Socket as DatagramSocket } from 'node:dgram';
 import { IncomingMessage, type ServerResponse } from 'node:http';
 import { Server, Socket } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
 
 /**
  * Stops accepting and leaves every connection as it is: `http.Server.close()` would destroy the idle ones, this is what
@@ -138,4 +139,31 @@ export function outsideCluster(listen: () => void): void {
   } finally {
     mutable.isPrimary = isPrimary;
   }
+}
+
+interface SecureServer {
+  readonly ticketKeys?: unknown;
+  sessionIdContext?: unknown;
+  readonly _sharedCreds?: { readonly context?: { setSessionIdContext?: (context: string) => void } };
+}
+
+/** Whether the app gave the option `ticketKeys`. */
+export function hasOwnTicketKeys(server: TlsServer): boolean {
+  return (server as SecureServer).ticketKeys !== undefined;
+}
+
+/** The session id context a server was made with: the app's option, or Node's default. */
+export function sessionIdContextOf(server: TlsServer): string | undefined {
+  const { sessionIdContext } = server as SecureServer;
+  return typeof sessionIdContext === 'string' ? sessionIdContext : undefined;
+}
+
+/** Gives a server another one, for the handshakes to come. False: this Node cannot, and sessions may not be resumed. */
+export function setSessionIdContext(server: TlsServer, sessionIdContext: string): boolean {
+  const secure = server as SecureServer;
+  const context = secure._sharedCreds?.context;
+  if (typeof context?.setSessionIdContext !== 'function') return false;
+  context.setSessionIdContext(sessionIdContext);
+  secure.sessionIdContext = sessionIdContext;
+  return true;
 }

@@ -143,3 +143,8 @@ export function peerCredentials(socket: number, options?: { readonly pidfd?: boo
 export function sealedBlob(name: string, bytes: Uint8Array): number {
   return checked(native().sealedBlob(expectString('name', name), expectBytes('bytes', bytes)), 'memfd_create');
 }
+
+/** Whether the bytes of a blob never touch a disk; without memfd_create(2) they are in a file without a name. */
+export function staysInMemory(): boolean {
+  return native().flavor === 'linux';
+}

@@ -10,6 +10,7 @@ import type { DescriptorList } from './manifest.js';
 import { checkListenOptions } from './options.js';
 import { Servers } from './servers.js';
 import { TAKEOVER } from './takeover.js';
+import { Tickets } from './tickets.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
 
 const STDERR = `${RESERVED}stderr`;
@@ -18,6 +19,7 @@ export class Belongings {
   readonly ledger: Ledger = new Ledger();
   readonly servers: Servers = new Servers();
   readonly kept: Kept = new Kept(this.ledger);
+  readonly #tickets = new Tickets(this.kept);
   /** Whether the predecessor wants nothing accepted before COMMIT. */
   isStandby = false;
   readonly #env: Env;
@@ -34,31 +36,40 @@ export class Belongings {
     const entry = this.ledger.listener(name, place);
     const managed = manage(listener, name, backlog, () => this.#release(name));
     publish('listen', { name, address: entry.address, origin: entry.origin });
+    await this.#tickets.add(name, listener);
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
     return { name, address: addressOf(entry.fd), origin: entry.origin };
   }
 
-  /** What a successor needs to load; `stderr`: it shares this process' stdio. The takeover socket follows at COMMIT. */
-  early({ stderr }: { readonly stderr: boolean }): DescriptorList {
+  /**
+   * What a successor needs to load; the takeover socket follows at COMMIT. `stderr`: it shares this process' stdio.
+   * `tickets`: both will accept before COMMIT, and a client may come to one with what the other gave it.
+   */
+  early({ stderr, tickets }: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList {
     const { entries, fds } = this.ledger.manifest();
     const early = entries
       .map((entry, i) => ({ entry, fd: fds[i] ?? -1 }))
       .filter(({ entry }) => entry.name !== TAKEOVER);
     if (stderr) early.push({ entry: { name: STDERR, kind: 'descriptor', address: '' }, fd: this.#env.stderrFd });
-    return { entries: early.map(({ entry }) => entry), fds: Int32Array.from(early, ({ fd }) => fd) };
+    const list = { entries: early.map(({ entry }) => entry), fds: Int32Array.from(early, ({ fd }) => fd) };
+    return tickets ? join(list, this.#tickets.collect()) : list;
   }
 
-  /** Everything, the app's state as it is now. */
+  /** Everything, the app's state and the ticket keys as they are now. */
   async all(): Promise<DescriptorList> {
     const state = await this.kept.collect();
     const { entries, fds } = this.ledger.manifest();
-    return { entries: [...entries, ...state.entries], fds: Int32Array.of(...fds, ...state.fds) };
+    return join(
+      { entries: [...entries, ...state.entries], fds: Int32Array.of(...fds, ...state.fds) },
+      this.#tickets.collect(),
+    );
   }
 
   /** Takes descriptors that a predecessor hands over. */
   inherit({ entries, standby = false }: Manifest, fds: Int32Array): void {
     this.isStandby ||= standby;
     this.ledger.inherit(entries, fds);
+    this.#tickets.resume();
   }
 
   /** stderr is a pipe into the predecessor, which ends: from here on it is what the predecessor writes to (FACTS P1). */
@@ -77,6 +88,11 @@ export class Belongings {
 
   #release(name: string): void {
     this.servers.remove(name);
+    this.#tickets.remove(name);
     this.ledger.release(name);
   }
+}
+
+function join(list: DescriptorList, { entries, fds, release }: Required<DescriptorList>): DescriptorList {
+  return { entries: [...list.entries, ...entries], fds: Int32Array.of(...list.fds, ...fds), release };
 }

@@ -67,6 +67,13 @@ export class Kept {
     const entry = this.#ledger.claim(name);
     return entry && { fd: entry.fd, bytes: () => readAll(entry.fd) };
   }
+
+  /** The content of what came under a name of the library, which is not handed on. */
+  take(name: string): Buffer | undefined {
+    const bytes = this.inherited(name)?.bytes();
+    this.#ledger.release(name);
+    return bytes;
+  }
 }
 
 /** read(2) gives no more at a time. */

@@ -124,7 +124,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     throw new HandoverError('ERR_HANDOVER_NOT_READY', 'this process is not in charge: await ready() first');
   }
 
-  list(options: { readonly stderr: boolean }): DescriptorList {
+  list(options: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList {
     return this.belongings.early(options);
   }
 

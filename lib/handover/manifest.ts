@@ -6,6 +6,8 @@ import { MAX_FRAME_FDS, type ManifestEntry } from '../channel/wire.js';
 export interface DescriptorList {
   readonly entries: readonly ManifestEntry[];
   readonly fds: Int32Array;
+  /** Closes what was made for this list alone: call it once the list is sent, or will not be. */
+  readonly release?: () => void;
 }
 
 /** Sends a list as MANIFEST or COMMIT frames, at least one. The descriptors are borrowed. */

@@ -22,7 +22,7 @@ import type { SuccessorProcess } from './successor-process.js';
 export interface PredecessorHost {
   readonly hello: Hello;
   /** What a successor needs to load; the descriptors are borrowed. */
-  list(options: { readonly stderr: boolean }): DescriptorList;
+  list(options: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList;
   /** Gives up being in charge: stops accepting. Resolves with everything that is handed over, state included. */
   stepDown(): Promise<DescriptorList>;
   /** Undoes it. */
@@ -96,9 +96,9 @@ export class Predecessor {
         await this.#channel.send('HELLO', this.#host.hello);
         await this.#until('offered');
       });
-      const list = this.#host.list({ stderr: this.#process.isChild });
+      const list = this.#host.list({ stderr: this.#process.isChild, tickets: !standby });
       for (const entry of list.entries) this.#offered.add(entry);
-      await sendList(this.#channel, 'MANIFEST', list, standby);
+      await sendList(this.#channel, 'MANIFEST', list, standby).finally(list.release);
       await this.#until('ready');
     });
   }
@@ -121,7 +121,7 @@ export class Predecessor {
       const list = await this.#host.stepDown();
       // From the first byte of COMMIT on, whether its answer comes or not.
       this.#maySuccessorServe = true;
-      await sendList(this.#channel, 'COMMIT', without(list, this.#offered));
+      await sendList(this.#channel, 'COMMIT', without(list, this.#offered)).finally(list.release);
       await this.#until('migrating');
     });
     // It may have given up in the same read.

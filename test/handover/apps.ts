@@ -33,7 +33,7 @@ export interface Inside {
 }
 
 /** The servers of fixtures/servers.mjs. */
-export type Kind = 'http' | 'https' | 'h2c' | 'h2' | 'net' | 'udp4' | 'udp6';
+export type Kind = 'http' | 'https' | 'h2c' | 'h2' | 'tls' | 'net' | 'udp4' | 'udp6';
 
 type Work<A extends readonly unknown[], R> = (inside: Inside, ...args: A) => R | Promise<R>;
 
