@@ -43,6 +43,10 @@ export interface HandoverEvents {
   'takeover-refused': { readonly uid: number; readonly pid: number | undefined; readonly reason: string };
   /** This process should have ended and has not: what keeps it alive. */
   stuck: { readonly generation: number; readonly resources: readonly string[] };
+  /** A server has another certificate for new handshakes (`reloadCertificates`). */
+  certificates: { readonly subject: string; readonly fingerprint256: string; readonly validTo: string };
+  /** Watched files hold no pair that can be used; the one before stays. */
+  'certificates-refused': { readonly key: string; readonly cert: string; readonly error: Error };
   /** A hook of `onClose` failed or did not end in time. */
   'hook-failed': { readonly name: string; readonly error: Error };
 }

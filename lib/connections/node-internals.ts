@@ -4,7 +4,7 @@ import cluster from 'node:cluster';
 import type { Socket as DatagramSocket } from 'node:dgram';
 import { IncomingMessage, type ServerResponse } from 'node:http';
 import { Server, Socket } from 'node:net';
-import type { Server as TlsServer } from 'node:tls';
+import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 
 /**
  * Stops accepting and leaves every connection as it is: `http.Server.close()` would destroy the idle ones, this is what
@@ -166,4 +166,38 @@ export function setSessionIdContext(server: TlsServer, sessionIdContext: string)
   context.setSessionIdContext(sessionIdContext);
   secure.sessionIdContext = sessionIdContext;
   return true;
+}
+
+/** TLS options that stay when key and certificate are others: `setSecureContext` forgets what it is not told again. */
+const KEPT_OPTIONS = [
+  'crl',
+  'sigalgs',
+  'ciphers',
+  'ecdhCurve',
+  'dhparam',
+  'minVersion',
+  'maxVersion',
+  'secureProtocol',
+  'secureOptions',
+  'honorCipherOrder',
+  'sessionIdContext',
+  'sessionTimeout',
+  'certificateCompression',
+] as const;
+
+/** What a TLS server was made with, but for its key, certificate and authorities. */
+export function secureOptionsOf(server: TlsServer): SecureContextOptions {
+  const source = server as unknown as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(
+    KEPT_OPTIONS.map((name) => [name, source[name]]).filter(([, value]) => value !== undefined),
+  );
+}
+
+/** The authorities of a TLS server, and whether clients are verified by them. */
+export function authoritiesOf(server: TlsServer): {
+  readonly verifies: boolean;
+  readonly ca: string | Buffer | (string | Buffer)[] | undefined;
+} {
+  const { requestCert, ca } = server as { requestCert?: unknown; ca?: string | Buffer | (string | Buffer)[] };
+  return { verifies: requestCert === true, ca };
 }

@@ -46,6 +46,14 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
     const fields = { event: 'stuck', generation, pid: process.pid, resources };
     return ['warn', fields, `generation ${generation} had to be ended, kept alive by ${resources.join(', ')}`];
   },
+  certificates: ({ subject, fingerprint256, validTo }) => {
+    const fields = { event: 'certificates', pid: process.pid, subject, fingerprint256, validTo };
+    return ['info', fields, `new handshakes get the certificate of ${subject}, valid until ${validTo}`];
+  },
+  'certificates-refused': ({ key, cert, error }) => {
+    const fields = { event: 'certificates-refused', pid: process.pid, key, cert };
+    return ['error', fields, `${cert} and ${key} cannot be used: ${error.message}`];
+  },
   'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, error.message],
 };
 

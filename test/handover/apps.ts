@@ -22,6 +22,8 @@ export interface Inside {
   readonly servers: Record<string, Listenable>;
   /** Values from one function to the next. */
   readonly kept: Record<string, unknown>;
+  /** `import()`, which the text of a function cannot hold. */
+  load(specifier: string): Promise<unknown>;
   /** Tells the test something: {@link App.said}. */
   say(name: string, payload?: unknown): void;
   create(kind: Kind, options?: object): Server & DatagramSocket & { release(): void };

@@ -69,6 +69,8 @@ describe('the packed package', () => {
       'dist/index.d.ts',
       'dist/fd/index.js',
       'dist/fd/index.d.ts',
+      'dist/tls.js',
+      'dist/tls.d.ts',
       'native/install.mjs',
       'native/addon.cc',
     ];
@@ -102,9 +104,12 @@ describe('the packed package', () => {
       import * as handover from 'handover';
       const required = createRequire(process.cwd() + '/x.js')('handover');
       const { serve, openHandover } = handover;
-      process.stdout.write(JSON.stringify([typeof serve, typeof openHandover, required.serve === serve]));
+      const tlsIsLoaded = process.moduleLoadList.includes('NativeModule tls');
+      const { reloadCertificates } = await import('handover/tls');
+      const kinds = [serve, openHandover, reloadCertificates].map((value) => typeof value);
+      process.stdout.write(JSON.stringify([kinds, required.serve === serve, tlsIsLoaded]));
     `);
-    expect(result).toEqual(['function', 'function', true]);
+    expect(result).toEqual([['function', 'function', 'function'], true, false]);
   });
 });
 

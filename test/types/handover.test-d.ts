@@ -298,6 +298,8 @@ same<
     | 'standby-lost'
     | 'takeover-refused'
     | 'stuck'
+    | 'certificates'
+    | 'certificates-refused'
     | 'hook-failed'
   >
 >();
