@@ -26,14 +26,14 @@ export class ManagedDatagram implements Managed {
     });
   }
 
-  /** Where Node cannot stop it, it reads on: the kernel gives each datagram to one of the two. */
+  /** Where Node cannot stop it, it reads on until `finish`: the kernel gives each datagram to one of the two. */
   suspend(): void {
     this.#isDeaf = stopReceiving(this.#socket);
   }
 
   /** Its descriptor was never closed: it needs no new one. */
   async resume(): Promise<void> {
-    startReceiving(this.#socket);
+    if (startReceiving(this.#socket)) this.#isDeaf = false;
   }
 
   async drain(): Promise<void> {}
