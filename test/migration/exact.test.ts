@@ -16,6 +16,10 @@ const { chain } = useApps();
 /** A response without what differs between any two runs. */
 const plain = ({ status, head, body }: Response): unknown => ({ status, head, body: body.toString('latin1') });
 
+/** How many times as many runs: `npm run test:soak`. */
+const LENGTH = process.env.HANDOVER_SOAK ? 10 : 1;
+const TIMEOUT = 40_000 * LENGTH;
+
 interface Variant {
   readonly scripts: fc.Arbitrary<Script[]>;
   readonly runs: number;
@@ -79,7 +83,7 @@ async function holds({ scripts: manyScripts, runs, delay }: Variant): Promise<vo
     expect(clients.filter((client) => client.end !== undefined && open.includes(client))).toEqual([]);
     for (const client of clients) client.close();
   });
-  await fc.assert(property, { numRuns: runs, endOnFailure: true });
+  await fc.assert(property, { numRuns: runs * LENGTH, endOnFailure: true });
   expect(pids.size).toBeGreaterThan(1);
   await app.close();
 }
@@ -88,18 +92,18 @@ const some = (script: fc.Arbitrary<Script>): fc.Arbitrary<Script[]> =>
   fc.array(script, { minLength: 2, maxLength: 12 });
 
 describe('random streams through handovers: the same responses, in order, none closed', () => {
-  it('cut anywhere', () => holds({ scripts: some(scriptOf(anySizes)), runs: 8 }), 40_000);
+  it('cut anywhere', () => holds({ scripts: some(scriptOf(anySizes)), runs: 8 }), TIMEOUT);
 
   it(
     'a byte at a time, each in its own segment',
     () => holds({ scripts: some(scriptOf(singleBytes, { maxRequests: 6 })), runs: 4 }),
-    40_000,
+    TIMEOUT,
   );
 
   it(
     'by clients that end their direction with their last request, or have heard all of it',
     () => holds({ scripts: some(scriptOf(anySizes, { halfCloses: true })), runs: 6 }),
-    40_000,
+    TIMEOUT,
   );
 
   it.each([
@@ -111,7 +115,7 @@ describe('random streams through handovers: the same responses, in order, none c
       const scripts = some(scriptOf(anySizes, { maxRequests: 5, halfCloses: true }));
       return holds({ scripts, runs: 2, delay });
     },
-    40_000,
+    TIMEOUT,
   );
 });
 

@@ -6,9 +6,14 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { Program } from '../helpers/programs.js';
 
-/** Whether this machine has the program; a test of one it has not shows as skipped. `.ci/run` installs them all. */
+/** Where this machine has the program; a test of one it has not shows as skipped. `.ci/run` installs them all. */
+export function findTool(name: string): string | undefined {
+  const { status, stdout } = spawnSync('sh', ['-c', 'command -v "$0"', name], { env: toolEnvironment() });
+  return status === 0 ? `${stdout}`.trim() : undefined;
+}
+
 export function hasTool(name: string): boolean {
-  return spawnSync('sh', ['-c', 'command -v "$0"', name], { env: toolEnvironment() }).status === 0;
+  return findTool(name) !== undefined;
 }
 
 /** Starts it. What still runs at the end of the test is ended. */
