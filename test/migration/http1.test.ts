@@ -311,6 +311,19 @@ describe("the successor's timeouts and counts", () => {
     await second.close();
   });
 
+  it('its keep-alive timeout has the same buffer as for connections that it accepted', async () => {
+    const { processes, first } = await start(
+      { server: { keepAliveTimeout: 60_000 } },
+      { server: { keepAliveTimeout: 200, keepAliveTimeoutBuffer: 60_000 } },
+    );
+    const [client] = (await idle(first, 1)) as [Wire];
+    const { app: second } = await replace(processes, first, 2);
+    await second.run(() => new Promise((resolve) => setTimeout(resolve, 600)));
+    expect(await answeredBy([client])).toEqual([second.pid]);
+    client.close();
+    await second.close();
+  });
+
   it('the keep-alive timeout of one that had been used applies after a second move, too', async () => {
     const { chain: processes, first } = await chain([
       generation({ server: { keepAliveTimeout: 60_000 } }),
