@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { Pool } from 'undici';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import type { Program } from '../helpers/programs.js';
@@ -121,6 +121,10 @@ async function accepts(path: string): Promise<boolean> {
   }
 }
 
+const nginx = (app: number): Promise<Gateway> =>
+  gateway('nginx', NGINX, ['-p', '{folder}', '-e', '{folder}/error.log', '-c', '{folder}/config'], app);
+const haproxy = (app: number): Promise<Gateway> => gateway('haproxy', HAPROXY, ['-db', '-f', '{folder}/config'], app);
+
 interface Outcome {
   /** Requests that were answered, each whole and right. */
   readonly answered: number;
@@ -133,8 +137,9 @@ async function through(
   start: (app: number) => Promise<Gateway>,
   handovers: number,
   atEnd: (gateway: Gateway, outcome: Outcome) => Promise<void>,
+  connections: 'move' | 'drain' = 'move',
 ): Promise<void> {
-  const { chain: processes, first } = await chain(loaded());
+  const { chain: processes, first } = await chain(loaded({ connections }));
   const gateway = await start(await portOf(first));
   const pool = new Pool('http://app', { socketPath: gateway.socketPath, connections: CLIENTS });
   const disconnects: string[] = [];
@@ -151,29 +156,36 @@ async function through(
   await apps.at(-1)?.close();
 }
 
-it.runIf(hasTool('nginx'))(
-  'nginx, through ten handovers',
-  async () => {
-    const start = (app: number): Promise<Gateway> =>
-      gateway('nginx', NGINX, ['-p', '{folder}', '-e', '{folder}/error.log', '-c', '{folder}/config'], app);
-    await through(start, 10, async ({ program, folder }, { answered, connections }) => {
+/** Ends nginx, which writes its logs before, and looks into them. */
+async function expectNoUpstreamErrors({ program, folder }: Gateway, answered: number): Promise<void> {
+  expect(await program.stop('SIGQUIT')).toEqual({ code: 0, signal: null });
+  const lines = readFileSync(join(folder, 'access.log'), 'utf8').trim().split('\n');
+  expect(lines.filter((line) => !/^200 200 127\.0\.0\.1:\d+$/.test(line))).toEqual([]);
+  expect(lines.length).toBe(answered);
+  expect(readFileSync(join(folder, 'error.log'), 'utf8')).toBe('');
+}
+
+describe.runIf(hasTool('nginx'))('nginx', () => {
+  it('ten handovers', async () => {
+    await through(nginx, 10, async (gateway, { answered, connections }) => {
       expect(connections).toBe(CLIENTS);
-      // It writes its logs before it ends.
-      expect(await program.stop('SIGQUIT')).toEqual({ code: 0, signal: null });
-      const lines = readFileSync(join(folder, 'access.log'), 'utf8').trim().split('\n');
-      expect(lines.filter((line) => !/^200 200 127\.0\.0\.1:\d+$/.test(line))).toEqual([]);
-      expect(lines.length).toBe(answered);
-      expect(readFileSync(join(folder, 'error.log'), 'utf8')).toBe('');
+      await expectNoUpstreamErrors(gateway, answered);
     });
-  },
-  60_000,
-);
+  }, 60_000);
+
+  it("three handovers with connections: 'drain': new connections, and no errors either", async () => {
+    const atEnd = async (gateway: Gateway, { answered, connections }: Outcome): Promise<void> => {
+      expect(connections).toBeGreaterThan(CLIENTS);
+      await expectNoUpstreamErrors(gateway, answered);
+    };
+    await through(nginx, 3, atEnd, 'drain');
+  }, 60_000);
+});
 
 it.runIf(hasTool('haproxy'))(
-  'HAProxy, through three handovers',
+  'HAProxy: three handovers',
   async () => {
-    const start = (app: number): Promise<Gateway> => gateway('haproxy', HAPROXY, ['-db', '-f', '{folder}/config'], app);
-    await through(start, 3, async ({ program, folder }, { answered, connections }) => {
+    await through(haproxy, 3, async ({ program, folder }, { answered, connections }) => {
       const stats = connect(join(folder, 'stats')).end('show stat\n');
       const [names, ...rows] = (await text(stats))
         .trim()

@@ -6,6 +6,11 @@ import { type App, type Boot, boot, type Chain } from '../handover/apps.js';
 import { Load } from '../handover/clients.js';
 import type { Drained } from './generations.js';
 
+/** Where the server listens. */
+export type Address = { readonly port: 0; readonly host: string } | { readonly path: string };
+
+const LOCAL: Address = { port: 0, host: '127.0.0.1' };
+
 /** Says `answered` each time it has answered so many requests. */
 export const ANSWERED_EACH = 100;
 
@@ -13,9 +18,9 @@ export const ANSWERED_EACH = 100;
  * A generation: answers with its pid, the request line and the body it got, after up to 20 ms, so that as many requests
  * wait in it as there are clients; `/now…` at once. Says `port` for each client port it sees.
  */
-export function loaded(handover: HandoverOptions = {}): Boot {
+export function loaded(handover: HandoverOptions = {}, address = LOCAL): Boot {
   return boot(
-    async (inside, each, options) => {
+    async (inside, each, options, address) => {
       const http = process.getBuiltinModule('node:http');
       const ports = new Set<number | undefined>();
       let count = 0;
@@ -33,11 +38,12 @@ export function loaded(handover: HandoverOptions = {}): Boot {
         if (++count % each === 0) inside.say('answered', count);
       });
       await inside.open({ probation: 0, drainTimeout: 10_000, ...options });
-      inside.say('listening', await inside.handover.listen(web, { name: 'web', port: 0, host: '127.0.0.1' }));
+      inside.say('listening', await inside.handover.listen(web, { name: 'web', ...address }));
       await inside.handover.ready();
     },
     ANSWERED_EACH,
     handover,
+    address,
   );
 }
 
