@@ -15,7 +15,10 @@ const HANDOVERS = 3;
 const PAGE = readFileSync(new URL('fixtures/page.html', import.meta.url), 'utf8');
 const executablePath = findTool('chromium');
 
-/** What fixtures/page.html counts. */
+/**
+ * What fixtures/page.html counts. Opened with `?websocket` it keeps one to /ws, too, whose server echoes `message pid`, and
+ * counts `messages` and `byMessage`: for the day they move.
+ */
 interface Seen {
   readonly fetches: number;
   readonly byFetch: Readonly<Record<string, number>>;
@@ -65,7 +68,7 @@ const site = boot(async (inside, page) => {
 
 async function open(browser: Browser, url: string): Promise<Page> {
   const page = await browser.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(20_000);
   await page.goto(url);
   return page;
 }

@@ -6,7 +6,7 @@ import { useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { type Delay, DelayingProxy } from './delaying-proxy.js';
-import { type Drained, generation, idle, portOf, release } from './generations.js';
+import { answeredBy, type Drained, generation, idle, portOf, release } from './generations.js';
 import { anySizes, play, type Script, scriptOf, singleBytes } from './scripts.js';
 import { type Response, Wire } from './wire.js';
 
@@ -119,27 +119,33 @@ describe('random streams through handovers: the same responses, in order, none c
   );
 });
 
-it.each([
-  'before',
-  'while',
-  'after',
-])('idle clients that end their direction %s the connections move get the end, and nothing else', async (when) => {
-  const { chain: processes, first } = await chain(generation({ server: { keepAliveTimeout: 60_000 } }));
-  const clients = await idle(first, 60);
-  const open = [...clients];
-  const end = (count: number): void => {
-    for (const client of open.splice(0, count)) client.socket.end();
+describe('idle clients that leave', () => {
+  const leaves: Record<string, (client: Wire) => void> = {
+    'end their direction': (client) => void client.socket.end(),
+    reset: (client) => void client.socket.resetAndDestroy(),
   };
-  if (when === 'before') end(60);
-  const timer = setInterval(end, 10, when === 'while' ? 1 : 0);
-  await first.upgrade().finally(() => clearInterval(timer));
-  end(60);
-  expect(await Promise.all(clients.map((client) => client.ended()))).toEqual(clients.map(() => 'closed'));
-  expect(clients.filter(({ pending }) => pending > 0)).toEqual([]);
-  for (const client of clients) client.close();
-  expect(await first.said<Drained>('handover:drained')).toMatchObject({ cut: 0 });
-  await first.gone();
-  await (await processes.generation(2)).close();
+  const cases = Object.keys(leaves).flatMap((how) => ['before', 'while', 'after'].map((when) => [how, when] as const));
+
+  it.each(cases)('%s %s the connections move: they hear nothing but the end, the others nothing', async (how, when) => {
+    const { chain: processes, first } = await chain(generation({ server: { keepAliveTimeout: 60_000 } }));
+    const clients = await idle(first, 80);
+    const [leaving, staying] = [clients.slice(0, 60), clients.slice(60)];
+    const open = [...leaving];
+    const leave = (count: number): void => {
+      for (const client of open.splice(0, count)) leaves[how]?.(client);
+    };
+    if (when === 'before') leave(60);
+    const timer = setInterval(leave, 10, when === 'while' ? 1 : 0);
+    const { pid } = await first.upgrade().finally(() => clearInterval(timer));
+    leave(60);
+    expect(await Promise.all(leaving.map((client) => client.ended()))).toEqual(leaving.map(() => 'closed'));
+    expect(leaving.filter(({ pending }) => pending > 0)).toEqual([]);
+    expect(await answeredBy(staying)).toEqual(staying.map(() => pid));
+    expect(await first.said<Drained>('handover:drained')).toMatchObject({ cut: 0 });
+    await first.gone();
+    for (const client of clients) client.close();
+    await (await processes.generation(2)).close();
+  });
 });
 
 it('a client that ends its direction with a request gets the response, from whichever process has it', async () => {

@@ -234,6 +234,19 @@ describe('Expect: 100-continue', () => {
   });
 });
 
+it('HTTP/1.0 with keep-alive moves, too', async () => {
+  const { processes, first, port } = await start();
+  const client = new Wire(port);
+  const ask = (path: string) => client.send(`GET ${path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n`).response();
+  expect((await ask('/first')).pid).toBe(first.pid);
+  const { app: second, drained } = await replace(processes, first, 2);
+  expect(drained).toMatchObject({ moved: 1, cut: 0 });
+  const { pid, head } = await ask('/second');
+  expect([pid, head.includes('Connection: keep-alive'), client.end]).toEqual([second.pid, true, undefined]);
+  client.close();
+  await second.close();
+});
+
 describe('what ends as ever, and what stays', () => {
   it.each([
     ['HTTP/1.0', 'GET /hold HTTP/1.0\r\n\r\n', /^HTTP\/1\.1 200 OK\r\n/],
