@@ -358,7 +358,7 @@ describe("the successor's timeouts and counts", () => {
       connectionsCheckingInterval: 50,
       keepAliveTimeout: 60_000,
     };
-    const { processes, first } = await start({ server });
+    const { processes, first } = await start({ server: { keepAliveTimeout: 60_000 } }, { server });
     const clients = (await idle(first, 4)).filter((_, i) => i % 2 === 0);
     const { app: second } = await replace(processes, first, 2);
     // Twice the header timeout, by the clock of the process whose timeout it is.
