@@ -19,6 +19,8 @@ import { Parking } from './parking.js';
 
 interface HttpServer extends Server {
   readonly keepAliveTimeout?: number;
+  /** How much longer than announced a connection is kept, so that a request at the last moment still gets in; Node 22 on. */
+  readonly keepAliveTimeoutBuffer?: number;
   readonly headersTimeout?: number;
 }
 
@@ -112,8 +114,9 @@ export class Http1Connections implements LiveProtocol {
   }
 
   #park(fd: number, head: Uint8Array, isFresh: boolean): void {
-    const { keepAliveTimeout = 0, headersTimeout = 0 } = this.#server;
-    const socket = this.#parking.park(fd, head, isFresh ? headersTimeout : keepAliveTimeout);
+    const { keepAliveTimeout = 0, keepAliveTimeoutBuffer = 0, headersTimeout = 0 } = this.#server;
+    const usedTimeout = keepAliveTimeout > 0 ? keepAliveTimeout + keepAliveTimeoutBuffer : 0;
+    const socket = this.#parking.park(fd, head, isFresh ? headersTimeout : usedTimeout);
     if (!isFresh) this.#used.add(socket);
   }
 

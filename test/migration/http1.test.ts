@@ -234,6 +234,19 @@ describe('Expect: 100-continue', () => {
   });
 });
 
+it('HTTP/1.0 with keep-alive moves, too', async () => {
+  const { processes, first, port } = await start();
+  const client = new Wire(port);
+  const ask = (path: string) => client.send(`GET ${path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n`).response();
+  expect((await ask('/first')).pid).toBe(first.pid);
+  const { app: second, drained } = await replace(processes, first, 2);
+  expect(drained).toMatchObject({ moved: 1, cut: 0 });
+  const { pid, head } = await ask('/second');
+  expect([pid, head.includes('Connection: keep-alive'), client.end]).toEqual([second.pid, true, undefined]);
+  client.close();
+  await second.close();
+});
+
 describe('what ends as ever, and what stays', () => {
   it.each([
     ['HTTP/1.0', 'GET /hold HTTP/1.0\r\n\r\n', /^HTTP\/1\.1 200 OK\r\n/],
@@ -311,6 +324,19 @@ describe("the successor's timeouts and counts", () => {
     await second.close();
   });
 
+  it('its keep-alive timeout has the same buffer as for connections that it accepted', async () => {
+    const { processes, first } = await start(
+      { server: { keepAliveTimeout: 60_000 } },
+      { server: { keepAliveTimeout: 200, keepAliveTimeoutBuffer: 60_000 } },
+    );
+    const [client] = (await idle(first, 1)) as [Wire];
+    const { app: second } = await replace(processes, first, 2);
+    await second.run(() => new Promise((resolve) => setTimeout(resolve, 600)));
+    expect(await answeredBy([client])).toEqual([second.pid]);
+    client.close();
+    await second.close();
+  });
+
   it('the keep-alive timeout of one that had been used applies after a second move, too', async () => {
     const { chain: processes, first } = await chain([
       generation({ server: { keepAliveTimeout: 60_000 } }),
@@ -332,7 +358,7 @@ describe("the successor's timeouts and counts", () => {
       connectionsCheckingInterval: 50,
       keepAliveTimeout: 60_000,
     };
-    const { processes, first } = await start({ server });
+    const { processes, first } = await start({ server: { keepAliveTimeout: 60_000 } }, { server });
     const clients = (await idle(first, 4)).filter((_, i) => i % 2 === 0);
     const { app: second } = await replace(processes, first, 2);
     // Twice the header timeout, by the clock of the process whose timeout it is.

@@ -1,0 +1,43 @@
+// Programs nobody here wrote, as they come with the system: looked for, started, and ended with the test.
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { Program } from '../helpers/programs.js';
+
+/** Where this machine has the program; a test of one it has not shows as skipped. `.ci/run` installs them all. */
+export function findTool(name: string): string | undefined {
+  const { status, stdout } = spawnSync('sh', ['-c', 'command -v "$0"', name], { env: toolEnvironment() });
+  return status === 0 ? `${stdout}`.trim() : undefined;
+}
+
+export function hasTool(name: string): boolean {
+  return findTool(name) !== undefined;
+}
+
+/** Starts it. What still runs at the end of the test is ended. */
+export function startTool(name: string, args: readonly string[]): Program {
+  const child = spawn(name, args, { stdio: ['ignore', 'pipe', 'pipe'], env: toolEnvironment() });
+  child.once('error', () => {});
+  if (child.pid === undefined) throw new Error(`could not start ${name}`);
+  const program = new Program(child, child.pid);
+  onTestFinished(async () => {
+    if (child.exitCode === null && child.signalCode === null) await program.stop('SIGTERM').catch(() => {});
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    await program.closed;
+  });
+  return program;
+}
+
+/** A folder of its own for what a program reads and writes; gone at the end of the test. */
+export function toolFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'handover-tool-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Daemons are in sbin, which the path of a user need not name. */
+function toolEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, LC_ALL: 'C' };
+}
