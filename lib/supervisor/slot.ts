@@ -12,7 +12,12 @@ import { Worker, type WorkerStart } from './worker.js';
 export interface SlotHost {
   /** How to start a worker of this slot. */
   workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel'>;
-  /** Milliseconds a worker that says nothing must live to count as serving. */
+  /**
+   * Milliseconds a worker that says nothing must live to count as serving. One that gets no listener from here can only be
+   * told from one that is still loading by its patience.
+   */
+  readonly foreignAfter: number;
+  /** Milliseconds a successor may take to say that it is in charge when its predecessor has died. */
   readonly settle: number;
   /** Milliseconds a worker may take to drain and end. */
   readonly stopTimeout: number;
@@ -168,8 +173,7 @@ export class Slot {
       throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: 'PREPARE' });
     });
     exited.catch(() => {});
-    const quiet = sleep(this.#host.settle);
-    await Promise.race([worker.inCharge.promise, exited, quiet]);
+    await settlesWithin(Promise.race([worker.inCharge.promise, exited]), this.#host.foreignAfter);
     if (worker.isAware) await Promise.race([worker.inCharge.promise, exited]);
   }
 

@@ -38,6 +38,10 @@ export class Supervisor implements SlotHost {
     return this.#options.settle;
   }
 
+  get foreignAfter(): number {
+    return this.#listeners.declared.length > 0 ? this.#options.settle : this.#options.progressDeadline;
+  }
+
   get stopTimeout(): number {
     return this.#options.stopTimeout;
   }
