@@ -1,4 +1,5 @@
 // `handover`: what authors of servers use.
+export type { ServeSignals } from './ending.js';
 export { HandoverError, type HandoverErrorCode } from './errors.js';
 export type { HandoverEventName, HandoverEvents, Phase } from './events.js';
 export type { SuccessorCommand } from './handover/command.js';
@@ -13,4 +14,4 @@ export type { TakeoverOptions } from './handover/takeover.js';
 export type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './handover/types.js';
 export type { UpgradeOptions } from './handover/upgrades.js';
 export type { Logger } from './observe/log.js';
-export { type ServeOptions, type ServeSignals, serve } from './serve.js';
+export { type ServeOptions, serve } from './serve.js';

@@ -1,20 +1,12 @@
-// `serve()`: one line for a server that replaces itself. The only part of the package that handles signals and exits.
-import { constants } from 'node:os';
+// `serve()`: one line for a server that replaces itself.
+import { checkSignals, exitWhenClosed, installSignals, type ServeSignals } from './ending.js';
 import { HandoverError, hasCode, typeError } from './errors.js';
-import { publish } from './events.js';
 import { expectOptions } from './fd/arguments.js';
 import { openHandover } from './handover/open.js';
 import { HANDOVER_OPTIONS, type HandoverOptions } from './handover/options.js';
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
 import { ADDRESS_OPTIONS } from './ledger/address.js';
 import { type Logger, logHandover, stderrLogger } from './observe/log.js';
-
-export interface ServeSignals {
-  /** Hands over. @default 'SIGUSR2' */
-  readonly upgrade?: NodeJS.Signals | false;
-  /** Drains, runs the hooks, exits 0; a second one exits at once. @default ['SIGTERM', 'SIGINT'] */
-  readonly shutdown?: readonly NodeJS.Signals[] | false;
-}
 
 export interface ServeOptions extends HandoverOptions, ListenOptions {
   /** Other signals, or none. */
@@ -55,28 +47,16 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
     if (hasCode(error, 'ERR_HANDOVER_CLOSED')) process.exit(0);
     throw error;
   }
-  void handover.closed.then(() => exit(handover));
+  exitWhenClosed(handover);
   return handover;
 }
 
-/** How long an app that closed everything may take to end by itself. */
-const EXIT_GRACE = 1_000;
-
-/** Ends the process; if something keeps it alive, that is published first. */
-function exit({ generation, closing }: Handover): void {
-  process.exitCode = closing.reason instanceof HandoverError ? 1 : 0;
-  const timer = setTimeout(() => {
-    publish('stuck', { generation, resources: process.getActiveResourcesInfo() });
-    process.exit();
-  }, EXIT_GRACE);
-  timer.unref();
-}
-
-interface CheckedServeOptions extends ServeOptions {
+export interface CheckedServeOptions extends ServeOptions {
   readonly signals: Required<ServeSignals> | false;
 }
 
-function checkServeOptions(options: ServeOptions): CheckedServeOptions {
+/** @throws TypeError naming the option, what was expected, and the value */
+export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   const known = ['signals', 'log', 'name', ...HANDOVER_OPTIONS, ...ADDRESS_OPTIONS];
   const { signals = {}, log = false } = expectOptions('options', options, known);
   if (typeof log !== 'boolean' && typeof (log as Logger | null)?.info !== 'function') {
@@ -85,45 +65,7 @@ function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   return { ...options, signals: signals === false ? false : checkSignals(signals) };
 }
 
-function checkSignals(signals: unknown): Required<ServeSignals> {
-  const { upgrade = 'SIGUSR2', shutdown = ['SIGTERM', 'SIGINT'] } = expectOptions('options.signals', signals, [
-    'upgrade',
-    'shutdown',
-  ]);
-  if (upgrade !== false) expectSignal('options.signals.upgrade', upgrade);
-  if (shutdown !== false && !Array.isArray(shutdown)) {
-    throw typeError('options.signals.shutdown', 'a list of signals or false', shutdown);
-  }
-  for (const signal of shutdown === false ? [] : shutdown) expectSignal('options.signals.shutdown', signal);
-  return { upgrade, shutdown } as Required<ServeSignals>;
-}
-
-function expectSignal(name: string, signal: unknown): void {
-  if (typeof signal !== 'string' || !(signal in constants.signals))
-    throw typeError(name, 'the name of a signal', signal);
-}
-
-function installSignals(handover: Handover, { upgrade, shutdown }: Required<ServeSignals>): () => void {
-  const installed: [NodeJS.Signals, NodeJS.SignalsListener][] = [];
-  const install = (signal: NodeJS.Signals, handler: NodeJS.SignalsListener): void => {
-    process.on(signal, handler);
-    installed.push([signal, handler]);
-  };
-  // A failed handover has been published, and logged where `log` is set: nobody waits for this promise.
-  if (upgrade) install(upgrade, () => void handover.upgrade().catch(() => {}));
-  let isShuttingDown = false;
-  for (const signal of shutdown || []) {
-    install(signal, () => {
-      if (isShuttingDown) process.exit(128 + constants.signals[signal]);
-      isShuttingDown = true;
-      void handover.close();
-    });
-  }
-  return () => {
-    for (const [signal, handler] of installed) process.off(signal, handler);
-  };
-}
-
-function pick<T extends object>(source: T, keys: readonly string[]): T {
+/** The options of that name. */
+export function pick<T extends object>(source: T, keys: readonly string[]): T {
   return Object.fromEntries(Object.entries(source).filter(([key]) => keys.includes(key))) as T;
 }

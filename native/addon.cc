@@ -53,6 +53,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
       {"peerPidfd", Call<PeerPidfd>::Run},
       {"pidfdOpen", Call<PidfdOpen>::Run},
       {"pidfdSignal", Call<PidfdSignal>::Run},
+      {"reap", Call<Reap>::Run},
       {"sealedBlob", Call<SealedBlob>::Run},
       {"openPoller", OpenPoller},
   };

@@ -24,8 +24,11 @@ int SetSockOpt(int fd, int level, int name, Bytes value);
 int GetSockOpt(int fd, int level, int name, Bytes out);
 int PeerCredentials(int socket, Ints out);
 int PeerPidfd(int socket);
+
+// process.cc
 int PidfdOpen(int pid);
 int PidfdSignal(int pidfd, int signal);
+int Reap(int pid);
 
 // descriptor.cc
 int Dup3(int from, int to, bool cloexec);

@@ -1,6 +1,6 @@
 # What every flavour is made of. Paths are relative to this file.
 {
-  'sources': ['addon.cc', 'address.cc', 'describe.cc', 'descriptor.cc', 'poller.cc', 'scm.cc', 'socket.cc'],
+  'sources': ['addon.cc', 'address.cc', 'describe.cc', 'descriptor.cc', 'poller.cc', 'process.cc', 'scm.cc', 'socket.cc'],
   'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
   'defines': [
     'NAPI_VERSION=8',

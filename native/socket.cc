@@ -55,8 +55,4 @@ int PeerCredentials(int socket, Ints out) {
 
 int PeerPidfd(int socket) { return posix::PeerPidfd(socket); }
 
-int PidfdOpen(int pid) { return posix::PidfdOpen(pid); }
-
-int PidfdSignal(int pidfd, int signal) { return posix::PidfdSignal(pidfd, signal); }
-
 }  // namespace handover

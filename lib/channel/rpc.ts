@@ -15,7 +15,7 @@ export interface Message {
   readonly fds: Int32Array;
 }
 
-/** What a handler answers; the descriptors are borrowed until they are sent. */
+/** What a handler answers; the descriptors are given away: closed here once the kernel has them. */
 export interface Answer {
   readonly params?: Params;
   readonly fds?: Int32Array;
@@ -47,6 +47,7 @@ export class Rpc {
   readonly #handlers: RpcHandlers;
   readonly #pending = new Map<number, Pending>();
   #sent = 0;
+  #isUnref = false;
 
   constructor(socket: FdSocket, handlers: RpcHandlers) {
     this.#socket = socket;
@@ -55,12 +56,14 @@ export class Rpc {
   }
 
   /**
-   * Calls the other side. The descriptors are borrowed; those of the answer are the caller's.
+   * Calls the other side. The descriptors are given away: closed here once the kernel has them, or there is nobody to
+   * have them. Those of the answer are the caller's.
    * @throws what the handler there threw, with its code; ERR_HANDOVER_PEER_LOST the socket closed before the answer
    */
   async call(method: string, params: Params = {}, fds: Int32Array = NO_FDS): Promise<Message> {
     const id = ++this.#sent;
     const answer = new Promise<Message>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    this.#socket.ref();
     // Its rejection is the end of the socket, which rejects the answer.
     this.#send({ call: id, method, params }, fds).catch(() => {});
     if (this.#socket.closed) this.#pending.get(id)?.reject(peerLost());
@@ -72,22 +75,31 @@ export class Rpc {
     this.#send({ event, params }, NO_FDS).catch(() => {});
   }
 
-  /** Lets the process end although the socket is open. */
+  /** Lets the process end although the socket is open, but for answers that are waited for. */
   unref(): void {
-    this.#socket.unref();
+    this.#isUnref = true;
+    this.#relax();
   }
 
   close(): void {
     this.#socket.close();
   }
 
-  #send(message: object, fds: Int32Array): Promise<void> {
+  async #send(message: object, fds: Int32Array): Promise<void> {
     const body = Buffer.from(JSON.stringify(message));
     const header = Buffer.alloc(HEADER_BYTES);
     header.writeUInt32BE(body.length, 0);
     header.writeUInt16BE(RPC_TYPE, 4);
     header.writeUInt16BE(fds.length, 6);
-    return this.#socket.send(Buffer.concat([header, body]), fds);
+    try {
+      await this.#socket.send(Buffer.concat([header, body]), fds);
+    } finally {
+      closeFds(fds);
+    }
+  }
+
+  #relax(): void {
+    if (this.#isUnref && this.#pending.size === 0) this.#socket.unref();
   }
 
   async #read(): Promise<void> {
@@ -115,6 +127,7 @@ export class Rpc {
     } else if (typeof message.answer === 'number') {
       const pending = this.#pending.get(message.answer);
       this.#pending.delete(message.answer);
+      this.#relax();
       if (!pending || message.error !== undefined) closeFds(fds);
       if (message.error !== undefined) pending?.reject(revive(message.error as Params));
       else pending?.resolve({ params, fds });

@@ -121,6 +121,8 @@ export interface Native {
   pidfdOpen(pid: number): number;
   /** pidfd_send_signal(2). */
   pidfdSignal(pidfd: number, signal: number): number;
+  /** waitpid(2), WNOHANG: the pid of an ended child, which is gone then; 0: it has not ended. */
+  reap(pid: number): number;
   /** A read-only blob: memfd with every seal on Linux, an unlinked temporary file elsewhere. */
   sealedBlob(name: string, bytes: Uint8Array): number;
 

@@ -48,6 +48,17 @@ export class Pidfd {
   }
 }
 
+/** A pidfd, close-on-exec and the caller's; undefined where the process is gone or the kernel has none (pidfd_open(2)). */
+export function openPidfd(pid: number): number | undefined {
+  const fd = native().pidfdOpen(pid);
+  return fd < 0 ? undefined : fd;
+}
+
+/** Waits for an ended child that nobody else waits for; false: it has not ended, or is no child (waitpid(2)). */
+export function reapChild(pid: number): boolean {
+  return native().reap(pid) > 0;
+}
+
 /** Clock ticks from boot to the start of a process; undefined where there is no /proc (proc_pid_stat(5)). */
 export function processStartTime(pid: number | 'self'): string | undefined {
   try {

@@ -2,6 +2,7 @@
 import type { Manifest } from '../channel/wire.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
+import type { Place } from '../ledger/address.js';
 import { Ledger, RESERVED } from '../ledger/ledger.js';
 import type { Env } from './env.js';
 import { Kept } from './kept.js';
@@ -15,6 +16,11 @@ import type { Listener, Listening, ListenOptions } from './types.js';
 
 const STDERR = `${RESERVED}stderr`;
 
+/** Binds in this process' place, and puts the descriptor into its ledger. */
+export interface Lender {
+  borrow(name: string, place: Place, ledger: Ledger): Promise<void>;
+}
+
 export class Belongings {
   readonly ledger: Ledger = new Ledger();
   readonly servers: Servers = new Servers();
@@ -22,6 +28,8 @@ export class Belongings {
   readonly #tickets = new Tickets(this.kept);
   /** Whether the predecessor wants nothing accepted before COMMIT. */
   isStandby = false;
+  /** Holds the listeners for this process. */
+  lender: Lender | undefined;
   readonly #env: Env;
 
   constructor(env: Env) {
@@ -33,6 +41,7 @@ export class Belongings {
     const { backlog, name: given, ...address } = checkListenOptions(options);
     const place = await resolvePlace(listener, { ...address, ...(backlog !== undefined && { backlog }) });
     const name = given ?? place.canonical;
+    if (!this.ledger.isInherited(name)) await this.lender?.borrow(name, place, this.ledger);
     const entry = this.ledger.listener(name, place);
     const managed = manage(listener, name, backlog, () => this.#release(name));
     publish('listen', { name, address: entry.address, origin: entry.origin });

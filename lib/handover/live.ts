@@ -11,6 +11,7 @@ import type { StartDirectory } from './command.js';
 import { Deferred } from './deferred.js';
 import type { Env } from './env.js';
 import { helloOf } from './identity.js';
+import { giveTo } from './leaving.js';
 import { Lifecycle } from './lifecycle.js';
 import type { DescriptorList } from './manifest.js';
 import { type CheckedOptions, checkUpgradeOptions } from './options.js';
@@ -22,18 +23,20 @@ import type { Standby } from './standby.js';
 import { inheritedChannel } from './start-self.js';
 import { Successor, type SuccessorHost } from './successor.js';
 import type { SuccessorProcess } from './successor-process.js';
+import { keptBySupervisor, type Supervised, SupervisorLink } from './supervised.js';
 import type { Handover } from './types.js';
 import { type UpgradeOptions, Upgrades, type UpgradesHost } from './upgrades.js';
 
 /** `draining` goes back to `serving` when the successor dies. */
 type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed';
 
-export class LiveHandover extends AppSide implements Handover, UpgradesHost, SuccessorHost {
+export class LiveHandover extends AppSide implements Handover, UpgradesHost, SuccessorHost, Supervised {
   readonly #env: Env;
   readonly #options: CheckedOptions;
   readonly #reserve = new DescriptorReserve();
   readonly #upgrades: Upgrades;
   readonly #charge: Charge;
+  readonly #supervisor: SupervisorLink | undefined;
   readonly #closed = new Deferred<void>();
   #closing = new AbortController();
   #state: State = 'loading';
@@ -50,15 +53,20 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     super(new Belongings(env), new Lifecycle());
     this.#env = env;
     this.#options = options;
+    this.#supervisor = SupervisorLink.open(env, this);
+    this.belongings.lender = this.#supervisor;
     this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
     const onDial = (channel: Channel, process: SuccessorProcess): void =>
       void this.#upgrades.takeOver(channel, process);
-    this.#charge = new Charge(options, env.pid, this.belongings.ledger, this.lifecycle, this.#reserve, onDial);
+    // One process of many: what there can be one of is the supervisor's.
+    const own = this.#supervisor ? { ...options, takeover: undefined, pidFile: undefined } : options;
+    this.#charge = new Charge(own, env.pid, this.belongings.ledger, this.lifecycle, this.#reserve, onDial);
   }
 
   /** Greets the predecessor where there is one. */
   static async open(env: Env, options: CheckedOptions, start: StartDirectory): Promise<LiveHandover> {
     const handover = new LiveHandover(env, options, start);
+    handover.#supervisor?.greet();
     await handover.#join(inheritedChannel(env));
     handover.#reserve.hold();
     return handover;
@@ -99,10 +107,12 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   async upgrade(options: UpgradeOptions = {}): Promise<UpgradeOutcome> {
-    return this.#upgrades.upgrade(checkUpgradeOptions(options));
+    const checked = checkUpgradeOptions(options);
+    return this.#supervisor ? this.#supervisor.replace() : this.#upgrades.upgrade(checked);
   }
 
   async prepare(options: UpgradeOptions = {}): Promise<Standby> {
+    if (this.#supervisor) throw keptBySupervisor();
     return this.#upgrades.prepare(checkUpgradeOptions(options));
   }
 
@@ -165,7 +175,19 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#state = 'draining';
     this.#closing.abort();
     publish('superseded', { generation: this.generation, successorPid: process.pid });
+    this.#supervisor?.tell('superseded');
     void this.#drainAndRetire(predecessor, process);
+  }
+
+  // What a supervisor asks of this process.
+
+  giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
+    return this.#upgrades.giveWay(channel, process);
+  }
+
+  async leaveTo(channels: readonly Channel[]): Promise<void> {
+    this.expectInCharge();
+    void this.#shutDown(undefined, channels);
   }
 
   // What a handover from a predecessor asks of this process.
@@ -228,6 +250,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#state = 'serving';
     this.#chargeTaken.resolve();
     if (this.#successor?.isAlone) this.belongings.ledger.closeUnclaimed();
+    this.#supervisor?.tell('in-charge');
     const { claimed } = this.belongings.ledger.report();
     publish('in-charge', { generation: this.generation, claimed, unclaimed: this.#unclaimed });
   }
@@ -247,18 +270,20 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   async #serveOn(error: HandoverError): Promise<void> {
     this.#closing = new AbortController();
     this.#state = 'serving';
+    this.#supervisor?.tell('in-charge');
     publish('failed', { generation: this.generation, code: error.code, phase: error.phase, stillServing: true, error });
     publish('in-charge', { generation: this.generation, ...this.belongings.ledger.report() });
     // Asked for while it drained: there is nobody to drain for now.
     if (this.#isToClose) await this.#shutDown();
   }
 
-  /** Ends this process' part without a successor. */
-  async #shutDown(reason?: HandoverError): Promise<void> {
+  /** Ends this process' part without a successor; its connections go to the `heirs` where there are any. */
+  async #shutDown(reason?: HandoverError, heirs: readonly Channel[] = []): Promise<void> {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     // With a reason the predecessor serves on, at the same paths, also where this process was in charge meanwhile.
     const isLast = reason === undefined && (this.isInCharge || this.#successor === undefined);
     this.#state = 'closing';
+    this.#supervisor?.tell('closing');
     this.#closing.abort(reason);
     const closed = new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false });
     this.#chargeTaken.reject(reason ?? closed);
@@ -267,8 +292,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     else this.#charge.unlock();
     await this.#successor?.leave();
     this.belongings.servers.suspendAll();
-    this.belongings.close({ removePaths: isLast });
-    await drain(this.#retiring);
+    this.belongings.close({ removePaths: isLast && !this.#supervisor });
+    await drain(
+      this.#retiring,
+      heirs.length > 0 ? () => giveTo(heirs, this.hello, this.belongings.servers) : undefined,
+    );
     await this.#end();
   }
 
@@ -283,6 +311,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#reserve.release();
     this.belongings.servers.finishAll();
     await this.lifecycle.runHooks();
+    this.#supervisor?.close();
     this.#state = 'closed';
     this.#closed.resolve();
   }

@@ -91,7 +91,7 @@ export class Predecessor {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
       // Whoever dialled in is running already, and must not hold the place of others by its silence.
-      const greetingTimeout = this.#process.isChild ? readyTimeout : Math.min(readyTimeout, GREETING_TIMEOUT);
+      const greetingTimeout = this.#process.wasStarted ? readyTimeout : Math.min(readyTimeout, GREETING_TIMEOUT);
       await this.#within(greetingTimeout, 'the process that dialled in said no HELLO', async () => {
         await this.#channel.send('HELLO', this.#host.hello);
         await this.#until('offered');
@@ -200,7 +200,7 @@ export class Predecessor {
 
   /** Dialled in and never said HELLO: it holds nothing, and may be any tool of this user. It is not ours to end. */
   get #isStranger(): boolean {
-    return !this.#process.isChild && this.#peer === undefined;
+    return !this.#process.wasStarted && this.#peer === undefined;
   }
 
   async #explain(error: HandoverError): Promise<HandoverError> {

@@ -26,10 +26,12 @@ export interface Beside {
   readonly report: () => void;
 }
 
-/** Ends what is open, with nobody to take it over. */
-export async function drain(retiring: Retiring): Promise<void> {
+/** Ends what is open, with no successor to take it over; `give` starts to move it to others, and returns what ends that. */
+export async function drain(retiring: Retiring, give?: () => () => Promise<number>): Promise<void> {
   const { generation } = retiring;
-  publish('drained', { generation, moved: 0, ...(await endConnections(retiring, { moves: false, older: undefined })) });
+  const stopGiving = give?.();
+  const ended = await endConnections(retiring, { moves: give !== undefined, older: undefined });
+  publish('drained', { generation, moved: (await stopGiving?.()) ?? 0, ...ended });
 }
 
 /**

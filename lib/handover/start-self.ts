@@ -42,7 +42,7 @@ export function inheritedChannel(env: Env): Channel | undefined {
 }
 
 /** A grandchild can inherit the variable without the descriptor: it has no predecessor. */
-function isUnixStream(fd: number): boolean {
+export function isUnixStream(fd: number): boolean {
   if (!Number.isInteger(fd) || fd < 0) return false;
   try {
     const { socket } = describeFd(fd);

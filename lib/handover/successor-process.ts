@@ -13,6 +13,8 @@ export interface SuccessorProcess {
   readonly exited: Promise<Exit | undefined>;
   /** Whether it has this process' stdio. */
   readonly isChild: boolean;
+  /** Whether it was started for this handover, and may still be loading; otherwise it dialled in by itself. */
+  readonly wasStarted: boolean;
   /** The last lines it wrote to stderr before it was ready. */
   stderrTail(): Promise<string>;
   /** SIGTERM, when it has ended or after `grace` ms SIGKILL to what is left. Resolves when it is gone, or out of reach. */
@@ -27,6 +29,7 @@ export function childProcess(process: StartedProcess, tee: StderrTee): Successor
     pid: process.pid,
     exited: process.exited,
     isChild: true,
+    wasStarted: true,
     async stderrTail(): Promise<string> {
       await settlesWithin(tee.ended(), TAIL_GRACE);
       return tee.tail;
@@ -36,14 +39,22 @@ export function childProcess(process: StartedProcess, tee: StderrTee): Successor
   };
 }
 
-/** A process that dialled in. Owns the pidfd; without one it can be neither watched nor stopped. */
-export function foreignProcess(pid: number, pidfd: number | undefined): SuccessorProcess {
+/**
+ * A process that dialled in, or that a supervisor started. Owns the pidfd; without one it can be neither watched nor
+ * stopped.
+ */
+export function foreignProcess(
+  pid: number,
+  pidfd: number | undefined,
+  { wasStarted = false }: { readonly wasStarted?: boolean } = {},
+): SuccessorProcess {
   const process = pidfd === undefined ? undefined : new Pidfd(pidfd);
   const exited = process?.exited ?? Promise.resolve(undefined);
   return {
     pid,
     exited,
     isChild: false,
+    wasStarted,
     stderrTail: async () => '',
     stop: ({ grace = STOP_GRACE } = {}) => stopBy((signal) => process?.kill(signal) ?? false, exited, grace),
     release: () => process?.close(),

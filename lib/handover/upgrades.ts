@@ -108,16 +108,22 @@ export class Upgrades {
 
   /** A process dialled in: it takes over, or is told why not. */
   async takeOver(channel: Channel, process: SuccessorProcess): Promise<void> {
+    // Nobody here waits for it: a failure has been published.
+    await this.giveWay(channel, process).catch(() => {});
+  }
+
+  /** The same, for somebody who waits for the outcome. */
+  async giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
     try {
-      await this.#run(undefined, async (attempt) => {
+      return await this.#run(undefined, async (attempt) => {
         this.#adopt(attempt, { channel, process });
         return this.#handOver(attempt);
       });
     } catch (error) {
-      // Nobody here waits for it: it has been published.
       const known = error instanceof HandoverError ? error : new HandoverError('ERR_HANDOVER_INTERNAL', String(error));
       if (!channel.isClosed) refuse(channel, known);
       process.release();
+      throw known;
     }
   }
 

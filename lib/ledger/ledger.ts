@@ -64,6 +64,11 @@ export class Ledger {
     return this.#add({ name, kind, address: '', fd, origin: 'bound' });
   }
 
+  /** Whether a listener of this name came and waits to be claimed. */
+  isInherited(name: string): boolean {
+    return this.#inherited.has(name);
+  }
+
   get(name: string): Entry | undefined {
     return this.#entries.get(name);
   }

@@ -1,0 +1,49 @@
+// The side of a process that serves already and is given the connections of another one that leaves: a worker that is not
+// needed any more. No phases: the one that leaves is the predecessor of nothing but what it gives.
+import type { Channel } from '../channel/channel.js';
+import { type Frame, type Hello, negotiate } from '../channel/wire.js';
+import { type Adopter, Holding } from '../connections/holding.js';
+import { HandoverError } from '../errors.js';
+import { closeFds } from '../fd/index.js';
+
+/**
+ * Takes what comes over the channel, which it owns, until the other process is done or dead. Resolves with the number of
+ * connections that are this process' now.
+ * @throws ERR_HANDOVER_PROTOCOL, ERR_HANDOVER_VERSION
+ */
+export async function receiveConnections(
+  channel: Channel,
+  hello: Hello,
+  adopterOf: (listener: string) => Adopter | undefined,
+): Promise<number> {
+  const holding = new Holding(adopterOf);
+  channel.unref();
+  try {
+    await channel.send('HELLO', hello);
+    for await (const frame of channel) {
+      if (frame.name === 'RETIRE') return holding.adopted;
+      onFrame(frame, channel, hello, holding);
+    }
+    // Dead: what it had offered is nobody else's.
+    holding.goAll();
+    return holding.adopted;
+  } finally {
+    holding.abortAll();
+    channel.close();
+  }
+}
+
+function onFrame(frame: Frame, channel: Channel, hello: Hello, holding: Holding): void {
+  if (frame.name === 'OFFER') {
+    holding.hold(frame.payload, frame.fds, (held) => void channel.send('HELD', held).catch(() => {}));
+    return;
+  }
+  closeFds(frame.fds);
+  if (frame.name === 'HELLO') negotiate(hello, frame.payload);
+  else if (frame.name === 'GO') holding.go(frame.payload.batch);
+  else if (frame.name === 'ABORT' && frame.payload.batch !== undefined) holding.abort(frame.payload.batch);
+  else if (frame.name === 'ABORT') holding.abortAll();
+  else if (frame.name !== 'HEARTBEAT') {
+    throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that gives its connections away sent ${frame.name}`);
+  }
+}

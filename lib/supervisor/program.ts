@@ -1,0 +1,50 @@
+// What the workers run: the command, and the release it stands for, which a rollback starts again.
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+/** The command line behind `--`. */
+export interface Program {
+  readonly file: string;
+  readonly args: readonly string[];
+  /** Where it runs, as the shell said it: a `current` symlink in it is followed anew for every worker. */
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** A program as it was when a worker was started: with no symlink left that could lead elsewhere later. */
+export interface Release {
+  readonly program: Program;
+  /** Equal for two releases exactly if nothing says that they differ: the directory, the files named, their age. */
+  readonly identity: string;
+}
+
+/** The release that would be started now. */
+export function currentRelease(program: Program): Release {
+  const cwd = realpathOf(program.cwd) ?? program.cwd;
+  const args = program.args.map((arg) => fileOf(arg, program.cwd) ?? arg);
+  const stamps = args.map((arg) => stampOf(resolve(cwd, arg)));
+  return {
+    program: { ...program, cwd, args, env: { ...program.env, PWD: cwd } },
+    identity: JSON.stringify([cwd, args, stamps]),
+  };
+}
+
+/** An argument that names a file, without symlinks. */
+function fileOf(arg: string, cwd: string): string | undefined {
+  if (arg.startsWith('-')) return undefined;
+  const path = join(resolve(cwd, arg));
+  return existsSync(path) && statSync(path).isFile() ? realpathOf(path) : undefined;
+}
+
+function stampOf(path: string): string | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat?.isFile() ? `${stat.ino}:${stat.size}:${stat.mtimeMs}` : undefined;
+}
+
+function realpathOf(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
+}
