@@ -88,6 +88,7 @@ it('G8: a successor that dies in the moment of COMMIT is one that ended, not a b
     pid: 2,
     exited: Promise.resolve({ code: 3, signal: null }),
     isChild: true,
+    wasStarted: true,
     stderrTail: async () => '',
     stop: async () => {},
     release: () => {},

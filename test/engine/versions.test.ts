@@ -212,6 +212,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
       pid: 4712,
       exited: new Promise<undefined>(() => {}),
       isChild: true,
+      wasStarted: true,
       stderrTail: async () => '',
       stop: async () => void steps.push('stop'),
       release: () => {},

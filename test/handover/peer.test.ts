@@ -122,6 +122,7 @@ describe('predecessor', () => {
       {
         pid: 4711,
         isChild,
+        wasStarted: isChild,
         exited: exited.promise,
         stderrTail: async () => 'its last line',
         async stop({ grace } = {}) {
