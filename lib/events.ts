@@ -43,7 +43,7 @@ export interface HandoverEvents {
   'takeover-refused': { readonly uid: number; readonly pid: number | undefined; readonly reason: string };
   /** This process should have ended and has not: what keeps it alive. */
   stuck: { readonly generation: number; readonly resources: readonly string[] };
-  /** A hook of `onClose` failed or did not end in time. */
+  /** A hook of `onClose` failed or did not end in time, or one of `migrate` failed, as `migrate.save`. */
   'hook-failed': { readonly name: string; readonly error: Error };
 }
 

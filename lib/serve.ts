@@ -4,9 +4,8 @@ import { HandoverError, hasCode, typeError } from './errors.js';
 import { publish } from './events.js';
 import { expectOptions } from './fd/arguments.js';
 import { openHandover } from './handover/open.js';
-import { HANDOVER_OPTIONS, type HandoverOptions } from './handover/options.js';
+import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handover/options.js';
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
-import { ADDRESS_OPTIONS } from './ledger/address.js';
 import { type Logger, logHandover, stderrLogger } from './observe/log.js';
 
 export interface ServeSignals {
@@ -44,7 +43,7 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
   const handover = await openHandover(pick(rest, HANDOVER_OPTIONS));
   const uninstall = signals ? installSignals(handover, signals) : () => {};
   try {
-    await handover.listen(listener, pick(rest, ['name', ...ADDRESS_OPTIONS]));
+    await handover.listen(listener, pick(rest, LISTEN_OPTIONS));
     await handover.ready();
   } catch (error) {
     await handover.close();
@@ -77,7 +76,7 @@ interface CheckedServeOptions extends ServeOptions {
 }
 
 function checkServeOptions(options: ServeOptions): CheckedServeOptions {
-  const known = ['signals', 'log', 'name', ...HANDOVER_OPTIONS, ...ADDRESS_OPTIONS];
+  const known = ['signals', 'log', ...HANDOVER_OPTIONS, ...LISTEN_OPTIONS];
   const { signals = {}, log = false } = expectOptions('options', options, known);
   if (typeof log !== 'boolean' && typeof (log as Logger | null)?.info !== 'function') {
     throw typeError('options.log', 'a boolean or a logger with info, warn and error', log);

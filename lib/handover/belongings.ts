@@ -5,7 +5,7 @@ import { dup3, dupFd } from '../fd/index.js';
 import { Ledger, RESERVED } from '../ledger/ledger.js';
 import type { Env } from './env.js';
 import { Kept } from './kept.js';
-import { addressOf, manage, resolvePlace } from './listening.js';
+import { addressOf, expectMigratable, manage, resolvePlace } from './listening.js';
 import type { DescriptorList } from './manifest.js';
 import { checkListenOptions } from './options.js';
 import { Servers } from './servers.js';
@@ -28,11 +28,12 @@ export class Belongings {
 
   /** Claims or binds, and has the server accept from `servers.acceptAll()` on. */
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    const { backlog, name: given, ...address } = checkListenOptions(options);
+    const { backlog, name: given, migrate, ...address } = checkListenOptions(options);
+    expectMigratable(listener, migrate);
     const place = await resolvePlace(listener, { ...address, ...(backlog !== undefined && { backlog }) });
     const name = given ?? place.canonical;
     const entry = this.ledger.listener(name, place);
-    const managed = manage(listener, name, backlog, () => this.#release(name));
+    const managed = manage(listener, name, backlog, () => this.#release(name), migrate);
     publish('listen', { name, address: entry.address, origin: entry.origin });
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
     return { name, address: addressOf(entry.fd), origin: entry.origin };
