@@ -1,4 +1,4 @@
-// Real processes that hand raw connections on: a line protocol that counts, and a stream of numbered bytes both ways.
+// Real processes that hand raw connections on: a line protocol that counts, and a stream of known bytes both ways.
 import type { NetConnectOpts } from 'node:net';
 import type { HandoverOptions, ListenOptions } from '../../lib/index.js';
 import { type App, type Boot, boot } from '../handover/apps.js';
@@ -16,7 +16,7 @@ export interface RawSetting {
 }
 
 /**
- * A generation. A connection that says `stream` first gets numbered bytes at full speed from then on, and sends such bytes;
+ * A generation. A connection that says `stream` first gets known bytes at full speed from then on, and sends them;
  * any other gets `<pid> <count> <line>` for each line, and does not move if the last was `stay`.
  */
 export function rawGeneration(setting: RawSetting = {}): Boot {
@@ -32,13 +32,13 @@ export function rawGeneration(setting: RawSetting = {}): Boot {
     type State = Talk | Streaming;
     const net = process.getBuiltinModule('node:net');
     const saves = new Map<import('node:net').Socket, { save(): State | undefined; stay(): void }>();
-    /** Bytes of the stream from this place on: 32-bit numbers. */
-    const numbered = (from: number, length: number): Buffer => {
-      const words = Buffer.alloc(length + 8);
-      const first = Math.floor(from / 4);
-      for (let i = 0; i * 4 + 4 <= words.length; i++) words.writeUInt32BE((first + i) >>> 0, i * 4);
-      return words.subarray(from % 4, (from % 4) + length);
-    };
+    // Bytes told from their neighbours, and from those a chunk away: the period is a prime.
+    const period = 999_983;
+    const pattern = Buffer.alloc(period + 100_000);
+    for (let i = 0; i < pattern.length; i++) pattern[i] = ((i % period) * 2_654_435_761) >>> 24;
+    // Bytes of the stream from this place on.
+    const numbered = (from: number, length: number): Buffer =>
+      pattern.subarray(from % period, (from % period) + length);
     const stream = (socket: import('node:net').Socket, { received, sent }: Streaming): void => {
       const progress = { received, sent };
       let isSending = true;
