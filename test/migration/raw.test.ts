@@ -278,6 +278,23 @@ describe('unread bytes', () => {
     }
   });
 
+  test('G3: taken back with a full buffer, where Node had stopped reading: the rest comes when the app resumes', async () => {
+    const [from, to, client] = await pair();
+    const socket = from.socket().pause();
+    const line = 'x'.repeat(1_000_000);
+    client.send(`${line}\n`);
+    await until(() => socket.readableLength >= socket.readableHighWaterMark, { what: 'a full buffer' });
+    await turns();
+    const { transfer, stop } = begin(from, to);
+    await transfer.successor.step();
+    transfer.holding.abortAll();
+    stop();
+    transfer.offering.takeBack();
+    await turns();
+    socket.resume();
+    expect(await client.line()).toBe(`${FIRST} 1 ${line}`);
+  });
+
   test('G3: a consumer that resumes while its connection is on offer gets nothing, and all of it when it stays', async () => {
     const [from, to, client] = await pair();
     const socket = from.socket().pause();
@@ -381,7 +398,8 @@ describe('what the app writes', () => {
     transfer.run();
     await until(() => transfer.holding.adopted === 1, { what: 'the move' });
     expect(await client.ask('x')).toBe(`${SECOND} 1 x`);
-    to.socket().end();
+    // A lingering time of 0 that was left behind would make this a reset.
+    to.socket().destroy();
     expect(await client.ended()).toBe('closed');
   });
 });
