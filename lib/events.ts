@@ -47,7 +47,7 @@ export interface HandoverEvents {
   certificates: { readonly subject: string; readonly fingerprint256: string; readonly validTo: string };
   /** Watched files hold no pair that can be used; the one before stays. */
   'certificates-refused': { readonly key: string; readonly cert: string; readonly error: Error };
-  /** A hook of `onClose` failed or did not end in time. */
+  /** A hook of `onClose` failed or did not end in time, or one of `migrate` failed, as `migrate.save`. */
   'hook-failed': { readonly name: string; readonly error: Error };
 }
 

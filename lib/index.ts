@@ -1,4 +1,6 @@
 // `handover`: what authors of servers use.
+
+export type { Migration } from './connections/raw.js';
 export type { ServeSignals } from './ending.js';
 export { HandoverError, type HandoverErrorCode } from './errors.js';
 export type { HandoverEventName, HandoverEvents, Phase } from './events.js';

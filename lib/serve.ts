@@ -3,9 +3,8 @@ import { checkSignals, exitWhenClosed, installSignals, type ServeSignals } from 
 import { HandoverError, hasCode, typeError } from './errors.js';
 import { expectOptions } from './fd/arguments.js';
 import { openHandover } from './handover/open.js';
-import { HANDOVER_OPTIONS, type HandoverOptions } from './handover/options.js';
+import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handover/options.js';
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
-import { ADDRESS_OPTIONS } from './ledger/address.js';
 import { type Logger, logHandover, stderrLogger } from './observe/log.js';
 
 export interface ServeOptions extends HandoverOptions, ListenOptions {
@@ -36,7 +35,7 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
   const handover = await openHandover(pick(rest, HANDOVER_OPTIONS));
   const uninstall = signals ? installSignals(handover, signals) : () => {};
   try {
-    await handover.listen(listener, pick(rest, ['name', ...ADDRESS_OPTIONS]));
+    await handover.listen(listener, pick(rest, LISTEN_OPTIONS));
     await handover.ready();
   } catch (error) {
     await handover.close();
@@ -57,7 +56,7 @@ export interface CheckedServeOptions extends ServeOptions {
 
 /** @throws TypeError naming the option, what was expected, and the value */
 export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
-  const known = ['signals', 'log', 'name', ...HANDOVER_OPTIONS, ...ADDRESS_OPTIONS];
+  const known = ['signals', 'log', ...HANDOVER_OPTIONS, ...LISTEN_OPTIONS];
   const { signals = {}, log = false } = expectOptions('options', options, known);
   if (typeof log !== 'boolean' && typeof (log as Logger | null)?.info !== 'function') {
     throw typeError('options.log', 'a boolean or a logger with info, warn and error', log);

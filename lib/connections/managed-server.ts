@@ -7,6 +7,7 @@ import { Http1Connections, speaksHttp1 } from './http1.js';
 import type { LiveProtocol, Movable } from './live-protocol.js';
 import type { Managed, Where } from './managed.js';
 import { outsideCluster, stopAccepting } from './node-internals.js';
+import { type Migration, RawConnections } from './raw.js';
 import { type Withheld, withhold } from './withhold.js';
 
 interface MaybeHttpServer extends Server {
@@ -29,8 +30,8 @@ export class ManagedServer implements Managed {
   #isDraining = false;
   #whenEmpty: (() => void) | undefined;
 
-  /** `onClose` is told when the app closes the server by itself. */
-  constructor(server: Server, name: string, backlog: number, onClose: () => void) {
+  /** `onClose` is told when the app closes the server by itself; `migration`: how connections of a `net.Server` move. */
+  constructor(server: Server, name: string, backlog: number, onClose: () => void, migration?: Migration) {
     this.#server = server;
     this.#backlog = backlog;
     this.#onClose = onClose;
@@ -38,6 +39,7 @@ export class ManagedServer implements Managed {
     this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
     if (speaksHttp1(server)) this.#addHttp1(name);
+    if (migration) this.#addRaw(name, migration);
     server.on('secureConnection', (socket: Socket) => {
       this.#secure.add(socket);
       socket.once('close', () => this.#secure.delete(socket));
@@ -143,6 +145,15 @@ export class ManagedServer implements Managed {
     };
   }
 
+  #addRaw(name: string, migration: Migration): void {
+    const tracking = {
+      sockets: this.#sockets,
+      track: (socket: Socket) => this.#track(socket),
+      untrack: (socket: Socket) => this.#untrack(socket),
+    };
+    this.#protocols.push(new RawConnections(this.#server, name, migration, tracking));
+  }
+
   /** The app's own `server.close()`: drain now, and hand the address over no more. */
   #interceptClose(): void {
     const server = this.#server;
@@ -163,10 +174,12 @@ export class ManagedServer implements Managed {
   #track(socket: Socket): void {
     if (this.#sockets.has(socket)) return;
     this.#sockets.add(socket);
-    socket.once('close', () => {
-      this.#sockets.delete(socket);
-      this.#checkEmpty();
-    });
+    socket.once('close', () => this.#untrack(socket));
+  }
+
+  #untrack(socket: Socket): void {
+    this.#sockets.delete(socket);
+    this.#checkEmpty();
   }
 
   #trackSession(session: Http2Session): void {

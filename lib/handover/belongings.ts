@@ -6,7 +6,7 @@ import type { Place } from '../ledger/address.js';
 import { Ledger, RESERVED } from '../ledger/ledger.js';
 import type { Env } from './env.js';
 import { Kept } from './kept.js';
-import { addressOf, manage, resolvePlace } from './listening.js';
+import { addressOf, expectMigratable, manage, resolvePlace } from './listening.js';
 import type { DescriptorList } from './manifest.js';
 import { checkListenOptions } from './options.js';
 import { Servers } from './servers.js';
@@ -38,12 +38,13 @@ export class Belongings {
 
   /** Claims or binds, and has the server accept from `servers.acceptAll()` on. */
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    const { backlog, name: given, ...address } = checkListenOptions(options);
+    const { backlog, name: given, migrate, ...address } = checkListenOptions(options);
+    expectMigratable(listener, migrate);
     const place = await resolvePlace(listener, { ...address, ...(backlog !== undefined && { backlog }) });
     const name = given ?? place.canonical;
     if (!this.ledger.isInherited(name)) await this.lender?.borrow(name, place, this.ledger);
     const entry = this.ledger.listener(name, place);
-    const managed = manage(listener, name, backlog, () => this.#release(name));
+    const managed = manage(listener, name, backlog, () => this.#release(name), migrate);
     publish('listen', { name, address: entry.address, origin: entry.origin });
     await this.#tickets.add(name, listener);
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));

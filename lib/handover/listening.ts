@@ -6,6 +6,7 @@ import { type AddressInfo, isIP, Server } from 'node:net';
 import type { Managed } from '../connections/managed.js';
 import { ManagedDatagram } from '../connections/managed-datagram.js';
 import { ManagedServer } from '../connections/managed-server.js';
+import type { Migration } from '../connections/raw.js';
 import { typeError } from '../errors.js';
 import { describeFd } from '../fd/index.js';
 import { type ListenAddress, type Place, toPlace } from '../ledger/address.js';
@@ -17,6 +18,19 @@ const DEFAULT_BACKLOG = 511;
 export function expectListener(listener: unknown): asserts listener is Listener {
   if (listener instanceof Server || listener instanceof DatagramSocket) return;
   throw typeError('listener', 'a server of net, http, https or http2, or a dgram socket', listener);
+}
+
+/** @throws TypeError connections of this kind move by themselves, or not at all */
+export function expectMigratable(listener: unknown, migration: Migration | undefined): void {
+  expectListener(listener);
+  if (migration === undefined || isPlainServer(listener)) return;
+  throw typeError('options.migrate', 'absent: it is for a net.Server', migration);
+}
+
+/** Not http, https, http2 or tls, whose servers extend it. Told by what each adds: their modules are not loaded for this. */
+function isPlainServer(listener: unknown): boolean {
+  const additions = ['closeIdleConnections', 'setSecureContext', 'updateSettings'];
+  return listener instanceof Server && !additions.some((name) => name in listener);
 }
 
 /** Where it shall listen, a host name resolved as `server.listen()` does. */
@@ -41,8 +55,9 @@ export function manage(
   name: string,
   backlog: number = DEFAULT_BACKLOG,
   onClose: () => void,
+  migration?: Migration,
 ): Managed {
-  if (listener instanceof Server) return new ManagedServer(listener, name, backlog, onClose);
+  if (listener instanceof Server) return new ManagedServer(listener, name, backlog, onClose, migration);
   return new ManagedDatagram(listener, onClose);
 }
 

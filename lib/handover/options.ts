@@ -147,9 +147,21 @@ function expectStrings(name: string, value: unknown): void {
   throw typeError(name, 'a list of strings', value);
 }
 
+export const LISTEN_OPTIONS: readonly string[] = ['name', 'migrate', ...ADDRESS_OPTIONS];
+
+function checkMigration(migrate: unknown): void {
+  const hooks = expectOptions('options.migrate', migrate, ['save', 'restore', 'stay']);
+  for (const name of ['save', 'restore', 'stay']) {
+    const isAbsent = name === 'stay' && hooks.stay === undefined;
+    if (!isAbsent && typeof hooks[name] !== 'function')
+      throw typeError(`options.migrate.${name}`, 'a function', hooks[name]);
+  }
+}
+
 /** The address itself is checked where it is bound. */
 export function checkListenOptions(options: ListenOptions): ListenOptions {
-  const { name } = expectOptions('options', options, ['name', ...ADDRESS_OPTIONS]);
+  const { name, migrate } = expectOptions('options', options, LISTEN_OPTIONS);
+  if (migrate !== undefined) checkMigration(migrate);
   if (name !== undefined && expectString('options.name', name).startsWith(RESERVED)) {
     throw typeError('options.name', `a name that does not begin with ${RESERVED}`, name);
   }

@@ -10,7 +10,7 @@ import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import type { Inherited, Keepable } from './kept.js';
 import { Lifecycle } from './lifecycle.js';
-import { manage, resolvePlace } from './listening.js';
+import { expectMigratable, manage, resolvePlace } from './listening.js';
 import { type CheckedOptions, checkCloseHook, checkListenOptions } from './options.js';
 import type { UpgradeOutcome } from './outcome.js';
 import { Servers } from './servers.js';
@@ -45,8 +45,9 @@ export class PlainHandover implements Handover {
 
   /** Binds in `ready()`: until then Node has nothing that would hold the address, and the one returned is as asked. */
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    checkListenOptions(options);
-    const { canonical } = await resolvePlace(listener, options);
+    const { migrate, ...address } = checkListenOptions(options);
+    expectMigratable(listener, migrate);
+    const { canonical } = await resolvePlace(listener, address);
     const name = options.name ?? canonical;
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
     await this.#servers.add(name, managed, () => plainly(options));

@@ -55,6 +55,8 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     return undefined;
   } catch (reason) {
     recalled.abort();
+    // Ending the successor may take its time: what was not offered goes on at once.
+    stopMoving();
     return await predecessor.giveUp(reason);
   } finally {
     stopMoving();

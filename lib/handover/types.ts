@@ -2,6 +2,7 @@
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { AddressInfo, Server } from 'node:net';
 import type { DrainingGeneration } from '../channel/wire.js';
+import type { Migration } from '../connections/raw.js';
 import type { ListenAddress } from '../ledger/address.js';
 import type { Inherited, Keepable } from './kept.js';
 import type { UpgradeOutcome } from './outcome.js';
@@ -17,6 +18,20 @@ export interface ListenOptions extends ListenAddress {
    * begin with `handover:` are the library's. @default the address, for example `tcp://*:8080`
    */
   readonly name?: string;
+  /**
+   * For a `net.Server`: its live connections move to a successor that listens with this option too; without it they drain.
+   * @example
+   * ```ts
+   * await handover.listen(server, {
+   *   port: 7000,
+   *   migrate: {
+   *     save: (socket) => counts.get(socket),
+   *     restore: (socket, count: number) => talk(socket, count),
+   *   },
+   * });
+   * ```
+   */
+  readonly migrate?: Migration;
 }
 
 /** What `listen` did. */

@@ -23,7 +23,7 @@ const OBSERVERS = ['supervisor', 'cli'];
 /** Beside every floor. */
 const BESIDE = ['lib/errors.ts', 'lib/events.ts'];
 const ADDON_LOADER = 'lib/fd/native.ts';
-const NODE_INTERNALS = 'lib/connections/node-internals.ts';
+const NODE_INTERNALS = /^lib\/connections\/node-internals(-[a-z]+)*\.ts$/;
 /** Loaded only when used: what the roof must not reach by eager imports. */
 const LAZY = /^lib\/(cli|supervisor|connections\/(websocket|tls))\b/;
 const MAX_LINES = 320;
@@ -143,9 +143,9 @@ function contentFault(node: Node, path: string): string | undefined {
       return node.name === 'console' ? 'console' : undefined;
     case 'Literal':
       if (node.value === 'node-gyp-build' && path !== ADDON_LOADER) return 'a loader of the addon';
-      return path === NODE_INTERNALS ? undefined : internalName(node.value);
+      return NODE_INTERNALS.test(path) ? undefined : internalName(node.value);
     default:
-      return path === NODE_INTERNALS ? undefined : internalName(memberName(node));
+      return NODE_INTERNALS.test(path) ? undefined : internalName(memberName(node));
   }
 }
 
@@ -165,7 +165,7 @@ function memberName(node: Node): unknown {
 /** Our own private members begin with `#`: a leading underscore is Node's. */
 function internalName(name: unknown): string | undefined {
   const internal = typeof name === 'string' && (/^_[a-z]\w*$/i.test(name) || name === 'state symbol');
-  return internal ? `Node's internal "${name}" (belongs in ${NODE_INTERNALS})` : undefined;
+  return internal ? `Node's internal "${name}" (belongs in lib/connections/node-internals.ts)` : undefined;
 }
 
 /** What a file of lib/ holds although none may: console, any, enum, default export, Node's internals, another loader. */

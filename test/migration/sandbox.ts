@@ -116,7 +116,7 @@ export class Transfer {
     });
   }
 
-  static between(from: Site, to: Site): Transfer {
+  static between(from: Pick<Site, 'managed'>, to: Pick<Site, 'managed'>): Transfer {
     return new Transfer(
       () => from.managed.movable(),
       (listener) => (listener === 'web' ? to.managed.adopter : undefined),
@@ -168,6 +168,6 @@ export function unread(port: number, client: Wire): number {
 }
 
 /** So many connections are there, as the server counts them. */
-export async function counted({ managed }: Site, count: number): Promise<void> {
+export async function counted({ managed }: Pick<Site, 'managed'>, count: number): Promise<void> {
   await until(() => managed.connectionCount === count, { what: `${count} connections` });
 }

@@ -19,6 +19,7 @@ import {
   type Listening,
   type ListenOptions,
   type Logger,
+  type Migration,
   openHandover,
   type Phase,
   type PhaseRecord,
@@ -189,6 +190,29 @@ same<Equal<ReturnType<Standby['discard']>, Promise<void>>>();
 standby.pid = 1;
 // @ts-expect-error what is not given to the standby is not read
 void standby.commit({ signal: AbortSignal.timeout(1) });
+
+// migrate: the app's own state out of one process and into the next.
+const lines: Migration<{ count: number }> = {
+  save: (socket) => (socket.destroyed ? undefined : { count: 1 }),
+  restore: (socket, { count }) => socket.write(`${count}`),
+  stay: (socket) => socket.resume(),
+};
+void handover.listen(createTcpServer(), { port: 80, migrate: lines });
+void handover.listen(createTcpServer(), {
+  path: 'x',
+  migrate: { save: async () => Buffer.from('x'), restore: async (_socket, _state: Buffer) => {} },
+});
+void serve(createTcpServer(), { port: 80, migrate: lines });
+same<Equal<ListenOptions['migrate'], Migration | undefined>>();
+same<Equal<ReturnType<Migration<number>['save']>, number | undefined | Promise<number | undefined>>>();
+same<Equal<Parameters<Migration<number>['restore']>, [socket: Socket, state: number]>>();
+// @ts-expect-error what is saved must be restored
+void handover.listen(createTcpServer(), { port: 80, migrate: { save: () => 1 } });
+// @ts-expect-error unknown hooks are errors
+void handover.listen(createTcpServer(), { port: 80, migrate: { ...lines, load: () => 1 } });
+// @ts-expect-error the state is one type
+const mixed: Migration<number> = { save: () => 'x', restore: () => {} };
+void mixed;
 
 // whenInCharge: the duty ends by its signal, and is nobody's to await.
 handover.whenInCharge((signal) => signal.throwIfAborted());
