@@ -153,12 +153,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#isSteppingDown = false;
     this.belongings.kept.release();
     await this.belongings.servers.resumeAll();
-    try {
-      this.#charge.take();
-    } catch (error) {
-      // It serves, which matters more than a pid file on a full disk.
-      publish('hook-failed', { name: 'takeBack', error: error as Error });
-    }
+    this.#charge.takeAnyhow('takeBack');
   }
 
   reassert(): void {
@@ -241,18 +236,23 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async #becomeInCharge(): Promise<void> {
     await this.belongings.servers.acceptAll();
-    try {
-      this.#charge.take();
-    } catch (error) {
-      this.belongings.servers.suspendAll();
-      throw error;
-    }
+    if (this.#successor?.isAlone) this.#charge.takeAnyhow('takeCharge');
+    else this.#takeOrSuspend();
     this.#state = 'serving';
     this.#chargeTaken.resolve();
     if (this.#successor?.isAlone) this.belongings.ledger.closeUnclaimed();
     this.#supervisor?.tell('in-charge');
     const { claimed } = this.belongings.ledger.report();
     publish('in-charge', { generation: this.generation, claimed, unclaimed: this.#unclaimed });
+  }
+
+  #takeOrSuspend(): void {
+    try {
+      this.#charge.take();
+    } catch (error) {
+      this.belongings.servers.suspendAll();
+      throw error;
+    }
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess): Promise<void> {
