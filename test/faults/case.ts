@@ -9,13 +9,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { openDescriptors } from '../helpers/leaks.js';
 import { identify, type ProcessId, processesMarked, signal } from '../helpers/processes.js';
 import { until } from '../helpers/until.js';
-import { Client, type Failure } from './client.js';
+import { Client, type Failure, type Target } from './client.js';
+import { differences, type Holding, holdingOf, settledHolding, stateOf } from './holdings.js';
 import { judge } from './judge.js';
 import { Log, type Said } from './log.js';
-import { type Cell, HANGING, label } from './points.js';
+import { type Cell, HANGING, label, leaves } from './points.js';
 
 const SERVER = fileURLToPath(new URL('fixtures/server.mjs', import.meta.url));
 const MARK = 'HANDOVER_FAULT_MARK';
@@ -24,6 +24,12 @@ const SETTLE_TIMEOUT = 30_000;
 const HEARTBEATS_UNTIL_QUIET = 8;
 /** Keeps the predecessor draining until a hung successor has been noticed (5 x probationStall) or a report was sent. */
 const LONG_REQUEST = { hanging: 4_500, other: 1_200 };
+/** 300 that are idle: the window of four batches is full, and a fifth waits. The busy ones follow one by one. */
+const FLEET = { idle: 300, busy: 24 };
+/** Short enough not to count as a hang, long enough for everything asked meanwhile to arrive. */
+const PAUSE = 400;
+/** Milliseconds a process that nobody follows waits for connections that nobody uses. */
+const LEAVING = 2_500;
 /** A point of the handover comes within a second or two, or not at all. */
 const FAULT_TIMEOUT = 10_000;
 
@@ -41,9 +47,6 @@ export interface CaseResult {
   /** For the report of a case that failed. */
   readonly story: string;
 }
-
-/** Descriptors by what they are, of a process without connections. */
-export type Holding = ReadonlyMap<string, number>;
 
 export interface CaseOptions {
   /** What a successor holds after a handover without a fault; without it, that is not compared. */
@@ -75,11 +78,18 @@ export class Case {
     this.#release = join(this.directory, 'release');
     const { point, kind } = cell;
     const name = options.delay === undefined ? point.name.split('@')[0] : 'signal';
-    const fault = { role: point.role, point: name, kind, release: this.#release, once: join(this.directory, 'fault') };
+    const { role, provoke } = point;
+    const fault = { role, point: name, kind, provoke, release: this.#release, once: join(this.directory, 'fault') };
     const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^(VITEST|npm_|NODE_)/.test(key)));
     this.#child = spawn(process.execPath, [SERVER], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...env, FAULT: JSON.stringify(fault), DIR: this.directory, [MARK]: this.#mark },
+      env: {
+        ...env,
+        FAULT: JSON.stringify(fault),
+        DIR: this.directory,
+        [MARK]: this.#mark,
+        ...(leaves(cell) && { OPTIONS: JSON.stringify({ drainTimeout: LEAVING }) }),
+      },
     });
     this.#exit = new Promise((resolve) => {
       this.#child.once('exit', (code, name) => {
@@ -121,13 +131,15 @@ export class Case {
     const before = await settledHolding(first);
     const tcp = { kind: 'tcp', port } as const;
     const unix = { kind: 'unix', path: join(this.directory, 'web.sock') } as const;
-    client.loop({ target: tcp, fresh: false, think: 20 });
-    client.loop({ target: tcp, fresh: false, think: 40, takes: 15 });
-    client.loop({ target: unix, fresh: false, think: 40 });
-    client.loop({ target: tcp, fresh: true, think: 40 });
-    client.loop({ target: tcp, fresh: true, think: 40, takes: 10 });
-    client.loop({ target: unix, fresh: true, think: 40 });
-    await client.answered(first, 12);
+    const { isMoving = false } = this.cell.point;
+    const isEnding = leaves(this.cell);
+    if (isMoving) await client.fleet(tcp, FLEET.idle, !isEnding);
+    // All that connect anew would be refused in the end.
+    if (!isEnding) this.#load(tcp, unix);
+    for (let i = 0; isMoving && !isEnding && i < FLEET.busy; i++) {
+      client.loop({ target: tcp, fresh: false, think: 5, takes: Math.floor(Math.random() * 400), stays: true });
+    }
+    if (!isEnding) await client.answered(first, 12);
     const { hanging, other } = LONG_REQUEST;
     const { kind, point } = this.cell;
     const isHangingInCharge = HANGING.includes(kind) && point.role === 'successor' && point.phases.includes('DRAIN');
@@ -136,13 +148,30 @@ export class Case {
     this.#watch();
     process.kill(first, 'SIGUSR2');
     const survivor = await this.#settle();
+    if (survivor !== undefined && isMoving) await this.#surveyed(client.askFleet());
     if (survivor !== undefined) {
+      if (isEnding) this.#load(tcp, unix);
       const answers = client.answered(survivor, 12);
       await Promise.race([answers, this.#timeout(`process ${survivor} is left, and answers nobody`, FAULT_TIMEOUT)]);
     }
     await client.stop();
     if (survivor === first) await this.#compareHoldings(first, before);
     return survivor;
+  }
+
+  /** Each connection once more; what is left unanswered is given up by `client.stop()`. */
+  async #surveyed(survey: Promise<void>): Promise<void> {
+    await Promise.race([survey, pause(FAULT_TIMEOUT)]);
+  }
+
+  #load(tcp: Target, unix: Target): void {
+    const { client } = this;
+    client.loop({ target: tcp, fresh: false, think: 20 });
+    client.loop({ target: tcp, fresh: false, think: 40, takes: 15 });
+    client.loop({ target: unix, fresh: false, think: 40 });
+    client.loop({ target: tcp, fresh: true, think: 40 });
+    client.loop({ target: tcp, fresh: true, think: 40, takes: 10 });
+    client.loop({ target: unix, fresh: true, think: 40 });
   }
 
   /** Plays the part of the world: continues what stopped, signals, each when an event says so. */
@@ -156,6 +185,8 @@ export class Case {
     } else if (point.signalledAt) {
       void log.when((said) => said.event === 'phase' && said.phase === point.signalledAt).then(() => this.#signal());
     }
+    if (point.isMoving)
+      void log.when(({ event }) => event === 'fault').then(() => this.client.askFleet(leaves(cell) ? 1 : 3));
     if (kind !== 'stop' && kind !== 'busy' && kind !== 'pause') return;
     void log.when(({ event }) => event === 'fault').then((fault) => this.#whenHung(fault));
   }
@@ -176,6 +207,7 @@ export class Case {
     }
     // As long as the schedule says: what the other side does meanwhile is as random as the moment.
     if (cell.point.name === 'random') await pause(cell.kind === 'pause' ? 150 : 1_000);
+    else if (cell.kind === 'pause') await pause(PAUSE);
     else if (cell.point.role === 'predecessor') await this.#successorIsQuiet(fault);
     else await log.when((said) => (said.pid === first && isSent(said, 'ABORT')) || isEnd(said, first));
     if (cell.kind === 'busy') writeFileSync(this.#release, '');
@@ -190,7 +222,11 @@ export class Case {
       return;
     }
     let beats = 0;
-    await this.log.when((said) => said.at > at && isSent(said, 'HEARTBEAT') && ++beats === HEARTBEATS_UNTIL_QUIET);
+    const { log } = this;
+    await log.when((said) => {
+      if (said.event === 'exit' && said.pid === log.successor) return true;
+      return said.at > at && isSent(said, 'HEARTBEAT') && ++beats === HEARTBEATS_UNTIL_QUIET;
+    });
   }
 
   /** Until one process is left and knows that it serves, or none. */
@@ -316,7 +352,8 @@ export class Case {
     const refused: Failure[] = [];
     const twice = log.begunTwice();
     // A predecessor that dies before MANIFEST takes its listeners along, and whatever waited there.
-    const hasDiedAlone = survivor === undefined && this.#isSettled && this.#wrong.length === 0;
+    const isOver = survivor === undefined && this.#isSettled && this.#wrong.length === 0;
+    const hasDiedAlone = isOver && !log.has(log.successor ?? 0, 'in-charge');
     for (const failure of client.failures) {
       if (failure.kind === 'twice') twice.push(`${failure.id}: ${failure.detail}`);
       else if (hasDiedAlone || log.ownedByTheDead(failure)) owned.push(failure);
@@ -341,45 +378,6 @@ function isSent(said: Said, name: string): boolean {
 
 function isEnd({ pid, event }: Said, first: number): boolean {
   return pid === first && event === 'ended';
-}
-
-function stateOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2)[0];
-  } catch {
-    return undefined;
-  }
-}
-
-function holdingOf(pid: number): Holding {
-  const holding = new Map<string, number>();
-  for (const target of openDescriptors(pid).values()) {
-    const what = target.replace(/:\[\d+\]$/, '');
-    holding.set(what, (holding.get(what) ?? 0) + 1);
-  }
-  return holding;
-}
-
-/** Once looks agree for a while: the connection of the last question has been closed. */
-async function settledHolding(pid: number): Promise<Holding> {
-  let last = holdingOf(pid);
-  let agreed = 0;
-  const look = (): boolean => {
-    const holding = holdingOf(pid);
-    agreed = differences(last, holding).length === 0 ? agreed + 1 : 0;
-    last = holding;
-    return agreed > 3;
-  };
-  await until(look, { what: `the descriptors of ${pid} to settle`, interval: 25 });
-  return last;
-}
-
-function differences(before: Holding, after: Holding): string[] {
-  const all = new Set([...before.keys(), ...after.keys()]);
-  return [...all]
-    .filter((what) => before.get(what) !== after.get(what))
-    .map((what) => `${after.get(what) ?? 0} ${what} instead of ${before.get(what) ?? 0}`);
 }
 
 async function get(port: number, path: string): Promise<string> {

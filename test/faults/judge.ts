@@ -2,7 +2,7 @@
 // the handover was told (G5, G8).
 import type { HandoverErrorCode } from '../../lib/errors.js';
 import type { Log } from './log.js';
-import { type Cell, DEADLY, HANGING, PHASES } from './points.js';
+import { type Cell, DEADLY, HANGING, leaves, PHASES } from './points.js';
 
 export interface Ending {
   readonly log: Log;
@@ -46,6 +46,10 @@ function expectedSurvivor({ point, kind }: Cell, { log, first }: Ending): Expect
     const wasAlone = log.hasFrame(first, 'sent', point.role === 'successor' ? 'RETIRE' : 'MANIFEST');
     return wasAlone === (point.role === 'successor') ? 'anybody or nobody' : 'either';
   }
+  if (kind === 'pause') return 'successor';
+  if (leaves({ point, kind }) && (kind === 'leave' || point.role === 'predecessor')) return 'nobody';
+  // What ends the successor is decided already; a predecessor that dies before it said so has not done it.
+  if (point.provoke === 'unhealthy') return DEADLY.includes(kind) ? 'successor' : 'predecessor';
   if (point.role === 'successor') return point.isLast ? 'successor' : 'predecessor';
   if (HANGING.includes(kind)) return 'successor';
   // It had already decided to go: nobody but the successor can be left, unless it takes back after all.
@@ -87,7 +91,9 @@ function expectedPhases({ point, kind }: Cell): readonly string[] {
 }
 
 function expectedCodes({ point, kind }: Cell, phase: string): readonly HandoverErrorCode[] {
-  if (phase === 'PROBATION') return ['ERR_HANDOVER_PROBATION_FAILED'];
+  if (phase === 'PROBATION' || kind === 'unhealthy' || point.provoke === 'unhealthy') {
+    return ['ERR_HANDOVER_PROBATION_FAILED'];
+  }
   if (DEADLY.includes(kind)) return ['ERR_HANDOVER_SUCCESSOR_EXITED'];
   if (HANGING.includes(kind) || kind === 'pause') return ['ERR_HANDOVER_TIMEOUT'];
   // A closed channel is all the other side sees of a death.
@@ -112,6 +118,7 @@ function judgeSuccessorExit({ kind }: Cell, { exitCode, exitSignal }: Told, log:
     // Continued, it finds ABORT and SIGTERM; one that was in charge gets SIGKILL before it can run.
     stop: log.has(log.successor ?? 0, 'in-charge') ? ['SIGKILL'] : [0, 1, 'SIGKILL'],
     busy: ['SIGKILL'],
+    unhealthy: ['SIGKILL'],
   };
   const codes = allowed[kind] ?? [0, 1, 'SIGKILL'];
   return codes.includes(actual) ? [] : [`the successor ended with ${actual}, not ${codes.join(' or ')}`];
@@ -120,6 +127,7 @@ function judgeSuccessorExit({ kind }: Cell, { exitCode, exitSignal }: Told, log:
 /** The successor serves, or nobody is left. */
 function judgeHandedOver({ point, kind }: Cell, { log, first, survivor }: Ending): string[] {
   if (point.role === 'predecessor' && DEADLY.includes(kind)) return [];
+  if (survivor === undefined) return [];
   const resolved = log.fields<{ generation: number; successor: number } | undefined>(first, 'resolved');
   if (!resolved) return ['upgrade() did not resolve'];
   if (resolved.generation === 2 && resolved.successor === survivor) return [];

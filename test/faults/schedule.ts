@@ -1,6 +1,7 @@
 // Which cells run, how many at a time, and the random ones with their seed.
 import { availableParallelism } from 'node:os';
-import { Case, type CaseOptions, type CaseResult, type Holding } from './case.js';
+import { Case, type CaseOptions, type CaseResult } from './case.js';
+import type { Holding } from './holdings.js';
 import { type Cell, KINDS, PHASES, type Point } from './points.js';
 
 export interface Run extends CaseOptions {
