@@ -29,7 +29,7 @@ const FLEET = { idle: 300, busy: 24 };
 /** Short enough not to count as a hang, long enough for everything asked meanwhile to arrive. */
 const PAUSE = 400;
 /** Milliseconds a process that nobody follows waits for connections that nobody uses. */
-const LEAVING = 2_500;
+const LEAVING = 4_000;
 /** A point of the handover comes within a second or two, or not at all. */
 const FAULT_TIMEOUT = 10_000;
 
@@ -283,7 +283,7 @@ export class Case {
     if (last !== 0) this.#wrong.push(`the last process exited with ${last} after SIGTERM`);
     await until(() => this.living.length === 0, { what: 'the last process to end' });
     const files = readdirSync(this.directory).filter(
-      (name) => !['release', 'fault', 'takeover.sock.lock'].includes(name),
+      (name) => !['release', 'fault', 'fault-provoked', 'takeover.sock.lock'].includes(name),
     );
     this.#leaked.push(...files.map((name) => `file ${name}`));
   }

@@ -100,7 +100,7 @@ function expectedCodes({ point, kind }: Cell, phase: string): readonly HandoverE
   if (kind === 'close' || kind === 'half') return ['ERR_HANDOVER_SUCCESSOR_EXITED'];
   // A successor in charge may close the channel of a predecessor that breaks the protocol, and is ended; or say why.
   const isInCharge = point.role === 'predecessor' && phase !== 'PREPARE' && phase !== 'COMMIT';
-  const ended: readonly HandoverErrorCode[] = isInCharge && kind !== 'torn' ? ['ERR_HANDOVER_SUCCESSOR_EXITED'] : [];
+  const ended: readonly HandoverErrorCode[] = isInCharge ? ['ERR_HANDOVER_SUCCESSOR_EXITED'] : [];
   // Half a frame is whole when the next one's bytes have come; where none comes, only the deadline ends it.
   if (kind === 'torn' || kind === 'few') return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_TIMEOUT', ...ended];
   if (isInCharge) return ['ERR_HANDOVER_PROTOCOL', ...ended];

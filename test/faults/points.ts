@@ -86,7 +86,7 @@ export const POINTS: readonly Point[] = [
   { role: 'predecessor', name: 'sent:GO', ...moving },
   { role: 'predecessor', name: 'sent:GO#3', ...moving, kinds: SOME },
   // By then it is one busy connection after another that became idle.
-  { role: 'predecessor', name: 'sent:GO#8', ...moving, longest: 1_200, kinds: SOME },
+  { role: 'predecessor', name: 'sent:GO#6', ...moving, longest: 1_200, kinds: SOME },
   // The successor is not well: it is ended, and everything it was not given taken back. A `throw` would come after that.
   {
     role: 'predecessor',
@@ -126,8 +126,8 @@ export const POINTS: readonly Point[] = [
   { role: 'successor', name: 'sent:HELD#3', ...moving, kinds: SOME },
   { role: 'successor', name: 'received:GO', ...moving, kinds: EVERY },
   { role: 'successor', name: 'received:GO#3', ...moving, kinds: SOME },
-  { role: 'successor', name: 'received:GO#8', ...moving, longest: 1_200, kinds: SOME },
-  { role: 'successor', name: 'sent:ABORT', ...moving, provoke: 'leave', kinds: ['exit0', 'kill', 'stop', 'close'] },
+  { role: 'successor', name: 'received:GO#6', ...moving, longest: 1_200, kinds: SOME },
+  { role: 'successor', name: 'sent:ABORT', ...moving, provoke: 'leave', kinds: ['exit0', 'kill', 'stop'] },
   {
     role: 'successor',
     name: 'signal@DRAIN all moved',
