@@ -47,6 +47,8 @@ export class Predecessor {
     unclaimed: [],
   };
   #isToProve = false;
+  /** Connections it had been given when it last said how many it owns, and the time before. */
+  #movedAtBeats: readonly [number, number] = [0, 0];
   #hasSteppedDown = false;
   #hasSuccessorGivenUp = false;
   #hasSuccessorLeft = false;
@@ -211,8 +213,16 @@ export class Predecessor {
       phase: this.phase,
       exit,
       stderr: await this.#process.stderrTail(),
-      connections: this.#pulse.connections,
+      connections: this.#connectionsOwned,
     });
+  }
+
+  /** As the successor last said, and what it was given since; it may have said so before it read what was on its way. */
+  get #connectionsOwned(): number | undefined {
+    const { connections } = this.#pulse;
+    const { moved } = this.moving;
+    const [last, before] = this.#movedAtBeats;
+    return moved > before ? Math.max((connections ?? 0) + moved - last, moved - before) : connections;
   }
 
   async #read(): Promise<void> {
@@ -241,7 +251,10 @@ export class Predecessor {
     this.#machine.peer(frame.name as PredecessorEvent);
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
-    if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
+    if (frame.name === 'HEARTBEAT') {
+      this.#movedAtBeats = [this.moving.moved, this.#movedAtBeats[0]];
+      this.#pulse.beat(frame.payload);
+    }
     if (frame.name === 'HELD') this.moving.onHeld(frame.payload);
   }
 

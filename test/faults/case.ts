@@ -242,6 +242,8 @@ export class Case {
       if (living.length === 0) return { survivor: undefined };
       const [id, ...others] = living;
       if (others.length > 0 || id === undefined) return undefined;
+      // It ends as well, a little later.
+      if (leaves(this.cell) && id.pid !== first) return undefined;
       const hasOutcome = log.has(first, 'rejected') || log.has(first, 'failed');
       const isSettled = id.pid === first ? hasOutcome : log.has(id.pid, 'in-charge');
       return isSettled ? { survivor: id.pid } : undefined;

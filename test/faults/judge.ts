@@ -20,6 +20,7 @@ interface Told {
   readonly exitSignal?: string | null;
   readonly isHandoverError?: boolean;
   readonly message?: string;
+  readonly connectionsLost?: number;
 }
 
 type Who = 'predecessor' | 'successor' | 'nobody';
@@ -79,6 +80,7 @@ function judgeRecall({ point, kind }: Cell, { log, first }: Ending): string[] {
   if (hadResolved && log.of(first, 'in-charge').length !== 2)
     wrong.push('the predecessor did not say that it is in charge again');
   if (point.role === 'successor') wrong.push(...judgeSuccessorExit({ point, kind }, told, log));
+  if (point.isMoving) wrong.push(...judgeCount(told, log));
   return wrong;
 }
 
@@ -105,6 +107,13 @@ function expectedCodes({ point, kind }: Cell, phase: string): readonly HandoverE
   if (kind === 'torn' || kind === 'few') return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_TIMEOUT', ...ended];
   if (isInCharge) return ['ERR_HANDOVER_PROTOCOL', ...ended];
   return ['ERR_HANDOVER_PROTOCOL'];
+}
+
+/** What died with the successor is counted in the outcome: as it last said, and what it was given since. */
+function judgeCount({ connectionsLost = 0 }: Told, log: Log): string[] {
+  const lost = log.lostWith(log.successor ?? 0);
+  // Either may be late by what is on its way: one batch, and the connections that came or went since the last heartbeat.
+  return Math.abs(lost - connectionsLost) <= 80 ? [] : [`connectionsLost is ${connectionsLost}, ${lost} died with it`];
 }
 
 /** As its parent was told: exit code and signal, both. */

@@ -23,6 +23,8 @@ export class Owners {
   readonly #offered = new Map<number, string[][]>();
   /** By whom HELD was said. */
   readonly #heldBy = new Map<string, number>();
+  /** Sent or received ABORT: what still comes it closes. */
+  readonly #hasGivenUp = new Set<number>();
   readonly #isGone: (pid: number) => boolean;
   /**
    * Requests begun by one process on a connection that another one, which lives, had a copy of; connections given before
@@ -37,7 +39,7 @@ export class Owners {
   note({ pid, event, ...said }: Said): void {
     const { key, keys = [], id, kind, name, direction, isGiven } = said as Fields;
     if (event === 'accept' && key !== undefined) this.#of(key).add(pid);
-    if (event === 'holds') {
+    if (event === 'holds' && !this.#hasGivenUp.has(pid)) {
       for (const held of keys) this.#of(held).add(pid);
       this.#offeredTo(pid).push(keys);
     }
@@ -48,8 +50,7 @@ export class Owners {
     if (event === 'closed' && key !== undefined) this.#closed(key, pid, isGiven === true);
     if (event === 'begin' && key !== undefined) this.#begin(key, pid, id);
     if (event === 'exit' || (event === 'fault' && SILENT.includes(kind ?? ''))) this.#died(pid);
-    // Whoever gives up closes what it was not given, at once and without a word of its own.
-    if (event === 'frame' && name === 'ABORT') this.#drop(pid);
+    if (event === 'frame' && name === 'ABORT') this.#drop(pid, direction === 'sent');
   }
 
   /** The process that alone had it, and has died. */
@@ -98,11 +99,16 @@ export class Owners {
     }
   }
 
-  #drop(pid: number): void {
-    for (const owners of this.#owners.values()) {
+  /**
+   * Whoever gives up closes what it was not given, at once and without a word of its own; all but what it has said HELD for,
+   * where it is its own decision.
+   */
+  #drop(pid: number, isOwn: boolean): void {
+    this.#hasGivenUp.add(pid);
+    for (const [key, owners] of this.#owners) {
       const [first] = owners;
       // The first is the one that offered it.
-      if (owners.size > 1 && first !== pid) owners.delete(pid);
+      if (owners.size > 1 && first !== pid && !(isOwn && this.#heldBy.get(key) === pid)) owners.delete(pid);
     }
   }
 }

@@ -86,7 +86,7 @@ export const POINTS: readonly Point[] = [
   { role: 'predecessor', name: 'sent:GO', ...moving },
   { role: 'predecessor', name: 'sent:GO#3', ...moving, kinds: SOME },
   // By then it is one busy connection after another that became idle.
-  { role: 'predecessor', name: 'sent:GO#6', ...moving, longest: 1_200, kinds: SOME },
+  { role: 'predecessor', name: 'sent:GO#6', ...moving, longest: 3_000, kinds: SOME },
   // The successor is not well: it is ended, and everything it was not given taken back. A `throw` would come after that.
   {
     role: 'predecessor',
@@ -101,7 +101,7 @@ export const POINTS: readonly Point[] = [
     name: 'received:ABORT',
     ...moving,
     provoke: 'leave',
-    kinds: ['exit0', 'kill', 'stop', 'close', 'garbage'],
+    kinds: ['exit0', 'kill', 'stop', 'close'],
   },
   { role: 'predecessor', name: 'phase:RETIRE', phases: ['RETIRE'] },
   { role: 'predecessor', name: 'sent:RETIRE', phases: ['RETIRE'] },
@@ -126,13 +126,13 @@ export const POINTS: readonly Point[] = [
   { role: 'successor', name: 'sent:HELD#3', ...moving, kinds: SOME },
   { role: 'successor', name: 'received:GO', ...moving, kinds: EVERY },
   { role: 'successor', name: 'received:GO#3', ...moving, kinds: SOME },
-  { role: 'successor', name: 'received:GO#6', ...moving, longest: 1_200, kinds: SOME },
+  { role: 'successor', name: 'received:GO#6', ...moving, longest: 3_000, kinds: SOME },
   { role: 'successor', name: 'sent:ABORT', ...moving, provoke: 'leave', kinds: ['exit0', 'kill', 'stop'] },
   {
     role: 'successor',
     name: 'signal@DRAIN all moved',
     ...moving,
-    longest: 1_200,
+    longest: 3_000,
     signalledAt: 'DRAIN',
     kinds: ['kill', 'close', 'pause', 'unhealthy', 'leave'],
   },
