@@ -116,6 +116,8 @@ describe('a predecessor whose successor fails', () => {
       phase: PHASES[count],
       stillServing: true,
       ...(fault.isEnd && { exitCode: 7 }),
+      // It died, or was ended, with what it had been given.
+      ...(isGiven && { connectionsLost: 2 }),
     });
     const hasCommitted = count > 2;
     // What may be in charge and lives is killed before anything is taken back: what was offered, but nothing that was given.
