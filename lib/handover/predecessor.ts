@@ -47,8 +47,6 @@ export class Predecessor {
     unclaimed: [],
   };
   #isToProve = false;
-  /** Connections it had been given when it last said how many it owns, and the time before. */
-  #movedAtBeats: readonly [number, number] = [0, 0];
   #hasSteppedDown = false;
   #hasSuccessorGivenUp = false;
   #hasSuccessorLeft = false;
@@ -217,12 +215,11 @@ export class Predecessor {
     });
   }
 
-  /** As the successor last said, and what it was given since; it may have said so before it read what was on its way. */
+  /** As the successor last said, and what it was given that it did not know of then. */
   get #connectionsOwned(): number | undefined {
-    const { connections } = this.#pulse;
+    const { connections, adopted } = this.#pulse;
     const { moved } = this.moving;
-    const [last, before] = this.#movedAtBeats;
-    return moved > before ? Math.max((connections ?? 0) + moved - last, moved - before) : connections;
+    return moved > adopted ? (connections ?? 0) + moved - adopted : connections;
   }
 
   async #read(): Promise<void> {
@@ -251,10 +248,7 @@ export class Predecessor {
     this.#machine.peer(frame.name as PredecessorEvent);
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
-    if (frame.name === 'HEARTBEAT') {
-      this.#movedAtBeats = [this.moving.moved, this.#movedAtBeats[0]];
-      this.#pulse.beat(frame.payload);
-    }
+    if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
     if (frame.name === 'HELD') this.moving.onHeld(frame.payload);
   }
 

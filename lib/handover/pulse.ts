@@ -6,6 +6,8 @@ import { HeartbeatWatch } from './heartbeat.js';
 export class Pulse {
   /** Connections it owns, as it last said. */
   connections: number | undefined;
+  /** Of those moved to it, how many it knew of then. */
+  adopted = 0;
   /** It has shown no sign of life for longer than allowed. */
   isSilent = false;
   readonly #onFailure: (message: string) => void;
@@ -30,7 +32,8 @@ export class Pulse {
     await this.#next.promise;
   }
 
-  beat({ healthy, connections }: Heartbeat): void {
+  beat({ healthy, connections, adopted }: Heartbeat): void {
+    this.adopted = adopted ?? this.adopted;
     this.connections = connections ?? this.connections;
     this.#watch?.beat();
     this.#next.resolve();

@@ -288,7 +288,8 @@ export class Successor {
     const healthy = await isHealthy(this.#host.health);
     const { state } = this.#machine;
     if (state === 'ready' || state === 'committing' || state === 'serving') {
-      await this.#channel.send('HEARTBEAT', { healthy, connections: this.#host.connectionCount }).catch(() => {});
+      const connections = this.#host.connectionCount;
+      await this.#channel.send('HEARTBEAT', { healthy, connections, adopted: this.#holding.adopted }).catch(() => {});
     }
     this.#isBeating = false;
   }

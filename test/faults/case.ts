@@ -2,7 +2,7 @@
 // and how, and what is left behind.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,27 +11,24 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { identify, type ProcessId, processesMarked, signal } from '../helpers/processes.js';
 import { until } from '../helpers/until.js';
-import { Client, type Failure, type Target } from './client.js';
+import { Client, type Failure } from './client.js';
 import { differences, type Holding, holdingOf, settledHolding, stateOf } from './holdings.js';
 import { judge } from './judge.js';
 import { Log, type Said } from './log.js';
 import { type Cell, HANGING, label, leaves } from './points.js';
+import { load, openFleet } from './traffic.js';
+import { World } from './world.js';
 
 const SERVER = fileURLToPath(new URL('fixtures/server.mjs', import.meta.url));
 const MARK = 'HANDOVER_FAULT_MARK';
 /** Longer than everything the library gives a process to end: readyTimeout, SIGTERM's grace, drainTimeout. */
 const SETTLE_TIMEOUT = 30_000;
-const HEARTBEATS_UNTIL_QUIET = 8;
 /** Keeps the predecessor draining until a hung successor has been noticed (5 x probationStall) or a report was sent. */
 const LONG_REQUEST = { hanging: 4_500, other: 1_200 };
-/** 300 that are idle: the window of four batches is full, and a fifth waits. The busy ones follow one by one. */
-const FLEET = { idle: 300, busy: 24 };
-/** Short enough not to count as a hang, long enough for everything asked meanwhile to arrive. */
-const PAUSE = 400;
 /** Milliseconds a process that nobody follows waits for connections that nobody uses. */
 const LEAVING = 4_000;
-/** A point of the handover comes within a second or two, or not at all. */
-const FAULT_TIMEOUT = 10_000;
+/** A point of the handover comes within a second or two, on a busy machine in ten, or not at all. */
+const FAULT_TIMEOUT = 30_000;
 
 export interface CaseResult {
   readonly cell: Cell;
@@ -126,31 +123,31 @@ export class Case {
 
   /** The handover with its fault, until all is quiet. @returns the process that serves then */
   async #play(): Promise<number | undefined> {
-    const { first, client, log } = this;
+    const { cell, first, client, log } = this;
     const { port } = await log.next<{ port: number }>(first, 'ready');
     const before = await settledHolding(first);
     const tcp = { kind: 'tcp', port } as const;
     const unix = { kind: 'unix', path: join(this.directory, 'web.sock') } as const;
     const { isMoving = false } = this.cell.point;
     const isEnding = leaves(this.cell);
-    if (isMoving) await client.fleet(tcp, FLEET.idle, !isEnding);
+    if (isMoving) await openFleet(client, tcp, isEnding);
     // All that connect anew would be refused in the end.
-    if (!isEnding) this.#load(tcp, unix);
-    for (let i = 0; isMoving && !isEnding && i < FLEET.busy; i++) {
-      client.loop({ target: tcp, fresh: false, think: 5, takes: Math.floor(Math.random() * 400), stays: true });
-    }
+    if (!isEnding) load(client, tcp, unix);
     if (!isEnding) await client.answered(first, 12);
     const { hanging, other } = LONG_REQUEST;
     const { kind, point } = this.cell;
     const isHangingInCharge = HANGING.includes(kind) && point.role === 'successor' && point.phases.includes('DRAIN');
     const drain = this.#options.drain ?? point.longest ?? (isHangingInCharge ? hanging : other);
     if (drain > 0) void client.once(tcp, drain);
-    this.#watch();
+    const world = new World({ cell, log, client, first, release: this.#release, delay: this.#options.delay });
+    world.watch();
     process.kill(first, 'SIGUSR2');
-    const survivor = await this.#settle();
+    const survivor = await this.#settle().finally(() => {
+      world.isOver = true;
+    });
     if (survivor !== undefined && isMoving) await this.#surveyed(client.askFleet());
     if (survivor !== undefined) {
-      if (isEnding) this.#load(tcp, unix);
+      if (isEnding) load(client, tcp, unix);
       const answers = client.answered(survivor, 12);
       await Promise.race([answers, this.#timeout(`process ${survivor} is left, and answers nobody`, FAULT_TIMEOUT)]);
     }
@@ -162,71 +159,6 @@ export class Case {
   /** Each connection once more; what is left unanswered is given up by `client.stop()`. */
   async #surveyed(survey: Promise<void>): Promise<void> {
     await Promise.race([survey, pause(FAULT_TIMEOUT)]);
-  }
-
-  #load(tcp: Target, unix: Target): void {
-    const { client } = this;
-    client.loop({ target: tcp, fresh: false, think: 20 });
-    client.loop({ target: tcp, fresh: false, think: 40, takes: 15 });
-    client.loop({ target: unix, fresh: false, think: 40 });
-    client.loop({ target: tcp, fresh: true, think: 40 });
-    client.loop({ target: tcp, fresh: true, think: 40, takes: 10 });
-    client.loop({ target: unix, fresh: true, think: 40 });
-  }
-
-  /** Plays the part of the world: continues what stopped, signals, each when an event says so. */
-  #watch(): void {
-    const { log, cell, first } = this;
-    const { kind, point } = cell;
-    const { delay } = this.#options;
-    if (delay !== undefined) {
-      // A random moment is what this schedule is about.
-      void log.next(first, 'phase').then(() => setTimeout(() => this.#signal(), delay));
-    } else if (point.signalledAt) {
-      void log.when((said) => said.event === 'phase' && said.phase === point.signalledAt).then(() => this.#signal());
-    }
-    if (point.isMoving)
-      void log.when(({ event }) => event === 'fault').then(() => this.client.askFleet(leaves(cell) ? 1 : 3));
-    if (kind !== 'stop' && kind !== 'busy' && kind !== 'pause') return;
-    void log.when(({ event }) => event === 'fault').then((fault) => this.#whenHung(fault));
-  }
-
-  #signal(): void {
-    if (this.#isSettled) return;
-    const pid = this.cell.point.role === 'predecessor' ? this.first : this.log.successor;
-    const id = pid === undefined ? undefined : identify(pid);
-    if (id) signal(id, 'SIGHUP');
-  }
-
-  async #whenHung(fault: Said): Promise<void> {
-    const { log, cell, first } = this;
-    if (cell.kind === 'busy' && cell.point.role === 'successor') return;
-    const id = identify(fault.pid);
-    if (cell.kind !== 'busy' && id) {
-      await until(() => stateOf(fault.pid) === 'T' || !identify(fault.pid), { what: 'the fault to stop the process' });
-    }
-    // As long as the schedule says: what the other side does meanwhile is as random as the moment.
-    if (cell.point.name === 'random') await pause(cell.kind === 'pause' ? 150 : 1_000);
-    else if (cell.kind === 'pause') await pause(PAUSE);
-    else if (cell.point.role === 'predecessor') await this.#successorIsQuiet(fault);
-    else await log.when((said) => (said.pid === first && isSent(said, 'ABORT')) || isEnd(said, first));
-    if (cell.kind === 'busy') writeFileSync(this.#release, '');
-    else if (id) signal(id, 'SIGCONT');
-  }
-
-  /** A successor whose predecessor hangs goes as far as it gets. */
-  async #successorIsQuiet({ at }: Said): Promise<void> {
-    const { quiet } = this.cell.point;
-    if (quiet !== undefined) {
-      await this.log.when((said) => said.event === 'frame' && `${said.direction}:${said.name}` === quiet);
-      return;
-    }
-    let beats = 0;
-    const { log } = this;
-    await log.when((said) => {
-      if (said.event === 'exit' && said.pid === log.successor) return true;
-      return said.at > at && isSent(said, 'HEARTBEAT') && ++beats === HEARTBEATS_UNTIL_QUIET;
-    });
   }
 
   /** Until one process is left and knows that it serves, or none. */
@@ -372,14 +304,6 @@ export class Case {
 
 function now(): number {
   return Number(process.hrtime.bigint()) / 1e6;
-}
-
-function isSent(said: Said, name: string): boolean {
-  return said.event === 'frame' && said.direction === 'sent' && said.name === name;
-}
-
-function isEnd({ pid, event }: Said, first: number): boolean {
-  return pid === first && event === 'ended';
 }
 
 async function get(port: number, path: string): Promise<string> {

@@ -112,8 +112,8 @@ function expectedCodes({ point, kind }: Cell, phase: string): readonly HandoverE
 /** What died with the successor is counted in the outcome: as it last said, and what it was given since. */
 function judgeCount({ connectionsLost = 0 }: Told, log: Log): string[] {
   const lost = log.lostWith(log.successor ?? 0);
-  // Either may be late by what is on its way: one batch, and the connections that came or went since the last heartbeat.
-  return Math.abs(lost - connectionsLost) <= 80 ? [] : [`connectionsLost is ${connectionsLost}, ${lost} died with it`];
+  // Some came and went since the last heartbeat.
+  return Math.abs(lost - connectionsLost) <= 30 ? [] : [`connectionsLost is ${connectionsLost}, ${lost} died with it`];
 }
 
 /** As its parent was told: exit code and signal, both. */

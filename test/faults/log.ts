@@ -22,6 +22,8 @@ const TRAFFIC = ['accept', 'closed', 'holds', 'begin', 'end'];
 export class Log {
   readonly all: Said[] = [];
   readonly #waiting = new Set<Waiting>();
+  /** The one request that each killed process may have had without a word. */
+  readonly #unsaid = new Map<number, string>();
   readonly #owners = new Owners((pid) => this.isGone(pid));
 
   add(said: Said): void {
@@ -88,6 +90,7 @@ export class Log {
     const { dead } = this;
     const key = this.#keyOf(failure);
     if (key !== undefined) return dead.has(this.#owners.diedWith(key) ?? 0);
+    if (this.#diedAccepting(failure)) return true;
     if (failure.target !== 'unix') return false;
     // A Unix client has no name: as many as were accepted and never said a word can be it.
     const begun = new Set(this.all.filter(({ event }) => event === 'begin').map((said) => said.key));
@@ -97,6 +100,18 @@ export class Log {
     );
     if (silent) begun.add(silent.key);
     return silent !== undefined;
+  }
+
+  /**
+   * A process that is killed between accept(2) and its line takes one connection along that nobody knows of. Had it still
+   * been in the queue, the other process would have it.
+   */
+  #diedAccepting({ id }: Failure): boolean {
+    const killed = this.#pids.find(
+      (pid) => !this.has(pid, 'exit') && this.isGone(pid) && [undefined, id].includes(this.#unsaid.get(pid)),
+    );
+    if (killed !== undefined) this.#unsaid.set(killed, id);
+    return killed !== undefined;
   }
 
   #keyOf({ id, before, port }: Failure): string | undefined {
