@@ -211,15 +211,8 @@ export class Predecessor {
       phase: this.phase,
       exit,
       stderr: await this.#process.stderrTail(),
-      connections: this.#connectionsOwned,
+      connections: this.#pulse.owned(this.moving.moved),
     });
-  }
-
-  /** As the successor last said, and what it was given that it did not know of then. */
-  get #connectionsOwned(): number | undefined {
-    const { connections, adopted } = this.#pulse;
-    const { moved } = this.moving;
-    return moved > adopted ? (connections ?? 0) + moved - adopted : connections;
   }
 
   async #read(): Promise<void> {

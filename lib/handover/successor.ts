@@ -14,13 +14,13 @@ import { type Adopter, Holding } from '../connections/holding.js';
 import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
-import { Pidfd } from '../fd/pidfd.js';
 import type { Belongings } from './belongings.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
 import { EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
+import { hasDied } from './peer-process.js';
 
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
@@ -165,16 +165,10 @@ export class Successor {
   async #onEnd(): Promise<void> {
     this.#channel.close();
     const { state } = this.#machine;
-    const isWaiting = state === 'loading' || state === 'ready';
-    if (isWaiting || state === 'committing' || state === 'serving') {
-      const { pid = 0, startTime } = this.#predecessor ?? {};
-      const process = startTime === undefined ? undefined : Pidfd.open(pid, startTime);
-      if (isWaiting && process && !(await settlesWithin(process.exited, EXIT_GRACE))) {
-        process.close();
-        return void this.#giveUp(peerLost('the channel to the predecessor is closed, and it lives and serves'));
-      }
-      await process?.exited;
+    if ((state === 'loading' || state === 'ready') && !(await hasDied(this.#predecessor, EXIT_GRACE))) {
+      return void this.#giveUp(peerLost('the channel to the predecessor is closed, and it lives and serves'));
     }
+    if (state === 'committing' || state === 'serving') await hasDied(this.#predecessor);
     if (this.#machine.peer('EOF') === 'ended') {
       this.#ended.reject(peerLost('the predecessor ended before it had handed anything over'));
     }
