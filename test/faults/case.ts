@@ -24,7 +24,7 @@ const MARK = 'HANDOVER_FAULT_MARK';
 /** Longer than everything the library gives a process to end: readyTimeout, SIGTERM's grace, drainTimeout. */
 const SETTLE_TIMEOUT = 30_000;
 /** Keeps the predecessor draining until a hung successor has been noticed (5 x probationStall) or a report was sent. */
-const LONG_REQUEST = { hanging: 4_500, other: 1_200 };
+const LONG_REQUEST = { hanging: 4_500, other: 1_600 };
 /** Milliseconds a process that nobody follows waits for connections that nobody uses. */
 const LEAVING = 4_000;
 /** A point of the handover comes within a second or two, on a busy machine in ten, or not at all. */
