@@ -236,23 +236,19 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async #becomeInCharge(): Promise<void> {
     await this.belongings.servers.acceptAll();
-    if (this.#successor?.isAlone) this.#charge.takeAnyhow('takeCharge');
-    else this.#takeOrSuspend();
+    try {
+      if (this.#successor?.isAlone) this.#charge.takeAnyhow('takeCharge');
+      else this.#charge.take();
+    } catch (error) {
+      this.belongings.servers.suspendAll();
+      throw error;
+    }
     this.#state = 'serving';
     this.#chargeTaken.resolve();
     if (this.#successor?.isAlone) this.belongings.ledger.closeUnclaimed();
     this.#supervisor?.tell('in-charge');
     const { claimed } = this.belongings.ledger.report();
     publish('in-charge', { generation: this.generation, claimed, unclaimed: this.#unclaimed });
-  }
-
-  #takeOrSuspend(): void {
-    try {
-      this.#charge.take();
-    } catch (error) {
-      this.belongings.servers.suspendAll();
-      throw error;
-    }
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess): Promise<void> {

@@ -49,6 +49,7 @@ describe('a predecessor whose successor fails', () => {
       {
         pid: 4711,
         isChild: true,
+        wasStarted: true,
         exited: exited.promise,
         stderrTail: async () => '',
         async stop({ grace } = {}) {
