@@ -79,6 +79,8 @@ export interface DrainingGeneration {
 export interface Heartbeat {
   readonly healthy?: boolean | undefined;
   readonly connections?: number | undefined;
+  /** Of those moved to it, all it has gone on with so far: what it was given beyond that it had not read of yet. */
+  readonly adopted?: number | undefined;
   readonly draining?: readonly DrainingGeneration[] | undefined;
 }
 
@@ -135,6 +137,7 @@ const claimed: Schema<Payloads['CLAIMED']> = record({ claimed: list(string), unc
 const heartbeat: Schema<Heartbeat> = record({
   healthy: optional(boolean),
   connections: optional(integer),
+  adopted: optional(integer),
   draining: optional(
     list(
       record({

@@ -45,9 +45,19 @@ export class Charge {
   /** @throws ERR_HANDOVER_PID_FILE; what bind(2) says of the takeover path */
   take(): void {
     this.#pidFile?.write();
-    if (this.#takeover) {
-      const { fd } = this.#ledger.get(TAKEOVER) ?? this.#ledger.listener(TAKEOVER, this.#takeover.place);
-      this.#takeover.accept(fd, this.#onDial, () => this.#reserve.release());
+    this.#acceptTakeover();
+    this.unlock();
+    this.#lifecycle.takeCharge();
+  }
+
+  /** Nobody else would serve, or do the work: that matters more than a pid file on a full disk. What fails is published. */
+  takeAnyhow(name: string): void {
+    for (const step of [() => this.#pidFile?.write(), () => this.#acceptTakeover()]) {
+      try {
+        step();
+      } catch (error) {
+        publish('hook-failed', { name, error: error as Error });
+      }
     }
     this.unlock();
     this.#lifecycle.takeCharge();
@@ -66,6 +76,12 @@ export class Charge {
   async yield(): Promise<void> {
     this.#takeover?.stop();
     await this.#lifecycle.giveUpCharge();
+  }
+
+  #acceptTakeover(): void {
+    if (!this.#takeover) return;
+    const { fd } = this.#ledger.get(TAKEOVER) ?? this.#ledger.listener(TAKEOVER, this.#takeover.place);
+    this.#takeover.accept(fd, this.#onDial, () => this.#reserve.release());
   }
 
   /** Nobody takes it. */

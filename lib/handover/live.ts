@@ -153,12 +153,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#isSteppingDown = false;
     this.belongings.kept.release();
     await this.belongings.servers.resumeAll();
-    try {
-      this.#charge.take();
-    } catch (error) {
-      // It serves, which matters more than a pid file on a full disk.
-      publish('hook-failed', { name: 'takeBack', error: error as Error });
-    }
+    this.#charge.takeAnyhow('takeBack');
   }
 
   reassert(): void {
@@ -242,7 +237,8 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   async #becomeInCharge(): Promise<void> {
     await this.belongings.servers.acceptAll();
     try {
-      this.#charge.take();
+      if (this.#successor?.isAlone) this.#charge.takeAnyhow('takeCharge');
+      else this.#charge.take();
     } catch (error) {
       this.belongings.servers.suspendAll();
       throw error;

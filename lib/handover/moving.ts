@@ -27,6 +27,11 @@ export class Moving {
     this.#offering?.onHeld(held);
   }
 
+  /** Connections the successor was given. */
+  get moved(): number {
+    return this.#offering?.moved ?? 0;
+  }
+
   /** As {@link Offering.takeBack}. */
   takeBack(): void {
     this.#offering?.takeBack();

@@ -211,7 +211,7 @@ export class Predecessor {
       phase: this.phase,
       exit,
       stderr: await this.#process.stderrTail(),
-      connections: this.#pulse.connections,
+      connections: this.#pulse.owned(this.moving.moved),
     });
   }
 

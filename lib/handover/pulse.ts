@@ -5,7 +5,9 @@ import { HeartbeatWatch } from './heartbeat.js';
 
 export class Pulse {
   /** Connections it owns, as it last said. */
-  connections: number | undefined;
+  #connections: number | undefined;
+  /** Of those moved to it, how many it knew of then. */
+  #adopted = 0;
   /** It has shown no sign of life for longer than allowed. */
   isSilent = false;
   readonly #onFailure: (message: string) => void;
@@ -30,11 +32,17 @@ export class Pulse {
     await this.#next.promise;
   }
 
-  beat({ healthy, connections }: Heartbeat): void {
-    this.connections = connections ?? this.connections;
+  beat({ healthy, connections, adopted }: Heartbeat): void {
+    this.#adopted = adopted ?? this.#adopted;
+    this.#connections = connections ?? this.#connections;
     this.#watch?.beat();
     this.#next.resolve();
     if (healthy === false) this.#onFailure('the health check of the successor failed');
+  }
+
+  /** Connections it owns now that it has been given so many; undefined where it never said, and has none of us. */
+  owned(given: number): number | undefined {
+    return given > this.#adopted ? (this.#connections ?? 0) + given - this.#adopted : this.#connections;
   }
 
   stop(): void {

@@ -19,7 +19,8 @@ import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
-import { GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
+import { EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
+import { hasDied } from './peer-process.js';
 
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
@@ -78,9 +79,8 @@ export class Successor {
     const arrived = Promise.race([successor.#loading.promise, successor.#ended.promise]);
     if (await settlesWithin(arrived, GREETING_TIMEOUT)) return successor;
     const message = `the predecessor sent no MANIFEST within ${GREETING_TIMEOUT} ms`;
-    throw successor.#giveUp(
-      new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: 'PREPARE', stillServing: false }),
-    );
+    const details = { phase: 'PREPARE', stillServing: false } as const;
+    throw successor.#giveUp(new HandoverError('ERR_HANDOVER_TIMEOUT', message, details));
   }
 
   /** One more than the predecessor's. */
@@ -150,12 +150,27 @@ export class Successor {
     try {
       for await (const frame of this.#channel) this.#onFrame(frame);
       if (this.#isLeaving) this.#holding.goAll();
-      if (this.#machine.peer('EOF') === 'ended') this.#ended.reject(peerLost());
+      await this.#onEnd();
     } catch (error) {
-      // In charge: whatever the predecessor sends, it may be retiring, and nobody else would serve. One that is still there
-      // finds the channel closed, ends this process and takes back.
-      if (this.#machine.state === 'serving') this.#machine.peer('EOF');
+      // In charge: whatever the predecessor sends, it may be retiring, and nobody else would serve.
+      if (this.#machine.state === 'serving') await this.#onEnd();
       else this.#giveUp(error);
+    }
+  }
+
+  /**
+   * Usually the predecessor's death. A channel can also end while both live: then the predecessor finds it closed, ends
+   * this process and takes back, also what it has offered and not given. Until it is dead that is not ours (G4).
+   */
+  async #onEnd(): Promise<void> {
+    this.#channel.close();
+    const { state } = this.#machine;
+    if ((state === 'loading' || state === 'ready') && !(await hasDied(this.#predecessor, EXIT_GRACE))) {
+      return void this.#giveUp(peerLost('the channel to the predecessor is closed, and it lives and serves'));
+    }
+    if (state === 'committing' || state === 'serving') await hasDied(this.#predecessor);
+    if (this.#machine.peer('EOF') === 'ended') {
+      this.#ended.reject(peerLost('the predecessor ended before it had handed anything over'));
     }
   }
 
@@ -267,7 +282,8 @@ export class Successor {
     const healthy = await isHealthy(this.#host.health);
     const { state } = this.#machine;
     if (state === 'ready' || state === 'committing' || state === 'serving') {
-      await this.#channel.send('HEARTBEAT', { healthy, connections: this.#host.connectionCount }).catch(() => {});
+      const connections = this.#host.connectionCount;
+      await this.#channel.send('HEARTBEAT', { healthy, connections, adopted: this.#holding.adopted }).catch(() => {});
     }
     this.#isBeating = false;
   }
@@ -290,8 +306,7 @@ export class Successor {
   }
 }
 
-function peerLost(): HandoverError {
-  const message = 'the predecessor ended before it had handed anything over';
+function peerLost(message: string): HandoverError {
   return new HandoverError('ERR_HANDOVER_PEER_LOST', message, { phase: 'PREPARE', stillServing: false });
 }
 

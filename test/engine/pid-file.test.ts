@@ -1,6 +1,6 @@
 // The pid file names the process in charge, always: written whole, restored when a handover fails, removed at the end.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { boot, useApps } from '../handover/apps.js';
@@ -117,6 +117,25 @@ describe('G5: a pid file that cannot be written fails the handover, and the old 
     expect(await first.said('failed')).toMatch(/cannot write the pid file/);
     await processes.program.exit();
   });
+});
+
+it('G5: a successor left alone that cannot write it serves all the same, and does the work', async () => {
+  const folder = privateFolder();
+  const pidFile = join(folder, 'server.pid');
+  const { chain: processes, first } = await chain(server({ options: { pidFile, probation: 30_000 } }));
+  const visitors = new Visitors(await targetOf(first));
+  const upgrading = first.upgrade().catch(() => {});
+  const second = await processes.generation(2);
+  await visitors.answered(second.pid, 1);
+  rmSync(folder, { recursive: true });
+  first.process.signal('SIGKILL');
+  await upgrading;
+  expect(await second.said('duty')).toBe('start');
+  expect(await second.run(({ handover }) => handover.isInCharge)).toBe(true);
+  await visitors.answered(second.pid, 10);
+  await visitors.stop();
+  expect(visitors.refused).toEqual([]);
+  await second.close();
 });
 
 it('G1: the end of a process on a read-only file system leaves the file and no error', async ({ skip }) => {

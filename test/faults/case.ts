@@ -2,30 +2,33 @@
 // and how, and what is left behind.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { openDescriptors } from '../helpers/leaks.js';
 import { identify, type ProcessId, processesMarked, signal } from '../helpers/processes.js';
 import { until } from '../helpers/until.js';
 import { Client, type Failure } from './client.js';
+import { differences, type Holding, holdingOf, settledHolding, stateOf } from './holdings.js';
 import { judge } from './judge.js';
 import { Log, type Said } from './log.js';
-import { type Cell, HANGING, label } from './points.js';
+import { type Cell, HANGING, label, leaves } from './points.js';
+import { load, openFleet } from './traffic.js';
+import { World } from './world.js';
 
 const SERVER = fileURLToPath(new URL('fixtures/server.mjs', import.meta.url));
 const MARK = 'HANDOVER_FAULT_MARK';
 /** Longer than everything the library gives a process to end: readyTimeout, SIGTERM's grace, drainTimeout. */
 const SETTLE_TIMEOUT = 30_000;
-const HEARTBEATS_UNTIL_QUIET = 8;
 /** Keeps the predecessor draining until a hung successor has been noticed (5 x probationStall) or a report was sent. */
-const LONG_REQUEST = { hanging: 4_500, other: 1_200 };
-/** A point of the handover comes within a second or two, or not at all. */
-const FAULT_TIMEOUT = 10_000;
+const LONG_REQUEST = { hanging: 4_500, other: 1_600 };
+/** Milliseconds a process that nobody follows waits for connections that nobody uses. */
+const LEAVING = 4_000;
+/** A point of the handover comes within a second or two, on a busy machine in ten, or not at all. */
+const FAULT_TIMEOUT = 30_000;
 
 export interface CaseResult {
   readonly cell: Cell;
@@ -41,9 +44,6 @@ export interface CaseResult {
   /** For the report of a case that failed. */
   readonly story: string;
 }
-
-/** Descriptors by what they are, of a process without connections. */
-export type Holding = ReadonlyMap<string, number>;
 
 export interface CaseOptions {
   /** What a successor holds after a handover without a fault; without it, that is not compared. */
@@ -75,11 +75,18 @@ export class Case {
     this.#release = join(this.directory, 'release');
     const { point, kind } = cell;
     const name = options.delay === undefined ? point.name.split('@')[0] : 'signal';
-    const fault = { role: point.role, point: name, kind, release: this.#release, once: join(this.directory, 'fault') };
+    const { role, provoke } = point;
+    const fault = { role, point: name, kind, provoke, release: this.#release, once: join(this.directory, 'fault') };
     const env = Object.fromEntries(Object.entries(process.env).filter(([key]) => !/^(VITEST|npm_|NODE_)/.test(key)));
     this.#child = spawn(process.execPath, [SERVER], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...env, FAULT: JSON.stringify(fault), DIR: this.directory, [MARK]: this.#mark },
+      env: {
+        ...env,
+        FAULT: JSON.stringify(fault),
+        DIR: this.directory,
+        [MARK]: this.#mark,
+        ...(leaves(cell) && { OPTIONS: JSON.stringify({ drainTimeout: LEAVING }) }),
+      },
     });
     this.#exit = new Promise((resolve) => {
       this.#child.once('exit', (code, name) => {
@@ -116,27 +123,31 @@ export class Case {
 
   /** The handover with its fault, until all is quiet. @returns the process that serves then */
   async #play(): Promise<number | undefined> {
-    const { first, client, log } = this;
+    const { cell, first, client, log } = this;
     const { port } = await log.next<{ port: number }>(first, 'ready');
     const before = await settledHolding(first);
     const tcp = { kind: 'tcp', port } as const;
     const unix = { kind: 'unix', path: join(this.directory, 'web.sock') } as const;
-    client.loop({ target: tcp, fresh: false, think: 20 });
-    client.loop({ target: tcp, fresh: false, think: 40, takes: 15 });
-    client.loop({ target: unix, fresh: false, think: 40 });
-    client.loop({ target: tcp, fresh: true, think: 40 });
-    client.loop({ target: tcp, fresh: true, think: 40, takes: 10 });
-    client.loop({ target: unix, fresh: true, think: 40 });
-    await client.answered(first, 12);
+    const { isMoving = false } = this.cell.point;
+    const isEnding = leaves(this.cell);
+    if (isMoving) await openFleet(client, tcp, isEnding);
+    // All that connect anew would be refused in the end.
+    if (!isEnding) load(client, tcp, unix);
+    if (!isEnding) await client.answered(first, 12);
     const { hanging, other } = LONG_REQUEST;
     const { kind, point } = this.cell;
     const isHangingInCharge = HANGING.includes(kind) && point.role === 'successor' && point.phases.includes('DRAIN');
     const drain = this.#options.drain ?? point.longest ?? (isHangingInCharge ? hanging : other);
     if (drain > 0) void client.once(tcp, drain);
-    this.#watch();
+    const world = new World({ cell, log, client, first, release: this.#release, delay: this.#options.delay });
+    world.watch();
     process.kill(first, 'SIGUSR2');
-    const survivor = await this.#settle();
+    const survivor = await this.#settle().finally(() => {
+      world.isOver = true;
+    });
+    if (survivor !== undefined && isMoving) await this.#surveyed(client.askFleet());
     if (survivor !== undefined) {
+      if (isEnding) load(client, tcp, unix);
       const answers = client.answered(survivor, 12);
       await Promise.race([answers, this.#timeout(`process ${survivor} is left, and answers nobody`, FAULT_TIMEOUT)]);
     }
@@ -145,52 +156,9 @@ export class Case {
     return survivor;
   }
 
-  /** Plays the part of the world: continues what stopped, signals, each when an event says so. */
-  #watch(): void {
-    const { log, cell, first } = this;
-    const { kind, point } = cell;
-    const { delay } = this.#options;
-    if (delay !== undefined) {
-      // A random moment is what this schedule is about.
-      void log.next(first, 'phase').then(() => setTimeout(() => this.#signal(), delay));
-    } else if (point.signalledAt) {
-      void log.when((said) => said.event === 'phase' && said.phase === point.signalledAt).then(() => this.#signal());
-    }
-    if (kind !== 'stop' && kind !== 'busy' && kind !== 'pause') return;
-    void log.when(({ event }) => event === 'fault').then((fault) => this.#whenHung(fault));
-  }
-
-  #signal(): void {
-    if (this.#isSettled) return;
-    const pid = this.cell.point.role === 'predecessor' ? this.first : this.log.successor;
-    const id = pid === undefined ? undefined : identify(pid);
-    if (id) signal(id, 'SIGHUP');
-  }
-
-  async #whenHung(fault: Said): Promise<void> {
-    const { log, cell, first } = this;
-    if (cell.kind === 'busy' && cell.point.role === 'successor') return;
-    const id = identify(fault.pid);
-    if (cell.kind !== 'busy' && id) {
-      await until(() => stateOf(fault.pid) === 'T' || !identify(fault.pid), { what: 'the fault to stop the process' });
-    }
-    // As long as the schedule says: what the other side does meanwhile is as random as the moment.
-    if (cell.point.name === 'random') await pause(cell.kind === 'pause' ? 150 : 1_000);
-    else if (cell.point.role === 'predecessor') await this.#successorIsQuiet(fault);
-    else await log.when((said) => (said.pid === first && isSent(said, 'ABORT')) || isEnd(said, first));
-    if (cell.kind === 'busy') writeFileSync(this.#release, '');
-    else if (id) signal(id, 'SIGCONT');
-  }
-
-  /** A successor whose predecessor hangs goes as far as it gets. */
-  async #successorIsQuiet({ at }: Said): Promise<void> {
-    const { quiet } = this.cell.point;
-    if (quiet !== undefined) {
-      await this.log.when((said) => said.event === 'frame' && `${said.direction}:${said.name}` === quiet);
-      return;
-    }
-    let beats = 0;
-    await this.log.when((said) => said.at > at && isSent(said, 'HEARTBEAT') && ++beats === HEARTBEATS_UNTIL_QUIET);
+  /** Each connection once more; what is left unanswered is given up by `client.stop()`. */
+  async #surveyed(survey: Promise<void>): Promise<void> {
+    await Promise.race([survey, pause(FAULT_TIMEOUT)]);
   }
 
   /** Until one process is left and knows that it serves, or none. */
@@ -206,6 +174,8 @@ export class Case {
       if (living.length === 0) return { survivor: undefined };
       const [id, ...others] = living;
       if (others.length > 0 || id === undefined) return undefined;
+      // It ends as well, a little later.
+      if (leaves(this.cell) && id.pid !== first) return undefined;
       const hasOutcome = log.has(first, 'rejected') || log.has(first, 'failed');
       const isSettled = id.pid === first ? hasOutcome : log.has(id.pid, 'in-charge');
       return isSettled ? { survivor: id.pid } : undefined;
@@ -247,7 +217,7 @@ export class Case {
     if (last !== 0) this.#wrong.push(`the last process exited with ${last} after SIGTERM`);
     await until(() => this.living.length === 0, { what: 'the last process to end' });
     const files = readdirSync(this.directory).filter(
-      (name) => !['release', 'fault', 'takeover.sock.lock'].includes(name),
+      (name) => !['release', 'fault', 'fault-provoked', 'takeover.sock.lock'].includes(name),
     );
     this.#leaked.push(...files.map((name) => `file ${name}`));
   }
@@ -316,7 +286,8 @@ export class Case {
     const refused: Failure[] = [];
     const twice = log.begunTwice();
     // A predecessor that dies before MANIFEST takes its listeners along, and whatever waited there.
-    const hasDiedAlone = survivor === undefined && this.#isSettled && this.#wrong.length === 0;
+    const isOver = survivor === undefined && this.#isSettled && this.#wrong.length === 0;
+    const hasDiedAlone = isOver && !log.has(log.successor ?? 0, 'in-charge');
     for (const failure of client.failures) {
       if (failure.kind === 'twice') twice.push(`${failure.id}: ${failure.detail}`);
       else if (hasDiedAlone || log.ownedByTheDead(failure)) owned.push(failure);
@@ -333,53 +304,6 @@ export class Case {
 
 function now(): number {
   return Number(process.hrtime.bigint()) / 1e6;
-}
-
-function isSent(said: Said, name: string): boolean {
-  return said.event === 'frame' && said.direction === 'sent' && said.name === name;
-}
-
-function isEnd({ pid, event }: Said, first: number): boolean {
-  return pid === first && event === 'ended';
-}
-
-function stateOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2)[0];
-  } catch {
-    return undefined;
-  }
-}
-
-function holdingOf(pid: number): Holding {
-  const holding = new Map<string, number>();
-  for (const target of openDescriptors(pid).values()) {
-    const what = target.replace(/:\[\d+\]$/, '');
-    holding.set(what, (holding.get(what) ?? 0) + 1);
-  }
-  return holding;
-}
-
-/** Once looks agree for a while: the connection of the last question has been closed. */
-async function settledHolding(pid: number): Promise<Holding> {
-  let last = holdingOf(pid);
-  let agreed = 0;
-  const look = (): boolean => {
-    const holding = holdingOf(pid);
-    agreed = differences(last, holding).length === 0 ? agreed + 1 : 0;
-    last = holding;
-    return agreed > 3;
-  };
-  await until(look, { what: `the descriptors of ${pid} to settle`, interval: 25 });
-  return last;
-}
-
-function differences(before: Holding, after: Holding): string[] {
-  const all = new Set([...before.keys(), ...after.keys()]);
-  return [...all]
-    .filter((what) => before.get(what) !== after.get(what))
-    .map((what) => `${after.get(what) ?? 0} ${what} instead of ${before.get(what) ?? 0}`);
 }
 
 async function get(port: number, path: string): Promise<string> {

@@ -1,5 +1,6 @@
 // The counter client: numbers every request, asks each exactly once, on connections that stay and on fresh ones, and
 // knows of each what became of it. It forgives nothing and retries nothing.
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -11,10 +12,10 @@ export interface Failure {
   readonly id: string;
   readonly kind: 'refused' | 'lost' | 'wrong' | 'twice';
   readonly detail: string;
-  /** `tcp:` and the client's port: the server's log knows it by that. A Unix socket has no name. */
-  readonly key: string | undefined;
-  /** Who had answered on this connection before. */
-  readonly owner: number | undefined;
+  /** The client's: the server's log knows the connection by that. A Unix socket has no name. */
+  readonly port: number | undefined;
+  /** The last request that was answered on this connection. */
+  readonly before: string | undefined;
   readonly target: Target['kind'];
 }
 
@@ -25,6 +26,8 @@ export interface LoopOptions {
   readonly think: number;
   /** Milliseconds the server takes to answer. */
   readonly takes?: number;
+  /** Being told `Connection: close` is being closed. */
+  readonly stays?: boolean;
 }
 
 const PAUSE_AFTER_FAILURE = 25;
@@ -37,6 +40,7 @@ export class Client {
   readonly #prefix: string;
   readonly #loops: Promise<void>[] = [];
   readonly #open = new Set<Connection>();
+  readonly #fleet: Connection[] = [];
   readonly #waiting = new Set<() => void>();
   #isStopped = false;
 
@@ -55,6 +59,24 @@ export class Client {
     await running;
   }
 
+  /** Opens so many connections and keeps them; every other one is used once. `stays`: as for a loop. */
+  async fleet(target: Target, count: number, stays: boolean): Promise<void> {
+    this.#fleet.push(...Array.from({ length: count }, () => this.#connection(target, stays)));
+    const opened = this.#fleet.map((connection, i) =>
+      i % 2 === 0 ? this.#request(connection, 0, false) : connection.connected(),
+    );
+    await Promise.all(opened);
+  }
+
+  /** Asks every n-th of them once; a connection that was closed meanwhile is a failure. */
+  async askFleet(every = 1): Promise<void> {
+    const asked = this.#fleet
+      .filter(({ hasFailed }, i) => i % every === 0 && !hasFailed)
+      .map((connection) => this.#request(connection, 0, false));
+    this.#loops.push(...asked.map((running) => running.then(() => {})));
+    await Promise.all(asked);
+  }
+
   /** Resolves when that process has given so many more answers, or this client has been stopped. */
   async answered(pid: number, count: number): Promise<void> {
     const before = this.answers.get(pid) ?? 0;
@@ -71,28 +93,30 @@ export class Client {
       for (const connection of this.#open) connection.giveUp(`no answer ${deadline} ms after the end of the case`);
     }, deadline);
     await Promise.all(this.#loops);
+    for (const connection of this.#fleet) connection.close();
     clearTimeout(timer);
   }
 
-  async #run({ target, fresh, think, takes = 0 }: LoopOptions): Promise<void> {
-    let connection = this.#connection(target);
+  async #run({ target, fresh, think, takes = 0, stays = false }: LoopOptions): Promise<void> {
+    let connection = this.#connection(target, stays);
     while (!this.#isStopped) {
-      if (connection.isClosed) connection = this.#connection(target);
+      // One that must stay is asked all the same, and fails.
+      if (connection.hasFailed || (connection.isClosed && !stays)) connection = this.#connection(target, stays);
       const isRight = await this.#request(connection, takes, fresh);
       await pause(isRight ? Math.random() * think : PAUSE_AFTER_FAILURE);
     }
     connection.close();
   }
 
-  #connection(target: Target): Connection {
-    return new Connection(target, (failure) => this.failures.push(failure));
+  #connection(target: Target, stays = false): Connection {
+    return new Connection(target, stays, (failure) => this.failures.push(failure));
   }
 
   async #request(connection: Connection, takes: number, isLast: boolean): Promise<boolean> {
     const id = `${this.#prefix}-${this.requests++}`;
     this.#open.add(connection);
     const outcome = await connection.ask(id, takes, isLast);
-    this.#open.delete(connection);
+    if (!connection.isAsking) this.#open.delete(connection);
     if (typeof outcome === 'number') this.answers.set(outcome, (this.answers.get(outcome) ?? 0) + 1);
     else this.failures.push(outcome);
     if (isLast) connection.close();
@@ -109,22 +133,49 @@ export class Client {
 /** One connection, one request at a time. Connects at the first. */
 class Connection {
   readonly #target: Target;
+  readonly #stays: boolean;
   readonly #onUnasked: (failure: Failure) => void;
+  #asking: Promise<unknown> | undefined;
+  /** How the server ended it while nothing was asked. */
+  #ending: string | undefined;
   #socket: Socket | undefined;
   #isConnected = false;
-  #key: string | undefined;
-  #owner: number | undefined;
+  #port: number | undefined;
+  #before: string | undefined;
   #text = '';
   #settle: ((outcome: number | { kind: Failure['kind']; detail: string }) => void) | undefined;
   isClosed = false;
+  hasFailed = false;
 
-  constructor(target: Target, onUnasked: (failure: Failure) => void) {
+  constructor(target: Target, stays: boolean, onUnasked: (failure: Failure) => void) {
     this.#target = target;
+    this.#stays = stays;
     this.#onUnasked = onUnasked;
   }
 
-  /** Resolves with the pid of the process that gave the right answer, or with what went wrong. */
+  /** An idle connection: without a request. */
+  async connected(): Promise<void> {
+    this.#socket ??= this.#connect();
+    if (!this.#isConnected) await once(this.#socket, 'connect');
+  }
+
+  get isAsking(): boolean {
+    return this.#settle !== undefined;
+  }
+
+  /** Resolves with the pid of the process that gave the right answer, or with what went wrong. One after another. */
   async ask(id: string, takes: number, isLast: boolean): Promise<number | Failure> {
+    const before = this.#asking;
+    const asking = (async () => {
+      await before;
+      return this.#ask(id, takes, isLast);
+    })();
+    this.#asking = asking;
+    return asking;
+  }
+
+  async #ask(id: string, takes: number, isLast: boolean): Promise<number | Failure> {
+    if (this.isClosed) return this.#failure(id, { kind: 'lost', detail: `${this.#ending ?? 'closed'} while idle` });
     const outcome = await new Promise<number | { kind: Failure['kind']; detail: string }>((resolve) => {
       this.#settle = resolve;
       this.#socket ??= this.#connect();
@@ -136,10 +187,11 @@ class Connection {
       const [pid, answered] = this.#text.split('\r\n\r\n')[1]?.split(' ') ?? [];
       const says = /\r\nconnection: close\r\n/i.test(this.#text);
       this.#text = '';
-      this.#owner = Number(pid);
+      if (answered !== id) return this.#failure(id, { kind: 'wrong', detail: `the answer to ${answered}` });
+      if (says && this.#stays) return this.#failure(id, { kind: 'lost', detail: `told to close by ${pid}` });
       if (says) this.close();
-      if (answered === id) return Number(pid);
-      return this.#failure(id, { kind: 'wrong', detail: `the answer to ${answered}` });
+      this.#before = id;
+      return Number(pid);
     }
     return this.#failure(id, outcome);
   }
@@ -155,7 +207,8 @@ class Connection {
 
   #failure(id: string, outcome: { kind: Failure['kind']; detail: string }): Failure {
     this.close();
-    return { id, ...outcome, key: this.#key, owner: this.#owner, target: this.#target.kind };
+    this.hasFailed = true;
+    return { id, ...outcome, port: this.#port, before: this.#before, target: this.#target.kind };
   }
 
   #connect(): Socket {
@@ -164,7 +217,7 @@ class Connection {
     socket.setNoDelay();
     socket.on('connect', () => {
       this.#isConnected = true;
-      if (target.kind === 'tcp') this.#key = `tcp:${socket.localPort}`;
+      if (target.kind === 'tcp') this.#port = socket.localPort;
     });
     socket.on('data', (chunk) => this.#onData(chunk.toString('latin1')));
     socket.on('end', () => this.#end({ kind: 'lost', detail: `closed after ${this.#text.length} bytes` }));
@@ -190,6 +243,8 @@ class Connection {
   }
 
   #end(outcome: { kind: Failure['kind']; detail: string }): void {
+    // Of a loop, which connects anew for its next request, it is what an idle connection may be.
+    if (!this.#settle && this.#stays && !this.isClosed) this.#ending = outcome.detail;
     this.isClosed = true;
     this.#socket?.destroy();
     this.#settle?.(outcome);

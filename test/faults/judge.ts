@@ -2,7 +2,7 @@
 // the handover was told (G5, G8).
 import type { HandoverErrorCode } from '../../lib/errors.js';
 import type { Log } from './log.js';
-import { type Cell, DEADLY, HANGING, PHASES } from './points.js';
+import { type Cell, DEADLY, HANGING, leaves, PHASES } from './points.js';
 
 export interface Ending {
   readonly log: Log;
@@ -20,6 +20,7 @@ interface Told {
   readonly exitSignal?: string | null;
   readonly isHandoverError?: boolean;
   readonly message?: string;
+  readonly connectionsLost?: number;
 }
 
 type Who = 'predecessor' | 'successor' | 'nobody';
@@ -46,6 +47,10 @@ function expectedSurvivor({ point, kind }: Cell, { log, first }: Ending): Expect
     const wasAlone = log.hasFrame(first, 'sent', point.role === 'successor' ? 'RETIRE' : 'MANIFEST');
     return wasAlone === (point.role === 'successor') ? 'anybody or nobody' : 'either';
   }
+  if (kind === 'pause') return 'successor';
+  if (leaves({ point, kind }) && (kind === 'leave' || point.role === 'predecessor')) return 'nobody';
+  // What ends the successor is decided already; a predecessor that dies before it said so has not done it.
+  if (point.provoke === 'unhealthy') return DEADLY.includes(kind) ? 'successor' : 'predecessor';
   if (point.role === 'successor') return point.isLast ? 'successor' : 'predecessor';
   if (HANGING.includes(kind)) return 'successor';
   // It had already decided to go: nobody but the successor can be left, unless it takes back after all.
@@ -75,6 +80,7 @@ function judgeRecall({ point, kind }: Cell, { log, first }: Ending): string[] {
   if (hadResolved && log.of(first, 'in-charge').length !== 2)
     wrong.push('the predecessor did not say that it is in charge again');
   if (point.role === 'successor') wrong.push(...judgeSuccessorExit({ point, kind }, told, log));
+  if (point.isMoving) wrong.push(...judgeCount(told, log));
   return wrong;
 }
 
@@ -87,18 +93,27 @@ function expectedPhases({ point, kind }: Cell): readonly string[] {
 }
 
 function expectedCodes({ point, kind }: Cell, phase: string): readonly HandoverErrorCode[] {
-  if (phase === 'PROBATION') return ['ERR_HANDOVER_PROBATION_FAILED'];
+  if (phase === 'PROBATION' || kind === 'unhealthy' || point.provoke === 'unhealthy') {
+    return ['ERR_HANDOVER_PROBATION_FAILED'];
+  }
   if (DEADLY.includes(kind)) return ['ERR_HANDOVER_SUCCESSOR_EXITED'];
   if (HANGING.includes(kind) || kind === 'pause') return ['ERR_HANDOVER_TIMEOUT'];
   // A closed channel is all the other side sees of a death.
   if (kind === 'close' || kind === 'half') return ['ERR_HANDOVER_SUCCESSOR_EXITED'];
   // A successor in charge may close the channel of a predecessor that breaks the protocol, and is ended; or say why.
   const isInCharge = point.role === 'predecessor' && phase !== 'PREPARE' && phase !== 'COMMIT';
-  const ended: readonly HandoverErrorCode[] = isInCharge && kind !== 'torn' ? ['ERR_HANDOVER_SUCCESSOR_EXITED'] : [];
+  const ended: readonly HandoverErrorCode[] = isInCharge ? ['ERR_HANDOVER_SUCCESSOR_EXITED'] : [];
   // Half a frame is whole when the next one's bytes have come; where none comes, only the deadline ends it.
   if (kind === 'torn' || kind === 'few') return ['ERR_HANDOVER_PROTOCOL', 'ERR_HANDOVER_TIMEOUT', ...ended];
   if (isInCharge) return ['ERR_HANDOVER_PROTOCOL', ...ended];
   return ['ERR_HANDOVER_PROTOCOL'];
+}
+
+/** What died with the successor is counted in the outcome: as it last said, and what it was given since. */
+function judgeCount({ connectionsLost = 0 }: Told, log: Log): string[] {
+  const lost = log.lostWith(log.successor ?? 0);
+  // Some came and went since the last heartbeat.
+  return Math.abs(lost - connectionsLost) <= 30 ? [] : [`connectionsLost is ${connectionsLost}, ${lost} died with it`];
 }
 
 /** As its parent was told: exit code and signal, both. */
@@ -112,6 +127,7 @@ function judgeSuccessorExit({ kind }: Cell, { exitCode, exitSignal }: Told, log:
     // Continued, it finds ABORT and SIGTERM; one that was in charge gets SIGKILL before it can run.
     stop: log.has(log.successor ?? 0, 'in-charge') ? ['SIGKILL'] : [0, 1, 'SIGKILL'],
     busy: ['SIGKILL'],
+    unhealthy: ['SIGKILL'],
   };
   const codes = allowed[kind] ?? [0, 1, 'SIGKILL'];
   return codes.includes(actual) ? [] : [`the successor ended with ${actual}, not ${codes.join(' or ')}`];
@@ -120,6 +136,7 @@ function judgeSuccessorExit({ kind }: Cell, { exitCode, exitSignal }: Told, log:
 /** The successor serves, or nobody is left. */
 function judgeHandedOver({ point, kind }: Cell, { log, first, survivor }: Ending): string[] {
   if (point.role === 'predecessor' && DEADLY.includes(kind)) return [];
+  if (survivor === undefined) return [];
   const resolved = log.fields<{ generation: number; successor: number } | undefined>(first, 'resolved');
   if (!resolved) return ['upgrade() did not resolve'];
   if (resolved.generation === 2 && resolved.successor === survivor) return [];

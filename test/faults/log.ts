@@ -1,6 +1,7 @@
 // What the server processes of one case said, in the order it came: who accepted, began and ended what, and which
 // events they had.
 import type { Failure } from './client.js';
+import { Owners } from './owners.js';
 
 /** One line of fixtures/server.mjs; `at` is CLOCK_MONOTONIC in ms, the same clock for all. */
 export interface Said extends Fields {
@@ -16,15 +17,19 @@ interface Waiting {
   readonly resolve: (said: Said) => void;
 }
 
-const TRAFFIC = ['accept', 'begin', 'end'];
+const TRAFFIC = ['accept', 'closed', 'holds', 'begin', 'end'];
 
 export class Log {
   readonly all: Said[] = [];
   readonly #waiting = new Set<Waiting>();
+  /** The one request that each killed process may have had without a word. */
+  readonly #unsaid = new Map<number, string>();
+  readonly #owners = new Owners((pid) => this.isGone(pid));
 
   add(said: Said): void {
     if (said.event === 'duty-begin') this.#noteOverlap(said);
     this.all.push(said);
+    this.#owners.note(said);
     for (const waiting of this.#waiting) {
       if (!waiting.matches(said)) continue;
       this.#waiting.delete(waiting);
@@ -81,28 +86,56 @@ export class Log {
   }
 
   /** Whether a request died with a process that alone had its connection. */
-  ownedByTheDead({ id, key, owner, target }: Failure): boolean {
+  ownedByTheDead(failure: Failure): boolean {
     const { dead } = this;
-    if (owner !== undefined && dead.has(owner)) return true;
-    const began = this.all.find((said) => said.event === 'begin' && said.id === id);
-    if (began) return dead.has(began.pid);
-    if (key !== undefined)
-      return this.all.some((said) => said.event === 'accept' && said.key === key && dead.has(said.pid));
-    if (target !== 'unix') return false;
+    const key = this.#keyOf(failure);
+    if (key !== undefined) return dead.has(this.#owners.diedWith(key) ?? 0);
+    if (this.#diedAccepting(failure)) return true;
+    if (failure.target !== 'unix') return false;
     // A Unix client has no name: as many as were accepted and never said a word can be it.
     const begun = new Set(this.all.filter(({ event }) => event === 'begin').map((said) => said.key));
     const silent = this.all.find(
-      (said) =>
-        said.event === 'accept' && String(said.key).startsWith('unix') && dead.has(said.pid) && !begun.has(said.key),
+      ({ event, kind, key }) =>
+        event === 'accept' && kind === 'unix' && !begun.has(key) && dead.has(this.#owners.diedWith(String(key)) ?? 0),
     );
     if (silent) begun.add(silent.key);
     return silent !== undefined;
   }
 
-  /** Requests that two processes began, or one began twice. */
+  /**
+   * A process that is killed between accept(2) and its line takes one connection along that nobody knows of. Had it still
+   * been in the queue, the other process would have it.
+   */
+  #diedAccepting({ id }: Failure): boolean {
+    const killed = this.#pids.find(
+      (pid) => !this.has(pid, 'exit') && this.isGone(pid) && [undefined, id].includes(this.#unsaid.get(pid)),
+    );
+    if (killed !== undefined) this.#unsaid.set(killed, id);
+    return killed !== undefined;
+  }
+
+  #keyOf({ id, before, port }: Failure): string | undefined {
+    const said =
+      this.all.find(({ event, id: begun }) => event === 'begin' && (begun === id || begun === before)) ??
+      this.all.find(({ event, port: from }) => event === 'accept' && port !== undefined && from === port);
+    return said && String(said.key);
+  }
+
+  /** Connections that a process used while another one had them. */
+  get shared(): readonly string[] {
+    return this.#owners.shared;
+  }
+
+  /** Connections that were a process' alone when it died. */
+  lostWith(pid: number): number {
+    const accepted = new Set(this.all.filter(({ event }) => event === 'accept').map(({ key }) => String(key)));
+    return [...accepted].filter((key) => this.#owners.diedWith(key) === pid).length;
+  }
+
+  /** Requests that two processes began, or one began twice, or one began on a connection another had. */
   begunTwice(): string[] {
     const begun = new Map<unknown, number>();
-    const twice: string[] = [];
+    const twice: string[] = [...this.shared];
     for (const { event, id, pid } of this.all) {
       if (event !== 'begin') continue;
       if (begun.has(id)) twice.push(`${id}: by ${begun.get(id)} and ${pid}`);

@@ -1,5 +1,5 @@
-// `npm run test:faults`: the whole matrix, then random moments. `-- --short` is the schedule of CI; `--only <text>` runs
-// the cells whose name contains it; `--seed <number>` replays the random ones; `--parallel <number>`; `--verbose`.
+// `npm run test:faults`: the whole matrix, then random moments. `-- --short` is the schedule of CI; `--only <pattern>`
+// runs the cells whose name matches it; `--seed <number>` replays the random ones; `--parallel <number>`; `--verbose`.
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { allCells, label } from './points.js';
@@ -19,7 +19,7 @@ const { values } = parseArgs({
 
 const seed = Number(values.seed ?? seedNow());
 const all = values.short ? allCells().filter((cell) => SHORT.includes(label(cell))) : allCells();
-const cells = values.only === undefined ? all : all.filter((cell) => label(cell).includes(values.only ?? ''));
+const cells = values.only === undefined ? all : all.filter((cell) => new RegExp(values.only ?? '').test(label(cell)));
 const random = randomCells(seed, Number(values.random ?? (values.short ? 6 : 40)));
 const runs = [...cells.map((cell) => ({ cell })), ...(values.only === undefined || values.random ? random : [])];
 

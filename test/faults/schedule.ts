@@ -1,6 +1,7 @@
 // Which cells run, how many at a time, and the random ones with their seed.
 import { availableParallelism } from 'node:os';
-import { Case, type CaseOptions, type CaseResult, type Holding } from './case.js';
+import { Case, type CaseOptions, type CaseResult } from './case.js';
+import type { Holding } from './holdings.js';
 import { type Cell, KINDS, PHASES, type Point } from './points.js';
 
 export interface Run extends CaseOptions {
@@ -18,6 +19,12 @@ export const SHORT: readonly string[] = [
   'predecessor sent:COMMIT throw',
   'predecessor sent:COMMIT garbage',
   'predecessor phase:MIGRATE stop',
+  'predecessor sent:OFFER#3 kill',
+  'predecessor received:HELD stop',
+  'predecessor received:HELD garbage',
+  'predecessor sent:GO exit1',
+  'predecessor sent:ABORT kill',
+  'predecessor received:ABORT close',
   'predecessor phase:DRAIN kill',
   'predecessor phase:DRAIN close',
   'predecessor phase:RETIRE exit0',
@@ -30,6 +37,15 @@ export const SHORT: readonly string[] = [
   'successor received:COMMIT kill',
   'successor sent:COMMITTED half',
   'successor sent:HEARTBEAT>COMMITTED stop',
+  'successor received:OFFER pause',
+  'successor received:OFFER stop',
+  'successor received:OFFER#2 leave',
+  'successor received:OFFER#2 unhealthy',
+  'successor sent:HELD close',
+  'successor sent:HELD#3 kill',
+  'successor received:GO throw',
+  'successor signal@DRAIN all moved unhealthy',
+  'successor sent:ABORT exit0',
   'successor signal@DRAIN kill',
   'successor received:HEARTBEAT exit0',
   'successor received:HEARTBEAT@quick stop',

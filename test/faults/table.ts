@@ -6,13 +6,18 @@ export function failed({ lost, refused, twice, leaked, wrong }: CaseResult): boo
   return lost.length + refused.length + twice.length + leaked.length + wrong.length > 0;
 }
 
+/** Hundreds of connections of one batch fail alike. */
+function some(lines: readonly string[], most = 6): string[] {
+  return lines.length <= most ? [...lines] : [...lines.slice(0, most), `and ${lines.length - most} more`];
+}
+
 /** What was wrong with a case, and what its processes said. */
 export function explain({ cell, lost, refused, twice, leaked, wrong, story }: CaseResult): string {
   const lines = [
     ...wrong,
-    ...lost.map(({ id, kind, detail, target }) => `lost ${id} (${kind}, ${target}): ${detail}`),
-    ...refused.map(({ id, detail, target }) => `refused ${id} (${target}): ${detail}`),
-    ...twice.map((line) => `twice: ${line}`),
+    ...some(lost.map(({ id, kind, detail, target }) => `lost ${id} (${kind}, ${target}): ${detail}`)),
+    ...some(refused.map(({ id, detail, target }) => `refused ${id} (${target}): ${detail}`)),
+    ...some(twice.map((line) => `twice: ${line}`)),
     ...leaked.map((line) => `leaked: ${line}`),
   ];
   return `${label(cell)}:\n${lines.map((line) => `  - ${line}`).join('\n')}\n${story}`;
