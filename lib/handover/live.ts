@@ -301,8 +301,9 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   get #retiring(): Retiring {
-    const { servers } = this.belongings;
-    return { generation: this.generation, servers, lifecycle: this.lifecycle, timeout: this.#options.drainTimeout };
+    const { generation, lifecycle } = this;
+    const { drainTimeout: timeout, drainIdleTimeout: idleTimeout } = this.#options;
+    return { generation, servers: this.belongings.servers, lifecycle, timeout, idleTimeout };
   }
 
   async #end(): Promise<void> {

@@ -96,8 +96,9 @@ export class PlainHandover implements Handover {
       this.#closing.abort();
       this.#servers.suspendAll();
       await this.#lifecycle.giveUpCharge();
-      await this.#servers.drainAll({ timeout: this.#options.drainTimeout, moves: false });
-      await settlesWithin(this.#lifecycle.worked(), this.#options.drainTimeout);
+      const { drainTimeout: timeout, drainIdleTimeout: idleTimeout } = this.#options;
+      await this.#servers.drainAll({ timeout, idleTimeout, moves: false });
+      await settlesWithin(this.#lifecycle.worked(), timeout);
       this.#servers.finishAll();
       await this.#lifecycle.runHooks();
       this.#closed.resolve();
