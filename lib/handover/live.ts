@@ -50,7 +50,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   readonly #chargeTaken = new Deferred<void>();
 
   private constructor(env: Env, options: CheckedOptions, start: StartDirectory) {
-    super(new Belongings(env), new Lifecycle());
+    super(new Belongings(env), new Lifecycle(), options.drainTimeout);
     this.#env = env;
     this.#options = options;
     this.#supervisor = SupervisorLink.open(env, this);

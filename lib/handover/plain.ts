@@ -15,6 +15,7 @@ import { type CheckedOptions, checkCloseHook, checkListenOptions } from './optio
 import type { UpgradeOutcome } from './outcome.js';
 import { Servers } from './servers.js';
 import type { Standby } from './standby.js';
+import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
 
 export class PlainHandover implements Handover {
@@ -50,6 +51,7 @@ export class PlainHandover implements Handover {
     const name = options.name ?? canonical;
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
     await this.#servers.add(name, managed, () => plainly(options));
+    warnOfTimeouts(listener, name, this.#options.drainTimeout);
     return { name, address: canonical, origin: 'bound' };
   }
 
