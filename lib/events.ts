@@ -4,6 +4,25 @@ import { type Channel, channel } from 'node:diagnostics_channel';
 /** The phases of a handover, in their order. */
 export type Phase = 'PREPARE' | 'PROBATION' | 'COMMIT' | 'MIGRATE' | 'DRAIN' | 'RETIRE';
 
+/** Connections that were cut while a process drained, alike in all that is told of them. */
+export interface CutConnections {
+  /** The listener's name. */
+  readonly listener: string;
+  /** `upgraded`: began as HTTP/1; `raw`: of a server of net or tls; `tls`: its handshake was not over. */
+  readonly protocol: 'http1' | 'http2' | 'upgraded' | 'raw' | 'tls';
+  readonly isTls: boolean;
+  /** `busy`: a request, a response or a stream was under way; upgraded and raw: bytes waited in this process. */
+  readonly state: 'busy' | 'idle';
+  /** Which deadline had passed. */
+  readonly reason: 'drainTimeout' | 'drainIdleTimeout';
+  readonly connections: number;
+  /** By all of them, from their beginning. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Age of the oldest, since it was accepted. */
+  readonly oldestMs: number;
+}
+
 /** The payload of each channel; the channel's name is `handover:` and the key. */
 export interface HandoverEvents {
   /** A listener or socket was claimed or bound. */
@@ -33,6 +52,8 @@ export interface HandoverEvents {
     /** Connections that went on in the successor. */
     readonly moved: number;
     readonly cut: number;
+    /** What these were. */
+    readonly cutConnections: readonly CutConnections[];
     readonly durationMs: number;
   };
   /** A frame went over the channel to the other process, or came from it. */

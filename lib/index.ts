@@ -3,7 +3,7 @@
 export type { Migration } from './connections/raw.js';
 export type { ServeSignals } from './ending.js';
 export { HandoverError, type HandoverErrorCode } from './errors.js';
-export type { HandoverEventName, HandoverEvents, Phase } from './events.js';
+export type { CutConnections, HandoverEventName, HandoverEvents, Phase } from './events.js';
 export type { SuccessorCommand } from './handover/command.js';
 export type { Inherited, Keepable } from './handover/kept.js';
 export { openHandover } from './handover/open.js';

@@ -8,6 +8,7 @@ export class ManagedDatagram implements Managed {
   readonly #socket: Socket;
   readonly connectionCount = 0;
   readonly adopter = undefined;
+  readonly wasCut: readonly [] = [];
   #isDeaf = false;
 
   /** `onClose` is told when the app closes the socket by itself. */

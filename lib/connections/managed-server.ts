@@ -1,11 +1,14 @@
 // A net, http, https or http2 server under the handover: accepts, stops and starts again without the app hearing of it,
 // and drains.
-import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
-import { HttpDrain } from './http-drain.js';
+import type { CutConnections } from '../events.js';
+import { Census } from './census.js';
+import { Cutting } from './cutting.js';
+import { DEFAULT_DRAIN_TIMEOUT, HttpDrain } from './http-drain.js';
 import { Http1Connections, speaksHttp1 } from './http1.js';
+import { Http2Drain } from './http2-drain.js';
 import type { LiveProtocol, Movable } from './live-protocol.js';
-import type { Managed, Where } from './managed.js';
+import type { DrainOptions, Managed, Where } from './managed.js';
 import { outsideCluster, stopAccepting } from './node-internals.js';
 import { type Migration, RawConnections } from './raw.js';
 import { type Withheld, withhold } from './withhold.js';
@@ -21,9 +24,11 @@ export class ManagedServer implements Managed {
   readonly #sockets = new Set<Socket>();
   /** The decrypted side of those with TLS: what HTTP speaks on. */
   readonly #secure = new Set<Socket>();
-  readonly #sessions = new Set<Http2Session>();
+  readonly #acceptedAt = new WeakMap<Socket, number>();
   readonly #onClose: () => void;
   readonly #httpDrain: HttpDrain;
+  readonly #http2Drain: Http2Drain;
+  readonly #cutting: Cutting;
   readonly #protocols: LiveProtocol[] = [];
   #withheld: Withheld | undefined;
   #closedByApp = false;
@@ -35,20 +40,27 @@ export class ManagedServer implements Managed {
     this.#server = server;
     this.#backlog = backlog;
     this.#onClose = onClose;
-    this.#httpDrain = new HttpDrain(server);
+    this.#httpDrain = new HttpDrain(server, () => this.#speaking());
+    this.#http2Drain = new Http2Drain(server);
+    const census = new Census(server, this.#sockets, this.#secure);
+    this.#cutting = new Cutting(name, census, (socket) => performance.now() - (this.#acceptedAt.get(socket) ?? 0));
     this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
     if (speaksHttp1(server)) this.#addHttp1(name);
     if (migration) this.#addRaw(name, migration);
     server.on('secureConnection', (socket: Socket) => {
       this.#secure.add(socket);
+      this.#acceptedAt.set(socket, performance.now());
       socket.once('close', () => this.#secure.delete(socket));
     });
-    server.on('session', (session: Http2Session) => this.#trackSession(session));
   }
 
   get connectionCount(): number {
     return this.#sockets.size;
+  }
+
+  get wasCut(): readonly CutConnections[] {
+    return this.#cutting.groups;
   }
 
   readonly adopter = (name: string): LiveProtocol | undefined =>
@@ -89,8 +101,7 @@ export class ManagedServer implements Managed {
   }
 
   async resume(where: () => Where): Promise<void> {
-    this.#isDraining = false;
-    this.#httpDrain.stop();
+    this.#stopDraining();
     if (this.#closedByApp) {
       this.#onClose();
       this.finish();
@@ -106,10 +117,12 @@ export class ManagedServer implements Managed {
     if (this.#closedByApp) this.#server.close();
   }
 
-  drain({ moves }: { readonly moves: boolean }): Promise<void> {
+  drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0 }: DrainOptions): Promise<void> {
     this.#isDraining = true;
+    this.#httpDrain.begin(timeout);
     if (!moves || this.#protocols.length === 0) this.#httpDrain.endAll();
-    for (const session of this.#sessions) session.close();
+    this.#http2Drain.begin();
+    this.#cutting.start(idleTimeout);
     return new Promise((resolve) => {
       this.#whenEmpty = resolve;
       this.#checkEmpty();
@@ -122,13 +135,14 @@ export class ManagedServer implements Managed {
   }
 
   cut(): number {
-    const count = this.connectionCount;
+    const count = this.#cutting.cutAll();
+    // And those that only lingered.
     for (const socket of [...this.#secure, ...this.#sockets]) socket.destroy();
     return count;
   }
 
   finish(): void {
-    this.#httpDrain.stop();
+    this.#stopDraining();
     this.#withheld?.release({ deliver: true });
     this.#withheld = undefined;
   }
@@ -174,6 +188,7 @@ export class ManagedServer implements Managed {
   #track(socket: Socket): void {
     if (this.#sockets.has(socket)) return;
     this.#sockets.add(socket);
+    this.#acceptedAt.set(socket, performance.now());
     socket.once('close', () => this.#untrack(socket));
   }
 
@@ -182,11 +197,19 @@ export class ManagedServer implements Managed {
     this.#checkEmpty();
   }
 
-  #trackSession(session: Http2Session): void {
-    this.#sessions.add(session);
-    session.once('close', () => this.#sessions.delete(session));
-    // Accepted by us and new to HTTP/2 while we drain: it gets its answer, then GOAWAY.
-    if (this.#isDraining) session.once('stream', () => session.close());
+  /** What HTTP/1 is, or will be, spoken on. */
+  #speaking(): Iterable<Socket> {
+    if (!('setSecureContext' in this.#server)) return this.#sockets;
+    const isHttp1 = (socket: Socket): boolean => (socket as { alpnProtocol?: unknown }).alpnProtocol !== 'h2';
+    const isFresh = ({ bytesRead }: Socket): boolean => bytesRead === 0;
+    return [...[...this.#secure].filter(isHttp1), ...[...this.#sockets].filter(isFresh)];
+  }
+
+  #stopDraining(): void {
+    this.#isDraining = false;
+    this.#httpDrain.stop();
+    this.#http2Drain.stop();
+    this.#cutting.stop();
   }
 
   #checkEmpty(): void {

@@ -1,5 +1,6 @@
 // What the handover does with a server or socket of the app, whatever its protocol.
 
+import type { CutConnections } from '../events.js';
 import type { Adopter } from './holding.js';
 import type { Movable } from './live-protocol.js';
 
@@ -12,6 +13,15 @@ export interface Where {
   readonly ipv6Only?: boolean;
 }
 
+export interface DrainOptions {
+  /** Those that can move are left alone, because they will. */
+  readonly moves: boolean;
+  /** Milliseconds until `cut` will be called. @default 30000 */
+  readonly timeout?: number;
+  /** Milliseconds without a byte after which a busy connection is cut before that; 0: none. @default 0 */
+  readonly idleTimeout?: number;
+}
+
 /** A server or datagram socket the app gave us. It owns no descriptor of the ledger. */
 export interface Managed {
   /** Accepts, or receives. */
@@ -20,15 +30,14 @@ export interface Managed {
   suspend(): void;
   /** Undoes `suspend`: what waited in the queue is served. */
   resume(where: () => Where): Promise<void>;
-  /**
-   * Asks every connection to end politely; resolves when the last has. `moves`: those that can move are left alone, because
-   * they will.
-   */
-  drain(options: { readonly moves: boolean }): Promise<void>;
+  /** Asks every connection to end politely; resolves when the last has. */
+  drain(options: DrainOptions): Promise<void>;
   /** While draining: those left alone because they would move are asked as well. */
   stay(): void;
   /** Ends what is left and says how many connections that were. */
   cut(): number;
+  /** What was cut since the drain began. */
+  readonly wasCut: readonly CutConnections[];
   /** The handover is over for good: the app hears the events that were withheld. */
   finish(): void;
   /** Goes on with connections of a predecessor; undefined where none can move here. */

@@ -52,9 +52,32 @@ export function idleHttpConnections(server: Server, sockets: Iterable<Socket>): 
   return [...sockets].filter((socket) => (named.has(socket) || socket.bytesRead === 0) && isQuiet(socket));
 }
 
-/** Nothing is being answered, written, or waiting to be read. */
+/** Nothing is being answered, written, or waiting to be read, and this side has not ended it. */
 export function isQuiet(socket: Socket): boolean {
-  return !socket.destroyed && !currentResponse(socket) && socket.writableLength === 0 && socket.readableLength === 0;
+  if (socket.destroyed || socket.writableEnded || currentResponse(socket)) return false;
+  return socket.writableLength === 0 && socket.readableLength === 0;
+}
+
+/** Whether an HTTP/1 connection speaks something else by now: Node has taken its parser away. */
+export function isUpgraded(socket: Socket): boolean {
+  return (socket as { parser?: unknown }).parser === null;
+}
+
+/** The socket a TLS socket reads from and writes to. */
+export function encryptedSide(socket: Socket): Socket | undefined {
+  const { _parent: parent } = socket as { _parent?: unknown };
+  return parent instanceof Socket ? parent : undefined;
+}
+
+/** The descriptor of a connection; it stays the socket's. */
+export function descriptorOf(socket: Socket): number | undefined {
+  return streamHandle(socket)?.fd;
+}
+
+/** Bytes of the writes under way that the kernel has not taken yet: `bytesWritten` counts them. */
+export function queuedBytes(socket: Socket): number {
+  const { _handle: handle } = socket as { _handle?: { writeQueueSize?: unknown } | null };
+  return typeof handle?.writeQueueSize === 'number' ? handle.writeQueueSize : 0;
 }
 
 interface StreamHandle {

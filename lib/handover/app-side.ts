@@ -3,15 +3,18 @@ import type { Belongings } from './belongings.js';
 import type { Inherited, Keepable } from './kept.js';
 import type { Lifecycle } from './lifecycle.js';
 import { checkCloseHook } from './options.js';
+import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
 
 export abstract class AppSide {
   readonly belongings: Belongings;
   protected readonly lifecycle: Lifecycle;
+  readonly #drainTimeout: number;
 
-  protected constructor(belongings: Belongings, lifecycle: Lifecycle) {
+  protected constructor(belongings: Belongings, lifecycle: Lifecycle, drainTimeout: number) {
     this.belongings = belongings;
     this.lifecycle = lifecycle;
+    this.#drainTimeout = drainTimeout;
   }
 
   /** @throws ERR_HANDOVER_CLOSED `what` came too late */
@@ -19,7 +22,9 @@ export abstract class AppSide {
 
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     this.expectOpen('listen()');
-    return this.belongings.listen(listener, options);
+    const listening = await this.belongings.listen(listener, options);
+    warnOfTimeouts(listener, listening.name, this.#drainTimeout);
+    return listening;
   }
 
   whenInCharge(duty: (signal: AbortSignal) => unknown): void {

@@ -50,7 +50,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   readonly #chargeTaken = new Deferred<void>();
 
   private constructor(env: Env, options: CheckedOptions, start: StartDirectory) {
-    super(new Belongings(env), new Lifecycle());
+    super(new Belongings(env), new Lifecycle(), options.drainTimeout);
     this.#env = env;
     this.#options = options;
     this.#supervisor = SupervisorLink.open(env, this);
@@ -297,8 +297,9 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   get #retiring(): Retiring {
-    const { servers } = this.belongings;
-    return { generation: this.generation, servers, lifecycle: this.lifecycle, timeout: this.#options.drainTimeout };
+    const { generation, lifecycle } = this;
+    const { drainTimeout: timeout, drainIdleTimeout: idleTimeout } = this.#options;
+    return { generation, servers: this.belongings.servers, lifecycle, timeout, idleTimeout };
   }
 
   async #end(): Promise<void> {

@@ -14,6 +14,12 @@ export interface HandoverOptions {
   /** Milliseconds connections may take to end once this process is superseded or closing. @default 30000 */
   readonly drainTimeout?: number;
   /**
+   * Milliseconds after which a busy connection on which no byte moves is cut before `drainTimeout`; 0: never. For a long
+   * `drainTimeout`, which then only transfers that go on use up. An answer that takes its time moves no byte either: set it
+   * to more than the slowest. @default 0
+   */
+  readonly drainIdleTimeout?: number;
+  /**
    * Milliseconds in which both processes accept and the successor is watched before it is put in charge; 0: none.
    * @default 1000
    */
@@ -48,6 +54,7 @@ export interface HandoverOptions {
 export interface CheckedOptions {
   readonly readyTimeout: number;
   readonly drainTimeout: number;
+  readonly drainIdleTimeout: number;
   readonly probation: number;
   readonly probationStall: number;
   readonly warmup: (() => unknown) | undefined;
@@ -66,6 +73,7 @@ export interface CheckedOptions {
 export const HANDOVER_OPTIONS: readonly string[] = [
   'readyTimeout',
   'drainTimeout',
+  'drainIdleTimeout',
   'probation',
   'probationStall',
   'warmup',
@@ -91,6 +99,7 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
   return {
     readyTimeout: integer('readyTimeout', 60_000, 1),
     drainTimeout: integer('drainTimeout', 30_000, 0),
+    drainIdleTimeout: integer('drainIdleTimeout', 0, 0),
     probation: integer('probation', 1_000, 0),
     probationStall: integer('probationStall', 2_000, 200),
     warmup: options.warmup,

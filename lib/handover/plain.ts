@@ -15,6 +15,7 @@ import { type CheckedOptions, checkCloseHook, checkListenOptions } from './optio
 import type { UpgradeOutcome } from './outcome.js';
 import { Servers } from './servers.js';
 import type { Standby } from './standby.js';
+import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
 
 export class PlainHandover implements Handover {
@@ -51,6 +52,7 @@ export class PlainHandover implements Handover {
     const name = options.name ?? canonical;
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
     await this.#servers.add(name, managed, () => plainly(options));
+    warnOfTimeouts(listener, name, this.#options.drainTimeout);
     return { name, address: canonical, origin: 'bound' };
   }
 
@@ -97,8 +99,9 @@ export class PlainHandover implements Handover {
       this.#closing.abort();
       this.#servers.suspendAll();
       await this.#lifecycle.giveUpCharge();
-      await this.#servers.drainAll({ timeout: this.#options.drainTimeout, moves: false });
-      await settlesWithin(this.#lifecycle.worked(), this.#options.drainTimeout);
+      const { drainTimeout: timeout, drainIdleTimeout: idleTimeout } = this.#options;
+      await this.#servers.drainAll({ timeout, idleTimeout, moves: false });
+      await settlesWithin(this.#lifecycle.worked(), timeout);
       this.#servers.finishAll();
       await this.#lifecycle.runHooks();
       this.#closed.resolve();

@@ -4,7 +4,7 @@ import { settlesWithin } from './deadline.js';
 import { beatEvery, REPORT_INTERVAL } from './heartbeat.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Predecessor } from './predecessor.js';
-import type { Servers } from './servers.js';
+import type { DrainResult, Servers } from './servers.js';
 
 /** The process that ends. */
 export interface Retiring {
@@ -13,6 +13,8 @@ export interface Retiring {
   readonly lifecycle: Lifecycle;
   /** Milliseconds for all of it. */
   readonly timeout: number;
+  /** Milliseconds without a byte that end a busy connection before that; 0: none. */
+  readonly idleTimeout: number;
 }
 
 /** What is different beside a successor. */
@@ -66,14 +68,14 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
-  { servers, lifecycle, timeout }: Retiring,
+  { servers, lifecycle, timeout, idleTimeout }: Retiring,
   { moves, older, recalled }: Pick<Beside, 'moves' | 'older'> & { readonly recalled?: AbortSignal },
-): Promise<{ readonly cut: number; readonly durationMs: number }> {
+): Promise<DrainResult & { readonly durationMs: number }> {
   const start = performance.now();
   const elapsed = (): number => performance.now() - start;
-  const cut = await servers.drainAll({ timeout, moves, ...(recalled && { recalled }) });
+  const result = await servers.drainAll({ timeout, idleTimeout, moves, ...(recalled && { recalled }) });
   await settlesWithin(Promise.all([lifecycle.worked(), older]), Math.max(0, timeout - elapsed()));
-  return { cut, durationMs: elapsed() };
+  return { ...result, durationMs: elapsed() };
 }
 
 /** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */

@@ -1,7 +1,8 @@
 // The servers and sockets of the app, by name: started, stopped and drained together.
 import type { Adopter } from '../connections/holding.js';
 import type { Movable } from '../connections/live-protocol.js';
-import type { Managed, Where } from '../connections/managed.js';
+import type { DrainOptions, Managed, Where } from '../connections/managed.js';
+import type { CutConnections } from '../events.js';
 import { settlesWithin } from './deadline.js';
 
 interface Managing {
@@ -11,6 +12,16 @@ interface Managing {
   /** Added to the loop once; suspended or not. */
   isAccepting: boolean;
   isSuspended: boolean;
+}
+
+export interface DrainLimits extends Required<DrainOptions> {
+  readonly recalled?: AbortSignal;
+}
+
+/** What had to be ended by force. */
+export interface DrainResult {
+  readonly cut: number;
+  readonly cutConnections: readonly CutConnections[];
 }
 
 export class Servers {
@@ -55,21 +66,15 @@ export class Servers {
     await Promise.all([...this.#servers.values()].map(resume));
   }
 
-  /** Ends every connection politely; after `timeout` ms by force, unless recalled. Returns how many were cut. */
-  async drainAll({
-    timeout,
-    moves,
-    recalled,
-  }: {
-    readonly timeout: number;
-    readonly moves: boolean;
-    readonly recalled?: AbortSignal;
-  }): Promise<number> {
+  /** Ends every connection politely; after `timeout` ms by force, unless recalled. */
+  async drainAll({ recalled, ...options }: DrainLimits): Promise<DrainResult> {
     const servers = this.#accepting();
-    const drained = Promise.all(servers.map(({ managed }) => managed.drain({ moves })));
+    const drained = Promise.all(servers.map(({ managed }) => managed.drain(options)));
     const isRecalled = new Promise((resolve) => recalled?.addEventListener('abort', resolve, { once: true }));
-    if (await settlesWithin(Promise.race([drained, isRecalled]), timeout)) return 0;
-    return servers.reduce((count, { managed }) => count + managed.cut(), 0);
+    const isInTime = await settlesWithin(Promise.race([drained, isRecalled]), options.timeout);
+    if (!isInTime) for (const { managed } of servers) managed.cut();
+    const cutConnections = servers.flatMap(({ managed }) => managed.wasCut);
+    return { cut: cutConnections.reduce((count, { connections }) => count + connections, 0), cutConnections };
   }
 
   /** Nobody is left to move to: the rest of `drainAll` ends every connection here. */

@@ -56,7 +56,10 @@ export interface Handover extends AsyncDisposable {
   readonly generation: number;
   /** Whether this process is the one new work goes to. */
   readonly isInCharge: boolean;
-  /** Aborted when this process has been superseded or is shutting down; a new one after a successor failed. */
+  /**
+   * Aborted when this process has been superseded or is shutting down; a new one after a successor failed. End on it what
+   * never ends by itself, server-sent events and long polls: their clients come again, to the successor.
+   */
   readonly closing: AbortSignal;
   /** Resolves when this process has served its last request and its hooks have run. Never rejects. */
   readonly closed: Promise<void>;

@@ -1,5 +1,5 @@
 // Log lines from the diagnostics channels, for a pino-compatible logger or as text on stderr.
-import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
+import { type CutConnections, eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
 
 /** What is asked of a logger: pino has it, and most others. */
 export interface Logger {
@@ -24,13 +24,11 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
     const fields = { event: 'superseded', generation, pid: process.pid, successorPid };
     return ['info', fields, `generation ${generation} handed over to pid ${successorPid} and drains`];
   },
-  drained: ({ generation, moved, cut, durationMs }) => {
-    const fields = { event: 'drained', generation, pid: process.pid, moved, cut, durationMs };
-    return [
-      cut > 0 ? 'warn' : 'info',
-      fields,
-      `generation ${generation} has drained: ${moved} connections moved, ${cut} were cut`,
-    ];
+  drained: ({ generation, moved, cut, cutConnections, durationMs }) => {
+    const fields = { event: 'drained', generation, pid: process.pid, moved, cut, cutConnections, durationMs };
+    const groups = cutConnections.map(describeCut).join('; ');
+    const message = `generation ${generation} has drained: ${moved} connections moved, ${cut} were cut`;
+    return cut > 0 ? ['warn', fields, `${message}: ${groups}`] : ['info', fields, message];
   },
   failed: ({ generation, code, phase, stillServing, error }) => {
     const fields = { event: 'upgrade-failed', generation, pid: process.pid, code, phase, stillServing };
@@ -56,6 +54,13 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
   },
   'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, error.message],
 };
+
+function describeCut({ listener, protocol, isTls, state, reason, ...sums }: CutConnections): string {
+  const { connections, bytesRead, bytesWritten, oldestMs } = sums;
+  const kind = `${state} ${protocol}${isTls && protocol !== 'tls' ? ' over TLS' : ''}`;
+  const age = `${Math.round(oldestMs / 1_000)} s old`;
+  return `${connections} ${kind} of "${listener}" by ${reason} (read ${bytesRead}, wrote ${bytesWritten} bytes, up to ${age})`;
+}
 
 /** Logs what happens to this process' handover from now on. */
 export function logHandover(logger: Logger): void {

@@ -54,7 +54,7 @@ it('G8: a handover that worked: every phase with its start and its length, and w
   ]);
   expect(first.allSaid('handover:superseded')).toEqual([{ generation: 1, successorPid: second.pid }]);
   expect(first.allSaid('handover:drained')).toEqual([
-    { generation: 1, moved: 0, cut: 0, durationMs: expect.any(Number) },
+    { generation: 1, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) },
   ]);
   expect(await second.said('handover:in-charge')).toEqual({ generation: 2, claimed: ['web'], unclaimed: ['old'] });
   await second.close();

@@ -52,7 +52,7 @@ it('G8: a handover, on both sides', async () => {
     phase('MIGRATE', 1),
     ['superseded', { generation: 1, successorPid: pid }],
     phase('DRAIN', 1),
-    ['drained', { generation: 1, moved: 0, cut: 0, durationMs: expect.any(Number) }],
+    ['drained', { generation: 1, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) }],
     phase('RETIRE', 1),
   ]);
   const second = await processes.generation(2);
@@ -60,7 +60,7 @@ it('G8: a handover, on both sides', async () => {
   expect(second.events).toEqual([
     ...listens('inherited'),
     ['in-charge', { generation: 2, claimed: ['web', 'udp://0.0.0.0:0'], unclaimed: [] }],
-    ['drained', { generation: 2, moved: 0, cut: 0, durationMs: expect.any(Number) }],
+    ['drained', { generation: 2, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) }],
   ]);
 });
 
@@ -87,7 +87,7 @@ it('G8: a handover that fails, and a hook that does', async () => {
         error: { name: 'HandoverError', message: expect.stringContaining('exit code 3') },
       },
     ],
-    ['drained', { generation: 1, moved: 0, cut: 0, durationMs: expect.any(Number) }],
+    ['drained', { generation: 1, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) }],
     ['hook-failed', { name: 'pool', error: { name: 'Error', message: 'already ended' } }],
   ]);
 });

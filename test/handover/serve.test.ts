@@ -200,7 +200,7 @@ describe('hooks', () => {
   });
 
   it('a connection that never ends is cut after drainTimeout, and exit is 0', async () => {
-    const { chain: processes, first } = await chain(serving({ drainTimeout: 100 }));
+    const { chain: processes, first } = await chain(serving({ drainTimeout: 100, log: true }));
     const connection = await client(first);
     const lost = expect(connection.request('/hold')).rejects.toThrow(/closed|reset/i);
     await first.said('held');
@@ -208,8 +208,17 @@ describe('hooks', () => {
     await lost;
     expect(await exit(processes, first)).toEqual(EXIT_0);
     expect(first.allSaid('handover:drained')).toEqual([
-      { generation: 1, moved: 0, cut: 1, durationMs: expect.any(Number) },
+      {
+        generation: 1,
+        moved: 0,
+        cut: 1,
+        cutConnections: [expect.objectContaining({ protocol: 'http1', state: 'busy', connections: 1 })],
+        durationMs: expect.any(Number),
+      },
     ]);
+    await processes.program.errorLine(
+      /has drained: 0 connections moved, 1 were cut: 1 busy http1 of "web" by drainTimeout \(read \d+, wrote 0 bytes, up to \d s old\)$/,
+    );
     connection.close();
   });
 });

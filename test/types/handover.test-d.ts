@@ -7,6 +7,7 @@ import { type AddressInfo, createServer as createTcpServer, Socket } from 'node:
 import {
   type Check,
   type CloseHookOptions,
+  type CutConnections,
   type Handover,
   HandoverError,
   type HandoverErrorCode,
@@ -331,7 +332,13 @@ same<Equal<HandoverEvents['superseded'], { readonly generation: number; readonly
 same<
   Equal<
     HandoverEvents['drained'],
-    { readonly generation: number; readonly moved: number; readonly cut: number; readonly durationMs: number }
+    {
+      readonly generation: number;
+      readonly moved: number;
+      readonly cut: number;
+      readonly cutConnections: readonly CutConnections[];
+      readonly durationMs: number;
+    }
   >
 >();
 same<Equal<HandoverEvents['standby-lost'], { readonly generation: number; readonly error: Error }>>();
