@@ -1,6 +1,7 @@
 // A process held by its pidfd: signalled and watched without the danger that its number is another's by now.
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { hasCode } from '../errors.js';
 import { native, type Poller, READABLE } from './native.js';
 
 export class Pidfd {
@@ -57,6 +58,18 @@ export function openPidfd(pid: number): number | undefined {
 /** Waits for an ended child that nobody else waits for; false: it has not ended, or is no child (waitpid(2)). */
 export function reapChild(pid: number): boolean {
   return native().reap(pid) > 0;
+}
+
+/** Whether the kernel says that this process has ended, reaped or not; false where it cannot be seen. */
+export function hasProcessEnded(pid: number): boolean {
+  if (pid <= 0) return false;
+  try {
+    const [state] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1) ?? '';
+    return state === 'Z' || state === 'X';
+  } catch (error) {
+    // Without a /proc nothing is known.
+    return hasCode(error, 'ENOENT') && processStartTime('self') !== undefined;
+  }
 }
 
 /** Clock ticks from boot to the start of a process; undefined where there is no /proc (proc_pid_stat(5)). */

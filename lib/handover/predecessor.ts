@@ -242,7 +242,8 @@ export class Predecessor {
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
     if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
-    if (frame.name === 'HELD') this.moving.onHeld(frame.payload);
+    // One that has died since cannot keep what it held: the end of the channel gives it back.
+    if (frame.name === 'HELD' && !this.#process.hasEnded()) this.moving.onHeld(frame.payload);
   }
 
   /** A peer of another version may send none. */

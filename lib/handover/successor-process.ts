@@ -1,6 +1,6 @@
 // The process at the other end, as far as this one can reach it: its own child, or a stranger's by its pidfd.
 
-import { Pidfd } from '../fd/pidfd.js';
+import { hasProcessEnded, Pidfd } from '../fd/pidfd.js';
 import { settlesWithin } from './deadline.js';
 import type { Exit, StartedProcess } from './env.js';
 import { STOP_GRACE, TAIL_GRACE } from './patience.js';
@@ -9,6 +9,8 @@ import type { StderrTee } from './stderr-tee.js';
 export interface SuccessorProcess {
   /** 0 where it lives in a pid namespace this process cannot see. */
   readonly pid: number;
+  /** Whether it has, as the kernel says at this moment: before `exited` can. */
+  hasEnded(): boolean;
   /** How it ended; undefined where only its parent is told, or it cannot be watched at all. */
   readonly exited: Promise<Exit | undefined>;
   /** Whether it has this process' stdio. */
@@ -28,6 +30,7 @@ export function childProcess(process: StartedProcess, tee: StderrTee): Successor
   return {
     pid: process.pid,
     exited: process.exited,
+    hasEnded: () => hasProcessEnded(process.pid),
     isChild: true,
     wasStarted: true,
     async stderrTail(): Promise<string> {
@@ -53,6 +56,7 @@ export function foreignProcess(
   return {
     pid,
     exited,
+    hasEnded: () => hasProcessEnded(pid),
     isChild: false,
     wasStarted,
     stderrTail: async () => '',

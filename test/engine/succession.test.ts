@@ -89,6 +89,7 @@ it('G8: a successor that dies in the moment of COMMIT is one that ended, not a b
     exited: Promise.resolve({ code: 3, signal: null }),
     isChild: true,
     wasStarted: true,
+    hasEnded: () => false,
     stderrTail: async () => '',
     stop: async () => {},
     release: () => {},

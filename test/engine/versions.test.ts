@@ -213,6 +213,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
       exited: new Promise<undefined>(() => {}),
       isChild: true,
       wasStarted: true,
+      hasEnded: () => false,
       stderrTail: async () => '',
       stop: async () => void steps.push('stop'),
       release: () => {},

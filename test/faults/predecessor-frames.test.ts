@@ -50,6 +50,7 @@ describe('a predecessor whose successor fails', () => {
         pid: 4711,
         isChild: true,
         wasStarted: true,
+        hasEnded: () => false,
         exited: exited.promise,
         stderrTail: async () => '',
         async stop({ grace } = {}) {

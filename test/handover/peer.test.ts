@@ -123,6 +123,7 @@ describe('predecessor', () => {
         pid: 4711,
         isChild,
         wasStarted: isChild,
+        hasEnded: () => false,
         exited: exited.promise,
         stderrTail: async () => 'its last line',
         async stop({ grace } = {}) {
