@@ -26,14 +26,18 @@ export interface CutConnections {
 /** The payload of each channel; the channel's name is `handover:` and the key. */
 export interface HandoverEvents {
   /** A listener or socket was claimed or bound. */
-  listen: { readonly name: string; readonly address: string; readonly origin: 'inherited' | 'bound' };
+  listen: {
+    readonly name: string;
+    readonly address: string;
+    readonly origin: 'inherited' | 'activated' | 'bound';
+  };
   /** This process entered a phase of a handover. */
   phase: { readonly phase: Phase; readonly role: 'predecessor' | 'successor'; readonly generation: number };
   /** This process is in charge from now on. */
   'in-charge': {
     readonly generation: number;
     readonly claimed: readonly string[];
-    /** Inherited, claimed by nobody, closed. */
+    /** Inherited or passed along by a supervisor, claimed by nobody, closed. */
     readonly unclaimed: readonly string[];
   };
   /** A successor is in charge; this process drains. */

@@ -11,6 +11,7 @@ export type { HandoverOptions } from './handover/options.js';
 export type { UpgradeOutcome } from './handover/outcome.js';
 export type { PhaseRecord } from './handover/phase-log.js';
 export type { Check } from './handover/preflight.js';
+export type { SystemdOptions } from './handover/service-manager.js';
 export type { Standby } from './handover/standby.js';
 export type { TakeoverOptions } from './handover/takeover.js';
 export type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './handover/types.js';

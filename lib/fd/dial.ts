@@ -7,8 +7,16 @@ const { ECONNABORTED, EMFILE } = constants.errno;
 
 /** Connects, synchronously: the kernel answers at once. Returns a descriptor that is the caller's, or a negative errno. */
 export function dial(path: string): number {
-  const { AF_UNIX, SOCK_STREAM } = native().constants;
-  const fd = native().socket(AF_UNIX, SOCK_STREAM, 0);
+  return connect(native().constants.SOCK_STREAM, path);
+}
+
+/** The same to a datagram socket; a path that begins with a NUL is an abstract name. */
+export function dialDatagram(path: string): number {
+  return connect(native().constants.SOCK_DGRAM, path);
+}
+
+function connect(type: number, path: string): number {
+  const fd = native().socket(native().constants.AF_UNIX, type, 0);
   if (fd < 0) return fd;
   // Without it a full accept queue would block the event loop; with it that is EAGAIN (connect(2)).
   native().setNonblocking(fd, true);

@@ -81,3 +81,12 @@ export function processStartTime(pid: number | 'self'): string | undefined {
     return undefined;
   }
 }
+
+/** The inode of a pidfd, which is the process' own as long as it lives; undefined where the kernel has no pidfds. */
+export function pidfdInode(pid: number): bigint | undefined {
+  const fd = native().pidfdOpen(pid);
+  if (fd < 0) return undefined;
+  const description = native().describe(fd);
+  native().close(fd);
+  return typeof description === 'number' ? undefined : description.ino;
+}

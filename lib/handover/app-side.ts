@@ -20,6 +20,12 @@ export abstract class AppSide {
   /** @throws ERR_HANDOVER_CLOSED `what` came too late */
   protected abstract expectOpen(what: string): void;
 
+  abstract close(): Promise<void>;
+
+  get connectionCount(): number {
+    return this.belongings.servers.connectionCount;
+  }
+
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     this.expectOpen('listen()');
     const listening = await this.belongings.listen(listener, options);
@@ -46,5 +52,9 @@ export abstract class AppSide {
 
   inherited(name: string): Inherited | undefined {
     return this.belongings.kept.inherited(name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 }

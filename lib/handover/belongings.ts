@@ -2,6 +2,7 @@
 import type { Manifest } from '../channel/wire.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
+import { closeActivated, forgetActivation, takeActivation } from '../ledger/activation.js';
 import type { Place } from '../ledger/address.js';
 import { Ledger, RESERVED } from '../ledger/ledger.js';
 import type { Env } from './env.js';
@@ -30,6 +31,8 @@ export class Belongings {
   isStandby = false;
   /** Holds the listeners for this process. */
   lender: Lender | undefined;
+  /** Told when a listener came or went. */
+  onChange: () => void = () => {};
   readonly #env: Env;
 
   constructor(env: Env) {
@@ -48,6 +51,7 @@ export class Belongings {
     publish('listen', { name, address: entry.address, origin: entry.origin });
     await this.#tickets.add(name, listener);
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
+    this.onChange();
     return { name, address: addressOf(entry.fd), origin: entry.origin };
   }
 
@@ -90,6 +94,19 @@ export class Belongings {
     this.ledger.release(STDERR);
   }
 
+  /**
+   * Takes what whoever started this process passed along by environment variables. An heir has a predecessor that passes on
+   * everything, and a supervisor lends every listener: what the variables say is then superfluous, or not true any more.
+   * @throws ERR_HANDOVER_ACTIVATION
+   */
+  activate({ isHeir, isLent }: { readonly isHeir: boolean; readonly isLent: boolean }): void {
+    const { variables, pid, parentPid } = this.#env;
+    // The supervisor passes them to every worker, for those that know nothing of it.
+    if (isLent) closeActivated(takeActivation(variables, pid, parentPid));
+    else if (!isHeir) this.ledger.activate(takeActivation(variables, pid, parentPid));
+    if (isHeir || isLent) forgetActivation(variables);
+  }
+
   /** Closes everything; `removePaths`: nobody comes after this process. */
   close(options: { readonly removePaths: boolean }): void {
     this.kept.release();
@@ -100,6 +117,7 @@ export class Belongings {
     this.servers.remove(name);
     this.#tickets.remove(name);
     this.ledger.release(name);
+    this.onChange();
   }
 }
 

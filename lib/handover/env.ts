@@ -34,6 +34,7 @@ export interface StartedProcess {
 
 export interface Env {
   readonly pid: number;
+  readonly parentPid: number;
   readonly variables: NodeJS.ProcessEnv;
   readonly argv: readonly string[];
   readonly execPath: string;
@@ -55,6 +56,7 @@ export const CHANNEL_FD = 3;
 
 export const processEnv: Env = {
   pid: process.pid,
+  parentPid: process.ppid,
   variables: process.env,
   argv: process.argv,
   execPath: process.execPath,

@@ -19,11 +19,12 @@ import type { UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
 import { DescriptorReserve } from './reserve.js';
 import { drain, type Retiring, retireOrRecall } from './retirement.js';
+import type { ServiceManager } from './service-manager.js';
 import type { Standby } from './standby.js';
-import { inheritedChannel } from './start-self.js';
 import { Successor, type SuccessorHost } from './successor.js';
 import type { SuccessorProcess } from './successor-process.js';
-import { keptBySupervisor, type Supervised, SupervisorLink } from './supervised.js';
+import { Superiors } from './superiors.js';
+import { keptBySupervisor, type Supervised } from './supervised.js';
 import type { Handover } from './types.js';
 import { type UpgradeOptions, Upgrades, type UpgradesHost } from './upgrades.js';
 
@@ -33,10 +34,11 @@ type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed'
 export class LiveHandover extends AppSide implements Handover, UpgradesHost, SuccessorHost, Supervised {
   readonly #env: Env;
   readonly #options: CheckedOptions;
+  readonly manager: ServiceManager;
   readonly #reserve = new DescriptorReserve();
   readonly #upgrades: Upgrades;
   readonly #charge: Charge;
-  readonly #supervisor: SupervisorLink | undefined;
+  readonly #superiors: Superiors;
   readonly #closed = new Deferred<void>();
   #closing = new AbortController();
   #state: State = 'loading';
@@ -53,21 +55,19 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     super(new Belongings(env), new Lifecycle(), options.drainTimeout);
     this.#env = env;
     this.#options = options;
-    this.#supervisor = SupervisorLink.open(env, this);
-    this.belongings.lender = this.#supervisor;
+    this.#superiors = new Superiors(env, options, this);
+    this.manager = this.#superiors.manager;
     this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
     const onDial = (channel: Channel, process: SuccessorProcess): void =>
       void this.#upgrades.takeOver(channel, process);
-    // One process of many: what there can be one of is the supervisor's.
-    const own = this.#supervisor ? { ...options, takeover: undefined, pidFile: undefined } : options;
+    const own = this.#superiors.chargesOf(options);
     this.#charge = new Charge(own, env.pid, this.belongings.ledger, this.lifecycle, this.#reserve, onDial);
   }
 
   /** Greets the predecessor where there is one. */
   static async open(env: Env, options: CheckedOptions, start: StartDirectory): Promise<LiveHandover> {
     const handover = new LiveHandover(env, options, start);
-    handover.#supervisor?.greet();
-    await handover.#join(inheritedChannel(env));
+    await handover.#join(handover.#superiors.greet());
     handover.#reserve.hold();
     return handover;
   }
@@ -97,10 +97,6 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     return helloOf({ pid: this.#env.pid, generation: this.generation, moves });
   }
 
-  get connectionCount(): number {
-    return this.belongings.servers.connectionCount;
-  }
-
   ready(): Promise<void> {
     this.#ready ??= this.#becomeReady();
     return this.#ready;
@@ -108,11 +104,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async upgrade(options: UpgradeOptions = {}): Promise<UpgradeOutcome> {
     const checked = checkUpgradeOptions(options);
-    return this.#supervisor ? this.#supervisor.replace() : this.#upgrades.upgrade(checked);
+    return this.#superiors.supervisor ? this.#superiors.supervisor.replace() : this.#upgrades.upgrade(checked);
   }
 
   async prepare(options: UpgradeOptions = {}): Promise<Standby> {
-    if (this.#supervisor) throw keptBySupervisor();
+    if (this.#superiors.supervisor) throw keptBySupervisor();
     return this.#upgrades.prepare(checkUpgradeOptions(options));
   }
 
@@ -120,10 +116,6 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#isToClose = true;
     if (this.#state === 'loading' || this.#state === 'ready' || this.#state === 'serving') await this.#shutDown();
     await this.closed;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
   }
 
   // What a handover to a successor asks of this process.
@@ -170,8 +162,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#state = 'draining';
     this.#closing.abort();
     publish('superseded', { generation: this.generation, successorPid: process.pid });
-    this.#supervisor?.tell('superseded');
-    void this.#drainAndRetire(predecessor, process);
+    void this.#drainAndRetire(predecessor, process, this.#superiors.superseded(this.generation, process));
   }
 
   // What a supervisor asks of this process.
@@ -193,7 +184,9 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   becomeAlone(): void {
-    if (this.isInCharge) this.belongings.ledger.closeUnclaimed();
+    if (!this.isInCharge) return;
+    this.belongings.ledger.closeUnclaimed();
+    this.#superiors.alone(this.generation);
   }
 
   adopterOf(listener: string): Adopter | undefined {
@@ -245,13 +238,13 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     }
     this.#state = 'serving';
     this.#chargeTaken.resolve();
-    if (this.#successor?.isAlone) this.belongings.ledger.closeUnclaimed();
-    this.#supervisor?.tell('in-charge');
+    this.#superiors.inCharge(this.generation);
+    if (this.#successor?.isAlone) this.becomeAlone();
     const { claimed } = this.belongings.ledger.report();
     publish('in-charge', { generation: this.generation, claimed, unclaimed: this.#unclaimed });
   }
 
-  async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess): Promise<void> {
+  async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess, told: Promise<void>): Promise<void> {
     const failure = await retireOrRecall(this.#retiring, {
       predecessor,
       moves: this.#options.connections === 'move',
@@ -259,14 +252,15 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
       report: () => predecessor.report(this.connectionCount, this.draining),
     });
     process.release();
-    await (failure === undefined ? this.#end() : this.#serveOn(failure as HandoverError));
+    // systemd must not find its main process gone before it has read who follows.
+    await (failure === undefined ? told.then(() => this.#end()) : this.#serveOn(failure as HandoverError));
   }
 
   /** The successor failed after it was in charge: this process is again. */
   async #serveOn(error: HandoverError): Promise<void> {
     this.#closing = new AbortController();
     this.#state = 'serving';
-    this.#supervisor?.tell('in-charge');
+    this.#superiors.servesOn(this.generation, error);
     publish('failed', { generation: this.generation, code: error.code, phase: error.phase, stillServing: true, error });
     publish('in-charge', { generation: this.generation, ...this.belongings.ledger.report() });
     // Asked for while it drained: there is nobody to drain for now.
@@ -279,7 +273,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     // With a reason the predecessor serves on, at the same paths, also where this process was in charge meanwhile.
     const isLast = reason === undefined && (this.isInCharge || this.#successor === undefined);
     this.#state = 'closing';
-    this.#supervisor?.tell('closing');
+    this.#superiors.closing({ isLast });
     this.#closing.abort(reason);
     const closed = new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false });
     this.#chargeTaken.reject(reason ?? closed);
@@ -288,7 +282,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     else this.#charge.unlock();
     await this.#successor?.leave();
     this.belongings.servers.suspendAll();
-    this.belongings.close({ removePaths: isLast && !this.#supervisor });
+    this.belongings.close({ removePaths: isLast && !this.#superiors.keepListeners });
     await drain(
       this.#retiring,
       heirs.length > 0 ? () => giveTo(heirs, this.hello, this.belongings.servers) : undefined,
@@ -308,7 +302,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#reserve.release();
     this.belongings.servers.finishAll();
     await this.lifecycle.runHooks();
-    this.#supervisor?.close();
+    this.#superiors.end();
     this.#state = 'closed';
     this.#closed.resolve();
   }

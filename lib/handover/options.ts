@@ -5,6 +5,7 @@ import { ADDRESS_OPTIONS } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
 import type { SuccessorCommand } from './command.js';
 import type { Check } from './preflight.js';
+import { checkSystemd, type SystemdOptions } from './service-manager.js';
 import type { TakeoverOptions } from './takeover.js';
 import type { CloseHookOptions, ListenOptions } from './types.js';
 
@@ -48,6 +49,11 @@ export interface HandoverOptions {
   readonly checkMemory?: boolean;
   /** Hand over also where the end of this process would take the successor along. @default false */
   readonly allowOrphan?: boolean;
+  /**
+   * What systemd is told where NOTIFY_SOCKET is set: ready, reloading, the new main process, stopping, the watchdog. `false`
+   * leaves it to the app, and then a handover that systemd would have to know of is refused. @default {}
+   */
+  readonly systemd?: SystemdOptions | false;
 }
 
 /** The options with their defaults. */
@@ -68,6 +74,7 @@ export interface CheckedOptions {
   readonly check: Check | undefined;
   readonly checkMemory: boolean;
   readonly allowOrphan: boolean;
+  readonly systemd: SystemdOptions | false;
 }
 
 export const HANDOVER_OPTIONS: readonly string[] = [
@@ -87,6 +94,7 @@ export const HANDOVER_OPTIONS: readonly string[] = [
   'check',
   'checkMemory',
   'allowOrphan',
+  'systemd',
 ];
 
 export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
@@ -113,6 +121,7 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
     check: checkCheck(given.check),
     checkMemory: flag('checkMemory', true),
     allowOrphan: flag('allowOrphan', false),
+    systemd: checkSystemd(given.systemd),
   };
 }
 

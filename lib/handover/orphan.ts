@@ -5,7 +5,7 @@ import type { Env } from './env.js';
 
 interface Keeper {
   readonly name: string;
-  readonly isPresent: (env: Env) => boolean;
+  readonly isPresent: (env: Env, hasManager: boolean) => boolean;
   readonly why: string;
 }
 
@@ -17,9 +17,21 @@ const KEEPERS: readonly Keeper[] = [
   },
   {
     name: 'systemd',
-    // SYSTEMD_EXEC_PID names the main process (systemd 248); a shell that systemd started leaves it to its children.
-    isPresent: ({ variables, pid }) => variables.SYSTEMD_EXEC_PID === String(pid),
-    why: 'systemd ends the service with its main process, and this version cannot tell it of a new one yet',
+    // SYSTEMD_EXEC_PID names the main process (systemd 248); a shell that systemd started leaves it to its children. A
+    // successor has NOTIFY_SOCKET alone.
+    isPresent: ({ variables, pid }, hasManager) =>
+      !hasManager && (variables.SYSTEMD_EXEC_PID === String(pid) || variables.NOTIFY_SOCKET !== undefined),
+    why: 'systemd ends the service with its main process, and cannot be told of a new one: set Type=notify and NotifyAccess=all in the unit',
+  },
+  {
+    name: 'Server::Starter',
+    isPresent: ({ variables }) => variables.SERVER_STARTER_GENERATION !== undefined,
+    why: 'start_server starts the app again when this process exits, beside the successor; send it SIGHUP instead',
+  },
+  {
+    name: 'einhorn',
+    isPresent: ({ variables, parentPid }) => variables.EINHORN_MASTER_PID === String(parentPid),
+    why: 'einhorn starts the app again when this process exits, beside the successor; upgrade by einhornsh instead',
   },
   {
     name: 'pm2',
@@ -38,9 +50,12 @@ const KEEPERS: readonly Keeper[] = [
   },
 ];
 
-/** @throws ERR_HANDOVER_WOULD_ORPHAN */
-export function refuseOrphan(env: Env): void {
-  const keeper = KEEPERS.find(({ isPresent }) => isPresent(env));
+/**
+ * `hasManager`: systemd can be told of the successor.
+ * @throws ERR_HANDOVER_WOULD_ORPHAN
+ */
+export function refuseOrphan(env: Env, hasManager: boolean): void {
+  const keeper = KEEPERS.find(({ isPresent }) => isPresent(env, hasManager));
   if (!keeper) return;
   const message = `this process is kept by ${keeper.name}: ${keeper.why}. Nothing was started; allowOrphan: true overrides`;
   throw new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', message, { phase: 'PREPARE' });

@@ -53,3 +53,8 @@ export function explainFailure(error: HandoverError, { phase, exit, stderr, conn
     },
   );
 }
+
+/** For people: `systemctl status` shows it. */
+export function failureText(error: unknown): string {
+  return `the handover failed: ${error instanceof Error ? error.message : String(error)}`;
+}

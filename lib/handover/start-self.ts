@@ -2,6 +2,7 @@
 import { Channel } from '../channel/channel.js';
 import { HandoverError, hasCode } from '../errors.js';
 import { closeFd, describeFd, FdSocket, setCloexec, socketpair } from '../fd/index.js';
+import { forgetActivation } from '../ledger/activation.js';
 import { CHANNEL_FD, type Command, type Env } from './env.js';
 import { StderrTee } from './stderr-tee.js';
 import { childProcess, type SuccessorProcess } from './successor-process.js';
@@ -15,10 +16,14 @@ export interface Started {
   readonly process: SuccessorProcess;
 }
 
-/** @throws ERR_HANDOVER_SPAWN_FAILED with the system's error as its cause; nothing is left open */
-export async function startSuccessor(env: Env, command: Command): Promise<Started> {
+/**
+ * Starts it with `more` variables, and without those that announce descriptors: it gets them from this process.
+ * @throws ERR_HANDOVER_SPAWN_FAILED with the system's error as its cause; nothing is left open
+ */
+export async function startSuccessor(env: Env, command: Command, more: NodeJS.ProcessEnv): Promise<Started> {
   const [ours, theirs] = socketpair();
-  const variables = { ...command.variables, [CHANNEL_VARIABLE]: String(CHANNEL_FD) };
+  const variables: NodeJS.ProcessEnv = { ...command.variables, ...more, [CHANNEL_VARIABLE]: String(CHANNEL_FD) };
+  forgetActivation(variables);
   try {
     const process = await env.start({ ...command, variables }, theirs);
     const tee = new StderrTee(process.stderr, (bytes) => env.writeStderr(bytes));

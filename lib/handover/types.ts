@@ -39,8 +39,11 @@ export interface Listening {
   readonly name: string;
   /** As `server.address()` gives it; a Unix path or abstract name as a string. */
   readonly address: AddressInfo | string;
-  /** `inherited`: the socket is the predecessor's, with all that waits in its queue. */
-  readonly origin: 'inherited' | 'bound';
+  /**
+   * `inherited`: the socket is the predecessor's, with all that waits in its queue; `activated`: a supervisor passed it
+   * along (systemd, Server::Starter, einhorn …).
+   */
+  readonly origin: 'inherited' | 'activated' | 'bound';
 }
 
 export interface CloseHookOptions {
@@ -67,7 +70,8 @@ export interface Handover extends AsyncDisposable {
   readonly draining: readonly DrainingGeneration[];
 
   /**
-   * Claims the inherited socket of this name and address, or binds one. The server accepts from `ready()` on, or at once
+   * Claims the inherited socket of this name and address, or one that a supervisor passed along by name or address, or
+   * binds one. The server accepts from `ready()` on, or at once
    * when this process is ready already. `server.close()` by the app gives the address back and drains.
    * @throws ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over
    * @throws EADDRINUSE, EACCES … as bind(2); TypeError, RangeError a bad or unknown option

@@ -8,16 +8,19 @@ import { type StartDirectory, successorCommand } from './command.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
 import { refuseOrphan } from './orphan.js';
-import type { UpgradeOutcome } from './outcome.js';
+import { failureText, type UpgradeOutcome } from './outcome.js';
 import { Predecessor, type PredecessorHost } from './predecessor.js';
 import { expectMemory, runCheck } from './preflight.js';
 import type { DescriptorReserve } from './reserve.js';
+import type { ServiceManager } from './service-manager.js';
 import { PreparedStandby, type Standby } from './standby.js';
 import { type Started, startSuccessor } from './start-self.js';
 import type { SuccessorProcess } from './successor-process.js';
 import { refuse } from './takeover.js';
 
 export interface UpgradesHost extends PredecessorHost {
+  readonly isInCharge: boolean;
+  readonly manager: ServiceManager;
   /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
   expectInCharge(): void;
   /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
@@ -80,6 +83,7 @@ export class Upgrades {
       await adopted.prepare({ readyTimeout: this.#options.readyTimeout, standby: true });
       return { attempt: running, predecessor: adopted };
     });
+    this.#host.manager.serving(this.#host.hello.generation, 'a standby waits');
     attempt.isStandby = true;
     this.#attempt = attempt;
     const lost = predecessor.failed.catch((reason: unknown) => this.#onLost(attempt, predecessor, reason));
@@ -91,6 +95,7 @@ export class Upgrades {
     // Lost, discarded or committed already.
     if (attempt?.predecessor !== predecessor || !attempt.isStandby) return predecessor.failed;
     attempt.isStandby = false;
+    this.#host.manager.reloading(this.#host.hello.generation);
     return this.#settle(attempt, undefined, () => this.#commit(attempt));
   }
 
@@ -143,10 +148,15 @@ export class Upgrades {
   /** One at a time: runs the steps, and takes everything back when one fails. */
   async #run<T>(signal: AbortSignal | undefined, steps: (attempt: Attempt) => Promise<T>): Promise<T> {
     signal?.throwIfAborted();
+    const { manager, isInCharge, hello } = this.#host;
+    // Also where it is refused next: whoever asked by way of systemd waits for an answer. Not into another one's handover.
+    const answers = isInCharge && !this.#attempt;
+    if (answers) manager.reloading(hello.generation);
     try {
       this.#expectFree();
     } catch (error) {
       this.#recordFailure(error);
+      if (answers) manager.serving(hello.generation, failureText(error));
       throw error;
     }
     const attempt: Attempt = { over: Promise.resolve() };
@@ -185,6 +195,7 @@ export class Upgrades {
       const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
       this.#host.reassert();
       this.#recordFailure(error);
+      this.#host.manager.serving(this.#host.hello.generation, failureText(error));
       throw error;
     } finally {
       this.#attempt = undefined;
@@ -194,12 +205,13 @@ export class Upgrades {
 
   /** Everything that can refuse does so before the process is started. */
   async #startSelf(): Promise<Started> {
-    if (!this.#options.allowOrphan) refuseOrphan(this.#env);
+    const { manager } = this.#host;
+    if (!this.#options.allowOrphan) refuseOrphan(this.#env, manager.isPresent);
     const command = successorCommand(this.#env, this.#start, this.#options.successor);
     const { check, checkMemory } = this.#options;
     if (checkMemory) this.#reserve.lend(() => expectMemory());
     if (check) await this.#reserve.lend(() => runCheck(check, command));
-    return this.#reserve.lend(() => startSuccessor(this.#env, command));
+    return this.#reserve.lend(() => startSuccessor(this.#env, command, manager.successorVariables));
   }
 
   #makeRoomForDraining(): void {

@@ -3,14 +3,16 @@
 import type { ManifestEntry } from '../channel/wire.js';
 import { HandoverError, hasCode, typeError } from '../errors.js';
 import { bindListener, closeFd, describeFd } from '../fd/index.js';
+import { type Activated, closeActivated, findActivated } from './activation.js';
 import type { Place } from './address.js';
+import { storeNameOf } from './store-name.js';
 import { fileIdentity, removeIfSame, removeIfStale } from './unix-path.js';
 
 /** One descriptor, and how it came here. */
 export interface Entry extends ManifestEntry {
   /** Owned by the ledger: borrow it, never close it. */
   readonly fd: number;
-  readonly origin: 'inherited' | 'bound';
+  readonly origin: 'inherited' | 'activated' | 'bound';
 }
 
 /** Names that begin so are the library's own. */
@@ -19,6 +21,10 @@ export const RESERVED = 'handover:';
 export class Ledger {
   readonly #entries = new Map<string, Entry>();
   readonly #inherited = new Map<string, Entry>();
+  /** What a supervisor passed along; each waits to be claimed by name or address. */
+  #activated: Activated[] = [];
+  /** Store names of listeners that are no more: the service manager is to let go of them, too. */
+  readonly #gone = new Set<string>();
   /** Listeners nobody claimed: closed here, still open in the predecessor. */
   readonly #abandoned: Entry[] = [];
   /** Whether there is a predecessor that may hold an address it did not hand over. */
@@ -34,24 +40,34 @@ export class Ledger {
     }
   }
 
+  /** Takes what a supervisor passed along. The descriptors are the ledger's now, a Unix path never is. */
+  activate(activated: readonly Activated[]): void {
+    this.#activated.push(...activated);
+  }
+
   /**
-   * Claims the inherited listener of this name and address, or binds one. The descriptor stays the ledger's.
-   * @throws TypeError the name is taken; ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand
-   *   it over; the system's error where bind(2) or listen(2) fail
+   * Claims the inherited listener of this name and address, or an activated one, or binds one. The descriptor stays the
+   * ledger's.
+   * @throws TypeError the name is taken; ERR_HANDOVER_ACTIVATION the activated one of this name is no such listener;
+   *   ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over; the system's error where
+   *   bind(2) or listen(2) fail
    */
   listener(name: string, place: Place): Entry {
     this.#expectFree(name);
     const inherited = this.#inherited.get(name);
     if (inherited && inherited.kind === place.kind && inherited.address === place.canonical)
       return this.#claim(inherited);
-    return this.#add({ name, kind: place.kind, address: place.canonical, ...this.#bind(name, place), origin: 'bound' });
+    const identity = { name, kind: place.kind, address: place.canonical };
+    const activated = findActivated(this.#activated, name, place);
+    if (activated) return this.#adopt(activated, identity);
+    return this.#add({ ...identity, ...this.#bind(name, place), origin: 'bound' });
   }
 
-  /** Claims an inherited blob or descriptor, the newest of that name; undefined where none came. */
+  /** Claims an inherited or activated blob or descriptor, the newest of that name; undefined where none came. */
   claim(name: string): Entry | undefined {
     const inherited = this.#inherited.get(name);
     const entry = this.#entries.get(name);
-    if (!inherited) return entry?.origin === 'inherited' ? entry : undefined;
+    if (!inherited) return this.#claimActivated(name, entry);
     // What this process has put under the name itself is what goes on: the inherited one can be read meanwhile.
     if (entry?.origin === 'bound' && !isListener(entry)) return inherited;
     this.#releaseKept(name);
@@ -79,22 +95,40 @@ export class Ledger {
     return { entries: all, fds: Int32Array.from(all, ({ fd }) => fd) };
   }
 
-  /** Names that were inherited and claimed, and listeners nobody has claimed. The library's own names are left out. */
+  /**
+   * Names that were inherited or activated and claimed, and listeners nobody has claimed. The library's own names are left
+   * out.
+   */
   report(): { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } {
     const claimed = [...this.#entries.values()].filter(
-      ({ name, origin }) => origin === 'inherited' && !name.startsWith(RESERVED),
+      ({ name, origin }) => origin !== 'bound' && !name.startsWith(RESERVED),
     );
-    const unclaimed = [...this.#inherited.values()].filter(isListener);
+    const unclaimed = [...[...this.#inherited.values()].filter(isListener), ...this.#activated];
     return { claimed: claimed.map(({ name }) => name), unclaimed: unclaimed.map(({ name }) => name) };
   }
 
-  /** Closes the listeners nobody claimed. */
+  /** Closes the listeners nobody claimed, and everything activated that nobody asked for. */
   closeUnclaimedListeners(): void {
     for (const entry of this.#inherited.values()) {
       if (!isListener(entry)) continue;
       this.#closeInherited(entry);
       this.#abandoned.push(entry);
+      this.#forget(storeNameOf(entry));
     }
+    for (const { stored } of this.#activated) this.#forget(stored?.storeName);
+    closeActivated(this.#activated.splice(0));
+  }
+
+  /** What a service manager may keep while no process has it: listeners by store name, and those it is to let go of. */
+  storable(): { readonly kept: ReadonlyMap<string, number>; readonly gone: readonly string[] } {
+    const kept = new Map<string, number>();
+    for (const entry of this.#entries.values()) {
+      const storeName = isListener(entry) && !entry.name.startsWith(RESERVED) ? storeNameOf(entry) : undefined;
+      if (storeName !== undefined) kept.set(storeName, entry.fd);
+    }
+    const gone = [...this.#gone].filter((storeName) => !kept.has(storeName));
+    this.#gone.clear();
+    return { kept, gone };
   }
 
   /** Closes everything nobody claimed, now that the predecessor cannot take it back; its Unix paths go too. */
@@ -110,6 +144,7 @@ export class Ledger {
     this.#entries.delete(name);
     closeFd(entry.fd);
     removePath(entry);
+    if (isListener(entry)) this.#forget(storeNameOf(entry));
   }
 
   /** Closes everything. `removePaths`: nobody comes after this process, so its Unix paths go too. */
@@ -120,6 +155,25 @@ export class Ledger {
       if (removePaths) removePath(entry);
     }
     this.#entries.clear();
+    closeActivated(this.#activated.splice(0));
+  }
+
+  #forget(storeName: string | undefined): void {
+    if (storeName !== undefined) this.#gone.add(storeName);
+  }
+
+  /** Under the identity the app asked for, so that a successor claims it by that. */
+  #adopt(activated: Activated, identity: ManifestEntry): Entry {
+    this.#activated = this.#activated.filter((other) => other !== activated);
+    // It may have been stored under another name.
+    this.#forget(activated.stored?.storeName);
+    return this.#add({ ...identity, fd: activated.fd, origin: 'activated' });
+  }
+
+  #claimActivated(name: string, entry: Entry | undefined): Entry | undefined {
+    if (entry) return entry.origin === 'bound' ? undefined : entry;
+    const activated = this.#activated.find((one) => one.name === name && one.kind === 'descriptor');
+    return activated && this.#adopt(activated, { name, kind: 'descriptor', address: '' });
   }
 
   #closeInherited({ name, fd }: Entry): void {

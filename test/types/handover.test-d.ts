@@ -71,7 +71,7 @@ same<
   >
 >();
 same<Equal<Listening['address'], AddressInfo | string>>();
-same<Equal<Listening['origin'], 'inherited' | 'bound'>>();
+same<Equal<Listening['origin'], 'inherited' | 'activated' | 'bound'>>();
 same<Equal<UpgradeOutcome['phases'], readonly PhaseRecord[]>>();
 same<Equal<UpgradeOutcome['claimed'], readonly string[]>>();
 same<Equal<UpgradeOutcome['unclaimed'], readonly string[]>>();

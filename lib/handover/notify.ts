@@ -1,0 +1,61 @@
+// Messages to a service manager: datagrams of VARIABLE=value lines to NOTIFY_SOCKET (sd_notify(3)). What they mean, and
+// when they are due, is in service-manager.ts.
+import { systemError } from '../errors.js';
+import { dialDatagram } from '../fd/dial.js';
+import { closeFd, FdSocket, socketpair } from '../fd/index.js';
+import { settlesWithin } from './deadline.js';
+
+/** Lines of a message; a line break in a value is a blank. */
+export type Fields = Readonly<Record<string, string | number | undefined>>;
+
+export class Notifier {
+  readonly #path: string;
+  /** One after another: the manager acts on them in this order. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** `socket` is NOTIFY_SOCKET: a path, or `@name` in the abstract namespace. */
+  constructor(socket: string) {
+    this.#path = socket.startsWith('@') ? `\0${socket.slice(1)}` : socket;
+  }
+
+  /** Whether NOTIFY_SOCKET is of a kind that this can talk to; vsock: of virtual machines is not. */
+  static speaks(socket: string): boolean {
+    return /^[/@]./.test(socket);
+  }
+
+  /**
+   * Sends one message, with copies of `fds`, which must stay open until then. Resolves when the kernel has it.
+   * @throws what connect(2) and sendmsg(2) say: the manager is gone
+   */
+  send(fields: Fields, fds: readonly number[] = []): Promise<void> {
+    const lines = Object.entries(fields).filter(([, value]) => value !== undefined);
+    const text = lines.map(([name, value]) => `${name}=${String(value).replace(/\s+/g, ' ')}`).join('\n');
+    const sending = this.#last.then(() => this.#transmit(text, fds));
+    this.#last = sending.catch(() => {});
+    return sending;
+  }
+
+  /** True when the manager has read everything sent before; it says so by closing a descriptor (sd_notify_barrier(3)). */
+  async barrier(timeout: number): Promise<boolean> {
+    const [ours, theirs] = socketpair();
+    const end = new FdSocket(ours);
+    try {
+      await this.send({ BARRIER: 1 }, [theirs]).finally(() => closeFd(theirs));
+      return await settlesWithin(end.receive(), timeout);
+    } finally {
+      end.close();
+    }
+  }
+
+  async #transmit(text: string, fds: readonly number[]): Promise<void> {
+    // Anew each time: the manager may have been started again behind the same path.
+    const fd = dialDatagram(this.#path);
+    if (fd < 0) throw systemError(fd, 'connect', { path: this.#path });
+    const socket = new FdSocket(fd).unref();
+    try {
+      await socket.send(Buffer.from(text), fds);
+    } finally {
+      socket.close();
+    }
+  }
+}

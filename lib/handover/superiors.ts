@@ -1,0 +1,97 @@
+// Who keeps this process and is told what it is at the moment: the supervisor that started it, or systemd.
+import type { Channel } from '../channel/channel.js';
+import type { Belongings } from './belongings.js';
+import type { Env } from './env.js';
+import type { CheckedOptions } from './options.js';
+import { failureText } from './outcome.js';
+import { ServiceManager } from './service-manager.js';
+import { inheritedChannel } from './start-self.js';
+import type { SuccessorProcess } from './successor-process.js';
+import { type Supervised, SupervisorLink } from './supervised.js';
+
+/** The process that is kept. */
+export interface KeptProcess extends Supervised {
+  readonly belongings: Belongings;
+}
+
+export class Superiors {
+  readonly supervisor: SupervisorLink | undefined;
+  /** Hears nothing from a worker: its supervisor is the main process of the unit. */
+  readonly manager: ServiceManager;
+  readonly #env: Env;
+  readonly #process: KeptProcess;
+  /** Started by its predecessor, which tells systemd of it, and is its main process until it has. */
+  #isHeir = false;
+  #isMain = true;
+
+  constructor(env: Env, { systemd }: CheckedOptions, kept: KeptProcess) {
+    this.#env = env;
+    this.#process = kept;
+    this.supervisor = SupervisorLink.open(env, kept);
+    this.manager = new ServiceManager(env.variables, env.pid, this.supervisor ? false : systemd);
+    kept.belongings.lender = this.supervisor;
+    kept.belongings.onChange = () => this.#store();
+  }
+
+  /** Takes what the environment says of this process. Returns the channel to the predecessor that started it. */
+  greet(): Channel | undefined {
+    this.supervisor?.greet();
+    const channel = inheritedChannel(this.#env);
+    this.#isHeir = channel !== undefined;
+    this.#isMain = !this.#isHeir;
+    this.#process.belongings.activate({ isHeir: this.#isHeir, isLent: this.supervisor !== undefined });
+    return channel;
+  }
+
+  /** One process of many: what there can be one of is the supervisor's. */
+  chargesOf(options: CheckedOptions): CheckedOptions {
+    return this.supervisor ? { ...options, takeover: undefined, pidFile: undefined } : options;
+  }
+
+  /** Whether listeners, and their Unix paths, outlive this process. */
+  get keepListeners(): boolean {
+    return this.supervisor !== undefined || this.manager.keepsListeners;
+  }
+
+  inCharge(generation: number): void {
+    this.supervisor?.tell('in-charge');
+    if (this.#isHeir) this.manager.watch();
+    else this.manager.ready(generation);
+    this.#store();
+  }
+
+  /** Its predecessor is gone. */
+  alone(generation: number): void {
+    if (this.#isHeir) this.manager.alone(generation);
+    this.#isMain = true;
+    this.#store();
+  }
+
+  /** Resolves when this process may end. */
+  superseded(generation: number, successor: SuccessorProcess): Promise<void> {
+    this.supervisor?.tell('superseded');
+    return this.manager.superseded(generation, successor);
+  }
+
+  /** In charge again, after a successor was. */
+  servesOn(generation: number, error: Error): void {
+    this.supervisor?.tell('in-charge');
+    this.manager.serving(generation, failureText(error));
+  }
+
+  /** `isLast`: nobody comes after this process. */
+  closing({ isLast }: { readonly isLast: boolean }): void {
+    this.supervisor?.tell('closing');
+    if (isLast) this.manager.stopping();
+  }
+
+  end(): void {
+    this.supervisor?.close();
+    this.manager.end();
+  }
+
+  /** The main process only: systemd may listen to no other. */
+  #store(): void {
+    if (this.#process.isInCharge && this.#isMain) this.manager.store(this.#process.belongings.ledger);
+  }
+}

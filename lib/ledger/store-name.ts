@@ -1,0 +1,44 @@
+// The name under which the service manager keeps a listener while no process has it: what the listener is, by name and by
+// the address that was asked for, so that it comes back to the one it was.
+import type { ManifestEntry } from '../channel/wire.js';
+
+export interface Stored {
+  /** As the manager has it. */
+  readonly storeName: string;
+  readonly name: string;
+  /** What was asked for, in canonical form. */
+  readonly address: string;
+}
+
+const PREFIX = 'handover;';
+/** FDNAME_MAX of systemd's fd-util.h. */
+const MAX_LENGTH = 255;
+
+/** `handover;web;tcp%3A//*%3A8080`, because a colon separates names; undefined where it would be too long (sd_notify(3)). */
+export function storeNameOf({ name, address }: Pick<ManifestEntry, 'name' | 'address'>): string | undefined {
+  const storeName = `${PREFIX}${encode(name)};${encode(address)}`;
+  return storeName.length <= MAX_LENGTH ? storeName : undefined;
+}
+
+/** Undefined for a name of anybody else's. */
+export function parseStoreName(storeName: string): Stored | undefined {
+  if (!storeName.startsWith(PREFIX)) return undefined;
+  const [name, address, ...rest] = storeName.slice(PREFIX.length).split(';').map(decode);
+  if (name === undefined || address === undefined || rest.length > 0) return undefined;
+  return { storeName, name, address };
+}
+
+/** Printable ASCII without what separates (fdname_is_valid in systemd's fd-util.c). */
+function encode(text: string): string {
+  return text.replace(/[^!-~]|[:;%]/gu, (char) =>
+    [...Buffer.from(char)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+  );
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
