@@ -53,8 +53,8 @@ function describeActivated({ fd, name, source, isCertain }: Announced): Activate
   const { socket } = description;
   const kind = listenerKind(description);
   const stored = parseStoreName(name);
-  // In a child that got the variables alone this number may be anything, Node's own descriptors included.
-  if (kind === 'descriptor' && !isCertain)
+  // Beyond what was passed along the next number is Node's own epoll; in a child that got the variables alone, anything.
+  if (description.kind === 'other' || (kind === 'descriptor' && !isCertain))
     throw malformed(source, `descriptor ${fd} is ${what(description)}, not a listener`);
   return {
     fd,
@@ -89,8 +89,7 @@ function listenerKind({ socket }: FdDescription): Activated['kind'] {
 
 function what({ kind, socket }: FdDescription): string {
   if (!socket) return kind === 'other' ? 'no socket' : `a ${kind}`;
-  const state = socket.peer ? 'connected' : socket.local ? 'bound but not listening' : 'unbound';
-  return `a ${socket.family} ${socket.type} socket that is ${state}`;
+  return `a ${socket.family} ${socket.type} socket that does not listen`;
 }
 
 /**

@@ -12,7 +12,8 @@ import { until } from './until.js';
 const MARK = 'HANDOVER_TEST_MARK';
 const DEFAULT_TIMEOUT = 10_000;
 /** What the way the suite itself was started must not change about a program. */
-const NOT_INHERITED = /^(VITEST|npm_|LISTEN_|NODE_ENV$|NODE_OPTIONS$|NOTIFY_SOCKET$)/;
+const NOT_INHERITED =
+  /^(VITEST|npm_|LISTEN_|EINHORN_|SERVER_STARTER_|WATCHDOG_|NODE_ENV$|NODE_OPTIONS$|NOTIFY_SOCKET$)/;
 
 /** How a process ended: both, because a test that looks at one alone takes a crash for a clean exit. */
 export interface Exit {
