@@ -12,6 +12,7 @@ export class Notifier {
   readonly #path: string;
   /** One after another: the manager acts on them in this order. */
   #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
 
   /** `socket` is NOTIFY_SOCKET: a path, or `@name` in the abstract namespace. */
   constructor(socket: string) {
@@ -23,6 +24,11 @@ export class Notifier {
     return /^[/@]./.test(socket);
   }
 
+  /** Whether the manager does not read as fast as it is told: what is said again and again can wait. */
+  get isBehind(): boolean {
+    return this.#waiting > 0;
+  }
+
   /**
    * Sends one message, with copies of `fds`, which must stay open until then. Resolves when the kernel has it.
    * @throws what connect(2) and sendmsg(2) say: the manager is gone
@@ -30,7 +36,8 @@ export class Notifier {
   send(fields: Fields, fds: readonly number[] = []): Promise<void> {
     const lines = Object.entries(fields).filter(([, value]) => value !== undefined);
     const text = lines.map(([name, value]) => `${name}=${String(value).replace(/\s+/g, ' ')}`).join('\n');
-    const sending = this.#last.then(() => this.#transmit(text, fds));
+    this.#waiting++;
+    const sending = this.#last.then(() => this.#transmit(text, fds)).finally(() => this.#waiting--);
     this.#last = sending.catch(() => {});
     return sending;
   }
@@ -39,9 +46,12 @@ export class Notifier {
   async barrier(timeout: number): Promise<boolean> {
     const [ours, theirs] = socketpair();
     const end = new FdSocket(ours);
+    const sent = this.send({ BARRIER: 1 }, [theirs]).finally(() => closeFd(theirs));
     try {
-      await this.send({ BARRIER: 1 }, [theirs]).finally(() => closeFd(theirs));
-      return await settlesWithin(end.receive(), timeout);
+      return await settlesWithin(
+        sent.then(() => end.receive()),
+        timeout,
+      );
     } finally {
       end.close();
     }

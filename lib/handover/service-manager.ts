@@ -88,7 +88,7 @@ export class ServiceManager {
   watch(): void {
     if (this.#watchdogUsec === 0 || this.#watchdog) return;
     const interval = this.#watchdogUsec / 2_000;
-    this.#watchdog = setInterval(() => this.#tell({ WATCHDOG: 1 }), interval).unref();
+    this.#watchdog = setInterval(() => this.#repeat({ WATCHDOG: 1 }), interval).unref();
   }
 
   /** The predecessor is gone. If it died before it could say so, this is still in time where NotifyAccess=all. */
@@ -164,9 +164,8 @@ export class ServiceManager {
   /** A drain, and the start of a successor, may take longer than the unit's timeouts. */
   #extend(): void {
     if (!this.#notifier) return;
-    this.#extending ??= setInterval(() => {
-      this.#tell({ EXTEND_TIMEOUT_USEC: EXTENSION_USEC });
-    }, EXTEND_INTERVAL).unref();
+    const extension = { EXTEND_TIMEOUT_USEC: EXTENSION_USEC };
+    this.#extending ??= setInterval(() => this.#repeat(extension), EXTEND_INTERVAL).unref();
   }
 
   get #ping(): 1 | undefined {
@@ -181,6 +180,11 @@ export class ServiceManager {
   #stopWatching(): void {
     clearInterval(this.#watchdog);
     this.#watchdog = undefined;
+  }
+
+  /** Not on top of what a manager that does not read has not read yet. */
+  #repeat(fields: Fields): void {
+    if (!this.#notifier?.isBehind) this.#tell(fields);
   }
 
   /** Nothing fails for a manager that does not listen. */
