@@ -1,0 +1,193 @@
+// A real systemd, the units of examples/systemd, clients that count: start, reload, crash, restart, stop.
+
+import { once } from 'node:events';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { bindListener, closeFd, describeFd } from '../../lib/fd/index.js';
+import { LOCALHOST, privateFolder, Visitors, visit } from '../engine/engine.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { usePrograms } from '../helpers/programs.js';
+import { hasSystemd, Systemd } from './systemd.js';
+
+expectNoLeaks();
+const programs = usePrograms();
+
+const isThere = hasSystemd();
+// Loudly: the name of the tests says why they did not run.
+const needs = isThere ? '' : ' (SKIPPED: needs root, systemd and mount namespaces)';
+const UNIT = 'web.service';
+
+/** A port that was free a moment ago. */
+function freePort(): number {
+  const fd = bindListener({ port: 0, host: LOCALHOST });
+  const { port } = describeFd(fd).socket?.local as { port: number };
+  closeFd(fd);
+  return port;
+}
+
+/** What a test could leave behind outside of its namespace. */
+const surroundings = (): object => ({
+  mounts: readFileSync('/proc/self/mountinfo', 'utf8'),
+  run: readdirSync('/run').sort(),
+});
+
+const SERVER = new URL('../../examples/systemd/server.mjs', import.meta.url);
+
+interface Installed {
+  readonly systemd: Systemd;
+  readonly target: { readonly port: number; readonly host: string };
+  /** What the service wrote to stderr. */
+  readonly log: () => string;
+  /** Replaces the program on disk. */
+  readonly release: (text: string) => void;
+}
+
+/** examples/systemd/web.service, with the paths of this test. */
+async function installed(more = ''): Promise<Installed> {
+  const before = surroundings();
+  const target = { port: freePort(), host: LOCALHOST };
+  const folder = privateFolder();
+  const file = (name: string): string => join(folder, name);
+  const release = (text: string): void => writeFileSync(file('release.mjs'), text);
+  release(`await import(${JSON.stringify(SERVER.href)});`);
+  const systemd = await Systemd.start(programs);
+  onTestFinished(() => expect(surroundings()).toEqual(before));
+  await systemd.install(
+    UNIT,
+    `[Service]
+WorkingDirectory=${folder}
+Environment=PORT=${target.port}
+ExecStart=
+ExecStart=${process.execPath} release.mjs
+StandardError=append:${file('log')}
+${more}
+`,
+  );
+  return { systemd, target, release, log: () => readFileSync(file('log'), 'utf8') };
+}
+
+describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
+  it('G1 G2: start, three reloads, a restart and a stop under load: 0 refused, 0 lost', async () => {
+    const { systemd, target } = await installed();
+    await systemd.systemctl('start', UNIT);
+    const { StatusText } = await systemd.show(UNIT);
+    expect(StatusText).toBe('generation 1 serves');
+    const visitors = new Visitors(target);
+    let main = await systemd.mainPid(UNIT);
+    await visitors.answered(main, 20);
+
+    for (let generation = 2; generation <= 4; generation++) {
+      await systemd.systemctl('reload', UNIT);
+      main = await systemd.mainPid(UNIT, main);
+      await visitors.answered(main, 20);
+    }
+    expect(await systemd.show(UNIT)).toMatchObject({
+      ActiveState: 'active',
+      NRestarts: '0',
+      StatusText: expect.stringMatching(/^generation 4/),
+    });
+
+    await systemd.systemctl('restart', UNIT);
+    main = await systemd.mainPid(UNIT, main);
+    await visitors.answered(main, 20);
+    await visitors.stop();
+    expect({ refused: visitors.refused, lost: visitors.lost }).toEqual({ refused: [], lost: [] });
+
+    const slow = visit(target, '/slow');
+    // Accepted before this one.
+    expect(await visit(target)).toEqual({ pid: main });
+    await systemd.systemctl('stop', UNIT);
+    expect(await slow).toEqual({ pid: main });
+    expect(await systemd.show(UNIT)).toMatchObject({ ActiveState: 'inactive', Result: 'success' });
+    expect(await visit(target)).toMatchObject({ refused: expect.stringContaining('ECONNREFUSED') });
+    await systemd.stop();
+  });
+
+  it('G1: killed, also after a reload, it comes back with the stored socket: 0 refused, lost only what it owned', async () => {
+    const { systemd, target } = await installed();
+    await systemd.systemctl('start', UNIT);
+    const visitors = new Visitors(target);
+    let main = await systemd.mainPid(UNIT);
+    await visitors.answered(main, 20);
+    for (const reloads of [false, true]) {
+      if (reloads) {
+        await systemd.systemctl('reload', UNIT);
+        main = await systemd.mainPid(UNIT, main);
+        await visitors.answered(main, 20);
+      }
+      process.kill(main, 'SIGKILL');
+      main = await systemd.mainPid(UNIT, main);
+      await visitors.answered(main, 20);
+    }
+    await visitors.stop();
+    expect(visitors.refused).toEqual([]);
+    // Each visitor has one connection at a time.
+    expect(visitors.lost.length).toBeLessThanOrEqual(2 * 4);
+    expect(await systemd.show(UNIT)).toMatchObject({ NRestarts: '2', StatusText: 'generation 1 serves' });
+    await systemd.stop();
+  });
+
+  it('G5 G8: a release that fails leaves the service as it was, and systemctl status says why', async () => {
+    const { systemd, target, release } = await installed();
+    await systemd.systemctl('start', UNIT);
+    const main = await systemd.mainPid(UNIT);
+    const visitors = new Visitors(target);
+    release('process.exit(3);');
+    await systemd.systemctl('reload', UNIT);
+    await systemd.when(UNIT, 'to be active again', ({ ActiveState, StatusText = '' }) => {
+      return ActiveState === 'active' && /^generation 1 serves: the handover failed: .*exit code 3/.test(StatusText);
+    });
+    expect(await systemd.show(UNIT)).toMatchObject({ MainPID: String(main), NRestarts: '0' });
+    await visitors.answered(main, 10);
+    await visitors.stop();
+    expect({ refused: visitors.refused, lost: visitors.lost }).toEqual({ refused: [], lost: [] });
+    await systemd.stop();
+  });
+
+  it('G5: a successor that dies while its predecessor drains: that one is the main process again', async () => {
+    const { systemd, target } = await installed();
+    await systemd.systemctl('start', UNIT);
+    const main = await systemd.mainPid(UNIT);
+    // Half a request keeps the predecessor.
+    const half = connect(target);
+    await once(half, 'connect');
+    half.write('GET / HTTP/1.1\r\nHost: localhost\r\n');
+    // The kernel has delivered it to the predecessor: a later request was answered.
+    expect(await visit(target)).toEqual({ pid: main });
+    await systemd.systemctl('reload', UNIT);
+    const next = await systemd.mainPid(UNIT, main);
+    const visitors = new Visitors(target);
+    await visitors.answered(next, 10);
+    process.kill(next, 'SIGKILL');
+    expect(await systemd.mainPid(UNIT, next)).toBe(main);
+    await visitors.answered(main, 10);
+    half.end('Connection: close\r\n\r\n');
+    expect(await text(half)).toContain(`x-pid: ${main}`);
+    await visitors.stop();
+    expect(visitors.refused).toEqual([]);
+    expect(visitors.lost.length).toBeLessThanOrEqual(4);
+
+    await systemd.systemctl('reload', UNIT);
+    const third = await systemd.mainPid(UNIT, main);
+    expect(await visit(target)).toEqual({ pid: third });
+    expect(await systemd.show(UNIT)).toMatchObject({ NRestarts: '0' });
+    await systemd.stop();
+  });
+
+  it('G1: web.socket: started by its first client, whose socket is claimed by name', async () => {
+    const { systemd, target, log } = await installed();
+    await systemd.install('web.socket', `[Socket]\nListenStream=\nListenStream=${LOCALHOST}:${target.port}\n`);
+    await systemd.systemctl('start', 'web.socket');
+    const first = await visit(target);
+    const main = await systemd.mainPid(UNIT);
+    expect(first).toEqual({ pid: main });
+    await systemd.systemctl('reload', UNIT);
+    const next = await systemd.mainPid(UNIT, main);
+    expect(await visit(target)).toEqual({ pid: next });
+    expect(log()).toMatch(/^handover\[\d+\]: activated tcp:\/\/\*:\d+ as "web"/);
+    await systemd.stop();
+  });
+});
