@@ -144,7 +144,7 @@ const CONVENTIONS: readonly Convention[] = [fromListenFds, fromListenFd, fromSer
 
 function toInteger(variable: string, text: string, minimum: number, value: string = text): number {
   const number = Number(text);
-  if (/^\d+$/.test(text) && number >= minimum && (variable.endsWith('_PID') || number <= MAX_FD)) return number;
+  if (/^\d+$/.test(text) && number >= minimum && (/PID$/.test(variable) || number <= MAX_FD)) return number;
   throw malformed(`${variable}=${value}`, `"${text}" is not a whole number from ${minimum} on`);
 }
 

@@ -35,6 +35,8 @@ const asMain = (...args: string[]): string[] => [
 
 const places: readonly [string, RegExp, (...args: string[]) => Program][] = [
   ['the main process of a systemd service', /systemd/, (...args) => start(UNDER, { args: asMain(...args) })],
+  ['Server::Starter', /start_server/, (...args) => start(REFUSED, { args, env: { SERVER_STARTER_GENERATION: '1' } })],
+  ['einhorn', /einhornsh/, (...args) => start(REFUSED, { args, env: { EINHORN_MASTER_PID: String(process.pid) } })],
   ['pm2', /pm2/, (...args) => start(REFUSED, { args, env: { pm_id: '0' } })],
   ['a parent with an IPC channel', /IPC/, (...args) => start(KEEPERS, { args: ['ipc', ...args] })],
 ];
@@ -68,6 +70,19 @@ describe.runIf(process.platform === 'linux').each(places)('%s', (_, why, begin) 
     await ends(program, pid);
   });
 });
+
+it.runIf(process.platform === 'linux')(
+  'systemd whose NOTIFY_SOCKET is of a kind that cannot be talked to',
+  async () => {
+    const program = start(REFUSED, { env: { NOTIFY_SOCKET: 'vsock:2:1234' } });
+    expect(await program.message<Result>('result')).toMatchObject({
+      code: 'ERR_HANDOVER_WOULD_ORPHAN',
+      message: expect.stringMatching(/kept by systemd.*Type=notify and NotifyAccess=all/),
+      children: '',
+    });
+    await program.exit();
+  },
+);
 
 it('a process below the main process of a systemd service may hand over', async () => {
   const program = start(REFUSED, { env: { SYSTEMD_EXEC_PID: String(process.pid) } } satisfies StartOptions);

@@ -280,6 +280,8 @@ describe('options are refused by name, before any side effect', () => {
     [{ port: 0, drainTimeout: '1s' }, 'options.drainTimeout'],
     [{ port: 0, allowOrphan: 'yes' }, 'options.allowOrphan'],
     [{ port: 0, connections: 'keep' }, 'options.connections'],
+    [{ port: 0, systemd: true }, 'options.systemd'],
+    [{ port: 0, systemd: { fdstore: 'yes' } }, 'options.systemd.fdstore'],
     [{ port: 0, log: 'debug' }, 'options.log'],
     [{ port: 0, signals: { restart: 'SIGHUP' } }, 'restart'],
     [{ port: 0, signals: { upgrade: 'SIGFOO' } }, 'options.signals.upgrade'],

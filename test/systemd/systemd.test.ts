@@ -116,6 +116,7 @@ describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
       if (reloads) {
         await systemd.systemctl('reload', UNIT);
         main = await systemd.mainPid(UNIT, main);
+        await systemd.when(UNIT, 'to be alone', ({ StatusText }) => StatusText === 'generation 2 serves');
         await visitors.answered(main, 20);
       }
       process.kill(main, 'SIGKILL');

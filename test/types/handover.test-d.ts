@@ -28,6 +28,7 @@ import {
   type ServeSignals,
   type Standby,
   type SuccessorCommand,
+  type SystemdOptions,
   serve,
   type TakeoverOptions,
   type UpgradeOptions,
@@ -96,6 +97,11 @@ void openHandover({ readyTimeout: '1s' });
 // @ts-expect-error an option is given or left out
 void openHandover({ drainTimeout: undefined });
 same<Equal<HandoverOptions['allowOrphan'], boolean | undefined>>();
+same<Equal<HandoverOptions['systemd'], SystemdOptions | false | undefined>>();
+same<Equal<SystemdOptions['fdstore'], boolean | undefined>>();
+void openHandover({ systemd: { fdstore: true } });
+// @ts-expect-error an unknown option of systemd
+void openHandover({ systemd: { fdStore: true } });
 same<Equal<HandoverOptions['connections'], 'move' | 'drain' | undefined>>();
 void openHandover({ connections: 'move' });
 void openHandover({ connections: 'drain' });
