@@ -1,9 +1,11 @@
 // What a service manager is told, and when: real processes, a manager that listens on a real socket.
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeFd } from '../../lib/fd/index.js';
 import { parseStoreName } from '../../lib/ledger/store-name.js';
 import { failureOf, LOCALHOST, server, targetOf, visit } from '../engine/engine.js';
-import { boot, useApps } from '../handover/apps.js';
+import { temporaryFolder } from '../fd/sandbox.js';
+import { type Boot, boot, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { Manager } from './manager.js';
@@ -48,9 +50,11 @@ describe.runIf(process.platform === 'linux').each([
     expect(Object.keys(barrier.fields)).toEqual(['BARRIER']);
     // The predecessor has retired: the successor is alone, and says so.
     expect(await manager.next('MAINPID')).toMatchObject({ pid, fields: { MAINPID: String(pid), READY: '1' } });
-    expect(first.process.alive()).toBe(true);
+    expect(await first.run(() => 'still there')).toBe('still there');
+    expect(first.allSaid('hook')).toEqual([]);
     manager.lift(barrier);
     await first.gone();
+    expect(first.allSaid('hook')).toEqual(['ran']);
 
     const second = await processes.generation(2);
     expect(await second.run(() => [process.env.NOTIFY_SOCKET ?? null, process.env.SYSTEMD_EXEC_PID ?? null])).toEqual([
@@ -211,6 +215,31 @@ describe.runIf(process.platform === 'linux')('the store of descriptors', () => {
     expect((await manager.next('FDSTOREREMOVE')).fields.FDNAME).toBe(late.fields.FDNAME);
     await first.close();
     expect(manager.heard.some(({ fields }) => fields.FDSTOREREMOVE)).toBe(false);
+  });
+
+  it('G1: gives a socket back to the listener it was, its path and its queue, and not to one at another address', async () => {
+    const manager = new Manager();
+    const folder = temporaryFolder();
+    const fdstore = { ...options, systemd: { fdstore: true } };
+    const at = (name: string): Boot => server({ options: fdstore, listen: { name: 'web', path: join(folder, name) } });
+    const { first } = await chain(at('one'), { env: { NOTIFY_SOCKET: manager.address } });
+    const { fields, fds } = await manager.next('FDSTORE');
+    await first.close();
+    // Nobody runs, and the client waits in the queue.
+    const waiting = visit({ path: join(folder, 'one') });
+
+    const env = { NOTIFY_SOCKET: manager.address, LISTEN_FDS: '1', LISTEN_FDNAMES: fields.FDNAME };
+    const { first: again } = await chain(at('one'), { env, fds });
+    expect(await again.said('listening')).toMatchObject({ origin: 'activated', address: join(folder, 'one') });
+    expect(await waiting).toEqual({ pid: again.pid });
+    expect((await manager.next('FDSTORE')).fields.FDNAME).toBe(fields.FDNAME);
+    await again.close();
+
+    const { first: moved } = await chain(at('two'), { env, fds });
+    expect(await moved.said('listening')).toMatchObject({ origin: 'bound' });
+    expect(await moved.said('handover:in-charge')).toMatchObject({ unclaimed: ['web'] });
+    expect((await manager.next('FDSTOREREMOVE')).fields.FDNAME).toBe(fields.FDNAME);
+    await moved.close();
   });
 
   it('follows a release that listens elsewhere, once its predecessor is gone', async () => {
