@@ -10,7 +10,7 @@ import { describe, expect, it, test } from 'vitest';
 import { type BindListenerOptions, bindListener, describeFd } from '../../lib/fd/index.js';
 import { readConventions } from '../../lib/ledger/conventions.js';
 import { parseStoreName, storeNameOf } from '../../lib/ledger/store-name.js';
-import { inode, own, pair, temporaryFolder, thrownBy } from '../fd/sandbox.js';
+import { hasLinuxFloor, inode, own, pair, temporaryFolder, thrownBy } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type Program, usePrograms } from '../helpers/programs.js';
 
@@ -216,6 +216,19 @@ describe.runIf(process.platform === 'linux')('G1: a socket that was passed along
     await program.stop();
   });
 
+  it('what this package stored: the listener it was, also one whose port the kernel chose', async () => {
+    const [web, old] = [tcp(), tcp()];
+    const storeName = (port: number): string => storeNameOf({ name: 'web', address: `tcp://${HOST}:${port}` }) ?? '';
+    const env = { LISTEN_FDS: '2', LISTEN_FDNAMES: `${storeName(1)}:${storeName(0)}` };
+    const listen = [{ name: 'web', host: HOST, port: 0 }];
+    const program = await begin([old.fd, web.fd], env, { own: ['LISTEN_PID'], listen });
+    expect(program.result).toMatchObject({
+      listening: [{ origin: 'activated', address: { port: web.port } }],
+      unclaimed: ['web'],
+    });
+    await program.stop();
+  });
+
   it('what is no listener is for inherited(), where the supervisor named this process', async () => {
     const [left] = pair();
     const env = { LISTEN_FDS: '1', LISTEN_FDNAMES: 'session' };
@@ -239,7 +252,7 @@ describe.runIf(process.platform === 'linux')('what is not for this process is le
     await program.stop();
   });
 
-  it('another LISTEN_PIDFDID with the right LISTEN_PID', async () => {
+  it.runIf(hasLinuxFloor)('another LISTEN_PIDFDID with the right LISTEN_PID', async () => {
     const web = tcp();
     const env = { LISTEN_FDS: '1', LISTEN_PIDFDID: '1' };
     const program = await begin([web.fd], env, { own: ['LISTEN_PID'], listen: [{ host: HOST, port: 0 }] });
