@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeFd } from '../../lib/fd/index.js';
 import { parseStoreName } from '../../lib/ledger/store-name.js';
-import { failureOf, LOCALHOST, server, targetOf, visit } from '../engine/engine.js';
+import { failureOf, familyOf, LOCALHOST, privateFolder, server, targetOf, visit } from '../engine/engine.js';
 import { temporaryFolder } from '../fd/sandbox.js';
 import { type Boot, boot, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
@@ -11,7 +11,8 @@ import { expectNoLeaks } from '../helpers/leaks.js';
 import { Manager } from './manager.js';
 
 expectNoLeaks();
-const { chain } = useApps();
+const apps = useApps();
+const { chain } = apps;
 const options = { probation: 0 };
 
 /** What identifies the messages of a test in their order. */
@@ -141,6 +142,43 @@ describe.runIf(process.platform === 'linux')('a handover that fails', () => {
     expect(await visit(target)).toEqual({ pid });
     await first.gone();
     await (await processes.generation(2)).close();
+  });
+});
+
+describe.runIf(process.platform === 'linux')('another unit', () => {
+  it('that takes over is the main process of its own, never of this one', async () => {
+    const [manager, other] = [new Manager(), new Manager()];
+    const takeover = join(privateFolder(), 'handover.sock');
+    const plan = server({ options: { ...options, takeover } });
+    const family = await familyOf(apps, plan, { env: { NOTIFY_SOCKET: manager.address } });
+    await manager.next('READY');
+    family.start({ env: { NOTIFY_SOCKET: other.address } });
+    const second = await family.generation(2);
+    expect(await other.next('READY')).toMatchObject({ pid: second.pid, fields: { STATUS: 'generation 2 serves' } });
+    await manager.next('RELOADING');
+    expect((await manager.next('READY')).fields).toEqual({
+      READY: '1',
+      STATUS: `generation 2 (pid ${second.pid}) serves`,
+    });
+    await family.first.gone();
+    await second.close();
+  });
+});
+
+describe.runIf(process.platform === 'linux')('a drain that takes long', () => {
+  it('G2: asks for more time again and again', async () => {
+    const manager = new Manager();
+    const { first } = await chain(server({ options }), { env: { NOTIFY_SOCKET: manager.address } });
+    const client = new HttpConnection(await targetOf(first));
+    const held = client.request('/hold');
+    await first.said('held');
+    await first.run(({ handover }) => void handover.close());
+    await manager.next('STOPPING');
+    expect((await manager.next('EXTEND_TIMEOUT_USEC')).fields).toEqual({ EXTEND_TIMEOUT_USEC: '15000000' });
+    await first.run(({ servers }) => servers.http?.release());
+    expect((await held).pid).toBe(first.pid);
+    client.close();
+    await first.gone();
   });
 });
 
