@@ -8,6 +8,11 @@ import type { Handover, Listener, ListenOptions } from './handover/types.js';
 import { type Logger, logHandover, stderrLogger } from './observe/log.js';
 
 export interface ServeOptions extends HandoverOptions, ListenOptions {
+  /**
+   * Runs before the server listens: the place for `inherited`, `whenInCharge`, `migrateWebSockets` and whatever else needs
+   * the handover before this process is ready. Awaited.
+   */
+  readonly setup?: (handover: Handover) => unknown;
   /** Other signals, or none. */
   readonly signals?: ServeSignals | false;
   /** `true`: lines of text on stderr; or a pino-compatible logger. @default false */
@@ -30,11 +35,12 @@ export interface ServeOptions extends HandoverOptions, ListenOptions {
  * ```
  */
 export async function serve(listener: Listener, options: ServeOptions): Promise<Handover> {
-  const { signals, log, ...rest } = checkServeOptions(options);
+  const { signals, log, setup, ...rest } = checkServeOptions(options);
   if (log) logHandover(log === true ? stderrLogger : log);
   const handover = await openHandover(pick(rest, HANDOVER_OPTIONS));
   const uninstall = signals ? installSignals(handover, signals) : () => {};
   try {
+    await setup?.(handover);
     await handover.listen(listener, pick(rest, LISTEN_OPTIONS));
     await handover.ready();
   } catch (error) {
@@ -56,8 +62,9 @@ export interface CheckedServeOptions extends ServeOptions {
 
 /** @throws TypeError naming the option, what was expected, and the value */
 export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
-  const known = ['signals', 'log', ...HANDOVER_OPTIONS, ...LISTEN_OPTIONS];
-  const { signals = {}, log = false } = expectOptions('options', options, known);
+  const known = ['setup', 'signals', 'log', ...HANDOVER_OPTIONS, ...LISTEN_OPTIONS];
+  const { setup, signals = {}, log = false } = expectOptions('options', options, known);
+  if (setup !== undefined && typeof setup !== 'function') throw typeError('options.setup', 'a function', setup);
   if (typeof log !== 'boolean' && typeof (log as Logger | null)?.info !== 'function') {
     throw typeError('options.log', 'a boolean or a logger with info, warn and error', log);
   }

@@ -10,7 +10,9 @@ import { Http2Drain } from './http2-drain.js';
 import type { LiveProtocol, Movable } from './live-protocol.js';
 import type { DrainOptions, Managed, Where } from './managed.js';
 import { outsideCluster, stopAccepting } from './node-internals.js';
+import { whenProtocolAdded } from './protocols.js';
 import { type Migration, RawConnections } from './raw.js';
+import { Upgrades } from './upgrades.js';
 import { type Withheld, withhold } from './withhold.js';
 
 interface MaybeHttpServer extends Server {
@@ -30,6 +32,7 @@ export class ManagedServer implements Managed {
   readonly #http2Drain: Http2Drain;
   readonly #cutting: Cutting;
   readonly #protocols: LiveProtocol[] = [];
+  readonly #upgrades: Upgrades;
   #withheld: Withheld | undefined;
   #closedByApp = false;
   #isDraining = false;
@@ -44,6 +47,7 @@ export class ManagedServer implements Managed {
     this.#http2Drain = new Http2Drain(server);
     const census = new Census(server, this.#sockets, this.#secure);
     this.#cutting = new Cutting(name, census, (socket) => performance.now() - (this.#acceptedAt.get(socket) ?? 0));
+    this.#upgrades = new Upgrades(server);
     this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
     if (speaksHttp1(server)) this.#addHttp1(name);
@@ -117,12 +121,13 @@ export class ManagedServer implements Managed {
     if (this.#closedByApp) this.#server.close();
   }
 
-  drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0 }: DrainOptions): Promise<void> {
+  drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0, closeSpread = 0 }: DrainOptions): Promise<void> {
     this.#isDraining = true;
     this.#httpDrain.begin(timeout);
     if (!moves || this.#protocols.length === 0) this.#httpDrain.endAll();
     this.#http2Drain.begin();
     this.#cutting.start(idleTimeout);
+    this.#upgrades.endAll({ moves, spread: closeSpread });
     return new Promise((resolve) => {
       this.#whenEmpty = resolve;
       this.#checkEmpty();
@@ -132,6 +137,7 @@ export class ManagedServer implements Managed {
   stay(): void {
     if (!this.#isDraining) return;
     for (const protocol of this.#protocols) protocol.stay();
+    this.#upgrades.stay();
   }
 
   cut(): number {
@@ -152,6 +158,8 @@ export class ManagedServer implements Managed {
     const server = this.#server;
     const http1 = new Http1Connections(server, name, this.#sockets, (socket) => this.#track(socket), this.#httpDrain);
     this.#protocols.push(http1);
+    const site = { server, name, upgrades: this.#upgrades, track: (socket: Socket) => this.#track(socket) };
+    whenProtocolAdded(server, (factory) => this.#protocols.push(factory(site)));
     const { closeIdleConnections } = server;
     server.closeIdleConnections = () => {
       closeIdleConnections?.call(server);
@@ -210,6 +218,7 @@ export class ManagedServer implements Managed {
     this.#httpDrain.stop();
     this.#http2Drain.stop();
     this.#cutting.stop();
+    this.#upgrades.stop();
   }
 
   #checkEmpty(): void {

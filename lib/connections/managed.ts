@@ -20,6 +20,8 @@ export interface DrainOptions {
   readonly timeout?: number;
   /** Milliseconds without a byte after which a busy connection is cut before that; 0: none. @default 0 */
   readonly idleTimeout?: number;
+  /** Milliseconds over which WebSockets that cannot move are closed with 1012. */
+  readonly closeSpread?: number;
 }
 
 /** A server or datagram socket the app gave us. It owns no descriptor of the ledger. */

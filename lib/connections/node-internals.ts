@@ -80,13 +80,14 @@ export function queuedBytes(socket: Socket): number {
   return typeof handle?.writeQueueSize === 'number' ? handle.writeQueueSize : 0;
 }
 
-interface StreamHandle {
+export interface StreamHandle {
   readonly fd: number;
   readStart(): number;
   readStop(): number;
 }
 
-function streamHandle(socket: Socket): StreamHandle | undefined {
+/** The handle of a connected socket, with its descriptor. */
+export function streamHandle(socket: Socket): StreamHandle | undefined {
   const { _handle: handle } = socket as { _handle?: Partial<StreamHandle> | null };
   const isKnown =
     typeof handle?.readStop === 'function' && typeof handle.readStart === 'function' && typeof handle.fd === 'number';

@@ -292,8 +292,8 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   get #retiring(): Retiring {
     const { generation, lifecycle } = this;
-    const { drainTimeout: timeout, drainIdleTimeout: idleTimeout } = this.#options;
-    return { generation, servers: this.belongings.servers, lifecycle, timeout, idleTimeout };
+    const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
+    return { generation, servers: this.belongings.servers, lifecycle, timeout, idleTimeout, closeSpread };
   }
 
   async #end(): Promise<void> {

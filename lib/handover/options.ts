@@ -35,6 +35,11 @@ export interface HandoverOptions {
   readonly takeover?: string | TakeoverOptions;
   /** Whether live connections move to the successor, or end politely in this process. @default 'move' */
   readonly connections?: 'move' | 'drain';
+  /**
+   * Milliseconds over which WebSockets that do not move are closed with code 1012, at random moments; all at once they would
+   * come back all at once. @default the smaller of drainTimeout / 2 and 5000
+   */
+  readonly closeSpread?: number;
   /** Written by the process in charge. */
   readonly pidFile?: string;
   /** Older generations that may still drain when the next handover begins. @default 2 */
@@ -67,6 +72,7 @@ export interface CheckedOptions {
   readonly health: (() => boolean | Promise<boolean>) | undefined;
   readonly takeover: TakeoverOptions | undefined;
   readonly connections: 'move' | 'drain';
+  readonly closeSpread: number;
   readonly pidFile: string | undefined;
   readonly maxDraining: number;
   readonly forceOldest: boolean;
@@ -87,6 +93,7 @@ export const HANDOVER_OPTIONS: readonly string[] = [
   'health',
   'takeover',
   'connections',
+  'closeSpread',
   'pidFile',
   'maxDraining',
   'forceOldest',
@@ -104,10 +111,12 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
   const flag = (name: keyof HandoverOptions, byDefault: boolean): boolean =>
     expectBoolean(`options.${name}`, given[name] ?? byDefault);
   for (const name of ['warmup', 'health']) expectFunction(`options.${name}`, given[name]);
+  const drainTimeout = integer('drainTimeout', 30_000, 0);
   return {
     readyTimeout: integer('readyTimeout', 60_000, 1),
-    drainTimeout: integer('drainTimeout', 30_000, 0),
+    drainTimeout,
     drainIdleTimeout: integer('drainIdleTimeout', 0, 0),
+    closeSpread: integer('closeSpread', Math.min(drainTimeout / 2, 5_000) | 0, 0),
     probation: integer('probation', 1_000, 0),
     probationStall: integer('probationStall', 2_000, 200),
     warmup: options.warmup,

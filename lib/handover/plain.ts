@@ -99,8 +99,8 @@ export class PlainHandover implements Handover {
       this.#closing.abort();
       this.#servers.suspendAll();
       await this.#lifecycle.giveUpCharge();
-      const { drainTimeout: timeout, drainIdleTimeout: idleTimeout } = this.#options;
-      await this.#servers.drainAll({ timeout, idleTimeout, moves: false });
+      const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
+      await this.#servers.drainAll({ timeout, idleTimeout, closeSpread, moves: false });
       await settlesWithin(this.#lifecycle.worked(), timeout);
       this.#servers.finishAll();
       await this.#lifecycle.runHooks();

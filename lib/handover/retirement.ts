@@ -15,6 +15,8 @@ export interface Retiring {
   readonly timeout: number;
   /** Milliseconds without a byte that end a busy connection before that; 0: none. */
   readonly idleTimeout: number;
+  /** Of which WebSockets that stay are closed in so many, at the beginning. */
+  readonly closeSpread: number;
 }
 
 /** What is different beside a successor. */
@@ -68,12 +70,12 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
-  { servers, lifecycle, timeout, idleTimeout }: Retiring,
+  { servers, lifecycle, timeout, idleTimeout, closeSpread }: Retiring,
   { moves, older, recalled }: Pick<Beside, 'moves' | 'older'> & { readonly recalled?: AbortSignal },
 ): Promise<DrainResult & { readonly durationMs: number }> {
   const start = performance.now();
   const elapsed = (): number => performance.now() - start;
-  const result = await servers.drainAll({ timeout, idleTimeout, moves, ...(recalled && { recalled }) });
+  const result = await servers.drainAll({ timeout, idleTimeout, closeSpread, moves, ...(recalled && { recalled }) });
   await settlesWithin(Promise.all([lifecycle.worked(), older]), Math.max(0, timeout - elapsed()));
   return { ...result, durationMs: elapsed() };
 }

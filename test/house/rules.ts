@@ -165,7 +165,7 @@ function memberName(node: Node): unknown {
 /** Our own private members begin with `#`: a leading underscore is Node's. */
 function internalName(name: unknown): string | undefined {
   const internal = typeof name === 'string' && (/^_[a-z]\w*$/i.test(name) || name === 'state symbol');
-  return internal ? `Node's internal "${name}" (belongs in lib/connections/node-internals.ts)` : undefined;
+  return internal ? `Node's internal "${name}" (belongs in lib/connections/node-internals*.ts)` : undefined;
 }
 
 /** What a file of lib/ holds although none may: console, any, enum, default export, Node's internals, another loader. */

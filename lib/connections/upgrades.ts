@@ -1,0 +1,142 @@
+// The upgraded connections of one server: noticed as the app gets them, and ended politely where they cannot move.
+import type { IncomingMessage } from 'node:http';
+import type { Server, Socket } from 'node:net';
+import { type Attachment, Upgraded, type UpgradedHost, type UpgradeRequest, upgradedOf } from './upgraded.js';
+
+/** A close frame of the server: 1012, "service restart" (IANA WebSocket Close Code registry). */
+const CLOSE_1012 = Uint8Array.of(0x88, 2, 0x03, 0xf4);
+/** Milliseconds in which an app closes the connection after the closing handshake. */
+const CLOSE_GRACE = 1_000;
+
+export interface EndOptions {
+  /** Milliseconds over which clients are sent away: all at once they would come back all at once. */
+  readonly spread: number;
+  /** Those that can move are left alone. */
+  readonly moves: boolean;
+}
+
+export class Upgrades implements UpgradedHost {
+  readonly connections: Set<Upgraded> = new Set();
+  attachment: Attachment | undefined;
+  /** Some protocol may move them: requests are kept. */
+  keepsRequests = false;
+  /** Hears of every connection on which something happened; undefined while nobody must. */
+  watcher: ((upgraded: Upgraded) => void) | undefined;
+  readonly #server: Server;
+  #ending: EndOptions | undefined;
+  readonly #timers = new Map<Upgraded, NodeJS.Timeout>();
+  /** Their time has come, and a message is still being written. */
+  readonly #due = new Set<Upgraded>();
+
+  constructor(server: Server) {
+    this.#server = server;
+    server.on('newListener', (event, listener) => {
+      if (event === 'upgrade' && listener !== this.#onUpgrade) this.#listen();
+    });
+    server.on('removeListener', (event) => {
+      if (event === 'upgrade' && !this.hasApp) server.off('upgrade', this.#onUpgrade);
+    });
+    if (this.hasApp) this.#listen();
+  }
+
+  /** Whether the app takes upgrades: a listener of ours alone would change what Node does with such requests. */
+  get hasApp(): boolean {
+    return this.#server.listeners('upgrade').some((listener) => listener !== this.#onUpgrade);
+  }
+
+  /** One that was moved here. */
+  adopt(socket: Socket, request: UpgradeRequest, isWebSocket: boolean): Upgraded {
+    return this.#add(new Upgraded(socket, { isWebSocket, request }, this));
+  }
+
+  /** From now on those that cannot move, or all of them, are asked to end. */
+  endAll(options: EndOptions): void {
+    this.#ending = options;
+    for (const upgraded of this.connections) this.#endIfDue(upgraded);
+  }
+
+  /** Those that were left alone as well. */
+  stay(): void {
+    if (this.#ending) this.endAll({ ...this.#ending, moves: false });
+  }
+
+  /** This one stays and is asked to end. */
+  end(upgraded: Upgraded): void {
+    upgraded.stays = true;
+    this.#ending ??= { spread: 0, moves: true };
+    this.#endIfDue(upgraded);
+  }
+
+  /** Nobody else is asked any more. */
+  stop(): void {
+    this.#ending = undefined;
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+    this.#due.clear();
+    for (const upgraded of this.connections) upgraded.stays = false;
+  }
+
+  #listen(): void {
+    if (!this.#server.listeners('upgrade').includes(this.#onUpgrade)) {
+      this.#server.prependListener('upgrade', this.#onUpgrade);
+    }
+  }
+
+  readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Uint8Array): void => {
+    // One that was moved here is known already.
+    if (upgradedOf(socket)) return;
+    const isWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket';
+    if (!isWebSocket && !this.keepsRequests) return;
+    const { method = '', url = '', httpVersion, rawHeaders } = request;
+    const kept = this.keepsRequests ? { method, url, httpVersion, rawHeaders } : undefined;
+    const upgraded = this.#add(new Upgraded(socket, { isWebSocket, request: kept }, this));
+    upgraded.read(head);
+  };
+
+  #add(upgraded: Upgraded): Upgraded {
+    this.connections.add(upgraded);
+    upgraded.socket.once('close', () => this.#forget(upgraded));
+    // Known to be ours, so that it is not taken for the app's.
+    upgraded.closeListeners = upgraded.socket.rawListeners('close');
+    return upgraded;
+  }
+
+  #forget(upgraded: Upgraded): void {
+    this.connections.delete(upgraded);
+    this.#due.delete(upgraded);
+    clearTimeout(this.#timers.get(upgraded));
+    this.#timers.delete(upgraded);
+  }
+
+  onActivity(upgraded: Upgraded): void {
+    if (this.#due.has(upgraded)) setImmediate(() => this.#close(upgraded));
+    // New: whether it can move is known when the app has taken it, after its answer.
+    else if (this.#ending && !this.#timers.has(upgraded)) setImmediate(() => this.#endIfDue(upgraded));
+    this.watcher?.(upgraded);
+  }
+
+  #endIfDue(upgraded: Upgraded): void {
+    if (!this.#ending || !upgraded.isWebSocket || !upgraded.response || this.#timers.has(upgraded)) return;
+    if (this.#ending.moves && upgraded.canEverMove) return;
+    const timer = setTimeout(() => {
+      this.#due.add(upgraded);
+      this.#close(upgraded);
+    }, Math.random() * this.#ending.spread);
+    this.#timers.set(upgraded, timer);
+  }
+
+  #close(upgraded: Upgraded): void {
+    const { socket, inbound, outbound } = upgraded;
+    if (!this.#due.has(upgraded)) return;
+    if (outbound.hasClosed) {
+      // By us or by the app; then the client closes, too, and then the app should.
+      if (inbound.hasClosed) this.#closeAfterGrace(upgraded);
+    } else if (outbound.isBetweenMessages && socket.writable) socket.write(CLOSE_1012);
+  }
+
+  #closeAfterGrace(upgraded: Upgraded): void {
+    this.#due.delete(upgraded);
+    const timer = setTimeout(() => upgraded.socket.destroy(), CLOSE_GRACE);
+    this.#timers.set(upgraded, timer.unref());
+  }
+}

@@ -1,0 +1,124 @@
+// What apps ask for their upgraded connections, and how this library looks at the WebSockets of the `ws` package from
+// outside: by its public methods and events only.
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { type Attachment, type Upgraded, upgradedOf } from './upgraded.js';
+
+interface Emitter {
+  // biome-ignore lint/complexity/noBannedTypes: as Node's EventEmitter declares it
+  rawListeners(name: string): Function[];
+  removeListener(name: string, listener: (...args: unknown[]) => void): unknown;
+}
+
+/** A WebSocket of `ws`, as far as it is looked at. */
+export interface WebSocketLike extends Emitter {
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  on(name: string, listener: (...args: unknown[]) => void): unknown;
+}
+
+/** A WebSocketServer of `ws`, as far as it is looked at. */
+export interface WebSocketServerLike<W> {
+  handleUpgrade(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    callback: (ws: W, request: IncomingMessage) => void,
+  ): void;
+}
+
+/** The two functions of the app. */
+export interface Movers<C> {
+  save(connection: C): unknown;
+  restore(connection: C, state: unknown, request: IncomingMessage): unknown;
+}
+
+const OPEN = 1;
+
+/** Attaches to every WebSocket that a server of `ws` makes from now on, whoever calls its `handleUpgrade`. */
+export function attachTo<W extends WebSocketLike>(wss: WebSocketServerLike<W>, movers: Movers<W>): void {
+  const { handleUpgrade } = wss;
+  wss.handleUpgrade = function (request, socket, head, callback): void {
+    handleUpgrade.call(this, request, socket, head, (ws, ...rest) => {
+      const upgraded = upgradedOf(socket);
+      if (upgraded) upgraded.attachment = new WsAttachment(ws, upgraded, movers);
+      callback(ws, ...rest);
+    });
+  };
+}
+
+class WsAttachment<W extends WebSocketLike> implements Attachment {
+  readonly #ws: W;
+  readonly #movers: Movers<W>;
+  /** Who hears its 'close' beside the app: `ws` itself, which forgets it as a client. */
+  readonly #closeListeners: readonly unknown[];
+  /** Messages the app has got. */
+  #messages = 0;
+
+  /** Before the app has seen the WebSocket. */
+  constructor(ws: W, upgraded: Upgraded, movers: Movers<W>) {
+    this.#ws = ws;
+    this.#movers = movers;
+    this.#closeListeners = ws.rawListeners('close');
+    upgraded.closeListeners = upgraded.socket.rawListeners('close');
+    ws.on('message', () => {
+      this.#messages += 1;
+      upgraded.stir();
+    });
+  }
+
+  isQuiet({ inbound }: Upgraded): boolean {
+    const { readyState, bufferedAmount } = this.#ws;
+    return readyState === OPEN && bufferedAmount === 0 && this.#messages === inbound.messages;
+  }
+
+  save(): unknown {
+    return this.#movers.save(this.#ws);
+  }
+
+  restore(state: unknown, request: IncomingMessage): unknown {
+    return this.#movers.restore(this.#ws, state, request);
+  }
+
+  silence(upgraded: Upgraded): void {
+    removeOthers(this.#ws, 'close', this.#closeListeners);
+    this.#ws.on('error', () => {});
+    silenceSocket(upgraded);
+  }
+}
+
+/** For any server on 'upgrade': the app knows its own connections by their socket. */
+export class SocketAttachment implements Attachment {
+  readonly #movers: Movers<Upgraded['socket']>;
+
+  constructor(movers: Movers<Upgraded['socket']>) {
+    this.#movers = movers;
+  }
+
+  isQuiet(): boolean {
+    return true;
+  }
+
+  save({ socket }: Upgraded): unknown {
+    return this.#movers.save(socket);
+  }
+
+  restore(state: unknown, request: IncomingMessage, { socket }: Upgraded): unknown {
+    return this.#movers.restore(socket, state, request);
+  }
+
+  silence(upgraded: Upgraded): void {
+    silenceSocket(upgraded);
+  }
+}
+
+function silenceSocket({ socket, closeListeners }: Upgraded): void {
+  removeOthers(socket, 'close', closeListeners);
+  socket.on('error', () => {});
+}
+
+function removeOthers(emitter: Emitter, name: string, kept: readonly unknown[]): void {
+  for (const listener of emitter.rawListeners(name)) {
+    if (!kept.includes(listener)) emitter.removeListener(name, listener as (...args: unknown[]) => void);
+  }
+}
