@@ -37,6 +37,8 @@ export class Offering {
   readonly #onSettled: () => void;
   /** The sweep going on: looking for idle ones costs as much for one as for all, so one look serves many batches. */
   #sweep: Iterator<Movable> | undefined;
+  /** Of another protocol than the batch it would have been in: the verdicts of one wait for nobody's app but its own. */
+  #waiting: Movable | undefined;
   #isSweepDue = false;
   #isScheduled = false;
   #batch = 0;
@@ -116,9 +118,14 @@ export class Offering {
   #collect(): Batch {
     const batch: Batch = { movables: [], connections: [], fds: [], bytes: 0 };
     while (batch.movables.length < BATCH_SIZE && batch.bytes < BATCH_BYTES) {
-      const movable = this.#next();
+      const movable = this.#waiting ?? this.#next();
+      this.#waiting = undefined;
       if (!movable) break;
       if (this.#offered.has(movable.identity)) continue;
+      if (movable.protocol !== (batch.movables[0]?.protocol ?? movable.protocol)) {
+        this.#waiting = movable;
+        break;
+      }
       const detached = movable.detach();
       if (detached && !this.#add(batch, movable, detached)) break;
     }

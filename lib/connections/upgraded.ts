@@ -45,15 +45,15 @@ const NOTHING = Buffer.alloc(0);
 
 export class Upgraded {
   readonly socket: Socket;
-  /** Undefined where it can never move. */
-  readonly request: UpgradeRequest | undefined;
+  /** One string, for memory: a field holds no line end. Undefined where it can never move. */
+  readonly #request: string | undefined;
   readonly isWebSocket: boolean;
   readonly inbound: FrameTracker = new FrameTracker();
   readonly outbound: FrameTracker = new FrameTracker();
   /** Undefined until the app has answered. */
   response: ResponseHead | undefined;
   /** Who hears 'close' beside the app: Node, this library, the app's WebSocket library. */
-  closeListeners: readonly unknown[];
+  closeListeners: readonly unknown[] = [];
   /** It was refused, or its app wants it to end here. */
   stays = false;
   #hasPing = false;
@@ -69,12 +69,16 @@ export class Upgraded {
     host: UpgradedHost,
   ) {
     this.socket = socket;
-    this.request = request;
+    this.#request = request && [request.method, request.url, request.httpVersion, ...request.rawHeaders].join('\n');
     this.isWebSocket = isWebSocket;
     this.#host = host;
-    this.closeListeners = socket.rawListeners('close');
     upgradedOfSocket.set(socket, this);
     this.#tap();
+  }
+
+  get request(): UpgradeRequest | undefined {
+    const [method = '', url = '', httpVersion = '', ...rawHeaders] = this.#request?.split('\n') ?? [];
+    return this.#request === undefined ? undefined : { method, url, httpVersion, rawHeaders };
   }
 
   get attachment(): Attachment | undefined {
@@ -89,7 +93,7 @@ export class Upgraded {
   get canEverMove(): boolean {
     return (
       !this.stays &&
-      this.request !== undefined &&
+      this.#request !== undefined &&
       this.attachment !== undefined &&
       this.response?.status === 101 &&
       isStateless(this.response)

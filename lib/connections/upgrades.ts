@@ -30,6 +30,13 @@ export class Upgrades implements UpgradedHost {
 
   constructor(server: Server) {
     this.#server = server;
+    const forget = (socket: object): void => {
+      const upgraded = upgradedOf(socket);
+      if (upgraded) this.#forget(upgraded);
+    };
+    this.#onClose = function (this: object): void {
+      forget(this);
+    } as () => void;
     server.on('newListener', (event, listener) => {
       if (event === 'upgrade' && listener !== this.#onUpgrade) this.#listen();
     });
@@ -95,11 +102,14 @@ export class Upgrades implements UpgradedHost {
 
   #add(upgraded: Upgraded): Upgraded {
     this.connections.add(upgraded);
-    upgraded.socket.once('close', () => this.#forget(upgraded));
+    upgraded.socket.on('close', this.#onClose);
     // Known to be ours, so that it is not taken for the app's.
-    upgraded.closeListeners = upgraded.socket.rawListeners('close');
+    if (this.keepsRequests) upgraded.closeListeners = upgraded.socket.rawListeners('close');
     return upgraded;
   }
+
+  /** One function for all of them, for memory. */
+  readonly #onClose: () => void;
 
   #forget(upgraded: Upgraded): void {
     this.connections.delete(upgraded);
