@@ -70,8 +70,7 @@ export class Upgrades implements UpgradedHost {
   /** This one stays and is asked to end. */
   end(upgraded: Upgraded): void {
     upgraded.stays = true;
-    this.#ending ??= { spread: 0, moves: true };
-    this.#endIfDue(upgraded);
+    this.#schedule(upgraded, this.#ending?.spread ?? 0);
   }
 
   /** Nobody else is asked any more. */
@@ -126,12 +125,16 @@ export class Upgrades implements UpgradedHost {
   }
 
   #endIfDue(upgraded: Upgraded): void {
-    if (!this.#ending || !upgraded.isWebSocket || !upgraded.response || this.#timers.has(upgraded)) return;
-    if (this.#ending.moves && upgraded.canEverMove) return;
+    if (!this.#ending || (this.#ending.moves && upgraded.canEverMove)) return;
+    this.#schedule(upgraded, this.#ending.spread);
+  }
+
+  #schedule(upgraded: Upgraded, spread: number): void {
+    if (!upgraded.isWebSocket || !upgraded.response || this.#timers.has(upgraded)) return;
     const timer = setTimeout(() => {
       this.#due.add(upgraded);
       this.#close(upgraded);
-    }, Math.random() * this.#ending.spread);
+    }, Math.random() * spread);
     this.#timers.set(upgraded, timer);
   }
 

@@ -75,6 +75,7 @@ class Replay implements HeldConnection {
     if (answer !== 'none') return this.#conclude(answer);
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(this.#refuse()), ANSWER_TIMEOUT);
+      timer.unref();
       this.#hear = () => {
         if (this.#answer() === 'none') return;
         this.#hear = () => {};

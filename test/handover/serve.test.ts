@@ -332,3 +332,29 @@ describe('options are refused by name, before any side effect', () => {
     expect(await exit(processes, first)).toEqual(EXIT_0);
   });
 });
+
+it('setup runs before the server listens, and is awaited', async () => {
+  const { chain: processes, first } = await chain(
+    boot(async (inside) => {
+      const server = inside.create('http');
+      const order: string[] = [];
+      server.once('listening', () => order.push('listening'));
+      inside.handover = await inside.lib.serve(server, {
+        port: 0,
+        host: '127.0.0.1',
+        setup: async (handover) => {
+          handover.whenInCharge(() => order.push('in charge'));
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          order.push(`set up ${handover.isInCharge} ${server.listening}`);
+        },
+      });
+      inside.say('order', order);
+      const wrong = inside.lib.serve(server, { port: 0, setup: 1 as never });
+      inside.say('wrong', await wrong.catch(({ message }) => message));
+    }),
+  );
+  expect(await first.said('order')).toEqual(['set up false false', 'listening', 'in charge']);
+  expect(await first.said('wrong')).toContain('options.setup');
+  first.process.signal('SIGTERM');
+  expect(await exit(processes, first)).toEqual(EXIT_0);
+});

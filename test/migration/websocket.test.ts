@@ -300,6 +300,36 @@ describe('save and restore', () => {
     expect(await client.text()).toBe(`${SUCCESSOR}:9:while it saves`);
   });
 
+  test('G5: the handover ends while it saves: it stays, reads on, and moves the next time', async () => {
+    let finish = (): void => {};
+    const setup = await chats(1, {
+      from: {
+        save: () =>
+          new Promise((resolve) => {
+            finish = () => resolve({ count: 8 });
+          }),
+      },
+    });
+    const [client] = setup.clients as [SocketWire];
+    const transfer = Transfer.between(setup.from, setup.to);
+    const stop = setup.from.managed.whenMovable(() => transfer.offering.sweepSoon());
+    transfer.offering.sweep();
+    client.say('while it saves');
+    await turns();
+    expect(client.pending).toBe(0);
+    transfer.offering.takeBack();
+    stop();
+    expect(await client.text()).toBe(`${PREDECESSOR}:2:while it saves`);
+    finish();
+    await turns();
+    expect(await client.asked('x')).toBe(`${PREDECESSOR}:3:x`);
+    const next = start(setup);
+    await turns();
+    finish();
+    await moved(next, 1);
+    expect(await client.asked('y')).toBe(`${SUCCESSOR}:9:y`);
+  });
+
   test('nothing is read before restore has settled', async () => {
     let finish = (): void => {};
     const setup = await chats(1, {

@@ -103,6 +103,7 @@ void openHandover({ systemd: { fdstore: true } });
 // @ts-expect-error an unknown option of systemd
 void openHandover({ systemd: { fdStore: true } });
 same<Equal<HandoverOptions['connections'], 'move' | 'drain' | undefined>>();
+same<Equal<HandoverOptions['closeSpread'], number | undefined>>();
 void openHandover({ connections: 'move' });
 void openHandover({ connections: 'drain' });
 // @ts-expect-error they move or they drain
@@ -300,6 +301,7 @@ void serve(createServer(), { port: 80, log: { info: () => {} } });
 same<Equal<ServeSignals['upgrade'], NodeJS.Signals | false | undefined>>();
 same<Equal<ServeSignals['shutdown'], readonly NodeJS.Signals[] | false | undefined>>();
 same<Equal<ServeOptions['log'], boolean | Logger | undefined>>();
+same<Equal<ServeOptions['setup'], ((handover: Handover) => unknown) | undefined>>();
 
 // Errors: the code is the contract.
 same<Equal<HandoverError['code'], HandoverErrorCode>>();
