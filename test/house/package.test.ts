@@ -71,6 +71,8 @@ describe('the packed package', () => {
       'dist/fd/index.d.ts',
       'dist/tls.js',
       'dist/tls.d.ts',
+      'dist/websocket.js',
+      'dist/websocket.d.ts',
       'native/install.mjs',
       'native/addon.cc',
     ];
@@ -108,6 +110,9 @@ describe('the packed package', () => {
       const { reloadCertificates } = await import('handover/tls');
       const kinds = [serve, openHandover, reloadCertificates].map((value) => typeof value);
       process.stdout.write(JSON.stringify([kinds, required.serve === serve, tlsIsLoaded]));
+      // Without the ws package: it is the app's.
+      await import('handover/websocket');
+      process.stdout.write(JSON.stringify([typeof serve, typeof openHandover, required.serve === serve]));
     `);
     expect(result).toEqual([['function', 'function', 'function'], true, false]);
   });

@@ -1,7 +1,7 @@
 // G3: WebSockets through handovers of real processes: the client of `ws` and raw ones, numbered messages both ways.
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import { WebSocket } from 'ws';
+import { type PerMessageDeflateOptions, WebSocket } from 'ws';
 import { type App, type Boot, boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
@@ -14,7 +14,7 @@ const { chain } = useApps();
 interface Setting {
   readonly optsIn?: boolean;
   readonly generic?: boolean;
-  readonly deflate?: boolean;
+  readonly deflate?: boolean | PerMessageDeflateOptions;
   readonly handover?: object;
   readonly strike?: Strike;
   /** Milliseconds for `save`. */
@@ -88,7 +88,10 @@ class Talker {
   #heard = 0;
   #isTalking = true;
 
-  constructor(port: number) {
+  readonly #padding: string;
+
+  constructor(port: number, paddingBytes = 0) {
+    this.#padding = ' '.repeat(paddingBytes);
     this.ws = new WebSocket(`ws://127.0.0.1:${port}/talk`);
     this.ws.on('message', (data) => this.#onMessage(String(data)));
     this.ws.on('close', (code) => {
@@ -119,7 +122,7 @@ class Talker {
   }
 
   #say(): void {
-    this.ws.send(`w${this.#said++}`);
+    this.ws.send(`w${this.#said++} ${this.#padding}`);
   }
 
   #onMessage(text: string): void {
@@ -137,9 +140,9 @@ class Talker {
   }
 }
 
-async function talkers(app: App, count: number): Promise<Talker[]> {
+async function talkers(app: App, count: number, paddingBytes = 0): Promise<Talker[]> {
   const port = await portOf(app);
-  return Promise.all(Array.from({ length: count }, () => new Talker(port).open()));
+  return Promise.all(Array.from({ length: count }, () => new Talker(port, paddingBytes).open()));
 }
 
 function expectWhole(clients: readonly Talker[]): void {
@@ -155,14 +158,18 @@ async function end(app: App, clients: readonly Talker[]): Promise<void> {
 const broadcast = (app: App, text: string): Promise<void> =>
   app.run(({ kept }, text) => (kept.broadcast as (text: string) => void)(text), text);
 
-it.each<[string, Setting, number]>([
+const STATELESS = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 0 };
+
+it.each<[string, Setting, number, number?]>([
   ['five', {}, 5],
   ['ten', {}, 10],
   ['three, each save in 30 ms,', { saveTakes: 30 }, 3],
   ['three, as any server on upgrade,', { generic: true }, 3],
-])('G3: %s handovers: no message lost, doubled or out of order in either direction', async (_, setting, count) => {
+  ['three, with big messages,', {}, 3, 150_000],
+  ['three, compressed,', { deflate: STATELESS }, 3, 3_000],
+])('G3: %s handovers: no message lost, doubled or out of order in either direction', async (_, setting, count, paddingBytes) => {
   const { chain: processes, first } = await chain(generation(setting));
-  const clients = await talkers(first, 20);
+  const clients = await talkers(first, 20, paddingBytes);
   let app = first;
   for (let number = 2; number <= count + 1; number++) {
     await broadcast(app, `all-${number}`);
