@@ -32,6 +32,8 @@ export interface MigrateUpgradesOptions<C, S> {
    * before it has settled.
    */
   readonly restore: (connection: C, state: Restored<NonNullable<S>>, request: IncomingMessage) => unknown;
+  /** Called where one that was saved stays after all: the successor refused it, or failed. What `save` stopped goes on. */
+  readonly stay?: (connection: C) => unknown;
 }
 
 export interface MigrateWebSocketsOptions<W, S> extends MigrateUpgradesOptions<W, S> {
@@ -73,7 +75,7 @@ export function migrateWebSockets<W extends WebSocketLike, S>(
   options: MigrateWebSocketsOptions<W, S>,
 ): void {
   expectHandover(handover);
-  const movers = expectMovers<W>(options, ['save', 'restore', 'server']);
+  const movers = expectMovers<W>(options, ['save', 'restore', 'stay', 'server']);
   if (typeof (wss as Partial<typeof wss> | null)?.handleUpgrade !== 'function') {
     throw typeError('wss', 'a WebSocketServer of the ws package', wss);
   }
@@ -99,7 +101,7 @@ export function migrateUpgrades<S>(
 ): void {
   expectHandover(handover);
   if (!(server instanceof Server)) throw typeError('server', 'an http.Server', server);
-  moveUpgraded(server, new SocketAttachment(expectMovers(options, ['save', 'restore'])));
+  moveUpgraded(server, new SocketAttachment(expectMovers(options, ['save', 'restore', 'stay'])));
 }
 
 function expectHandover(handover: unknown): void {
@@ -112,6 +114,9 @@ function expectMovers<C>(options: unknown, names: readonly string[]): Movers<C> 
   const given = expectOptions('options', options, names);
   for (const name of ['save', 'restore']) {
     if (typeof given[name] !== 'function') throw typeError(`options.${name}`, 'a function', given[name]);
+  }
+  if (given.stay !== undefined && typeof given.stay !== 'function') {
+    throw typeError('options.stay', 'a function', given.stay);
   }
   return given as unknown as Movers<C>;
 }

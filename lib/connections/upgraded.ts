@@ -1,7 +1,7 @@
 // One connection after an HTTP upgrade: what was asked, what was answered, and where in its frames either direction is.
 // Its bytes are seen as they come from the kernel and as the app writes them.
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { FrameTracker } from './frame-tracker.js';
 import { isStateless, parseResponseHead, type ResponseHead } from './response-head.js';
 
@@ -19,6 +19,8 @@ export interface Attachment {
   isQuiet(upgraded: Upgraded): boolean;
   /** Undefined: it stays. */
   save(upgraded: Upgraded): unknown;
+  /** It was saved and stays after all. */
+  stay(upgraded: Upgraded): unknown;
   restore(state: unknown, request: IncomingMessage, upgraded: Upgraded): unknown;
   /** The app hears no more of it. */
   silence(upgraded: Upgraded): void;
@@ -127,7 +129,8 @@ export class Upgraded {
   stirWhenFlushed(): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;
-    this.socket.write(NOTHING, () => {
+    // Past what holds the app's writes meanwhile: no event tells when the last byte is out, an empty write comes after it.
+    Socket.prototype.write.call(this.socket, NOTHING, undefined, () => {
       this.#isFlushing = false;
       this.stir();
     });

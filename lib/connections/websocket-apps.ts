@@ -27,10 +27,11 @@ export interface WebSocketServerLike<W> {
   ): void;
 }
 
-/** The two functions of the app. */
+/** The functions of the app. */
 export interface Movers<C> {
   save(connection: C): unknown;
   restore(connection: C, state: unknown, request: IncomingMessage): unknown;
+  stay?(connection: C): unknown;
 }
 
 const OPEN = 1;
@@ -76,6 +77,10 @@ class WsAttachment<W extends WebSocketLike> implements Attachment {
     return this.#movers.save(this.#ws);
   }
 
+  stay(): unknown {
+    return this.#movers.stay?.(this.#ws);
+  }
+
   restore(state: unknown, request: IncomingMessage): unknown {
     return this.#movers.restore(this.#ws, state, request);
   }
@@ -101,6 +106,10 @@ export class SocketAttachment implements Attachment {
 
   save({ socket }: Upgraded): unknown {
     return this.#movers.save(socket);
+  }
+
+  stay({ socket }: Upgraded): unknown {
+    return this.#movers.stay?.(socket);
   }
 
   restore(state: unknown, request: IncomingMessage, { socket }: Upgraded): unknown {

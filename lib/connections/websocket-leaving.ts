@@ -5,7 +5,7 @@ import type { Detached } from './live-protocol.js';
 import { Fence } from './node-internals-fence.js';
 import type { ResponseHead } from './response-head.js';
 import type { Upgraded, UpgradeRequest } from './upgraded.js';
-import { encodeState } from './websocket-state.js';
+import { encodeUpgrade } from './websocket-state.js';
 
 /** Milliseconds for `save`: its client is read by nobody meanwhile. */
 const SAVE_TIMEOUT = 5_000;
@@ -66,8 +66,11 @@ export class Leaving {
 
   /** Reads and writes on, as if nothing had happened. */
   resume(): void {
+    const { upgraded } = this;
+    const wasSaved = this.#state instanceof Uint8Array;
     this.#end();
     this.#fence.lift({ read: true });
+    if (wasSaved && !upgraded.socket.destroyed) void tellStays(upgraded);
   }
 
   /** It is the successor's: this process' copy goes, without a FIN, and the app hears nothing of it. */
@@ -121,7 +124,7 @@ export class Leaving {
       return;
     }
     try {
-      this.#state = encodeState({ request: request as UpgradeRequest, response: response as ResponseHead, saved });
+      this.#state = encodeUpgrade({ request: request as UpgradeRequest, response: response as ResponseHead, saved });
       this.#fence.hold({ destroy: false });
     } catch (error) {
       this.#fail(error);
@@ -130,8 +133,22 @@ export class Leaving {
 
   #fail(error: unknown): void {
     this.#state = 'stays';
-    publish('hook-failed', { name: 'save', error: error instanceof Error ? error : new Error(String(error)) });
+    hookFailed('save', error);
   }
+}
+
+async function tellStays(upgraded: Upgraded): Promise<void> {
+  try {
+    await upgraded.attachment?.stay(upgraded);
+  } catch (error) {
+    hookFailed('stay', error);
+  }
+}
+
+/** Publishes what a function of the app threw. */
+export function hookFailed(hook: string, thrown: unknown): void {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  publish('hook-failed', { name: `migrate.${hook}`, error });
 }
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {

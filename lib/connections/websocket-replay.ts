@@ -2,15 +2,14 @@
 // socket that neither reads nor writes. The app's answer is compared with what the client was promised, and swallowed.
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import type { HeldConnection, Hold } from './live-protocol.js';
 import { Fence, rebuildRequest, socketForUpgrade } from './node-internals-fence.js';
 import type { Site } from './protocols.js';
 import { isSamePromise, parseResponseHead } from './response-head.js';
 import type { Upgraded } from './upgraded.js';
-import { isThenable } from './websocket-leaving.js';
-import { decodeState, type UpgradeState } from './websocket-state.js';
+import { hookFailed, isThenable } from './websocket-leaving.js';
+import { decodeUpgrade, type UpgradeState } from './websocket-state.js';
 
 /** Milliseconds in which the app must have answered the upgrade. */
 const ANSWER_TIMEOUT = 5_000;
@@ -27,7 +26,7 @@ export function replay(site: Site, fd: number, bytes: Uint8Array): Hold | Promis
   let socket: Socket;
   let state: UpgradeState;
   try {
-    state = decodeState(bytes);
+    state = decodeUpgrade(bytes);
     socket = socketForUpgrade(site.server, fd);
   } catch {
     closeFds([fd]);
@@ -68,7 +67,7 @@ class Replay implements HeldConnection {
     try {
       this.#site.server.emit('upgrade', this.#request, socket, Buffer.alloc(0));
     } catch (error) {
-      publish('hook-failed', { name: 'upgrade', error: error as Error });
+      hookFailed('upgrade', error);
       return this.#refuse();
     }
     const answer = this.#answer();
@@ -148,7 +147,7 @@ class Replay implements HeldConnection {
   }
 
   #onRestoreFailed(error: unknown): void {
-    publish('hook-failed', { name: 'restore', error: error instanceof Error ? error : new Error(String(error)) });
+    hookFailed('restore', error);
     this.#upgraded.socket.destroy();
   }
 }

@@ -2,6 +2,8 @@
 import { once } from 'node:events';
 import * as https from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -28,13 +30,15 @@ function start(from: Pick<Site, 'managed'>, to: Site): Transfer {
 }
 
 /** An app on 'upgrade' with a protocol of its own: it answers `<site>:<lines so far>:<line>`; a moved one counts on. */
-async function lines(id: number): Promise<Site & { readonly heard: string[] }> {
+async function lines(id: number): Promise<Site & { readonly heard: string[]; readonly upgraded: Duplex[] }> {
   const base = await site(id);
   const heard: string[] = [];
+  const upgraded: Duplex[] = [];
   const memories = new Map<unknown, { count: number; half: string }>();
   base.server.on('upgrade', (request, socket) => {
     const memory = { count: 0, half: '' };
     memories.set(socket, memory);
+    upgraded.push(socket);
     heard.push(isMigrated(request) ? 'again' : 'new');
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n');
     socket.on('data', (bytes: Buffer) => {
@@ -51,7 +55,7 @@ async function lines(id: number): Promise<Site & { readonly heard: string[] }> {
       Object.assign(memories.get(socket) as object, state);
     },
   });
-  return { ...base, heard };
+  return { ...base, heard, upgraded };
 }
 
 const UPGRADE = 'Connection: Upgrade\r\nUpgrade: lines\r\n';
@@ -85,6 +89,23 @@ describe("an app on 'upgrade'", () => {
     }
     expect(await client.send('x\n').take(6)).toBe('3:1:x\n');
     expect(third.heard).toEqual(['again']);
+  });
+
+  test('G3: bytes that have come and that the app has not read are read by it, before the move', async () => {
+    const [from, to] = [await lines(PREDECESSOR), await lines(SUCCESSOR)];
+    from.server.on('upgrade', (_, socket) => socket.pause());
+    const client = await new Wire(from.port).connected();
+    await client.get('/lines', UPGRADE).head();
+    const [socket] = from.upgraded;
+    client.send('one\n');
+    await until(() => socket?.readableLength === 4, { what: 'them to come' });
+    const transfer = start(from, to);
+    await turns(40);
+    expect(transfer.holding.adopted).toBe(0);
+    socket?.resume();
+    expect(await client.take(8)).toBe('1:1:one\n');
+    await until(() => transfer.holding.adopted === 1, { what: 'it to move' });
+    expect(await client.send('two\n').take(8)).toBe('2:2:two\n');
   });
 
   test('without one Node does with an upgrade what it always did', async () => {
@@ -143,7 +164,7 @@ describe('what stays', () => {
     sockets[0]?.send('one, ', { fin: false });
     void managed.drain({ moves: false });
     expect((await client.frame()).payload.toString()).toBe('one, ');
-    await turns();
+    await pause(50);
     expect(client.pending).toBe(0);
     sockets[0]?.send('two', { fin: true });
     expect((await client.frame()).payload.toString()).toBe('two');
@@ -170,7 +191,7 @@ describe('what stays', () => {
     const client = await new SocketWire(port).open();
     void managed.drain({ moves: false, closeSpread: 100 });
     managed.finish();
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await pause(150);
     expect(await client.asked('still here')).toBe(`${PREDECESSOR}:1:still here`);
   });
 
@@ -208,6 +229,7 @@ describe('migrateWebSockets, migrateUpgrades', () => {
     expect(() => migrateWebSockets(HANDOVER, {} as never, { ...movers, server })).toThrow('wss');
     expect(() => migrateWebSockets(HANDOVER, wss, { ...movers, server, other: 1 } as never)).toThrow('other');
     expect(() => migrateUpgrades(HANDOVER, server, { save: () => 1 } as never)).toThrow('options.restore');
+    expect(() => migrateUpgrades(HANDOVER, server, { ...movers, stay: 1 } as never)).toThrow('options.stay');
     migrateUpgrades(HANDOVER, server, movers);
     expect(() => migrateUpgrades(HANDOVER, server, movers)).toThrow('already');
   });

@@ -137,7 +137,8 @@ describe('a WebSocket of `ws`', () => {
   });
 
   test('G5: taken back: what was held is sent, it reads on, and the new app hears nothing of it', async () => {
-    const setup = await chats(1);
+    let stayed = 0;
+    const setup = await chats(1, { from: { stay: () => stayed++ } });
     const [client] = setup.clients as [SocketWire];
     const transfer = Transfer.between(setup.from, setup.to);
     transfer.offering.sweep();
@@ -153,9 +154,10 @@ describe('a WebSocket of `ws`', () => {
     await counted(setup.to, 0);
     await until(() => setup.to.wss.clients.size === 0, { what: 'the new app to forget it' });
     expect([setup.from.heard, setup.to.heard]).toEqual([['new /chat'], ['again /chat']]);
+    expect(stayed).toBe(1);
     // And moves the next time.
     await moved(start(setup), 1);
-    expect(await client.asked('again')).toBe(`${SUCCESSOR}:3:again`);
+    expect([await client.asked('again'), stayed]).toEqual([`${SUCCESSOR}:3:again`, 1]);
   });
 
   test('G4: the predecessor dies after OFFER: the successor has it', async () => {
@@ -298,6 +300,26 @@ describe('save and restore', () => {
     await expectStill(transfer);
     finish();
     expect(await client.text()).toBe(`${SUCCESSOR}:9:while it saves`);
+  });
+
+  test('G3: also a big message, before the move', async () => {
+    const big = Buffer.alloc(20_000_000, 'big');
+    const setup = await chats(1, {
+      from: {
+        save: async (ws) => {
+          ws.send(big);
+          return { count: 8 };
+        },
+      },
+    });
+    const [client] = setup.clients as [SocketWire];
+    client.socket.pause();
+    const transfer = start(setup);
+    await expectStill(transfer);
+    client.socket.resume();
+    expect((await client.frame()).payload.equals(big)).toBe(true);
+    await moved(transfer, 1);
+    expect(await client.asked('x')).toBe(`${SUCCESSOR}:9:x`);
   });
 
   test('G5: the handover ends while it saves: it stays, reads on, and moves the next time', async () => {
