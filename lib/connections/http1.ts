@@ -16,7 +16,6 @@ import {
   reattachSocket,
 } from './node-internals.js';
 import { Parking } from './parking.js';
-import { upgradedOf } from './upgraded.js';
 
 interface HttpServer extends Server {
   readonly keepAliveTimeout?: number;
@@ -68,7 +67,7 @@ export class Http1Connections implements LiveProtocol {
 
   /** A parked one moves on without asking any parser: it has read nothing, as one that never sent a byte. */
   *movable(): Generator<Movable> {
-    const idle = idleHttpConnections(this.#server, this.#sockets).filter((socket) => !upgradedOf(socket));
+    const idle = idleHttpConnections(this.#server, this.#sockets);
     // Those whose turn comes in a later turn of the loop are idle still if nothing was read from them.
     const seen = idle.map(({ bytesRead }) => bytesRead);
     for (const [i, socket] of idle.entries()) yield this.#toMovable(socket, seen[i] ?? 0);

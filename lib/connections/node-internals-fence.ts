@@ -165,6 +165,8 @@ export function socketForUpgrade(server: Server, fd: number): Socket {
   const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true } as object);
   // As Node's HTTP server does before it emits 'upgrade': null is neither paused nor flowing.
   (socket as { readableFlowing: boolean | null }).readableFlowing = null;
+  // And it says of one that has been upgraded that no parser is at it any more: see isUpgraded.
+  (socket as { parser?: null }).parser = null;
   countConnection(server, socket);
   return socket;
 }

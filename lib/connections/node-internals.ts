@@ -49,7 +49,8 @@ export function idleHttpConnections(server: Server, sockets: Iterable<Socket>): 
     else Reflect.deleteProperty(Socket.prototype, 'destroy');
   }
   // One that never sent a byte is not named on Node 20 to 24.
-  return [...sockets].filter((socket) => (named.has(socket) || socket.bytesRead === 0) && isQuiet(socket));
+  const isFresh = (socket: Socket): boolean => socket.bytesRead === 0 && !isUpgraded(socket);
+  return [...sockets].filter((socket) => (named.has(socket) || isFresh(socket)) && isQuiet(socket));
 }
 
 /** Nothing is being answered, written, or waiting to be read, and this side has not ended it. */
