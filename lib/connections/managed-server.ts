@@ -127,7 +127,7 @@ export class ManagedServer implements Managed {
     if (!moves || this.#protocols.length === 0) this.#httpDrain.endAll();
     this.#http2Drain.begin();
     this.#cutting.start(idleTimeout);
-    this.#upgrades.endAll({ moves, spread: closeSpread });
+    this.#upgrades.endAll({ moves, spread: closeSpread, timeout });
     return new Promise((resolve) => {
       this.#whenEmpty = resolve;
       this.#checkEmpty();

@@ -5,12 +5,16 @@ import { type Attachment, Upgraded, type UpgradedHost, type UpgradeRequest, upgr
 
 /** A close frame of the server: 1012, "service restart" (IANA WebSocket Close Code registry). */
 const CLOSE_1012 = Uint8Array.of(0x88, 2, 0x03, 0xf4);
+/** Of the time there is; then those that could move and have not are asked to end, too: the hard stop says nothing. */
+const LAST_CALL = 0.75;
 /** Milliseconds in which an app closes the connection after the closing handshake. */
 const CLOSE_GRACE = 1_000;
 
 export interface EndOptions {
   /** Milliseconds over which clients are sent away: all at once they would come back all at once. */
   readonly spread: number;
+  /** Milliseconds until the hard stop. */
+  readonly timeout: number;
   /** Those that can move are left alone. */
   readonly moves: boolean;
 }
@@ -24,6 +28,7 @@ export class Upgrades implements UpgradedHost {
   watcher: ((upgraded: Upgraded) => void) | undefined;
   readonly #server: Server;
   #ending: EndOptions | undefined;
+  #lastCall: NodeJS.Timeout | undefined;
   readonly #timers = new Map<Upgraded, NodeJS.Timeout>();
   /** Their time has come, and a message is still being written. */
   readonly #due = new Set<Upgraded>();
@@ -58,13 +63,16 @@ export class Upgrades implements UpgradedHost {
 
   /** From now on those that cannot move, or all of them, are asked to end. */
   endAll(options: EndOptions): void {
+    clearTimeout(this.#lastCall);
     this.#ending = options;
+    const { moves, timeout } = options;
+    if (moves) this.#lastCall = setTimeout(() => this.#stayWithin(timeout / 8), timeout * LAST_CALL).unref();
     for (const upgraded of this.connections) this.#endIfDue(upgraded);
   }
 
   /** Those that were left alone as well. */
   stay(): void {
-    if (this.#ending) this.endAll({ ...this.#ending, moves: false });
+    this.#stayWithin(Number.POSITIVE_INFINITY);
   }
 
   /** This one stays and is asked to end. */
@@ -76,10 +84,16 @@ export class Upgrades implements UpgradedHost {
   /** Nobody else is asked any more. */
   stop(): void {
     this.#ending = undefined;
+    clearTimeout(this.#lastCall);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
     this.#due.clear();
     for (const upgraded of this.connections) upgraded.stays = false;
+  }
+
+  #stayWithin(longest: number): void {
+    if (!this.#ending) return;
+    this.endAll({ ...this.#ending, spread: Math.min(this.#ending.spread, longest), moves: false });
   }
 
   #listen(): void {

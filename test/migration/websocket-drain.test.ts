@@ -174,6 +174,18 @@ describe('what stays', () => {
     expect(await client.ended()).toBe('closed');
   });
 
+  test('G3: also one that could move and never comes to it, before the hard stop', async () => {
+    const { managed, port } = await chat(PREDECESSOR, { wss: { autoPong: false } });
+    const client = await new SocketWire(port).open();
+    client.send(frame('ping', 'never answered'));
+    await turns();
+    const began = performance.now();
+    const drained = managed.drain({ moves: true, timeout: 600 });
+    expect(await client.sentAway()).toBe(1012);
+    expect(performance.now() - began).toBeGreaterThan(400);
+    await drained;
+  });
+
   test('G3: an app that never closes is closed a second after the handshake', async () => {
     const { server, managed, port } = await site(1);
     server.on('upgrade', (_, socket) => {

@@ -234,12 +234,14 @@ describe.runIf(process.platform === 'linux')('killed', () => {
     const clients = await talkers(first, 10);
     await first.upgrade().catch(() => {});
     await first.said('handover:in-charge', 2);
+    await (await processes.generation(2)).gone();
     for (const client of clients) await client.quiet();
     expectWhole(clients);
     for (const client of clients) client.talkOn();
     await first.upgrade();
     const app = await processes.generation(3);
     expect(await first.said<Drained>('handover:drained')).toMatchObject({ moved: 10, cut: 0 });
+    await first.gone();
     for (const client of clients) await client.answeredBy(app.pid);
     for (const client of clients) await client.quiet();
     expectWhole(clients);
