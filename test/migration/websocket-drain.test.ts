@@ -108,6 +108,21 @@ describe("an app on 'upgrade'", () => {
     expect(await client.send('two\n').take(8)).toBe('2:2:two\n');
   });
 
+  test('G5: taken back: a writer that was told to wait meanwhile may go on', async () => {
+    const [from, to] = [await lines(PREDECESSOR), await lines(SUCCESSOR)];
+    const client = await new Wire(from.port).connected();
+    await client.get('/lines', UPGRADE).head();
+    const [socket] = from.upgraded;
+    const transfer = Transfer.between(from, to);
+    transfer.offering.sweep();
+    const answers = Array.from({ length: 20 }, () => socket?.write(Buffer.alloc(5_000, '.')));
+    expect([answers[0], answers.at(-1)]).toEqual([true, false]);
+    const drained = once(socket as Duplex, 'drain');
+    transfer.offering.takeBack();
+    await drained;
+    expect(await client.take(100_000)).toBe('.'.repeat(100_000));
+  });
+
   test('without one Node does with an upgrade what it always did', async () => {
     const { server, port } = await site(1);
     expect(server.listenerCount('upgrade')).toBe(0);
