@@ -1,4 +1,4 @@
-// G2, G3: a page in a browser through three handovers. Its fetches notice nothing; its EventSource reconnects once for
+// G2, G3: a page in a browser through three handovers. Its fetches and its WebSocket notice nothing; its EventSource reconnects once for
 // each, because the app ends the stream when it is superseded, and misses no event.
 import { readFileSync } from 'node:fs';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -15,16 +15,15 @@ const HANDOVERS = 3;
 const PAGE = readFileSync(new URL('fixtures/page.html', import.meta.url), 'utf8');
 const executablePath = findTool('chromium');
 
-/**
- * What fixtures/page.html counts. Opened with `?websocket` it keeps one to /ws, too, whose server echoes `message pid`, and
- * counts `messages` and `byMessage`: for the day they move.
- */
+/** What fixtures/page.html counts. */
 interface Seen {
   readonly fetches: number;
   readonly byFetch: Readonly<Record<string, number>>;
   readonly events: readonly number[];
   readonly byEvent: Readonly<Record<string, number>>;
   readonly reconnects: number;
+  readonly messages: number;
+  readonly byMessage: Readonly<Record<string, number>>;
   readonly failures: readonly string[];
 }
 
@@ -62,6 +61,11 @@ const site = boot(async (inside, page) => {
   });
   web.on('connection', (socket) => inside.say('connection', socket.remotePort));
   await inside.open({ probation: 0, drainTimeout: 10_000 });
+  const { WebSocketServer } = (await inside.load('ws')) as typeof import('ws');
+  const { migrateWebSockets } = (await inside.load('handover/websocket')) as typeof import('../../lib/websocket.js');
+  const wss = new WebSocketServer({ server: web, path: '/ws' });
+  wss.on('connection', (socket) => socket.on('message', (data) => socket.send(`${data} ${process.pid}`)));
+  migrateWebSockets(inside.handover, wss, { save: () => null, restore: () => {} });
   inside.say('listening', await inside.handover.listen(web, { name: 'web', port: 0, host: '127.0.0.1' }));
   await inside.handover.ready();
 }, PAGE);
@@ -75,18 +79,19 @@ async function open(browser: Browser, url: string): Promise<Page> {
 
 /** Waits until this process has answered the page in all the ways it asks. */
 async function served(page: Page, { pid }: App): Promise<void> {
-  await page.waitForFunction(`seen.failures.length > 0 || (seen.byFetch[${pid}] > 20 && seen.byEvent[${pid}] > 5)`);
+  const hasAll = `seen.byFetch[${pid}] > 20 && seen.byEvent[${pid}] > 5 && seen.byMessage[${pid}] > 5`;
+  await page.waitForFunction(`seen.failures.length > 0 || (${hasAll})`);
 }
 
 it.runIf(executablePath)(
-  'Chromium: fetch with keep-alive, and an EventSource',
+  'Chromium: fetch with keep-alive, a WebSocket, and an EventSource',
   async () => {
     const { chain: processes, first } = await chain(site);
     const port = await portOf(first);
     // Its sandbox does not run as root.
     const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
     await using browser = await chromium.launch({ executablePath: executablePath as string, args });
-    const page = await open(browser, `http://127.0.0.1:${port}/`);
+    const page = await open(browser, `http://127.0.0.1:${port}/?websocket`);
     const apps = [first];
     await served(page, first);
     for (let number = 2; number <= HANDOVERS + 1; number++) {
@@ -98,10 +103,10 @@ it.runIf(executablePath)(
       expect(await predecessor.said<Drained>('handover:drained')).toMatchObject({ cut: 0 });
       await predecessor.gone();
     }
-    const { failures, byFetch, byEvent, events, reconnects } = await page.evaluate<Seen>('finish()');
+    const { failures, byFetch, byEvent, byMessage, events, reconnects } = await page.evaluate<Seen>('finish()');
     expect(failures).toEqual([]);
     const pids = apps.map(({ pid }) => `${pid}`);
-    expect([Object.keys(byFetch).sort(), Object.keys(byEvent).sort()]).toEqual([pids.toSorted(), pids.toSorted()]);
+    for (const by of [byFetch, byEvent, byMessage]) expect(Object.keys(by).sort()).toEqual(pids.toSorted());
     expect(reconnects).toBeLessThanOrEqual(HANDOVERS);
     expect(events).toEqual(events.map((_, i) => (events[0] ?? 0) + i));
     // A browser sends a request again, unasked, where a connection it kept turns out to be closed: so none may be new.
