@@ -284,6 +284,8 @@ void serve(createServer(), {
   drainTimeout: 1,
   probation: 0,
   takeover: 'admin.sock',
+  control: 'control.sock',
+  healthEndpoint: { port: 9090 },
   pidFile: 'app.pid',
 });
 void serve(createServer(), { port: 80, signals: { upgrade: false, shutdown: false } });
@@ -328,6 +330,7 @@ same<
     | 'frame'
     | 'standby-lost'
     | 'takeover-refused'
+    | 'control-refused'
     | 'stuck'
     | 'certificates'
     | 'certificates-refused'
