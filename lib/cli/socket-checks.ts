@@ -22,7 +22,7 @@ function judge(name: string, path: string): Finding {
     const permissions = (mode & 0o777).toString(8).padStart(4, '0');
     const value = `${path} ${permissions}`;
     const directory = dirname(path);
-    const unsafe = unsafety(directory);
+    const unsafe = unsafety(directory, uid);
     if (unsafe !== undefined) {
       return {
         name,

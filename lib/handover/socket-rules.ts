@@ -7,11 +7,11 @@ import type { PeerCredentials } from '../fd/index.js';
 /** Connecting needs write permission (unix(7)). */
 export const SOCKET_MODE = 0o600;
 
-/** What is wrong with a directory as the place of such a socket; undefined where nothing is. */
-export function unsafety(directory: string): string | undefined {
+/** What is wrong with a directory as the place of such a socket of a user; undefined where nothing is. */
+export function unsafety(directory: string, user: number | undefined = process.geteuid?.()): string | undefined {
   const { mode, uid } = statSync(directory);
   if ((mode & 0o022) !== 0) return `${directory} can be written to by other users`;
-  if (uid !== 0 && uid !== process.geteuid?.()) return `${directory} belongs to user ${uid}`;
+  if (uid !== 0 && uid !== user) return `${directory} belongs to user ${uid}`;
   return undefined;
 }
 
