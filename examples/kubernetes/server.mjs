@@ -29,3 +29,5 @@ process.once('SIGTERM', async () => {
 });
 
 await handover.ready();
+await handover.closed;
+process.stdout.write(`generation ${handover.generation} has drained\n`);

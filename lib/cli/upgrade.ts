@@ -27,11 +27,12 @@ async function upgrade(context: Context): Promise<ExitCode> {
       output.line(`unchanged: generation ${answer.generation} (pid ${answer.pid}) serves on`);
       return EXIT.ok;
     }
-    const outcome = answer as unknown as UpgradeOutcome;
-    output.line(
-      `${output.styled('green', 'done')}: generation ${outcome.generation} (pid ${outcome.pid}) is in charge`,
-    );
-    if (outcome.unclaimed?.length > 0) output.line(`not wanted any more: ${outcome.unclaimed.join(', ')}`);
+    const outcome = answer as unknown as Partial<UpgradeOutcome>;
+    // A supervisor has a pid for each worker.
+    const who = outcome.pid === undefined ? '' : ` (pid ${outcome.pid})`;
+    output.line(`${output.styled('green', 'done')}: generation ${outcome.generation}${who} is in charge`);
+    const { unclaimed = [] } = outcome;
+    if (unclaimed.length > 0) output.line(`not wanted any more: ${unclaimed.join(', ')}`);
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof HandoverError)) throw error;

@@ -14,6 +14,9 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { Rpc } from '../../lib/channel/rpc.js';
+import { dial } from '../../lib/fd/dial.js';
+import { FdSocket } from '../../lib/fd/index.js';
 import { failureOf, type Plan, privateFolder, server, targetOf, Visitors, visit } from '../engine/engine.js';
 import { type App, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -444,7 +447,7 @@ describe('G6: no stranger', () => {
 });
 
 describe('G7: nothing is left', () => {
-  it('of thirty operators who came and went, and of one who goes while he waits', async () => {
+  it('of thirty operators who came and went, and of one who talks nonsense', async () => {
     const { control, first, end } = await controlled();
     const count = (): Promise<number> => first.run(({ descriptors }) => descriptors().length);
     await ask(control, 'status');
@@ -456,6 +459,20 @@ describe('G7: nothing is left', () => {
     await new Promise((resolve) => strange.once('close', resolve));
     await eventually(async () => (await count()) === before, 'descriptors to be closed');
     await end(first);
+  });
+
+  it('of an operator who stays connected, when the handover is closed', async () => {
+    const { control, first } = await controlled();
+    await first.run(({ kept }) => {
+      kept.alive = setInterval(() => {}, 60_000);
+    });
+    const operator = new Rpc(new FdSocket(dial(control)), { calls: {} });
+    await operator.call('status');
+    await first.run((inside) => inside.handover.close());
+    await operator.closed;
+    expect(first.process.alive()).toBe(true);
+    await first.run(({ kept }) => clearInterval(kept.alive as NodeJS.Timeout));
+    await first.gone();
   });
 
   it('G5: a handover that fails at COMMIT leaves the socket with the old process', async () => {

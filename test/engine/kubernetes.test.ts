@@ -35,8 +35,9 @@ describe.skipIf(!canUnshare)('a DaemonSet on the network of the host', () => {
       // In its namespace each server is pid 1.
       await visitors.answered(1, 10);
       if (old) {
-        // Superseded, and still there until the kubelet ends it: it would be started again otherwise.
-        expect(old.child.exitCode).toBe(null);
+        await old.line(/^generation \d has drained$/);
+        // Superseded, and still there until the kubelet ends it (fixtures/pod.mjs), also after a while.
+        await visitors.answered(1, 400);
         old.tell({ type: 'terminate' });
         expect(await old.exit()).toEqual({ code: 0, signal: null });
         await visitors.answered(1, 10);

@@ -98,6 +98,11 @@ describe('the packed package', () => {
     expect(result).toEqual({ sent: 5, bytes: 'hello', fds: 1, same: true, prebuilt: true });
   });
 
+  it('brings the handover command', async () => {
+    const stdout = await run(user, join(user, 'node_modules', '.bin', 'handover'), ['--help']);
+    expect(stdout).toMatch(/^usage: handover COMMAND/);
+  });
+
   it('is imported as a module, and required where Node can', async () => {
     const result = await userProgram(`
       import { createRequire } from 'node:module';

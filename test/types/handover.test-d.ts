@@ -76,6 +76,7 @@ same<Equal<Listening['origin'], 'inherited' | 'activated' | 'bound'>>();
 same<Equal<UpgradeOutcome['phases'], readonly PhaseRecord[]>>();
 same<Equal<UpgradeOutcome['claimed'], readonly string[]>>();
 same<Equal<UpgradeOutcome['unclaimed'], readonly string[]>>();
+same<Equal<Standby['claims']['claimed'], readonly string[]>>();
 same<Equal<PhaseRecord['name'], Phase>>();
 same<Equal<Phase, 'PREPARE' | 'PROBATION' | 'COMMIT' | 'MIGRATE' | 'DRAIN' | 'RETIRE'>>();
 // @ts-expect-error what has happened is not rewritten
