@@ -38,9 +38,9 @@ export class Machine {
     return `/proc/${this.status?.pid ?? 'self'}/${name}`;
   }
 
-  /** A counter of /proc/net/netstat, which has a line of names above each line of values. */
+  /** A counter of the process' network namespace: the file has a line of names above each line of values. */
   counter(group: string, name: string): number | undefined {
-    const rows = this.text('/proc/net/netstat')
+    const rows = this.text(this.processFile('net/netstat'))
       ?.split('\n')
       .filter((line) => line.startsWith(`${group}: `))
       .map((line) => line.split(' '));

@@ -134,6 +134,7 @@ export class Charge {
   async end(): Promise<void> {
     await this.#giveUp();
     this.#pidFile?.remove();
+    this.unlock();
   }
 
   /** Another process has it again, or still. */

@@ -27,7 +27,7 @@ const WELL = {
   'proc/sys/net/ipv4/ip_local_reserved_ports': '',
   'proc/sys/net/ipv4/tcp_tw_reuse': '2',
   'proc/sys/net/ipv4/tcp_migrate_req': '0',
-  'proc/net/netstat': NETSTAT(0, 0),
+  'proc/self/net/netstat': NETSTAT(0, 0),
   'proc/self/limits':
     'Limit                     Soft Limit           Hard Limit           Units\nMax open files            20000                20000                files\n',
   'proc/self/cgroup': '0::/app\n',
@@ -168,13 +168,13 @@ describe('the doctor finds', () => {
     ],
     [
       'accept queues that were full',
-      { 'proc/net/netstat': NETSTAT(12, 0) },
+      { 'proc/self/net/netstat': NETSTAT(12, 0) },
       undefined,
       { name: 'ListenOverflows', severity: 'warn', value: '12', fix: 'nstat -az TcpExtListenOverflows' },
     ],
     [
       'connections that were dropped',
-      { 'proc/net/netstat': NETSTAT(0, 3) },
+      { 'proc/self/net/netstat': NETSTAT(0, 3) },
       undefined,
       { name: 'ListenDrops', severity: 'warn', value: '3' },
     ],

@@ -227,6 +227,28 @@ describe('upgrade', () => {
     await end(await generation(2));
   });
 
+  it('G5: goes on where the command is interrupted', async () => {
+    const { control, first, generation, end } = await controlled([{ options: { probation: 300 } }]);
+    const main = new URL('../../dist/cli/main.js', import.meta.url);
+    const command = apps.start(main, { args: ['upgrade', '--control', control] });
+    await command.line(/PREPARE/);
+    expect(await command.stop('SIGINT')).toEqual({ code: null, signal: 'SIGINT' });
+    await first.process.gone();
+    const second = await generation(2);
+    expect(await ask(control, 'status')).toMatchObject({ generation: 2, pid: second.pid, isInCharge: true });
+    await end(second);
+  });
+
+  it('of a takeover socket by mistake fails, and harms nobody', async () => {
+    const folder = privateFolder();
+    const takeover = join(folder, 'takeover.sock');
+    const { control, first, end } = await controlled([{ options: { takeover } }], folder);
+    const { code, stderr } = await handover(['upgrade', '--control', takeover]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('or this is no control socket') });
+    expect(await ask(control, 'status')).toMatchObject({ pid: first.pid, takeover, isInCharge: true });
+    await end(first);
+  });
+
   it('G8: of a process that dies meanwhile ends with 1', async () => {
     const never: Plan = { before: ({ say }) => new Promise(() => say('loading')) };
     const { control, first, generation } = await controlled([{}, never]);

@@ -137,6 +137,25 @@ describe('without a binary for the platform', () => {
     expect(result).toBe('plain');
   });
 
+  it('the health endpoint answers', async () => {
+    const result = await userProgram(
+      `
+      import http from 'node:http';
+      import { openHandover } from 'handover';
+      const handover = await openHandover({ healthEndpoint: { path: 'health.sock' } });
+      const probe = (path) => new Promise((resolve, reject) =>
+        http.get({ socketPath: 'health.sock', path }, ({ statusCode }) => resolve(statusCode)).on('error', reject));
+      await handover.listen(http.createServer(), { host: '127.0.0.1', port: 0 });
+      await handover.ready();
+      const codes = [await probe('/livez'), await probe('/readyz')];
+      await handover.close();
+      process.stdout.write(JSON.stringify([...codes, await probe('/livez').catch(({ code }) => code)]));
+      `,
+      noBinary,
+    );
+    expect(result).toEqual([200, 200, 'ENOENT']);
+  });
+
   it('upgrade() rejects with ERR_HANDOVER_UNSUPPORTED, still serving', async () => {
     const result = await userProgram(
       `
