@@ -1,5 +1,6 @@
 // `handover`: what authors of servers use.
 
+export type { Claims } from './channel/wire.js';
 export type { Migration } from './connections/raw.js';
 export type { ServeSignals } from './ending.js';
 export { HandoverError, type HandoverErrorCode } from './errors.js';

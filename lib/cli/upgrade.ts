@@ -2,7 +2,7 @@
 import type { Params } from '../channel/rpc.js';
 import { HandoverError } from '../errors.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
-import type { Plan } from '../handover/plan.js';
+import type { Plan, PlannedListener } from '../handover/plan.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
@@ -63,12 +63,17 @@ async function dryRun(context: Context): Promise<ExitCode> {
   output.line(`new: ${plan.new.command.join(' ')}  (in ${plan.new.cwd})`);
   output.line(plan.changes.length === 0 ? 'release: unchanged' : `release: ${plan.changes.join('; ')}`);
   const { kept, added, removed, changed } = plan.listeners;
-  for (const { name, address } of kept) output.line(`  kept     ${name}  ${address}`);
-  for (const { name, address } of added) output.line(`  added    ${name}  ${address}`);
-  for (const { name, address } of removed) output.line(`  removed  ${name}  ${address}`);
+  for (const listener of kept) output.line(`  kept     ${label(listener)}`);
+  for (const listener of added) output.line(`  added    ${label(listener)}`);
+  for (const listener of removed) output.line(`  removed  ${label(listener)}`);
   for (const { name, from, to } of changed) output.line(`  changed  ${name}  ${from} becomes ${to}`);
   output.line('the new release got ready and was ended; nothing was handed over');
   return EXIT.ok;
+}
+
+/** One that was given no name is called by its address. */
+function label({ name, address }: PlannedListener): string {
+  return name === address ? name : `${name}  ${address}`;
 }
 
 function seconds(start: number): string {
