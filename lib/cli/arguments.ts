@@ -1,11 +1,11 @@
 // From the command line to a command and its options, by the table of commands; and the help, from the same table.
 import { parseArgs } from 'node:util';
-import { COMMANDS, type Command, type Option } from './commands.js';
+import { COMMANDS, type Command, type Option, type Values } from './commands.js';
 import { CommandError, EXIT } from './exit-codes.js';
 
 export interface Parsed {
   readonly command: Command;
-  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  readonly options: Values;
   readonly args: readonly string[];
 }
 
@@ -29,8 +29,9 @@ export function parse(command: Command, argv: readonly string[]): Parsed {
   }
 }
 
-function declared({ options }: Command): Record<string, { type: 'string' | 'boolean' }> {
-  return Object.fromEntries(Object.entries(options).map(([name, { type }]) => [name, { type }]));
+function declared({ options }: Command): Record<string, Pick<Option, 'type' | 'multiple'>> {
+  const entries = Object.entries(options);
+  return Object.fromEntries(entries.map(([name, { type, multiple = false }]) => [name, { type, multiple }]));
 }
 
 /** @throws CommandError there is none of that name */

@@ -4,7 +4,7 @@ import { isPeerLost, type Params, Rpc } from '../channel/rpc.js';
 import { hasCode, systemError } from '../errors.js';
 import { dial } from '../fd/dial.js';
 import { FdSocket } from '../fd/index.js';
-import type { Context } from './commands.js';
+import type { Context, Values } from './commands.js';
 import { CommandError, EXIT } from './exit-codes.js';
 import { controlPath } from './find-socket.js';
 
@@ -50,6 +50,6 @@ function explained(error: unknown, path: string): unknown {
   return Object.assign(new CommandError(EXIT.failed, message), { code: 'ERR_HANDOVER_PEER_LOST' });
 }
 
-export function text(value: string | boolean | undefined): string | undefined {
+export function text(value: Values[string]): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }

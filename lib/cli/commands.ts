@@ -6,13 +6,19 @@ export interface Option {
   readonly type: 'string' | 'boolean';
   /** What stands for its value in the help. */
   readonly value?: string;
+  /** May be given more than once. */
+  readonly multiple?: boolean;
   readonly help: string;
 }
 
+export type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
+
 /** What a command gets. */
 export interface Context {
-  readonly options: Readonly<Record<string, string | boolean | undefined>>;
+  readonly options: Values;
   readonly args: readonly string[];
+  /** All that stood behind the name of the command, for one that parses it itself. */
+  readonly argv: readonly string[];
   readonly output: Output;
   readonly variables: NodeJS.ProcessEnv;
 }

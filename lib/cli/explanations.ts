@@ -157,4 +157,16 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     stillServing: 'yes',
     action: 'report it, with the stack',
   },
+  ERR_HANDOVER_ACTIVATION: {
+    happened:
+      'a variable that announces sockets is malformed, or names a descriptor that is no such listener; the message has both',
+    stillServing: 'as before',
+    action: 'mend what starts the process; or unset the variable',
+  },
+  ERR_HANDOVER_CERTIFICATE: {
+    happened:
+      '`reloadCertificates`: the key does not belong to the certificate, it is not in date, or not PEM; the message says which',
+    stillServing: 'as before, with the pair in use',
+    action: 'renew it, or mend the files',
+  },
 };
