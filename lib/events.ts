@@ -66,6 +66,8 @@ export interface HandoverEvents {
   'standby-lost': { readonly generation: number; readonly error: Error };
   /** A process that asked to take over was refused. */
   'takeover-refused': { readonly uid: number; readonly pid: number | undefined; readonly reason: string };
+  /** A process that asked to control this one was refused. */
+  'control-refused': { readonly uid: number; readonly pid: number | undefined };
   /** This process should have ended and has not: what keeps it alive. */
   stuck: { readonly generation: number; readonly resources: readonly string[] };
   /** A server has another certificate for new handshakes (`reloadCertificates`). */

@@ -1,10 +1,12 @@
 // `handover`: what authors of servers use.
 
+export type { Claims } from './channel/wire.js';
 export type { Migration } from './connections/raw.js';
 export type { ServeSignals } from './ending.js';
 export { HandoverError, type HandoverErrorCode } from './errors.js';
 export type { CutConnections, HandoverEventName, HandoverEvents, Phase } from './events.js';
 export type { SuccessorCommand } from './handover/command.js';
+export type { HealthEndpointOptions } from './handover/health-endpoint.js';
 export type { Inherited, Keepable } from './handover/kept.js';
 export { openHandover } from './handover/open.js';
 export type { HandoverOptions } from './handover/options.js';

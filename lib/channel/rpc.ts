@@ -1,9 +1,9 @@
 // Calls between a supervisor and its workers, and between the command line and either: JSON with descriptors, both ways
 // over one socket. Not part of the handover protocol: both ends are told how to find each other by a version of this file.
-import { HandoverError, hasCode, knownCode } from '../errors.js';
+import { HandoverError, type HandoverErrorDetails, hasCode, knownCode } from '../errors.js';
 import { closeFds, type FdSocket } from '../fd/index.js';
 import { FrameDecoder } from './decoder.js';
-import { HEADER_BYTES } from './wire.js';
+import { HEADER_BYTES, type RawFrame } from './wire.js';
 
 /** What a JSON payload holds. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
@@ -64,9 +64,12 @@ export class Rpc {
     const id = ++this.#sent;
     const answer = new Promise<Message>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
     this.#socket.ref();
-    // Its rejection is the end of the socket, which rejects the answer.
-    this.#send({ call: id, method, params }, fds).catch(() => {});
-    if (this.#socket.closed) this.#pending.get(id)?.reject(peerLost());
+    // Never sent, never answered: a bad descriptor, too many in flight, or nobody there any more.
+    this.#send({ call: id, method, params }, fds).catch((error: unknown) => {
+      this.#pending.get(id)?.reject(isEnd(error) ? peerLost() : (error as Error));
+      this.#pending.delete(id);
+      this.#relax();
+    });
     return answer;
   }
 
@@ -86,12 +89,12 @@ export class Rpc {
   }
 
   async #send(message: object, fds: Int32Array): Promise<void> {
-    const body = Buffer.from(JSON.stringify(message));
-    const header = Buffer.alloc(HEADER_BYTES);
-    header.writeUInt32BE(body.length, 0);
-    header.writeUInt16BE(RPC_TYPE, 4);
-    header.writeUInt16BE(fds.length, 6);
     try {
+      const body = Buffer.from(JSON.stringify(message));
+      const header = Buffer.alloc(HEADER_BYTES);
+      header.writeUInt32BE(body.length, 0);
+      header.writeUInt16BE(RPC_TYPE, 4);
+      header.writeUInt16BE(fds.length, 6);
       await this.#socket.send(Buffer.concat([header, body]), fds);
     } finally {
       closeFds(fds);
@@ -107,7 +110,7 @@ export class Rpc {
     try {
       for await (const { bytes, fds } of this.#socket) {
         decoder.push(bytes, fds);
-        for (let frame = decoder.next(); frame; frame = decoder.next()) this.#onMessage(frame.payload, frame.fds);
+        for (let frame = decoder.next(); frame; frame = decoder.next()) this.#onFrame(frame);
       }
     } catch {
       // The peer died, or is none of ours: either way there is nobody to talk to.
@@ -119,8 +122,20 @@ export class Rpc {
     }
   }
 
-  #onMessage(payload: Buffer, fds: Int32Array): void {
-    const message = JSON.parse(payload.toString('utf8')) as Record<string, unknown>;
+  /** @throws what came is no message: another protocol's frame, or no JSON */
+  #onFrame({ type, payload, fds }: RawFrame): void {
+    let message: Record<string, unknown>;
+    try {
+      if (type !== RPC_TYPE) throw new Error(`a frame of type ${type}`);
+      message = expectObject(JSON.parse(payload.toString('utf8')));
+    } catch (error) {
+      closeFds(fds);
+      throw error;
+    }
+    this.#onMessage(message, fds);
+  }
+
+  #onMessage(message: Record<string, unknown>, fds: Int32Array): void {
     const params = (message.params ?? {}) as Params;
     if (typeof message.call === 'number') {
       void this.#answer(message.call, String(message.method), { params, fds });
@@ -152,7 +167,9 @@ export class Rpc {
   }
 }
 
-const DETAILS = ['code', 'phase', 'stillServing', 'errno', 'syscall', 'address', 'port', 'path', 'stderr'] as const;
+const SYSTEM_DETAILS = ['errno', 'syscall', 'address', 'port', 'path'] as const;
+const HANDOVER_DETAILS = ['phase', 'stillServing', 'stderr', 'exitCode', 'exitSignal', 'connectionsLost'] as const;
+const DETAILS = ['code', ...HANDOVER_DETAILS, ...SYSTEM_DETAILS] as const;
 
 function describe(error: unknown): Params {
   const source = (error instanceof Error ? error : new Error(String(error))) as Error &
@@ -164,7 +181,17 @@ function revive({ message, ...details }: Params): Error {
   const text = String(message);
   const code = knownCode(details.code as string | undefined);
   if (code === undefined) return Object.assign(new Error(text), details);
-  return new HandoverError(code, text, details as { phase?: string; stillServing?: boolean; stderr?: string });
+  return new HandoverError(code, text, details as HandoverErrorDetails);
+}
+
+function expectObject(value: unknown): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  throw new Error('no object');
+}
+
+/** How sending fails on a socket whose other end is closed, or this one. */
+function isEnd(error: unknown): boolean {
+  return ['EPIPE', 'ECONNRESET', 'ECANCELED'].some((code) => hasCode(error, code));
 }
 
 function peerLost(): HandoverError {

@@ -44,6 +44,15 @@ export interface Manifest {
   readonly standby?: boolean | undefined;
 }
 
+/** What became of the listeners on offer. */
+export interface Claims {
+  /** Names. */
+  readonly claimed: readonly string[];
+  readonly unclaimed: readonly string[];
+  /** Listeners of the successor's own; absent where there are none, and from older versions. */
+  readonly bound?: readonly { readonly name: string; readonly address: string }[] | undefined;
+}
+
 export interface Hello {
   readonly protocol: { readonly min: number; readonly max: number };
   readonly generation: number;
@@ -88,7 +97,7 @@ export interface Heartbeat {
 export interface Payloads {
   HELLO: Hello;
   MANIFEST: Manifest;
-  CLAIMED: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] };
+  CLAIMED: Claims;
   READY: Nothing;
   HEARTBEAT: Heartbeat;
   COMMIT: Manifest;
@@ -132,7 +141,11 @@ const hello: Schema<Hello> = record({
   capabilities: list(string),
 });
 
-const claimed: Schema<Payloads['CLAIMED']> = record({ claimed: list(string), unclaimed: list(string) });
+const claimed: Schema<Payloads['CLAIMED']> = record({
+  claimed: list(string),
+  unclaimed: list(string),
+  bound: optional(list(record({ name: string, address: string }))),
+});
 
 const heartbeat: Schema<Heartbeat> = record({
   healthy: optional(boolean),

@@ -1,8 +1,10 @@
 // What an app does with its handover whatever this process' part in one is: listeners, state, work and hooks.
+import type { Adopter } from '../connections/holding.js';
 import type { Belongings } from './belongings.js';
 import type { Inherited, Keepable } from './kept.js';
 import type { Lifecycle } from './lifecycle.js';
 import { checkCloseHook } from './options.js';
+import type { ListenerStatus } from './status.js';
 import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
 
@@ -31,6 +33,14 @@ export abstract class AppSide {
     const listening = await this.belongings.listen(listener, options);
     warnOfTimeouts(listener, listening.name, this.#drainTimeout);
     return listening;
+  }
+
+  get listeners(): readonly ListenerStatus[] {
+    return this.belongings.listeners;
+  }
+
+  adopterOf(listener: string): Adopter | undefined {
+    return this.belongings.servers.adopterOf(listener);
   }
 
   whenInCharge(duty: (signal: AbortSignal) => unknown): void {

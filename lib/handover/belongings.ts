@@ -1,16 +1,18 @@
 // What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
-import type { Manifest } from '../channel/wire.js';
+import type { Claims, Manifest } from '../channel/wire.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
 import { closeActivated, forgetActivation, takeActivation } from '../ledger/activation.js';
 import type { Place } from '../ledger/address.js';
-import { Ledger, RESERVED } from '../ledger/ledger.js';
+import { type Entry, Ledger, RESERVED } from '../ledger/ledger.js';
+import { CONTROL } from './control.js';
 import type { Env } from './env.js';
 import { Kept } from './kept.js';
-import { addressOf, expectMigratable, manage, resolvePlace } from './listening.js';
+import { addressOf, DEFAULT_BACKLOG, expectMigratable, manage, resolvePlace } from './listening.js';
 import type { DescriptorList } from './manifest.js';
 import { checkListenOptions } from './options.js';
 import { Servers } from './servers.js';
+import { type Asked, type ListenerStatus, listenerStatus } from './status.js';
 import { TAKEOVER } from './takeover.js';
 import { Tickets } from './tickets.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
@@ -34,6 +36,7 @@ export class Belongings {
   /** Told when a listener came or went. */
   onChange: () => void = () => {};
   readonly #env: Env;
+  readonly #asked = new Map<string, Asked>();
 
   constructor(env: Env) {
     this.#env = env;
@@ -45,9 +48,10 @@ export class Belongings {
     expectMigratable(listener, migrate);
     const place = await resolvePlace(listener, { ...address, ...(backlog !== undefined && { backlog }) });
     const name = given ?? place.canonical;
-    if (!this.ledger.isInherited(name)) await this.lender?.borrow(name, place, this.ledger);
-    const entry = this.ledger.listener(name, place);
+    const entry = await this.open(name, place);
     const managed = manage(listener, name, backlog, () => this.#release(name), migrate);
+    const backlogAsked = entry.kind === 'udp' ? undefined : (backlog ?? DEFAULT_BACKLOG);
+    this.#asked.set(name, { backlog: backlogAsked, reusePort: address.reusePort ?? false });
     publish('listen', { name, address: entry.address, origin: entry.origin });
     await this.#tickets.add(name, listener);
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
@@ -55,15 +59,33 @@ export class Belongings {
     return { name, address: addressOf(entry.fd), origin: entry.origin };
   }
 
+  /** Claims, has the lender bind, or binds. */
+  async open(name: string, place: Place): Promise<Entry> {
+    if (!this.ledger.isInherited(name)) await this.lender?.borrow(name, place, this.ledger);
+    return this.ledger.listener(name, place);
+  }
+
+  /** The app's listeners, as the kernel has them now. */
+  get listeners(): readonly ListenerStatus[] {
+    return this.ledger.listeners.map((entry) => listenerStatus(entry, this.#asked.get(entry.name)));
+  }
+
+  /** What became of the listeners a predecessor handed over. */
+  claims(): Claims {
+    const bound = this.ledger.listeners.filter(({ origin }) => origin === 'bound');
+    const own = bound.map(({ name, address }) => ({ name, address }));
+    return { ...this.ledger.report(), ...(own.length > 0 && { bound: own }) };
+  }
+
   /**
-   * What a successor needs to load; the takeover socket follows at COMMIT. `stderr`: it shares this process' stdio.
+   * What a successor needs to load; the sockets to reach this process follow at COMMIT. `stderr`: it shares this process' stdio.
    * `tickets`: both will accept before COMMIT, and a client may come to one with what the other gave it.
    */
   early({ stderr, tickets }: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList {
     const { entries, fds } = this.ledger.manifest();
     const early = entries
       .map((entry, i) => ({ entry, fd: fds[i] ?? -1 }))
-      .filter(({ entry }) => entry.name !== TAKEOVER);
+      .filter(({ entry }) => entry.name !== TAKEOVER && entry.name !== CONTROL);
     if (stderr) early.push({ entry: { name: STDERR, kind: 'descriptor', address: '' }, fd: this.#env.stderrFd });
     const list = { entries: early.map(({ entry }) => entry), fds: Int32Array.from(early, ({ fd }) => fd) };
     return tickets ? join(list, this.#tickets.collect()) : list;

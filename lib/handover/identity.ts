@@ -3,7 +3,10 @@ import { createRequire } from 'node:module';
 import { type Hello, PROTOCOL } from '../channel/wire.js';
 import { processStartTime } from '../fd/pidfd.js';
 
-const { version: VERSION } = createRequire(import.meta.url)('../../package.json') as { version: string };
+const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
+
+/** Of this package. */
+export const VERSION: string = version;
 
 /** Read once: it does not change. */
 const startTime = processStartTime('self');

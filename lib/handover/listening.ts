@@ -12,7 +12,7 @@ import { describeFd } from '../fd/index.js';
 import { type ListenAddress, type Place, toPlace } from '../ledger/address.js';
 import type { Listener } from './types.js';
 
-const DEFAULT_BACKLOG = 511;
+export const DEFAULT_BACKLOG = 511;
 
 /** @throws TypeError it is none of what can be handed over */
 export function expectListener(listener: unknown): asserts listener is Listener {
@@ -37,7 +37,10 @@ function isPlainServer(listener: unknown): boolean {
 export async function resolvePlace(listener: Listener, address: ListenAddress): Promise<Place> {
   expectListener(listener);
   const isDatagram = listener instanceof DatagramSocket;
-  const place = toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
+  return resolveHost(toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp'));
+}
+
+export async function resolveHost(place: Place): Promise<Place> {
   if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return place;
   const { address: host } = await lookup(place.bind.host);
   return { ...place, bind: { ...place.bind, host } };

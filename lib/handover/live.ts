@@ -1,7 +1,6 @@
 // A process that can hand over: claims what it inherited, serves, and gives all of it to its successor or closes it.
 import type { Channel } from '../channel/channel.js';
 import type { DrainingGeneration, Hello } from '../channel/wire.js';
-import type { Adopter } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { AppSide } from './app-side.js';
@@ -14,6 +13,7 @@ import { helloOf } from './identity.js';
 import { giveTo } from './leaving.js';
 import { Lifecycle } from './lifecycle.js';
 import type { DescriptorList } from './manifest.js';
+import { Operations } from './operations.js';
 import { type CheckedOptions, checkUpgradeOptions } from './options.js';
 import type { UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
@@ -61,7 +61,8 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     const onDial = (channel: Channel, process: SuccessorProcess): void =>
       void this.#upgrades.takeOver(channel, process);
     const own = this.#superiors.chargesOf(options);
-    this.#charge = new Charge(own, env.pid, this.belongings.ledger, this.lifecycle, this.#reserve, onDial);
+    const ways = { onDial, operations: new Operations(this, env, own, start) };
+    this.#charge = new Charge(own, env.pid, this.belongings, this.lifecycle, this.#reserve, ways);
   }
 
   /** Greets the predecessor where there is one. */
@@ -69,6 +70,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     const handover = new LiveHandover(env, options, start);
     await handover.#join(handover.#superiors.greet());
     handover.#reserve.hold();
+    await handover.#charge.prepare(() => handover.close());
     return handover;
   }
 
@@ -78,6 +80,10 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   get isInCharge(): boolean {
     return this.#state === 'serving';
+  }
+
+  get phase(): string {
+    return this.#upgrades.phase ?? this.#state;
   }
 
   get closing(): AbortSignal {
@@ -184,13 +190,10 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   becomeAlone(): void {
+    this.#charge.answerProbes();
     if (!this.isInCharge) return;
     this.belongings.ledger.closeUnclaimed();
     this.#superiors.alone(this.generation);
-  }
-
-  adopterOf(listener: string): Adopter | undefined {
-    return this.belongings.servers.adopterOf(listener);
   }
 
   giveUp(error: HandoverError): void {
@@ -218,7 +221,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
     this.expectOpen('ready()');
     this.belongings.adoptStderr();
-    const claims = this.belongings.ledger.report();
+    const claims = this.belongings.claims();
     this.#unclaimed = claims.unclaimed;
     this.belongings.ledger.closeUnclaimedListeners();
     this.#state = 'ready';
@@ -278,8 +281,8 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     const closed = new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false });
     this.#chargeTaken.reject(reason ?? closed);
     await this.#upgrades.abort(closed);
-    if (isLast) await this.#charge.end();
-    else this.#charge.unlock();
+    if (isLast) await (heirs.length > 0 ? this.#charge.yield() : this.#charge.end());
+    else this.#charge.abandon();
     await this.#successor?.leave();
     this.belongings.servers.suspendAll();
     this.belongings.close({ removePaths: isLast && !this.#superiors.keepListeners });
@@ -302,6 +305,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#reserve.release();
     this.belongings.servers.finishAll();
     await this.lifecycle.runHooks();
+    this.#charge.leave();
     this.#superiors.end();
     this.#state = 'closed';
     this.#closed.resolve();

@@ -4,6 +4,7 @@ import { expectBoolean, expectInteger, expectOptions, expectString } from '../fd
 import { ADDRESS_OPTIONS } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
 import type { SuccessorCommand } from './command.js';
+import type { HealthEndpointOptions } from './health-endpoint.js';
 import type { Check } from './preflight.js';
 import { checkSystemd, type SystemdOptions } from './service-manager.js';
 import type { TakeoverOptions } from './takeover.js';
@@ -33,6 +34,10 @@ export interface HandoverOptions {
   readonly health?: () => boolean | Promise<boolean>;
   /** A socket by which an independently started process takes over. */
   readonly takeover?: string | TakeoverOptions;
+  /** A Unix socket by which the command line reaches this process, in a directory that nobody else can write to. */
+  readonly control?: string;
+  /** A tiny server for orchestrators: `/livez`, and `/readyz`, which is 200 only when in charge and not draining. */
+  readonly healthEndpoint?: HealthEndpointOptions;
   /** Whether live connections move to the successor, or end politely in this process. @default 'move' */
   readonly connections?: 'move' | 'drain';
   /**
@@ -71,6 +76,8 @@ export interface CheckedOptions {
   readonly warmup: (() => unknown) | undefined;
   readonly health: (() => boolean | Promise<boolean>) | undefined;
   readonly takeover: TakeoverOptions | undefined;
+  readonly control: string | undefined;
+  readonly healthEndpoint: HealthEndpointOptions | undefined;
   readonly connections: 'move' | 'drain';
   readonly closeSpread: number;
   readonly pidFile: string | undefined;
@@ -92,6 +99,8 @@ export const HANDOVER_OPTIONS: readonly string[] = [
   'warmup',
   'health',
   'takeover',
+  'control',
+  'healthEndpoint',
   'connections',
   'closeSpread',
   'pidFile',
@@ -122,6 +131,8 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
     warmup: options.warmup,
     health: options.health,
     takeover: checkTakeover(given.takeover),
+    control: given.control === undefined ? undefined : expectString('options.control', given.control),
+    healthEndpoint: checkHealthEndpoint(given.healthEndpoint),
     connections: checkConnections(given.connections),
     pidFile: given.pidFile === undefined ? undefined : expectString('options.pidFile', given.pidFile),
     maxDraining: integer('maxDraining', 2, 1),
@@ -150,6 +161,18 @@ function checkTakeover(takeover: unknown): TakeoverOptions | undefined {
   expectString('options.takeover.path', path);
   expectFunction('options.takeover.allow', allow);
   return takeover as TakeoverOptions;
+}
+
+function checkHealthEndpoint(endpoint: unknown): HealthEndpointOptions | undefined {
+  if (endpoint === undefined) return undefined;
+  const { port, host, path } = expectOptions('options.healthEndpoint', endpoint, ['port', 'host', 'path']);
+  if ((port === undefined) === (path === undefined)) {
+    throw typeError('options.healthEndpoint', 'given with one of port, path', endpoint);
+  }
+  if (port !== undefined) expectInteger('options.healthEndpoint.port', port, 0, 65_535);
+  if (host !== undefined) expectString('options.healthEndpoint.host', host);
+  if (path !== undefined) expectString('options.healthEndpoint.path', path);
+  return endpoint as HealthEndpointOptions;
 }
 
 function checkSuccessor(successor: unknown = {}): SuccessorCommand {

@@ -1,4 +1,5 @@
 // How a handover ended, for whoever asked for it: what `upgrade()` resolves with, and the error it rejects with.
+import type { Claims } from '../channel/wire.js';
 import { HandoverError } from '../errors.js';
 import type { Phase } from '../events.js';
 import type { Exit } from './env.js';
@@ -14,6 +15,8 @@ export interface UpgradeOutcome {
   /** Names the successor took over, and those it did not want. */
   readonly claimed: readonly string[];
   readonly unclaimed: readonly string[];
+  /** Listeners it has opened itself, where there are any. */
+  readonly bound?: Claims['bound'];
 }
 
 /** What is known of a successor that failed. */

@@ -8,6 +8,7 @@ import { expectSupported } from '../fd/index.js';
 import type { ListenAddress } from '../ledger/address.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
+import { HealthEndpoint, type Readiness } from './health-endpoint.js';
 import type { Inherited, Keepable } from './kept.js';
 import { Lifecycle } from './lifecycle.js';
 import { expectMigratable, manage, resolvePlace } from './listening.js';
@@ -26,10 +27,16 @@ export class PlainHandover implements Handover {
   readonly #lifecycle = new Lifecycle();
   readonly #closing = new AbortController();
   readonly #closed = new Deferred<void>();
+  readonly #health = new HealthEndpoint(() => this.#readiness());
   #isReady = false;
 
   constructor(options: CheckedOptions) {
     this.#options = options;
+  }
+
+  #readiness(): Readiness {
+    const reason = this.isInCharge ? undefined : this.closing.aborted ? 'closing' : 'loading';
+    return { reason, generation: this.generation, pid: process.pid };
   }
 
   get isInCharge(): boolean {
@@ -57,7 +64,9 @@ export class PlainHandover implements Handover {
   }
 
   async ready(): Promise<void> {
-    await this.#options.warmup?.();
+    const { healthEndpoint, warmup } = this.#options;
+    if (healthEndpoint) await this.#health.start(plainly(healthEndpoint));
+    await warmup?.();
     await this.#servers.acceptAll();
     this.#isReady = true;
     this.#lifecycle.takeCharge();
@@ -104,6 +113,7 @@ export class PlainHandover implements Handover {
       await settlesWithin(this.#lifecycle.worked(), timeout);
       this.#servers.finishAll();
       await this.#lifecycle.runHooks();
+      this.#health.stop();
       this.#closed.resolve();
     }
     await this.closed;

@@ -1,9 +1,15 @@
 // One handover, from the side of the process that gives. The steps are prepare, probate, commit, retire; what can go
 // wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
 // everything back.
-
 import type { Channel } from '../channel/channel.js';
-import { type DrainingGeneration, type Frame, type Hello, type ManifestEntry, negotiate } from '../channel/wire.js';
+import {
+  type Claims,
+  type DrainingGeneration,
+  type Frame,
+  type Hello,
+  type ManifestEntry,
+  negotiate,
+} from '../channel/wire.js';
 import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
 import { type Phase, publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
@@ -42,10 +48,7 @@ export class Predecessor {
   readonly #offered = new Set<ManifestEntry>();
   readonly #pulse = new Pulse((message) => this.#onFailing(message));
   #peer: Hello | undefined;
-  #claims: { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } = {
-    claimed: [],
-    unclaimed: [],
-  };
+  claims: Claims = { claimed: [], unclaimed: [] };
   #isToProve = false;
   #hasSteppedDown = false;
   #hasSuccessorGivenUp = false;
@@ -127,7 +130,7 @@ export class Predecessor {
     // It may have given up in the same read.
     await this.#expectGoingOn();
     const { generation } = this.#host.hello;
-    return { generation: generation + 1, pid: this.#process.pid, phases: this.#log.records, ...this.#claims };
+    return { generation: generation + 1, pid: this.#process.pid, phases: this.#log.records, ...this.claims };
   }
 
   /** Whether the successor is there, and can go on with live connections. */
@@ -237,7 +240,7 @@ export class Predecessor {
       negotiate(this.#host.hello, frame.payload);
       this.#peer = frame.payload;
     }
-    if (frame.name === 'CLAIMED') this.#claims = frame.payload;
+    if (frame.name === 'CLAIMED') this.claims = frame.payload;
     this.#machine.peer(frame.name as PredecessorEvent);
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');

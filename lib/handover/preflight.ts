@@ -45,10 +45,10 @@ export function expectMemory(cgroupRoot: string = '/sys/fs/cgroup', rss: number 
   throw new HandoverError('ERR_HANDOVER_NO_MEMORY', message, { phase: 'PREPARE' });
 }
 
-/** Bytes until memory.max of this process' cgroup; undefined where there is no cgroup 2, or no limit. */
-function memoryHeadroom(root: string): number | undefined {
+/** Bytes until memory.max of a process' cgroup; undefined where there is no cgroup 2, or no limit. */
+export function memoryHeadroom(root: string, membership: string = '/proc/self/cgroup'): number | undefined {
   try {
-    const [, path = ''] = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8')) ?? [];
+    const [, path = ''] = /^0::(.*)$/m.exec(readFileSync(membership, 'utf8')) ?? [];
     const read = (name: string): string => readFileSync(join(root, path, name), 'utf8').trim();
     const limit = read('memory.max');
     if (limit === 'max') return undefined;

@@ -1,5 +1,6 @@
 // A successor that is ready and waits: committing it costs no process start.
 
+import type { Claims } from '../channel/wire.js';
 import type { UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
 
@@ -7,6 +8,8 @@ import type { Predecessor } from './predecessor.js';
 export interface Standby extends AsyncDisposable {
   readonly generation: number;
   readonly pid: number;
+  /** What it did with the listeners on offer: names, and listeners of its own. */
+  readonly claims: Claims;
   /** Resolves with the reason when it is lost before it was committed: it died, or was told to end. Never rejects. */
   readonly lost: Promise<unknown>;
   /**
@@ -26,6 +29,7 @@ export interface StandbyHost {
 export class PreparedStandby implements Standby {
   readonly generation: number;
   readonly pid: number;
+  readonly claims: Claims;
   readonly lost: Promise<unknown>;
   readonly #host: StandbyHost;
   readonly #predecessor: Predecessor;
@@ -34,6 +38,7 @@ export class PreparedStandby implements Standby {
   constructor(predecessor: Predecessor, generation: number, lost: Promise<unknown>, host: StandbyHost) {
     this.generation = generation;
     this.pid = predecessor.successorPid;
+    this.claims = predecessor.claims;
     this.lost = lost;
     this.#predecessor = predecessor;
     this.#host = host;

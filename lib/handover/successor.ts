@@ -3,6 +3,7 @@
 
 import type { Channel } from '../channel/channel.js';
 import {
+  type Claims,
   type DrainingGeneration,
   type Frame,
   type Heartbeat,
@@ -106,10 +107,7 @@ export class Successor {
   }
 
   /** This process could serve: says what it claimed, and READY. Without a predecessor any more it is in charge at once. */
-  async announceReady(claims: {
-    readonly claimed: readonly string[];
-    readonly unclaimed: readonly string[];
-  }): Promise<void> {
+  async announceReady(claims: Claims): Promise<void> {
     if (this.#machine.state === 'ended') await this.#ended.promise;
     if (this.#machine.own('ready') === 'alone') {
       await this.#host.takeCharge();

@@ -45,7 +45,7 @@ export class Superiors {
 
   /** One process of many: what there can be one of is the supervisor's. */
   chargesOf(options: CheckedOptions): CheckedOptions {
-    return this.supervisor ? { ...options, takeover: undefined, pidFile: undefined } : options;
+    return this.supervisor ? { ...options, takeover: undefined, control: undefined, pidFile: undefined } : options;
   }
 
   /** Whether listeners, and their Unix paths, outlive this process. */

@@ -1,6 +1,5 @@
 // Way 2: an independently started process dials the one in charge. The socket is the key to every listener, so only its
 // owner may reach it, and only one process at a time may ask.
-import { statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { Channel } from '../channel/channel.js';
@@ -12,6 +11,7 @@ import { tryLock } from '../fd/lock.js';
 import { type Place, toPlace } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
 import { sleep } from './deadline.js';
+import { expectSafeDirectory, isSameUser, SOCKET_MODE } from './socket-rules.js';
 import { foreignProcess, type SuccessorProcess } from './successor-process.js';
 
 /** Who may take over. */
@@ -43,7 +43,7 @@ export class Takeover {
   }
 
   get place(): Place {
-    return toPlace({ path: this.#path, mode: 0o600 }, 'tcp');
+    return toPlace({ path: this.#path, mode: SOCKET_MODE }, 'tcp');
   }
 
   /**
@@ -53,7 +53,7 @@ export class Takeover {
    *   and does not get ready
    */
   async dial(timeout: number): Promise<Channel | undefined> {
-    expectSafeDirectory(dirname(this.#path));
+    expectSafeDirectory(dirname(this.#path), 'takeover', 'ERR_HANDOVER_TAKEOVER_UNSAFE');
     this.#unlock = await waitForLock(`${this.#path}.lock`, timeout);
     const fd = dial(this.#path);
     if (fd >= 0) return new Channel(new FdSocket(fd), 'successor');
@@ -110,18 +110,6 @@ export function refuse(channel: Channel, { code, message }: HandoverError): void
 
 function notAllowed({ uid }: PeerCredentials): HandoverError {
   return new HandoverError('ERR_HANDOVER_TAKEOVER_REFUSED', `user ${uid} may not take over this process`);
-}
-
-function isSameUser({ uid }: PeerCredentials): boolean {
-  return uid === process.geteuid?.();
-}
-
-/** Whoever can write to the directory can put a socket of his own at the path. */
-function expectSafeDirectory(directory: string): void {
-  const { mode, uid } = statSync(directory);
-  if ((mode & 0o022) === 0 && (uid === 0 || uid === process.geteuid?.())) return;
-  const message = `${directory} can be written to by other users: no place for a takeover socket (chmod go-w, own it)`;
-  throw new HandoverError('ERR_HANDOVER_TAKEOVER_UNSAFE', message, { phase: 'PREPARE', stillServing: false });
 }
 
 async function waitForLock(path: string, timeout: number): Promise<() => void> {

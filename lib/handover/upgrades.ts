@@ -2,7 +2,7 @@
 import type { Channel } from '../channel/channel.js';
 import type { DrainingGeneration } from '../channel/wire.js';
 import { HandoverError } from '../errors.js';
-import { publish } from '../events.js';
+import { type Phase, publish } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
 import { type StartDirectory, successorCommand } from './command.js';
 import type { Env } from './env.js';
@@ -68,6 +68,11 @@ export class Upgrades {
     this.#start = start;
     this.#reserve = reserve;
     this.#host = host;
+  }
+
+  /** Of the handover under way. */
+  get phase(): Phase | undefined {
+    return this.#attempt?.predecessor?.phase;
   }
 
   async upgrade({ signal }: UpgradeOptions): Promise<UpgradeOutcome> {

@@ -100,11 +100,14 @@ export class Ledger {
    * out.
    */
   report(): { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } {
-    const claimed = [...this.#entries.values()].filter(
-      ({ name, origin }) => origin !== 'bound' && !name.startsWith(RESERVED),
-    );
-    const unclaimed = [...[...this.#inherited.values()].filter(isListener), ...this.#activated];
+    const claimed = [...this.#entries.values()].filter((entry) => entry.origin !== 'bound' && isApps(entry));
+    const unclaimed = [...[...this.#inherited.values()].filter(isListener), ...this.#activated].filter(isApps);
     return { claimed: claimed.map(({ name }) => name), unclaimed: unclaimed.map(({ name }) => name) };
+  }
+
+  /** The listeners the app has opened. */
+  get listeners(): readonly Entry[] {
+    return [...this.#entries.values()].filter((entry) => isListener(entry) && isApps(entry));
   }
 
   /** Closes the listeners nobody claimed, and everything activated that nobody asked for. */
@@ -224,6 +227,10 @@ export class Ledger {
     const message = `cannot bind ${place.canonical} for "${name}": ${why}`;
     return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { cause, phase: 'PREPARE' });
   }
+}
+
+function isApps({ name }: { readonly name: string }): boolean {
+  return !name.startsWith(RESERVED);
 }
 
 function isListener({ kind }: Entry): boolean {

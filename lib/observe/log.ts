@@ -40,6 +40,9 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
   'takeover-refused': (refused) => {
     return ['warn', { event: 'takeover-refused', ...refused }, `user ${refused.uid} may not take over`];
   },
+  'control-refused': (refused) => {
+    return ['warn', { event: 'control-refused', ...refused }, `user ${refused.uid} may not control this process`];
+  },
   stuck: ({ generation, resources }) => {
     const fields = { event: 'stuck', generation, pid: process.pid, resources };
     return ['warn', fields, `generation ${generation} had to be ended, kept alive by ${resources.join(', ')}`];

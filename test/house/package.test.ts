@@ -100,6 +100,11 @@ describe('the packed package', () => {
     expect(result).toEqual({ sent: 5, bytes: 'hello', fds: 1, same: true, prebuilt: true });
   });
 
+  it('brings the handover command', async () => {
+    const stdout = await run(user, join(user, 'node_modules', '.bin', 'handover'), ['--help']);
+    expect(stdout).toMatch(/^usage: handover COMMAND/);
+  });
+
   it('is imported as a module, and required where Node can', async () => {
     const result = await userProgram(`
       import { createRequire } from 'node:module';
@@ -134,6 +139,25 @@ describe('without a binary for the platform', () => {
       noBinary,
     );
     expect(result).toBe('plain');
+  });
+
+  it('the health endpoint answers', async () => {
+    const result = await userProgram(
+      `
+      import http from 'node:http';
+      import { openHandover } from 'handover';
+      const handover = await openHandover({ healthEndpoint: { path: 'health.sock' } });
+      const probe = (path) => new Promise((resolve, reject) =>
+        http.get({ socketPath: 'health.sock', path }, ({ statusCode }) => resolve(statusCode)).on('error', reject));
+      await handover.listen(http.createServer(), { host: '127.0.0.1', port: 0 });
+      await handover.ready();
+      const codes = [await probe('/livez'), await probe('/readyz')];
+      await handover.close();
+      process.stdout.write(JSON.stringify([...codes, await probe('/livez').catch(({ code }) => code)]));
+      `,
+      noBinary,
+    );
+    expect(result).toEqual([200, 200, 'ENOENT']);
   });
 
   it('upgrade() rejects with ERR_HANDOVER_UNSUPPORTED, still serving', async () => {

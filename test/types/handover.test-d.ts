@@ -76,6 +76,7 @@ same<Equal<Listening['origin'], 'inherited' | 'activated' | 'bound'>>();
 same<Equal<UpgradeOutcome['phases'], readonly PhaseRecord[]>>();
 same<Equal<UpgradeOutcome['claimed'], readonly string[]>>();
 same<Equal<UpgradeOutcome['unclaimed'], readonly string[]>>();
+same<Equal<Standby['claims']['claimed'], readonly string[]>>();
 same<Equal<PhaseRecord['name'], Phase>>();
 same<Equal<Phase, 'PREPARE' | 'PROBATION' | 'COMMIT' | 'MIGRATE' | 'DRAIN' | 'RETIRE'>>();
 // @ts-expect-error what has happened is not rewritten
@@ -285,6 +286,8 @@ void serve(createServer(), {
   drainTimeout: 1,
   probation: 0,
   takeover: 'admin.sock',
+  control: 'control.sock',
+  healthEndpoint: { port: 9090 },
   pidFile: 'app.pid',
 });
 void serve(createServer(), { port: 80, signals: { upgrade: false, shutdown: false } });
@@ -330,6 +333,7 @@ same<
     | 'frame'
     | 'standby-lost'
     | 'takeover-refused'
+    | 'control-refused'
     | 'stuck'
     | 'certificates'
     | 'certificates-refused'

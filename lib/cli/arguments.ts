@@ -1,0 +1,80 @@
+// From the command line to a command and its options, by the table of commands; and the help, from the same table.
+import { parseArgs } from 'node:util';
+import { COMMANDS, type Command, type Option, type Values } from './commands.js';
+import { CommandError, EXIT } from './exit-codes.js';
+
+export interface Parsed {
+  readonly command: Command;
+  readonly options: Values;
+  readonly args: readonly string[];
+}
+
+/** @throws CommandError for a usage that is wrong */
+export function parse(command: Command, argv: readonly string[]): Parsed {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      options: { ...declared(command), help: { type: 'boolean', short: 'h' } },
+      strict: true,
+      allowPositionals: true,
+    });
+    const [unexpected] = positionals;
+    if (command.args === undefined && unexpected !== undefined && values.help !== true) {
+      throw new Error(`'${command.name}' takes no argument: ${unexpected}`);
+    }
+    return { command, options: values, args: positionals };
+  } catch (error) {
+    const [message = ''] = (error as Error).message.split('. To specify a positional');
+    throw new CommandError(EXIT.usage, `${message.replace(/\.$/, '')}; see handover ${command.name} --help`);
+  }
+}
+
+function declared({ options }: Command): Record<string, Pick<Option, 'type' | 'multiple'>> {
+  const entries = Object.entries(options);
+  return Object.fromEntries(entries.map(([name, { type, multiple = false }]) => [name, { type, multiple }]));
+}
+
+/** @throws CommandError there is none of that name */
+export function commandOf(name: string): Command {
+  const command = COMMANDS.find((known) => known.name === name);
+  if (command) return command;
+  const names = COMMANDS.map((known) => known.name).join(', ');
+  throw new CommandError(EXIT.usage, `there is no command '${name}'; the commands are ${names}`);
+}
+
+const EXIT_CODES = 'exit codes: 0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed';
+
+export function generalHelp(): string {
+  const rows = COMMANDS.map(
+    ({ name, args, summary }) => [args === undefined ? name : `${name} ${args}`, summary] as const,
+  );
+  return [
+    'usage: handover COMMAND [OPTIONS]',
+    '',
+    ...columns(rows),
+    '',
+    'handover COMMAND --help says more; handover --version',
+    EXIT_CODES,
+  ].join('\n');
+}
+
+export function helpOf({ name, args, summary, details, options }: Command): string {
+  const rows = Object.entries(options).map(([option, { value, help }]: [string, Option]) => {
+    return [`--${option}${value === undefined ? '' : ` ${value}`}`, help] as const;
+  });
+  return [
+    `usage: handover ${name} [OPTIONS]${args === undefined ? '' : ` ${args}`}`,
+    '',
+    `  ${summary}`,
+    ...(details === undefined ? [] : [`  ${details}`]),
+    '',
+    ...columns([...rows, ['--help', 'this text']]),
+    '',
+    EXIT_CODES,
+  ].join('\n');
+}
+
+function columns(rows: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
+}

@@ -1,0 +1,66 @@
+// `handover doctor`: what on this machine makes a handover refuse, or lose connections.
+import { resolve } from 'node:path';
+import type { Status } from '../handover/status.js';
+import { CHECKS, type Finding, type Severity } from './checks.js';
+import { ask, text } from './client.js';
+import type { Context } from './commands.js';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { controlPath } from './find-socket.js';
+import { Machine } from './machine.js';
+import type { Style } from './output.js';
+import { socketFindings } from './socket-checks.js';
+
+const STYLES: { readonly [S in Severity]: Style } = { ok: 'green', warn: 'yellow', fail: 'red' };
+
+export async function run(context: Context): Promise<ExitCode> {
+  const { output, options } = context;
+  const root = resolve(text(options.root) ?? '/');
+  const { path, status, finding } = await findProcess(context, root);
+  const machine = new Machine(root, status);
+  const findings = [finding, ...CHECKS.map((check) => check(machine)), ...socketFindings(machine, path)].filter(
+    (found) => found !== undefined,
+  );
+  const count = (severity: Severity): number => findings.filter((found) => found.severity === severity).length;
+  output.json({ ok: count('fail') === 0, findings });
+  for (const found of findings) show(context, found);
+  output.line(`${count('ok')} ok, ${count('warn')} to look at, ${count('fail')} failed`);
+  return count('fail') === 0 ? EXIT.ok : EXIT.failed;
+}
+
+interface Found {
+  readonly path?: string | undefined;
+  readonly status?: Status;
+  readonly finding: Finding;
+}
+
+/** Without one the machine is looked at all the same. */
+async function findProcess(context: Context, root: string): Promise<Found> {
+  let path: string | undefined;
+  try {
+    path = controlPath(text(context.options.control), context.variables, root);
+    const at = { ...context, options: { ...context.options, control: path } };
+    const status = (await ask(at, 'status', {})) as unknown as Status;
+    const value = `generation ${status.generation}, pid ${status.pid}, ${status.phase}`;
+    return { path, status, finding: { name: 'process', severity: 'ok', value } };
+  } catch (error) {
+    const finding: Finding = {
+      name: 'process',
+      severity: 'warn',
+      value: 'none',
+      wrong: (error as Error).message,
+      why: 'its limits, listeners and sockets cannot be looked at: this is about the machine alone',
+      fix: 'handover doctor --control PATH',
+    };
+    // A socket nobody may reach, or nobody listens on, is looked at as a file.
+    const isThere = error instanceof CommandError && error.exitCode === EXIT.forbidden;
+    return { ...(isThere && { path }), finding };
+  }
+}
+
+function show({ output }: Context, { name, severity, value, wrong, why, fix }: Finding): void {
+  output.line(`${output.styled(STYLES[severity], severity.padEnd(4))}  ${name}: ${value}`);
+  if (wrong === undefined) return;
+  output.line(`      ${wrong}`);
+  output.line(`      ${output.styled('dim', `why: ${why}`)}`);
+  output.line(`      ${output.styled('bold', `fix: ${fix}`)}`);
+}

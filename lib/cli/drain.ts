@@ -1,0 +1,28 @@
+// `handover drain`: ends the process politely and waits for it, as a preStop hook does.
+import type { Params } from '../channel/rpc.js';
+import { ask, text } from './client.js';
+import type { Context } from './commands.js';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+
+export async function run(context: Context): Promise<ExitCode> {
+  const { output, options } = context;
+  const delay = milliseconds(text(options.delay) ?? '0');
+  const onEvent = (name: string, params: Params): void => {
+    output.json({ type: name, ...params });
+    if (params.phase === 'NOT_READY') output.line(`not ready any more; serves on for ${delay / 1000} s`);
+    if (params.phase === 'DRAIN') output.line('accepts no more; waits for the open connections to end');
+  };
+  const result = await ask(context, 'drain', { delay }, onEvent);
+  output.json({ type: 'drained', ...result });
+  const { cut = 0, moved = 0 } = result;
+  output.line(
+    `drained${moved === 0 ? '' : `; ${moved} connections moved`}${cut === 0 ? '' : `; ${cut} were cut at the deadline`}`,
+  );
+  return EXIT.ok;
+}
+
+function milliseconds(value: string): number {
+  const seconds = Number(value);
+  if (value.trim() !== '' && seconds >= 0 && seconds < 1e6) return Math.round(seconds * 1000);
+  throw new CommandError(EXIT.usage, `--delay is a number of seconds. Received '${value}'`);
+}

@@ -1,0 +1,29 @@
+// `handover explain CODE`: the operator's page for an error.
+import { HANDOVER_ERROR_CODES, knownCode } from '../errors.js';
+import type { Context } from './commands.js';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { EXPLANATIONS } from './explanations.js';
+
+const PREFIX = 'ERR_HANDOVER_';
+
+/** `TIMEOUT`, `err_handover_timeout`, `ERR_HANDOVER_TIMEOUT`: all the same. */
+export function run({ output, args }: Context): ExitCode {
+  const [asked, ...more] = args;
+  if (more.length > 0) throw new CommandError(EXIT.usage, `one code at a time; too many: ${more.join(' ')}`);
+  if (asked === undefined) {
+    output.json(EXPLANATIONS);
+    output.table(HANDOVER_ERROR_CODES.map((code) => [code, EXPLANATIONS[code].happened]));
+    return EXIT.ok;
+  }
+  const word = asked.toUpperCase();
+  const code = knownCode(word.startsWith(PREFIX) ? word : PREFIX + word);
+  if (code === undefined) throw new CommandError(EXIT.usage, `there is no code ${asked}: handover explain lists them`);
+  const { happened, stillServing, action, more: details } = EXPLANATIONS[code];
+  output.json({ code, ...EXPLANATIONS[code] });
+  output.line(output.styled('bold', code));
+  output.line(`what happened:           ${happened}`);
+  output.line(`does the old one serve:  ${stillServing}`);
+  output.line(`what to do:              ${action || 'nothing'}`);
+  if (details !== undefined) output.line(`\n${details}`);
+  return EXIT.ok;
+}

@@ -1,0 +1,172 @@
+// The operator's page for each error, in one table: README's table is held to it.
+import type { HandoverErrorCode } from '../errors.js';
+
+export interface Explanation {
+  readonly happened: string;
+  /** Whether the old process still serves. */
+  readonly stillServing: string;
+  /** Empty: nothing. */
+  readonly action: string;
+  readonly more?: string;
+}
+
+export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
+  ERR_HANDOVER_SUCCESSOR_EXITED: {
+    happened: 'it ended before it was in charge; exit code, signal and stderr are on the error',
+    stillServing: 'yes',
+    action: 'mend the release',
+    more: 'The exit code or signal and the last lines of stderr are in the error and in the log of the old process. Try the new release alone: its command is what `handover upgrade --dry-run` prints.',
+  },
+  ERR_HANDOVER_TIMEOUT: {
+    happened:
+      'it was not ready within `readyTimeout`, did not answer COMMIT, or hung while in charge; it has been stopped',
+    stillServing: 'yes',
+    action: 'look what it waits for; raise `readyTimeout`',
+    more: '`phase` says where: in PREPARE the app did not call `ready()` in time (a database that does not answer, a slow warm-up), in COMMIT its event loop was blocked, later it hung. A takeover that waits for the lock of another start ends with this code, too.',
+  },
+  ERR_HANDOVER_PROBATION_FAILED: {
+    happened:
+      'on probation it ended, fell silent or was not healthy; `cause` says which, `connectionsLost` how many connections it owned',
+    stillServing: 'yes',
+    action: 'mend the release',
+    more: 'Both processes accepted while the new one was watched. `cause` has the code of what went wrong; connections the new one had accepted ended with it, the others never left the old one.',
+  },
+  ERR_HANDOVER_CHECK_FAILED: {
+    happened: 'the `check` of the new release failed; `stderr` is on the error',
+    stillServing: 'yes, nothing was started',
+    action: 'mend the release',
+  },
+  ERR_HANDOVER_NO_MEMORY: {
+    happened: 'the cgroup has no room for a second process of this size',
+    stillServing: 'yes, nothing was started',
+    action: 'raise memory.max; or `checkMemory: false`',
+    more: 'Two generations run side by side for the time of the handover. `handover doctor` shows what the cgroup has left.',
+  },
+  ERR_HANDOVER_TOO_MANY_DRAINING: {
+    happened: '`maxDraining` older generations still drain; the message lists them',
+    stillServing: 'yes, nothing was started',
+    action: 'wait; lower `drainTimeout`; or `forceOldest: true`',
+    more: '`handover status` shows the old generations and how many connections each still has.',
+  },
+  ERR_HANDOVER_PID_FILE: {
+    happened: 'raised in the successor at COMMIT: the pid file cannot be written',
+    stillServing: 'yes',
+    action: 'make room, mend the permissions',
+  },
+  ERR_HANDOVER_TAKEOVER_REFUSED: {
+    happened: 'raised in the process that asked: its user may not take over',
+    stillServing: 'yes',
+    action: 'run it as the same user, or set `allow`',
+  },
+  ERR_HANDOVER_TAKEOVER_UNSAFE: {
+    happened: 'others can write to the directory of the takeover socket',
+    stillServing: 'as before',
+    action: '`chmod go-w`, own it',
+    more: 'Whoever can write to the directory can put a socket of his own at the path. A directory of its own, mode 0700, is best: RuntimeDirectory= in a systemd unit makes one.',
+  },
+  ERR_HANDOVER_CONTROL_REFUSED: {
+    happened: 'the user who asked may not control the process',
+    stillServing: 'yes',
+    action: 'run the command as the same user, or as root',
+    more: 'The kernel says who is at the other end of the socket: only the user of the process and root may ask it for something.',
+  },
+  ERR_HANDOVER_CONTROL_UNSAFE: {
+    happened: 'others can write to the directory of the control socket',
+    stillServing: 'as before',
+    action: '`chmod go-w`, own it',
+    more: 'Whoever can write to the directory can put a socket of his own at the path. A directory of its own, mode 0700, is best: RuntimeDirectory= in a systemd unit makes one.',
+  },
+  ERR_HANDOVER_ABORTED: {
+    happened: 'the other process gave up, and said why',
+    stillServing: 'the predecessor does',
+    action: 'read the reason',
+  },
+  ERR_HANDOVER_ADDRESS_IN_USE: {
+    happened: 'raised in the successor: it binds an address the predecessor holds and did not hand over',
+    stillServing: 'yes',
+    action: 'open it with `handover.listen()` in both releases, under one name',
+    more: '`handover upgrade --dry-run` shows which listeners the new release claims, adds and leaves.',
+  },
+  ERR_HANDOVER_WOULD_ORPHAN: {
+    happened:
+      'pid 1, systemd that cannot be told, Server::Starter, einhorn, pm2, a cluster worker, a parent with IPC: the successor would die with, or live beside, this process',
+    stillServing: 'yes, nothing was started',
+    action: 'under systemd `Type=notify`; else let the supervisor restart it, or `allowOrphan: true`',
+    more: 'Where the end of the first process is the end of its world, replacing it from inside cannot work: let something that stays keep the pid.',
+  },
+  ERR_HANDOVER_COMMAND_NOT_FOUND: {
+    happened: 'the executable of this process is gone',
+    stillServing: 'yes, nothing was started',
+    action: 'restore it',
+  },
+  ERR_HANDOVER_SPAWN_FAILED: {
+    happened: 'the system refused to start the process; `cause` says why',
+    stillServing: 'yes',
+    action: 'see `cause` (EAGAIN, ENOMEM, a working directory that is gone …)',
+  },
+  ERR_HANDOVER_IN_PROGRESS: {
+    happened: 'another handover is under way',
+    stillServing: 'yes',
+    action: 'wait for it',
+    more: '`handover status` shows the phase. A standby that nobody commits or discards counts, too.',
+  },
+  ERR_HANDOVER_NOT_READY: {
+    happened: '`upgrade()` before `ready()`',
+    stillServing: 'as before',
+    action: 'await `ready()`',
+  },
+  ERR_HANDOVER_CLOSED: {
+    happened: 'the process has handed over or is shutting down',
+    stillServing: 'no',
+    action: '',
+  },
+  ERR_HANDOVER_ALREADY_OPEN: {
+    happened: '`openHandover()` twice in one process',
+    stillServing: 'as before',
+    action: 'open it once',
+  },
+  ERR_HANDOVER_VERSION: {
+    happened: 'the two releases speak no common protocol',
+    stillServing: 'yes',
+    action: 'restart once',
+  },
+  ERR_HANDOVER_PROTOCOL: {
+    happened: 'the other process sent what it may not',
+    stillServing: 'yes',
+    action: 'report it',
+  },
+  ERR_HANDOVER_PEER_LOST: {
+    happened: 'raised in the successor: the predecessor died before it had handed anything over',
+    stillServing: 'no',
+    action: 'start it again',
+    more: 'On the command line: the process ended, or was restarted, before it answered. `handover status` tells who is there now.',
+  },
+  ERR_HANDOVER_DESCRIPTORS: {
+    happened: 'descriptors did not fit into the table of the receiving process',
+    stillServing: 'yes',
+    action: 'raise its RLIMIT_NOFILE',
+    more: 'Old and new need the descriptors of every listener and of the connections that move. `handover doctor` shows the limit.',
+  },
+  ERR_HANDOVER_UNSUPPORTED: {
+    happened: 'no addon for this platform; `serve()` listens plainly',
+    stillServing: 'yes',
+    action: 'build it, or restart plainly',
+  },
+  ERR_HANDOVER_INTERNAL: {
+    happened: 'a bug of this package',
+    stillServing: 'yes',
+    action: 'report it, with the stack',
+  },
+  ERR_HANDOVER_ACTIVATION: {
+    happened:
+      'a variable that announces sockets is malformed, or names a descriptor that is no such listener; the message has both',
+    stillServing: 'as before',
+    action: 'mend what starts the process; or unset the variable',
+  },
+  ERR_HANDOVER_CERTIFICATE: {
+    happened:
+      '`reloadCertificates`: the key does not belong to the certificate, it is not in date, or not PEM; the message says which',
+    stillServing: 'as before, with the pair in use',
+    action: 'renew it, or mend the files',
+  },
+};

@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+// The `handover` command: finds the command asked for, loads its module, and ends with its exit code.
+import { createRequire } from 'node:module';
+import { commandOf, generalHelp, helpOf, parse } from './arguments.js';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+import { Output } from './output.js';
+
+// A reader that has gone (`| head`) is no failure of ours.
+process.stdout.on('error', () => {});
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main([name, ...rest]: readonly string[]): Promise<ExitCode> {
+  // Behind `--` it is another program's.
+  const own = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest;
+  const output = new Output(own.includes('--json'), process.env);
+  const print = (text: string): ExitCode => {
+    process.stdout.write(`${text}\n`);
+    return EXIT.ok;
+  };
+  try {
+    if (name === undefined) throw new CommandError(EXIT.usage, generalHelp());
+    if (name === '--help' || name === '-h' || name === 'help') {
+      return print(rest[0] === undefined ? generalHelp() : helpOf(commandOf(rest[0])));
+    }
+    if (name === '--version') return print(version());
+    const { command, options, args } = parse(commandOf(name), rest);
+    if (options.help === true) return print(helpOf(command));
+    const { run } = await command.load();
+    return await run({ options, args, argv: rest, output, variables: process.env });
+  } catch (error) {
+    return fail(output, error);
+  }
+}
+
+/** What went wrong, for people on stderr and for programs as the last line of stdout. */
+function fail(output: Output, error: unknown): ExitCode {
+  const { message, code, phase, stillServing } = error as Error & Record<string, string | boolean | undefined>;
+  const exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed;
+  output.json({ type: 'error', message, code, phase, stillServing, exitCode });
+  output.error(
+    output.isJson || error instanceof CommandError ? message : `${output.styled('red', 'failed')}: ${message}`,
+  );
+  return exitCode;
+}
+
+function version(): string {
+  return (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
+}

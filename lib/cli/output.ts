@@ -1,0 +1,69 @@
+// The only place of the package that writes to stdout and stderr: results for people, or lines of JSON for programs.
+import type { Json } from '../channel/rpc.js';
+
+export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow';
+
+const CODES: { readonly [S in Style]: readonly [number, number] } = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+};
+
+export interface Stream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+}
+
+export class Output {
+  readonly isJson: boolean;
+  readonly #out: Stream;
+  readonly #err: Stream;
+  readonly #hasColours: boolean;
+
+  constructor(
+    isJson: boolean,
+    variables: NodeJS.ProcessEnv,
+    out: Stream = process.stdout,
+    err: Stream = process.stderr,
+  ) {
+    this.isJson = isJson;
+    this.#out = out;
+    this.#err = err;
+    // no-color.org: set and not empty.
+    this.#hasColours = out.isTTY === true && !variables.NO_COLOR && variables.TERM !== 'dumb';
+  }
+
+  /** For people; with `--json` nothing. */
+  line(text: string = ''): void {
+    if (!this.isJson) this.#out.write(`${text}\n`);
+  }
+
+  /** For programs, one line; without `--json` nothing. */
+  json(value: Json | object): void {
+    if (this.isJson) this.#out.write(`${JSON.stringify(value)}\n`);
+  }
+
+  /** For people also where the result is for programs: why there is none. */
+  error(text: string): void {
+    this.#err.write(`${text}\n`);
+  }
+
+  styled(style: Style, text: string): string {
+    const [on, off] = CODES[style];
+    return this.#hasColours ? `\u001b[${on}m${text}\u001b[${off}m` : text;
+  }
+
+  /** Columns as wide as their widest cell. */
+  table(rows: readonly (readonly string[])[]): void {
+    const widths = rows.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, cell.length)), []);
+    for (const row of rows)
+      this.line(
+        row
+          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+          .join('  ')
+          .trimEnd(),
+      );
+  }
+}

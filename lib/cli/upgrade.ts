@@ -1,0 +1,81 @@
+// `handover upgrade`: asks for a handover and shows its phases; or asks what it would do.
+import type { Params } from '../channel/rpc.js';
+import { HandoverError } from '../errors.js';
+import type { UpgradeOutcome } from '../handover/outcome.js';
+import type { Plan, PlannedListener } from '../handover/plan.js';
+import { ask } from './client.js';
+import type { Context } from './commands.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+import { EXPLANATIONS } from './explanations.js';
+
+export async function run(context: Context): Promise<ExitCode> {
+  return context.options['dry-run'] === true ? dryRun(context) : upgrade(context);
+}
+
+async function upgrade(context: Context): Promise<ExitCode> {
+  const { output, options } = context;
+  const start = performance.now();
+  const onEvent = (name: string, params: Params): void => {
+    output.json({ type: name, ...params });
+    if (name === 'phase') output.line(`${output.styled('dim', seconds(start))}  ${describePhase(params)}`);
+    if (name === 'changes') for (const change of params.changes as string[]) output.line(`changed: ${change}`);
+  };
+  try {
+    const answer = await ask(context, 'upgrade', { ifChanged: options['if-changed'] === true }, onEvent);
+    output.json({ type: 'outcome', ...answer });
+    if (answer.isUnchanged === true) {
+      output.line(`unchanged: generation ${answer.generation} (pid ${answer.pid}) serves on`);
+      return EXIT.ok;
+    }
+    const outcome = answer as unknown as Partial<UpgradeOutcome>;
+    // A supervisor has a pid for each worker.
+    const who = outcome.pid === undefined ? '' : ` (pid ${outcome.pid})`;
+    output.line(`${output.styled('green', 'done')}: generation ${outcome.generation}${who} is in charge`);
+    const { unclaimed = [] } = outcome;
+    if (unclaimed.length > 0) output.line(`not wanted any more: ${unclaimed.join(', ')}`);
+    return EXIT.ok;
+  } catch (error) {
+    if (!(error instanceof HandoverError)) throw error;
+    explainFailure(context, error);
+    return EXIT.failed;
+  }
+}
+
+/** What a supervisor tells names the worker, too. */
+function describePhase({ phase, generation, worker }: Params): string {
+  const who = worker === undefined ? '' : `worker ${worker}  `;
+  return `${who}${phase}${generation === undefined ? '' : `  (generation ${generation})`}`;
+}
+
+function explainFailure({ output }: Context, error: HandoverError): void {
+  const { code, message, phase, stillServing, stderr, exitCode, exitSignal } = error;
+  output.json({ type: 'error', code, message, phase, stillServing, stderr, exitCode, exitSignal });
+  output.error(`${output.styled('red', 'failed')}${phase === undefined ? '' : ` in ${phase}`}: ${message}`);
+  output.error(`the old process ${stillServing ? 'serves on' : 'does not serve any more'}`);
+  output.error(`what to do: ${EXPLANATIONS[code].action || 'nothing'} (handover explain ${code})`);
+}
+
+async function dryRun(context: Context): Promise<ExitCode> {
+  const { output } = context;
+  const plan = (await ask(context, 'plan', {})) as unknown as Plan;
+  output.json({ type: 'plan', ...plan });
+  output.line(`old: ${plan.old.command.join(' ')}  (in ${plan.old.cwd})`);
+  output.line(`new: ${plan.new.command.join(' ')}  (in ${plan.new.cwd})`);
+  output.line(plan.changes.length === 0 ? 'release: unchanged' : `release: ${plan.changes.join('; ')}`);
+  const { kept, added, removed, changed } = plan.listeners;
+  for (const listener of kept) output.line(`  kept     ${label(listener)}`);
+  for (const listener of added) output.line(`  added    ${label(listener)}`);
+  for (const listener of removed) output.line(`  removed  ${label(listener)}`);
+  for (const { name, from, to } of changed) output.line(`  changed  ${name}  ${from} becomes ${to}`);
+  output.line('the new release got ready and was ended; nothing was handed over');
+  return EXIT.ok;
+}
+
+/** One that was given no name is called by its address. */
+function label({ name, address }: PlannedListener): string {
+  return name === address ? name : `${name}  ${address}`;
+}
+
+function seconds(start: number): string {
+  return `${((performance.now() - start) / 1000).toFixed(2).padStart(6)} s`;
+}
