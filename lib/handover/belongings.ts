@@ -22,6 +22,8 @@ const STDERR = `${RESERVED}stderr`;
 /** Binds in this process' place, and puts the descriptor into its ledger. */
 export interface Lender {
   borrow(name: string, place: Place, ledger: Ledger): Promise<void>;
+  /** A listener is closed here. */
+  giveBack(): void;
 }
 
 export class Belongings {
@@ -61,7 +63,7 @@ export class Belongings {
 
   /** Claims, has the lender bind, or binds. */
   async open(name: string, place: Place): Promise<Entry> {
-    if (!this.ledger.isInherited(name)) await this.lender?.borrow(name, place, this.ledger);
+    if (!this.ledger.isInherited(name, place)) await this.lender?.borrow(name, place, this.ledger);
     return this.ledger.listener(name, place);
   }
 
@@ -139,6 +141,7 @@ export class Belongings {
     this.servers.remove(name);
     this.#tickets.remove(name);
     this.ledger.release(name);
+    this.lender?.giveBack();
     this.onChange();
   }
 }

@@ -30,19 +30,26 @@ class Heir {
       for await (const frame of this.#channel) {
         closeFds(frame.fds);
         if (frame.name === 'HELLO') {
-          negotiate(hello, frame.payload);
+          this.#expectMoving(hello, frame.payload);
           this.#offering = this.#moving.start(candidates, () => {});
           this.#offering.sweepSoon();
         } else if (frame.name === 'HELD') this.#moving.onHeld(frame.payload);
         else throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that is given connections sent ${frame.name}`);
       }
     } catch {
-      // Whatever it did: the connections it has not got stay here.
+      // Whatever it did: the connections it has not got stay here, once it knows that they are not its own.
+      await this.#channel.send('ABORT', {}).catch(() => {});
     } finally {
       this.#channel.close();
       this.#moving.takeBack();
       onGone();
     }
+  }
+
+  #expectMoving(hello: Hello, peer: Hello): void {
+    negotiate(hello, peer);
+    if (peer.capabilities.includes('move')) return;
+    throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'the other process takes no connections');
   }
 
   sweepSoon(): void {

@@ -5,17 +5,18 @@ import { type Params, Rpc } from '../channel/rpc.js';
 import type { Hello } from '../channel/wire.js';
 import type { Adopter } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
-import { closeFds, FdSocket, setCloexec } from '../fd/index.js';
+import { closeFd, closeFds, FdSocket, peerCredentials, setCloexec } from '../fd/index.js';
 import type { Place } from '../ledger/address.js';
-import type { Ledger } from '../ledger/ledger.js';
-import type { Lender } from './belongings.js';
-import type { Env } from './env.js';
+import { type Ledger, RESERVED } from '../ledger/ledger.js';
+import type { Belongings, Lender } from './belongings.js';
+import { Deferred } from './deferred.js';
+import { CHANNEL_FD, type Env } from './env.js';
 import type { UpgradeOutcome } from './outcome.js';
 import { receiveConnections } from './receiving.js';
 import { isUnixStream } from './start-self.js';
 import { foreignProcess, type SuccessorProcess } from './successor-process.js';
 
-/** Tells a worker which of its descriptors leads to its supervisor. */
+/** Tells a worker which of its descriptors leads to its supervisor, and the supervisor's pid: `3:4711`. */
 export const SUPERVISOR_VARIABLE = 'HANDOVER_SUPERVISOR';
 
 /** What a supervisor asks of its worker. */
@@ -23,6 +24,7 @@ export interface Supervised {
   readonly generation: number;
   readonly connectionCount: number;
   readonly isInCharge: boolean;
+  readonly belongings: Pick<Belongings, 'ledger'>;
   /** A process that was started in its place takes over. Resolves when it is in charge. */
   giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome>;
   /** Gives its connections to the processes at the other ends, drains the rest, and ends. Resolves when that has begun. */
@@ -37,6 +39,8 @@ export interface Supervised {
 export class SupervisorLink implements Lender {
   readonly #rpc: Rpc;
   readonly #worker: Supervised;
+  /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
+  readonly #replaced = new Deferred<UpgradeOutcome>();
 
   private constructor(fd: number, worker: Supervised) {
     this.#worker = worker;
@@ -44,10 +48,7 @@ export class SupervisorLink implements Lender {
       calls: {
         status: () => ({ params: this.#status() }),
         giveWay: ({ params, fds }) => this.#giveWay(params, fds),
-        leaveTo: async ({ fds }) => {
-          await worker.leaveTo([...fds].map((other) => new Channel(new FdSocket(other), 'predecessor')));
-          return {};
-        },
+        leaveTo: ({ fds }) => this.#leaveTo(fds),
         receive: async ({ fds: [other, ...rest] }) => {
           closeFds(rest);
           if (other === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'receive came without a channel');
@@ -62,13 +63,19 @@ export class SupervisorLink implements Lender {
     void this.#rpc.closed.then(() => worker.close());
   }
 
-  /** The supervisor that started this process; undefined where none did. Removes the variable. */
+  /**
+   * The supervisor that started this process; undefined where none did. Removes the variables. The listeners that came with
+   * it are for those who know no better: this process asks for its own.
+   */
   static open(env: Env, worker: Supervised): SupervisorLink | undefined {
-    const { [SUPERVISOR_VARIABLE]: value } = env.variables;
+    const { [SUPERVISOR_VARIABLE]: value = '' } = env.variables;
     delete env.variables[SUPERVISOR_VARIABLE];
-    if (value === undefined || !isUnixStream(Number(value))) return undefined;
-    setCloexec(Number(value));
-    return new SupervisorLink(Number(value), worker);
+    const [fd = -1, supervisorPid] = value === '' ? [] : value.split(':').map(Number);
+    if (!isUnixStream(fd) || !isFrom(supervisorPid, fd)) return undefined;
+    setCloexec(fd);
+    for (let listener = CHANNEL_FD; listener < fd; listener++) closeFd(listener);
+    for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env.variables[name];
+    return new SupervisorLink(fd, worker);
   }
 
   /** This process knows what a handover is. */
@@ -84,17 +91,22 @@ export class SupervisorLink implements Lender {
   /** Puts a listener that the supervisor holds into the ledger, to be claimed. @throws what bind(2) said there */
   async borrow(name: string, place: Place, ledger: Ledger): Promise<void> {
     const { kind, canonical, bind } = place;
-    const { params, fds } = await this.#rpc.call('listener', { name, kind, canonical, bind: toParams(bind) });
-    ledger.inherit(
-      [{ name, kind, address: canonical, ...(typeof params.file === 'string' && { file: params.file }) }],
-      fds,
-    );
+    // Twice in one process: that is refused as it is without a supervisor.
+    if (ledger.holds(name, place)) return;
+    const { fds } = await this.#rpc.call('listener', { name, kind, canonical, bind: toParams(bind) });
+    // Without the identity of its file: a Unix path is the supervisor's to remove.
+    ledger.inherit([{ name, kind, address: canonical }], fds);
+  }
+
+  /** Listeners are not used any more. */
+  giveBack(): void {
+    this.#rpc.tell('listeners', this.#status());
   }
 
   /** Has this process replaced. @throws as `upgrade()` */
   async replace(): Promise<UpgradeOutcome> {
-    const { params } = await this.#rpc.call('replace');
-    return params as unknown as UpgradeOutcome;
+    const asked = this.#rpc.call('replace').then(({ params }) => params as unknown as UpgradeOutcome);
+    return Promise.race([this.#replaced.promise, asked]);
   }
 
   close(): void {
@@ -102,26 +114,46 @@ export class SupervisorLink implements Lender {
   }
 
   #status(): Params {
-    const { generation, connectionCount, isInCharge } = this.#worker;
-    return { generation, connections: connectionCount, isInCharge };
+    const { generation, connectionCount, isInCharge, belongings } = this.#worker;
+    const listeners = belongings.ledger
+      .manifest()
+      .entries.filter(({ name, kind }) => kind !== 'blob' && kind !== 'descriptor' && !name.startsWith(RESERVED))
+      .map(({ name, kind, address }) => ({ name, kind, address }));
+    return { generation, connections: connectionCount, isInCharge, listeners };
   }
 
-  async #giveWay({ pid }: Params, fds: Int32Array): Promise<{ readonly params: Params }> {
-    const [channel, pidfd] = fds;
+  async #giveWay({ pid }: Params, [channel, pidfd, ...rest]: Int32Array): Promise<{ readonly params: Params }> {
+    closeFds(rest);
     if (channel === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'giveWay came without a channel');
     const process = foreignProcess(Number(pid), pidfd, { wasStarted: true });
     const outcome = await this.#worker.giveWay(new Channel(new FdSocket(channel), 'predecessor'), process);
-    const { phases, claimed, unclaimed } = outcome;
-    return {
-      params: {
-        generation: outcome.generation,
-        pid: outcome.pid,
-        phases: phases.map((record) => ({ ...record })),
-        claimed,
-        unclaimed,
-      },
-    };
+    this.#replaced.resolve(outcome);
+    const { generation, claimed, unclaimed } = outcome;
+    const phases = outcome.phases.map((record) => ({ ...record }));
+    return { params: { generation, pid: outcome.pid, phases, claimed, unclaimed } };
   }
+
+  async #leaveTo(fds: Int32Array): Promise<undefined> {
+    const channels = [...fds].map((fd) => new Channel(new FdSocket(fd), 'predecessor'));
+    const closeAll = (): void => {
+      for (const channel of channels) channel.close();
+    };
+    const moves = this.#worker.hello.capabilities.includes('move');
+    if (!moves) closeAll();
+    try {
+      await this.#worker.leaveTo(moves ? channels : []);
+    } catch (error) {
+      closeAll();
+      throw error;
+    }
+  }
+}
+
+/** A descriptor of the same number that is another one's channel, in a child that got the variable alone, is not it. */
+function isFrom(supervisorPid: number | undefined, fd: number): boolean {
+  const { pid } = peerCredentials(fd);
+  // Out of sight, in a pid namespace above.
+  return pid === supervisorPid || pid === 0;
 }
 
 export function keptBySupervisor(): HandoverError {

@@ -80,9 +80,17 @@ export class Ledger {
     return this.#add({ name, kind, address: '', fd, origin: 'bound' });
   }
 
-  /** Whether a listener of this name came and waits to be claimed. */
-  isInherited(name: string): boolean {
-    return this.#inherited.has(name);
+  /** Whether the listener of this name and address came and waits to be claimed. */
+  isInherited(name: string, { kind, canonical }: Place): boolean {
+    const inherited = this.#inherited.get(name);
+    return inherited?.kind === kind && inherited.address === canonical;
+  }
+
+  /** Whether this process has claimed or bound something under the name, or at the address: port 0 is many. */
+  holds(name: string, { kind, canonical }: Place): boolean {
+    if (this.#entries.has(name)) return true;
+    if (/:0(\?|$)/.test(canonical)) return false;
+    return [...this.#entries.values()].some((entry) => entry.kind === kind && entry.address === canonical);
   }
 
   get(name: string): Entry | undefined {

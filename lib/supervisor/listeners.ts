@@ -4,6 +4,7 @@ import { typeError } from '../errors.js';
 import { type BindListenerOptions, dupFd } from '../fd/index.js';
 import { type ListenAddress, type Place, toPlace } from '../ledger/address.js';
 import { type Entry, Ledger } from '../ledger/ledger.js';
+import type { ListenerUse } from './worker.js';
 
 export class Listeners {
   readonly #ledger: Ledger;
@@ -29,17 +30,35 @@ export class Listeners {
   }
 
   /**
-   * A descriptor of its own for a worker that wants to listen: the listener of that name, or else of that address, or a new
-   * one.
-   * @throws as bind(2); TypeError the name is another address'
+   * A descriptor of its own for a worker that wants to listen: the one declared under that name, wherever the worker
+   * would have it; or else the one at that address, or a new one.
+   * @throws as bind(2)
    */
-  lend(name: string, place: Place): { readonly fd: number; readonly file: string | undefined } {
-    const named = this.#ledger.get(name);
-    if (named && !isSame(named, place)) {
-      throw typeError('name', `free for ${place.canonical}: the supervisor holds ${named.address} under it`, name);
-    }
-    const entry = named ?? this.all.find((other) => isSame(other, place)) ?? this.#ledger.listener(name, place);
-    return { fd: dupFd(entry.fd), file: entry.file };
+  lend(name: string, place: Place): number {
+    const declared = this.declared.find((entry) => entry.name === name && isDatagram(entry) === isDatagram(place));
+    return dupFd((declared ?? this.#find(name, place) ?? this.#bind(name, place)).fd);
+  }
+
+  /** Closes what was bound for workers and none uses; its Unix path goes, too. */
+  closeUnused(used: readonly ListenerUse[]): void {
+    const declared = this.declared;
+    const isUsed = (entry: Entry): boolean =>
+      used.some(({ name, kind, address }) => this.#find(name, { kind, canonical: address }) === entry);
+    for (const entry of this.all) if (!declared.includes(entry) && !isUsed(entry)) this.#ledger.release(entry.name);
+  }
+
+  #find(name: string, address: Address): Entry | undefined {
+    const named = [this.#ledger.get(name), this.#ledger.get(secondName(name, address))];
+    const found = named.find((entry) => entry && isSame(entry, address));
+    // Port 0 is another one for each name.
+    if (found || /:0(\?|$)/.test(address.canonical)) return found;
+    return this.all.find((entry) => isSame(entry, address));
+  }
+
+  /** The name may be that of another address: of a release before. */
+  #bind(name: string, place: Place): Entry {
+    const free = this.#ledger.get(name) ? secondName(name, place) : name;
+    return this.#ledger.listener(free, place);
   }
 
   close(): void {
@@ -47,7 +66,17 @@ export class Listeners {
   }
 }
 
-function isSame({ kind, address }: Entry, place: Place): boolean {
+type Address = { readonly kind: string; readonly canonical: string };
+
+function secondName(name: string, { canonical }: Address): string {
+  return `${name} ${canonical}`;
+}
+
+function isDatagram({ kind }: { readonly kind: string }): boolean {
+  return kind === 'udp';
+}
+
+function isSame({ kind, address }: Entry, place: Address): boolean {
   return kind === place.kind && everyHost(address) === everyHost(place.canonical);
 }
 

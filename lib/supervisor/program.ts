@@ -1,6 +1,6 @@
 // What the workers run: the command, and the release it stands for, which a rollback starts again.
-import { existsSync, realpathSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { realpathSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 
 /** The command line behind `--`. */
 export interface Program {
@@ -21,7 +21,7 @@ export interface Release {
 /** The release that would be started now. */
 export function currentRelease(program: Program): Release {
   const cwd = realpathOf(program.cwd) ?? program.cwd;
-  const args = program.args.map((arg) => fileOf(arg, program.cwd) ?? arg);
+  const args = program.args.map((arg) => withoutSymlink(arg, cwd));
   const stamps = args.map((arg) => stampOf(resolve(cwd, arg)));
   return {
     program: { ...program, cwd, args, env: { ...program.env, PWD: cwd } },
@@ -29,11 +29,12 @@ export function currentRelease(program: Program): Release {
   };
 }
 
-/** An argument that names a file, without symlinks. */
-function fileOf(arg: string, cwd: string): string | undefined {
-  if (arg.startsWith('-')) return undefined;
-  const path = join(resolve(cwd, arg));
-  return existsSync(path) && statSync(path).isFile() ? realpathOf(path) : undefined;
+/** An argument that names a file behind a symlink, without it; any other as it is: `npm start` may have a file `start`. */
+function withoutSymlink(arg: string, cwd: string): string {
+  if (arg.startsWith('-')) return arg;
+  const path = resolve(cwd, arg);
+  const real = realpathOf(path);
+  return real === undefined || real === path || !statSync(real).isFile() ? arg : real;
 }
 
 function stampOf(path: string): string | undefined {

@@ -2,16 +2,18 @@
 // it. Each by its own number: libuv waits for the children that are Node's.
 import { readdirSync, readFileSync } from 'node:fs';
 import { reapChild } from '../fd/pidfd.js';
+import { isAwaited } from './worker.js';
 
-/** Reaps orphans until the function returned is called; `isOurs`: somebody else waits for it. */
-export function reapOrphans(isOurs: (pid: number) => boolean): () => void {
+/** Reaps orphans until the function returned is called. */
+export function reapOrphans(): () => void {
   const reap = (): void => {
     // Behind libuv, which waits for its own on the same signal.
     setImmediate(() => {
-      for (const pid of zombies()) if (!isOurs(pid)) reapChild(pid);
+      for (const pid of zombies()) if (!isAwaited(pid)) reapChild(pid);
     });
   };
   process.on('SIGCHLD', reap);
+  reap();
   return () => {
     process.off('SIGCHLD', reap);
   };

@@ -1,45 +1,53 @@
 // One place among the workers: it has one worker in charge, restarts it when it crashes, and replaces it by a handover.
 import type { Params } from '../channel/rpc.js';
 import { HandoverError, hasCode } from '../errors.js';
-import { closeFd, socketpair } from '../fd/index.js';
-import { openPidfd } from '../fd/pidfd.js';
-import { settlesWithin, sleep } from '../handover/deadline.js';
+import { settlesWithin } from '../handover/deadline.js';
 import type { Exit } from '../handover/env.js';
+import { Backoff, Deadline } from './pace.js';
 import type { Release } from './program.js';
+import { describeExit, giveTo, handOver, overlap, type Succession, throwEarlyEnd } from './succession.js';
 import { Worker, type WorkerStart } from './worker.js';
 
 /** What a slot asks of the supervisor. */
 export interface SlotHost {
   /** How to start a worker of this slot. */
-  workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel'>;
+  workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel' | 'onChange'>;
   /**
    * Milliseconds a worker that says nothing must live to count as serving. One that gets no listener from here can only be
    * told from one that is still loading by its patience.
    */
   readonly foreignAfter: number;
-  /** Milliseconds a successor may take to say that it is in charge when its predecessor has died. */
-  readonly settle: number;
   /** Milliseconds a worker may take to drain and end. */
   readonly stopTimeout: number;
+  /** A worker has said something, or ended. */
+  onChange(): void;
   /** Something happened that an operator wants to read. */
   report(line: string): void;
 }
 
-const FIRST_DELAY = 100;
-const LONGEST_DELAY = 10_000;
-/** A worker that lived so long had started well: its crash is a new one. */
-const HEALTHY_AFTER = 10_000;
+export interface ReplaceOptions {
+  /** Milliseconds until the successor must be in charge. */
+  readonly progressDeadline: number;
+  /** Milliseconds it is watched after that. */
+  readonly settle: number;
+}
+
+/** A predecessor that drains is back in charge within this, when its successor has died, or it is hung. */
+const RECALL_GRACE = 5_000;
 
 export class Slot {
   readonly index: number;
-  /** The release of the worker in charge. */
+  /** The release that a worker is started with when the one in charge crashes. */
   release: Release;
   readonly #host: SlotHost;
   readonly #workers = new Set<Worker>();
+  readonly #spawning = new Set<Promise<unknown>>();
+  readonly #backoff = new Backoff();
+  readonly #stopping = new AbortController();
   #current: Worker | undefined;
+  #hasServed = false;
   #isReplacing = false;
-  #isStopping = false;
-  #crashes = 0;
+  #isRecovering = false;
 
   constructor(index: number, release: Release, host: SlotHost) {
     this.index = index;
@@ -57,153 +65,197 @@ export class Slot {
     return [...this.#workers];
   }
 
+  get isStopping(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
   /** Starts a worker that succeeds none. Resolves when it serves. @throws ERR_HANDOVER_SUCCESSOR_EXITED, …SPAWN_FAILED */
   async start(): Promise<void> {
-    const worker = await this.#spawn(this.release);
-    this.#current = worker;
-    await this.#serves(worker);
+    this.#backoff.onStart();
+    await this.#startAlone(this.release);
+    this.#hasServed = true;
+    this.#keepUp();
   }
 
-  /** Hands the slot over to a worker of that release. @throws HandoverError the one in charge serves on */
-  async replace(release: Release): Promise<Params> {
-    if (this.#isReplacing) {
-      throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `worker ${this.index} is being replaced already`);
-    }
+  /** Puts a worker of that release in charge. @throws HandoverError the one before serves on, or one of its release */
+  async replace(release: Release, { progressDeadline, settle }: ReplaceOptions): Promise<Params> {
+    this.#expectFree();
     this.#isReplacing = true;
+    this.#backoff.cancel();
+    const what = `worker ${this.index} was not replaced within ${progressDeadline} ms (--progress-deadline)`;
+    const deadline = new Deadline(progressDeadline, what);
     try {
-      const former = this.#current;
-      if (!former || former.hasEnded)
-        throw new HandoverError('ERR_HANDOVER_NOT_READY', `worker ${this.index} is not running`);
-      const outcome = await (former.isAware ? this.#handOver(former, release) : this.#overlap(former, release));
+      const { successor, outcome } = await this.#succeed(release, deadline);
+      await this.#settles(successor, settle);
       this.release = release;
+      this.#backoff.reset();
       return outcome;
     } finally {
+      deadline.clear();
       this.#isReplacing = false;
-      // It crashed meanwhile, and its successor is not in charge.
-      if (this.#current?.hasEnded && !this.#isStopping) void this.#restart(Date.now() - this.#current.startedAt);
+      this.#keepUp();
     }
   }
 
-  /** Ends every worker; what is open drains first. */
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    await Promise.all(this.workers.map((worker) => worker.stop(this.#host.stopTimeout)));
+  /** Ends every worker; what is open drains first. False: one had to be killed. */
+  async stop(): Promise<boolean> {
+    this.#stopping.abort();
+    this.#backoff.cancel();
+    await Promise.allSettled(this.#spawning);
+    const results = await Promise.all(this.workers.map((worker) => worker.stop(this.#host.stopTimeout)));
+    return results.every((isDone) => isDone);
   }
 
   /** Ends the worker after it has given its connections to others; those that cannot move drain. */
-  async leaveTo(others: readonly Worker[]): Promise<void> {
-    this.#isStopping = true;
+  async leaveTo(others: readonly Worker[]): Promise<boolean> {
+    this.#stopping.abort();
+    this.#backoff.cancel();
     const worker = this.#current;
     const heirs = others.filter(({ isAware, hasEnded }) => isAware && !hasEnded);
-    if (!worker?.isAware || heirs.length === 0) return this.stop();
-    const pairs = heirs.map((heir) => ({ heir, pair: socketpair() }));
-    const received = pairs.map(({ heir, pair }) => heir.link.call('receive', {}, Int32Array.of(pair[1])));
-    await worker.link.call(
-      'leaveTo',
-      {},
-      Int32Array.from(pairs, ({ pair }) => pair[0]),
-    );
-    await Promise.allSettled([...received, worker.endsWithin(this.#host.stopTimeout)]);
-    await this.stop();
+    if (worker?.isAware && !worker.hasEnded && heirs.length > 0) {
+      // What a generation before it still drains would be cut off with it.
+      const older = this.workers.filter((other) => other !== worker);
+      await settlesWithin(Promise.all(older.map(({ exited }) => exited)), this.#host.stopTimeout);
+      await giveTo(worker, heirs)
+        .then(() => settlesWithin(worker.exited, this.#host.stopTimeout))
+        .catch((error: Error) => this.#host.report(`worker ${this.index} drains: ${error.message}`));
+    }
+    return this.stop();
   }
 
-  /** Predecessor and successor are joined by a socketpair, and do the rest among themselves. */
-  async #handOver(former: Worker, release: Release): Promise<Params> {
-    const [left, right] = socketpair();
-    const successor = await this.#startJoined(release, right, left);
-    const pidfd = openPidfd(successor.pid);
-    const fds = Int32Array.from(pidfd === undefined ? [left] : [left, pidfd]);
+  #expectFree(): void {
+    if (this.isStopping) throw closed(`worker ${this.index} is leaving`);
+    if (!this.#isReplacing) return;
+    throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `worker ${this.index} is being replaced already`);
+  }
+
+  async #succeed(release: Release, deadline: Deadline): Promise<Succession> {
+    const former = this.#current;
+    // One that has just been started, after a crash.
+    if (former?.isAware && former.state === 'starting')
+      await deadline.cuts(Promise.race([former.inCharge.promise, former.exited]));
+    if (!former || former.hasEnded) {
+      const successor = await this.#startAlone(release, deadline);
+      return { successor, outcome: { pid: successor.pid, generation: successor.generation } };
+    }
+    const options = { deadline, stopTimeout: this.#host.stopTimeout };
+    const spawn = (channel?: number): Promise<Worker> => this.#spawn(release, channel);
+    if (former.isAware) return handOver(former, spawn, options);
+    const succession = await overlap(former, spawn, (worker) => this.#serves(worker), options);
+    this.#current = succession.successor;
+    return succession;
+  }
+
+  /** The one before, if any, has crashed. */
+  async #startAlone(release: Release, deadline?: Deadline): Promise<Worker> {
+    const worker = await this.#spawn(release);
+    this.#current = worker;
     try {
-      const { params } = await former.link.call('giveWay', { pid: successor.pid }, fds);
-      await Promise.race([successor.inCharge.promise, successor.exited]);
-      this.#current = successor;
-      return params;
+      const serves = this.#serves(worker);
+      await (deadline ? deadline.cuts(serves) : serves);
+      return worker;
     } catch (error) {
-      // The former one died in the middle of it: the successor may be in charge by that.
-      if (former.hasEnded && (await settlesWithin(successor.inCharge.promise, this.#host.settle))) {
-        this.#current = successor;
-        return { pid: successor.pid, generation: successor.generation };
-      }
-      await successor.stop(this.#host.stopTimeout);
+      if (!worker.hasEnded) await worker.stop(0);
       throw error;
     }
   }
 
-  async #startJoined(release: Release, channel: number, other: number): Promise<Worker> {
-    try {
-      return await this.#spawn(release, channel);
-    } catch (error) {
-      closeFd(other);
-      throw error;
-    } finally {
-      closeFd(channel);
-    }
+  #spawn(release: Release, channel?: number): Promise<Worker> {
+    const spawned = this.#startWorker(release, channel);
+    this.#spawning.add(spawned);
+    const forget = (): boolean => this.#spawning.delete(spawned);
+    spawned.then(forget, forget);
+    return spawned;
   }
 
-  /** One that knows nothing of handovers: both accept for a while, then the former is told to end. */
-  async #overlap(former: Worker, release: Release): Promise<Params> {
-    const successor = await this.#spawn(release);
-    try {
-      await this.#serves(successor);
-    } catch (error) {
-      await successor.stop(this.#host.stopTimeout);
-      throw error;
-    }
-    this.#current = successor;
-    former.state = 'superseded';
-    void former.stop(this.#host.stopTimeout);
-    return { pid: successor.pid, generation: successor.generation };
-  }
-
-  async #spawn(release: Release, channel?: number): Promise<Worker> {
+  async #startWorker(release: Release, channel: number | undefined): Promise<Worker> {
     const start = this.#host.workerStart(this, release);
-    const worker = await Worker.start({ ...start, ...(channel !== undefined && { channel }) });
+    const onChange = (changed: Worker): void => this.#onChange(changed);
+    const worker = await Worker.start({ ...start, onChange, ...(channel !== undefined && { channel }) });
     this.#workers.add(worker);
-    void worker.inCharge.promise.then(() => {
-      this.#current = worker;
-    });
     void worker.exited.then((exit) => this.#onExit(worker, exit));
-    return worker;
+    if (!this.isStopping) return worker;
+    await worker.stop(this.#host.stopTimeout);
+    throw closed(`worker ${this.index} is leaving`);
   }
 
   /** In charge; or, for one that says nothing, alive for a while. */
   async #serves(worker: Worker): Promise<void> {
-    const exited = worker.exited.then((exit) => {
-      const message = `worker ${this.index} (pid ${worker.pid}) ended with ${describeExit(exit)} before it served`;
-      throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: 'PREPARE' });
-    });
+    const exited = worker.exited.then((exit) => throwEarlyEnd(worker, exit));
     exited.catch(() => {});
     await settlesWithin(Promise.race([worker.inCharge.promise, exited]), this.#host.foreignAfter);
     if (worker.isAware) await Promise.race([worker.inCharge.promise, exited]);
   }
 
+  /** @throws ERR_HANDOVER_SUCCESSOR_EXITED the worker just put in charge is so no more */
+  async #settles(worker: Worker, settle: number): Promise<void> {
+    await settlesWithin(worker.exited, settle);
+    if (worker === this.#current && !worker.hasEnded) return;
+    const message = `worker ${this.index} (pid ${worker.pid}) ended within ${settle} ms after it was put in charge`;
+    throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: 'DRAIN' });
+  }
+
+  #onChange(worker: Worker): void {
+    // By its predecessor's word, or its death; or again, by its successor's.
+    if (worker.state === 'in-charge') this.#current = worker;
+    this.#host.onChange();
+  }
+
   #onExit(worker: Worker, exit: Exit): void {
     this.#workers.delete(worker);
-    if (this.#isStopping || this.#isReplacing || worker !== this.#current) return;
-    // One that was replaced and took back, or a successor that is in charge by its predecessor's death.
-    const heir = this.workers.find(({ state }) => state === 'in-charge' || state === 'superseded');
-    this.#host.report(`worker ${this.index} (pid ${worker.pid}) ended with ${describeExit(exit)}`);
-    if (heir) this.#current = heir;
-    else void this.#restart(Date.now() - worker.startedAt);
+    if (worker === this.#current && this.#hasServed && !this.isStopping) {
+      this.#host.report(`worker ${this.index} (pid ${worker.pid}) ended with ${describeExit(exit)}`);
+    }
+    this.#keepUp();
+    this.#host.onChange();
+  }
+
+  /** Sees to it that the slot has a worker; one loop at a time. */
+  #keepUp(): void {
+    if (this.#isRecovering || !this.#isVacant) return;
+    this.#isRecovering = true;
+    void this.#recover();
+  }
+
+  get #isVacant(): boolean {
+    return this.#hasServed && !this.isStopping && !this.#isReplacing && (this.#current?.hasEnded ?? false);
+  }
+
+  async #recover(): Promise<void> {
+    while (this.#isVacant) await this.#fill();
+    this.#isRecovering = false;
   }
 
   /** Meanwhile the listeners are open, and who connects waits. */
-  async #restart(lifetime: number): Promise<void> {
-    this.#crashes = lifetime > HEALTHY_AFTER ? 0 : this.#crashes + 1;
-    const delay = this.#crashes === 0 ? 0 : Math.min(FIRST_DELAY * 2 ** (this.#crashes - 1), LONGEST_DELAY);
-    this.#host.report(`worker ${this.index} is started again in ${delay} ms`);
-    await sleep(delay);
-    if (this.#isStopping) return;
-    try {
-      await this.start();
-    } catch (error) {
-      this.#host.report((error as Error).message);
-      // There was no worker whose end would start the next one.
-      if (hasCode(error, 'ERR_HANDOVER_SPAWN_FAILED')) void this.#restart(0);
+  async #fill(): Promise<void> {
+    // The newest that drains: it takes back what its successor had.
+    const heir = this.#current?.hasLeft
+      ? undefined
+      : this.workers.findLast(({ state, hasLeft }) => isHeir(state, hasLeft));
+    if (heir && (await this.#isBack(heir))) {
+      this.#current = heir;
+      return;
     }
+    const delay = this.#backoff.next();
+    this.#host.report(`worker ${this.index} is started again in ${delay} ms`);
+    await this.#backoff.sleep(delay);
+    if (!this.#isVacant) return;
+    // Of one that was started its end has been reported.
+    await this.start().catch((error: Error) => {
+      if (hasCode(error, 'ERR_HANDOVER_SPAWN_FAILED')) this.#host.report(error.message);
+    });
+  }
+
+  async #isBack(heir: Worker): Promise<boolean> {
+    await settlesWithin(Promise.race([heir.inCharge.promise, heir.exited]), RECALL_GRACE);
+    return heir.state === 'in-charge';
   }
 }
 
-export function describeExit({ code, signal }: Exit): string {
-  return signal === null ? `exit code ${code}` : signal;
+function isHeir(state: Worker['state'], hasLeft: boolean): boolean {
+  return !hasLeft && (state === 'in-charge' || state === 'superseded');
+}
+
+function closed(message: string): HandoverError {
+  return new HandoverError('ERR_HANDOVER_CLOSED', message);
 }

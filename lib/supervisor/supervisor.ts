@@ -1,7 +1,9 @@
-// The process that stays: it keeps the pid, holds the listeners, starts the workers and replaces them.
+// The process that stays: it keeps the pid, holds the listeners, starts the workers and replaces them. One thing at a time:
+// what is asked for meanwhile waits.
 import type { Answer, Handler, Params } from '../channel/rpc.js';
-import { HandoverError } from '../errors.js';
+import { HandoverError, rangeError } from '../errors.js';
 import type { Place } from '../ledger/address.js';
+import { describeWorker } from './describe.js';
 import { Listeners, parseListen, reviveBind } from './listeners.js';
 import { currentRelease, type Program, type Release } from './program.js';
 import { Roll, type RollOptions } from './roll.js';
@@ -19,23 +21,40 @@ export interface SupervisorOptions extends RollOptions {
   readonly report: (line: string) => void;
 }
 
+export interface UpgradeRequest {
+  /** Leaves alone the workers of a release that looks the same. @default false */
+  readonly ifChanged?: boolean;
+}
+
+/** Told of each worker that is replaced. */
+export type OnProgress = (progress: Params) => void;
+
+interface QueuedUpgrade {
+  readonly result: Promise<readonly Params[]>;
+  readonly onProgress: Set<OnProgress>;
+}
+
 export class Supervisor implements SlotHost {
   readonly #options: SupervisorOptions;
   readonly #listeners: Listeners;
   readonly #startedAt = Date.now();
+  /** Upgrades that have not begun, by `ifChanged`: asking twice is asking once. */
+  readonly #queued = new Map<boolean, QueuedUpgrade>();
+  readonly #leaving = new Set<Slot>();
+  #last: Promise<unknown> = Promise.resolve();
   #slots: readonly Slot[] = [];
+  /** What workers that are added run. */
+  #release: Release;
   #roll: Roll | undefined;
-  #isStopping = false;
+  #hasStarted = false;
+  #stopped: Promise<boolean> | undefined;
 
   /** Holds `listeners`, which may have been inherited. @throws as bind(2); TypeError a bad `listen` */
   constructor(options: SupervisorOptions, listeners: Listeners = new Listeners()) {
     this.#options = options;
     this.#listeners = listeners;
+    this.#release = currentRelease(options.program);
     for (const { name, place } of options.listen.map(parseListen)) listeners.declare(name, place);
-  }
-
-  get settle(): number {
-    return this.#options.settle;
   }
 
   get foreignAfter(): number {
@@ -46,87 +65,76 @@ export class Supervisor implements SlotHost {
     return this.#options.stopTimeout;
   }
 
-  /** Whether a process is one of the workers. */
-  isWorker(pid: number): boolean {
-    return this.#slots.some(({ workers }) => workers.some((worker) => worker.pid === pid));
-  }
-
-  /** Starts every worker. @throws the first one's failure, with all of them stopped */
-  async start(): Promise<void> {
-    try {
-      await this.#grow(this.#options.workers);
-    } catch (error) {
-      await this.stop();
-      throw error;
-    }
-  }
-
-  /** Replaces the workers one after the other. @throws what went wrong, with the old workers serving */
-  async upgrade(
-    { ifChanged = false }: { readonly ifChanged?: boolean } = {},
-    onProgress: (progress: Params) => void = () => {},
-  ): Promise<readonly Params[]> {
-    if (this.#roll && !this.#roll.isOver) {
-      const { state, reason } = this.#roll.status;
-      const message = `a roll is ${String(state)}${reason === undefined ? '' : ` (${String(reason)})`}: resume it or roll it back first`;
-      throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', message);
-    }
-    const release = currentRelease(this.#options.program);
-    const slots = ifChanged ? this.#slots.filter((slot) => slot.release.identity !== release.identity) : this.#slots;
-    this.#roll = new Roll(slots, release, this.#options, onProgress);
-    return this.#runRoll(this.#roll, () => this.#roll?.run());
-  }
-
-  /** Goes on with a roll that paused. */
-  async resume(): Promise<readonly Params[]> {
-    const roll = this.#pausedRoll('resume');
-    return this.#runRoll(roll, () => roll.run());
-  }
-
-  /** Puts back the release of the workers that a paused roll has replaced. */
-  async rollBack(): Promise<readonly Params[]> {
-    const roll = this.#pausedRoll('roll back');
-    return this.#runRoll(roll, () => roll.rollBack());
-  }
-
-  /** Starts workers, or has some leave; their connections go to the others. */
-  async scale(count: number): Promise<void> {
-    if (!Number.isSafeInteger(count) || count < 1)
-      throw new RangeError(`"workers" must be at least 1. Received ${count}`);
-    if (count > this.#slots.length) return this.#grow(count);
-    const leaving = this.#slots.slice(count);
-    this.#slots = this.#slots.slice(0, count);
-    const others = this.#slots.map(({ current }) => current).filter((worker) => worker !== undefined);
-    await Promise.all(leaving.map((slot) => slot.leaveTo(others)));
+  get isStopping(): boolean {
+    return this.#stopped !== undefined;
   }
 
   get workerCount(): number {
     return this.#slots.length;
   }
 
-  /** Ends every worker, which drains, and closes the listeners. */
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    await Promise.all(this.#slots.map((slot) => slot.stop()));
-    this.#listeners.close();
+  /** Starts every worker. @throws the first one's failure, with all of them stopped */
+  async start(): Promise<void> {
+    try {
+      await this.#inTurn(() => this.#grow(this.#options.workers));
+      this.#hasStarted = true;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /**
+   * Replaces the workers, also where a roll has paused: with the release as it is then. Asked for during another one, it
+   * comes next.
+   * @throws what went wrong, with the old workers serving
+   */
+  upgrade({ ifChanged = false }: UpgradeRequest = {}, onProgress?: OnProgress): Promise<readonly Params[]> {
+    const queued = this.#queued.get(ifChanged) ?? this.#enqueue(ifChanged);
+    if (onProgress) queued.onProgress.add(onProgress);
+    return queued.result;
+  }
+
+  /** Goes on with a roll that paused. @throws ERR_HANDOVER_NOT_READY there is none */
+  resume(): Promise<readonly Params[]> {
+    return this.#inTurn(() => this.#runRoll(this.#pausedRoll('resume'), (roll) => roll.run()));
+  }
+
+  /** Puts back the release of the workers that a paused roll has replaced. @throws ERR_HANDOVER_NOT_READY there is none */
+  rollBack(): Promise<readonly Params[]> {
+    return this.#inTurn(() => this.#runRoll(this.#pausedRoll('roll back'), (roll) => roll.rollBack()));
+  }
+
+  /** Starts workers, or has some leave; their connections go to the others. @throws RangeError; as `start()` */
+  scale(count: number): Promise<void> {
+    return this.#inTurn(() => this.#scaleTo(count));
+  }
+
+  /** The same, by so many more or less. */
+  scaleBy(step: number): Promise<void> {
+    return this.#inTurn(() => this.#scaleTo(this.workerCount + step));
+  }
+
+  /** Ends every worker, which drains, and closes the listeners. At once, whatever goes on. False: one had to be killed. */
+  stop(): Promise<boolean> {
+    this.#stopped ??= this.#stopAll();
+    return this.#stopped;
   }
 
   /** Passes a signal on to every worker. */
   signal(signal: NodeJS.Signals): void {
-    for (const { workers } of this.#slots) for (const worker of workers) worker.signal(signal);
+    for (const { workers } of this.#allSlots) for (const worker of workers) worker.signal(signal);
   }
 
   async status(): Promise<Params> {
-    const workers = await Promise.all(
-      this.#slots.flatMap((slot) => slot.workers.map((worker) => describeWorker(slot, worker))),
-    );
+    const workers = this.#allSlots.flatMap((slot) => slot.workers.map((worker) => describeWorker(slot, worker)));
     return {
       kind: 'supervisor',
       pid: process.pid,
       ageMs: Date.now() - this.#startedAt,
-      phase: this.#isStopping ? 'stopping' : this.#roll?.isRunning ? 'rolling' : 'serving',
+      phase: this.#phase,
       listeners: this.#listeners.all.map(({ name, address }) => ({ name, address })),
-      workers,
+      workers: await Promise.all(workers),
       ...(this.#roll && { roll: this.#roll.status }),
     };
   }
@@ -135,58 +143,134 @@ export class Supervisor implements SlotHost {
     this.#options.report(line);
   }
 
-  workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel'> {
+  /** What no release uses any more is closed: who connects there is to be refused, not kept waiting. */
+  onChange(): void {
+    if (!this.#hasStarted || this.isStopping || this.#roll?.isRunning) return;
+    const isKnown = this.#slots.every(({ current }) => current?.isAware && current.state === 'in-charge');
+    if (!isKnown) return;
+    const used = this.#allSlots.flatMap(({ workers }) => workers.flatMap(({ listeners }) => listeners));
+    this.#listeners.closeUnused(used);
+  }
+
+  workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel' | 'onChange'> {
     return {
       // The one that crashed comes back as it was, wherever a `current` symlink leads by now.
       program: release.program,
       listeners: this.#listeners.declared,
       index: slot.index,
-      calls: () => this.#callsOf(slot),
+      calls: (worker) => this.#callsOf(slot, worker),
     };
   }
 
   /** What a worker may ask. */
-  #callsOf(slot: Slot): Readonly<Record<string, Handler>> {
+  #callsOf(slot: Slot, worker: Worker): Readonly<Record<string, Handler>> {
     return {
-      listener: ({ params }) => this.#lend(params),
-      // It asks for its own end: the answer may find nobody.
-      replace: async () => ({ params: await slot.replace(currentRelease(this.#options.program)) }),
+      listener: ({ params }) => this.#lend(worker, params),
+      replace: async () => ({ params: await this.#inTurn(() => this.#replaceBy(slot, worker)) }),
     };
   }
 
-  #lend({ name, kind, canonical, bind }: Params): Answer {
-    const place = { kind, canonical, bind: reviveBind(bind) } as Place;
-    const { fd, file } = this.#listeners.lend(String(name), place);
-    return { params: { file }, fds: Int32Array.of(fd) };
+  async #replaceBy(slot: Slot, worker: Worker): Promise<Params> {
+    if (slot.current === worker) return slot.replace(currentRelease(this.#options.program), this.#options);
+    throw new HandoverError('ERR_HANDOVER_CLOSED', `worker ${slot.index} has been replaced meanwhile`);
   }
 
-  async #grow(count: number): Promise<void> {
+  #lend(worker: Worker, { name, kind, canonical, bind }: Params): Answer {
+    const place = { kind, canonical, bind: reviveBind(bind) } as Place;
+    const fds = Int32Array.of(this.#listeners.lend(String(name), place));
+    worker.lend({ name: String(name), kind: place.kind, address: place.canonical });
+    return { fds };
+  }
+
+  async #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(() => {
+      if (this.isStopping) throw new HandoverError('ERR_HANDOVER_CLOSED', 'the supervisor is stopping');
+      return step();
+    });
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  #enqueue(ifChanged: boolean): QueuedUpgrade {
+    const onProgress = new Set<OnProgress>();
+    const result = this.#inTurn(() => {
+      this.#queued.delete(ifChanged);
+      return this.#rollOut(ifChanged, (progress) => {
+        const { slot, pid, ms } = progress;
+        this.report(`worker ${String(slot)} is pid ${String(pid)} now, after ${String(ms)} ms`);
+        for (const listener of onProgress) listener(progress);
+      });
+    });
+    // Whoever is only told by `report`.
+    result.catch(() => this.#queued.delete(ifChanged));
+    const queued = { result, onProgress };
+    this.#queued.set(ifChanged, queued);
+    return queued;
+  }
+
+  async #rollOut(ifChanged: boolean, onProgress: OnProgress): Promise<readonly Params[]> {
     const release = currentRelease(this.#options.program);
-    const first = this.#slots.length;
-    const added = Array.from({ length: count - first }, (_, i) => new Slot(first + i, release, this));
-    this.#slots = [...this.#slots, ...added];
-    await Promise.all(added.map((slot) => slot.start()));
+    const slots = ifChanged ? this.#slots.filter((slot) => slot.release.identity !== release.identity) : this.#slots;
+    this.#roll = new Roll(slots, release, this.#options, onProgress);
+    return this.#runRoll(this.#roll, (roll) => roll.run());
+  }
+
+  async #runRoll(roll: Roll, steps: (roll: Roll) => Promise<readonly Params[]>): Promise<readonly Params[]> {
+    try {
+      return await steps(roll);
+    } catch (error) {
+      if (!this.isStopping) this.report(`the roll paused: ${String(roll.status.reason)}`);
+      throw error;
+    } finally {
+      if (roll.isDone) this.#release = roll.release;
+      this.onChange();
+    }
   }
 
   #pausedRoll(verb: string): Roll {
-    if (this.#roll && !this.#roll.isOver && !this.#roll.isRunning) return this.#roll;
+    if (this.#roll?.isPaused) return this.#roll;
     throw new HandoverError('ERR_HANDOVER_NOT_READY', `there is no paused roll to ${verb}`);
   }
 
-  async #runRoll(roll: Roll, steps: () => Promise<readonly Params[]> | undefined): Promise<readonly Params[]> {
+  async #scaleTo(count: number): Promise<void> {
+    if (!Number.isSafeInteger(count) || count < 1) throw rangeError('workers', 'an integer >= 1', count);
+    if (count >= this.#slots.length) return this.#grow(count);
+    const leaving = this.#slots.slice(count);
+    this.#slots = this.#slots.slice(0, count);
+    for (const slot of leaving) this.#leaving.add(slot);
+    const others = this.#slots.map(({ current }) => current).filter((worker) => worker !== undefined);
+    await Promise.all(leaving.map((slot) => slot.leaveTo(others).finally(() => this.#leaving.delete(slot))));
+    this.onChange();
+  }
+
+  async #grow(count: number): Promise<void> {
+    const first = this.#slots.length;
+    const added = Array.from({ length: count - first }, (_, i) => new Slot(first + i, this.#release, this));
+    this.#slots = [...this.#slots, ...added];
     try {
-      return (await steps()) ?? [];
+      await Promise.all(added.map((slot) => slot.start()));
+      if (this.#roll?.isPaused) this.#roll.add(added);
     } catch (error) {
-      this.report(`the roll paused: ${String(roll.status.reason)}`);
+      await Promise.all(added.map((slot) => slot.stop()));
+      this.#slots = this.#slots.slice(0, first);
       throw error;
     }
   }
-}
 
-async function describeWorker(slot: Slot, worker: Worker): Promise<Params> {
-  const { pid, state, startedAt, isAware, generation } = worker;
-  const known = { slot: slot.index, pid, state, ageMs: Date.now() - startedAt, isAware };
-  if (!isAware || worker.hasEnded) return known;
-  const { params } = await worker.link.call('status').catch(() => ({ params: { generation } }));
-  return { ...known, ...params };
+  async #stopAll(): Promise<boolean> {
+    const results = await Promise.all(this.#allSlots.map((slot) => slot.stop()));
+    this.#listeners.close();
+    return results.every((isDone) => isDone);
+  }
+
+  get #allSlots(): readonly Slot[] {
+    return [...this.#slots, ...this.#leaving];
+  }
+
+  get #phase(): string {
+    if (this.isStopping) return 'stopping';
+    if (!this.#hasStarted) return 'starting';
+    if (this.#roll?.isRunning) return 'rolling';
+    return this.#roll?.isPaused ? 'paused' : 'serving';
+  }
 }

@@ -1,6 +1,7 @@
 // One worker process: started with the listeners, and with a link over which it says what it is. One that knows nothing of
 // this package gets its sockets by LISTEN_FDS and is silent.
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { type Handler, type Params, Rpc } from '../channel/rpc.js';
 import { HandoverError } from '../errors.js';
 import { closeFd, FdSocket, socketpair } from '../fd/index.js';
@@ -23,26 +24,51 @@ export interface WorkerStart {
   readonly index: number;
   /** What it may ask of the supervisor. */
   readonly calls: (worker: Worker) => Readonly<Record<string, Handler>>;
+  /** It has said what it is now, or what it listens on. */
+  readonly onChange: (worker: Worker) => void;
+}
+
+/** A listener as a worker names it. */
+export type ListenerUse = Pick<Entry, 'name' | 'kind' | 'address'>;
+
+/** Processes that Node waits for, from the fork on. */
+const unreaped = new Set<number>();
+
+/** Whether Node itself waits for this child. */
+export function isAwaited(pid: number): boolean {
+  return unreaped.has(pid);
 }
 
 /** `starting` until it says more, which a foreign one never does. */
 export type WorkerState = 'starting' | 'in-charge' | 'superseded' | 'closing' | 'ended';
 
 export class Worker {
-  readonly pid: number;
+  /** The process that was started: the server itself, or what it is wrapped in (a shell, npm). */
+  readonly childPid: number;
+  readonly index: number;
   readonly startedAt: number = Date.now();
   readonly exited: Promise<Exit>;
   readonly link: Rpc;
-  /** Resolves when it is in charge of its slot. */
-  readonly inCharge: Deferred<void> = new Deferred();
+  /** Resolves when it has said that it knows what a handover is. */
+  readonly greeted: Deferred<void> = new Deferred();
+  /** Resolves when it is in charge of its slot; anew once it has been superseded. */
+  inCharge: Deferred<void> = new Deferred();
   state: WorkerState = 'starting';
+  /** It had begun to end by itself: nobody takes its connections back. */
+  hasLeft = false;
   generation = 1;
-  /** Whether it has said that it knows what a handover is. */
   isAware = false;
+  readonly #onChange: (worker: Worker) => void;
+  #serverPid: number | undefined;
+  /** Lent, and not reported by the worker yet. */
+  #lent: readonly ListenerUse[] = [];
+  #reported: readonly ListenerUse[] = [];
 
-  private constructor(pid: number, exited: Promise<Exit>, link: FdSocket, start: WorkerStart) {
-    this.pid = pid;
+  private constructor(childPid: number, exited: Promise<Exit>, link: FdSocket, start: WorkerStart) {
+    this.childPid = childPid;
+    this.index = start.index;
     this.exited = exited;
+    this.#onChange = start.onChange;
     this.link = new Rpc(link, { calls: start.calls(this), onEvent: (name, params) => this.#onTold(name, params) });
     this.link.unref();
     void exited.then(() => {
@@ -64,7 +90,10 @@ export class Worker {
       detached: true,
       stdio: ['inherit', 'inherit', 'inherit', ...passed],
     });
+    const { pid } = child;
+    if (pid !== undefined) unreaped.add(pid);
     const exited = new Promise<Exit>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
+    void exited.then(() => pid !== undefined && unreaped.delete(pid));
     try {
       await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
     } catch (cause) {
@@ -74,11 +103,26 @@ export class Worker {
     } finally {
       closeFd(theirs);
     }
-    return new Worker(child.pid as number, exited, new FdSocket(ours), start);
+    return new Worker(pid as number, exited, new FdSocket(ours), start);
+  }
+
+  /** The server's. */
+  get pid(): number {
+    return this.#serverPid ?? this.childPid;
   }
 
   get hasEnded(): boolean {
     return this.state === 'ended';
+  }
+
+  /** What it listens on, as far as it has said or asked for it. */
+  get listeners(): readonly ListenerUse[] {
+    return [...this.#reported, ...this.#lent];
+  }
+
+  /** It was given a listener. */
+  lend(listener: ListenerUse): void {
+    this.#lent = [...this.#lent, listener];
   }
 
   /** Signals it alone: what it has started is its own business until it has gone. */
@@ -86,24 +130,42 @@ export class Worker {
     if (!this.hasEnded) tryKill(this.pid, signal);
   }
 
-  /** SIGTERM, which a server takes as the word to drain; after `timeout` ms SIGKILL to it and all it started. */
-  async stop(timeout: number): Promise<void> {
+  /** SIGTERM, which a server takes as the word to drain; then as {@link endsWithin}. */
+  async stop(timeout: number): Promise<boolean> {
     this.signal('SIGTERM');
-    await this.endsWithin(timeout);
+    return this.endsWithin(timeout);
   }
 
-  /** Waits for its end; then, or after `timeout` ms, what is left of its process group is killed. */
-  async endsWithin(timeout: number): Promise<void> {
-    await settlesWithin(this.exited, timeout);
-    tryKill(-this.pid, 'SIGKILL');
+  /** Waits for its end; then, or after `timeout` ms, what is left of its process group is killed. False: it had to be. */
+  async endsWithin(timeout: number): Promise<boolean> {
+    const hasEnded = await settlesWithin(this.exited, timeout);
+    tryKill(-this.childPid, 'SIGKILL');
     await this.exited;
+    return hasEnded;
   }
 
-  #onTold(name: string, { generation }: Params): void {
-    if (name === 'hello') this.isAware = true;
+  #onTold(name: string, { pid, generation, listeners }: Params): void {
+    if (this.hasEnded) return;
+    if (name === 'hello') this.#greet(Number(pid));
     if (typeof generation === 'number') this.generation = generation;
+    if (Array.isArray(listeners)) this.#onListeners(listeners as unknown as readonly ListenerUse[]);
     if (name === 'in-charge' || name === 'superseded' || name === 'closing') this.state = name;
     if (name === 'in-charge') this.inCharge.resolve();
+    if (name === 'superseded') this.inCharge = new Deferred();
+    if (name === 'closing') this.hasLeft = true;
+    this.#onChange(this);
+  }
+
+  #greet(pid: number): void {
+    this.isAware = true;
+    // Behind a wrapper: signals are for the server. A number of another pid namespace says nothing here.
+    if (pid !== this.childPid && groupOf(pid) === this.childPid) this.#serverPid = pid;
+    this.greeted.resolve();
+  }
+
+  #onListeners(listeners: readonly ListenerUse[]): void {
+    this.#reported = listeners;
+    this.#lent = this.#lent.filter(({ name }) => !listeners.some((reported) => reported.name === name));
   }
 }
 
@@ -112,6 +174,15 @@ function tryKill(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal);
   } catch {
     // It has gone meanwhile.
+  }
+}
+
+/** The process group of a process (proc_pid_stat(5)). */
+function groupOf(pid: number): number | undefined {
+  try {
+    return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[2]);
+  } catch {
+    return undefined;
   }
 }
 
@@ -126,13 +197,17 @@ function withListenPid(
 
 const FIRST_FD = 3;
 
+/** What the supervisor was told by whoever started it: none of a worker's business. */
+const OWN_VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC'];
+
 function environment({ program, listeners, channel, index }: WorkerStart): NodeJS.ProcessEnv {
   const count = listeners.length;
   return {
     ...program.env,
+    ...Object.fromEntries([...OWN_VARIABLES, CHANNEL_VARIABLE].map((name) => [name, undefined])),
     PWD: program.cwd,
     HANDOVER_WORKER: String(index),
-    [SUPERVISOR_VARIABLE]: String(FIRST_FD + count),
+    [SUPERVISOR_VARIABLE]: `${FIRST_FD + count}:${process.pid}`,
     ...(channel !== undefined && { [CHANNEL_VARIABLE]: String(FIRST_FD + count + 1) }),
     ...(count > 0 && {
       LISTEN_FDS: String(count),

@@ -35,7 +35,7 @@ async function running(
     env: { PORT: String(port), ...(cwd !== undefined && { PWD: cwd }) },
     ...(cwd !== undefined && { cwd }),
   });
-  await supervisor.errorLine(/workers serve/);
+  await supervisor.errorLine(/workers? serves? \(pid/);
   return { supervisor, port, workers: () => childrenOf(supervisor.pid) };
 }
 

@@ -1,0 +1,24 @@
+// What `status` says of a worker.
+import type { Params } from '../channel/rpc.js';
+import { settlesWithin } from '../handover/deadline.js';
+import type { Slot } from './slot.js';
+import type { Worker } from './worker.js';
+
+/** A worker that is hung or stopped is what an operator looks for: it must not keep the answer from him. */
+const ANSWER_TIMEOUT = 1_000;
+
+export async function describeWorker(slot: Slot, worker: Worker): Promise<Params> {
+  const { pid, state, startedAt, isAware, generation } = worker;
+  const { cwd, args } = slot.release.program;
+  const known = { slot: slot.index, pid, state, ageMs: Date.now() - startedAt, isAware, release: { cwd, args } };
+  if (!isAware || worker.hasEnded) return known;
+  let answer: Params = { generation, isSilent: true };
+  const asked = worker.link.call('status').then(
+    ({ params }) => {
+      answer = params;
+    },
+    () => {},
+  );
+  await settlesWithin(asked, ANSWER_TIMEOUT);
+  return { ...known, ...answer };
+}

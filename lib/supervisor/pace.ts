@@ -1,0 +1,74 @@
+// Time, as the supervisor deals with it: a deadline for a step, and the pause before a crashed worker is started again.
+import { HandoverError } from '../errors.js';
+
+/** Ends what takes too long. Clear it. */
+export class Deadline {
+  isOver = false;
+  readonly #timer: NodeJS.Timeout;
+  readonly #expired: Promise<never>;
+
+  constructor(ms: number, message: string) {
+    let expire: () => void = () => {};
+    this.#expired = new Promise((_, reject) => {
+      expire = () => reject(new HandoverError('ERR_HANDOVER_TIMEOUT', message));
+    });
+    this.#expired.catch(() => {});
+    this.#timer = setTimeout(() => {
+      this.isOver = true;
+      expire();
+    }, ms);
+  }
+
+  /** Settles as the promise. @throws ERR_HANDOVER_TIMEOUT it has not in time */
+  async cuts<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#expired]);
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+const FIRST_DELAY = 100;
+const LONGEST_DELAY = 10_000;
+/** A worker that lived so long had started well: its crash is a new one. */
+const HEALTHY_AFTER = 10_000;
+
+/** Longer from crash to crash; none for a worker that had lived for a while. */
+export class Backoff {
+  #crashes = 0;
+  #startedAt = 0;
+  #wake: () => void = () => {};
+
+  /** A worker is started. */
+  onStart(): void {
+    this.#startedAt = performance.now();
+  }
+
+  /** It has crashed: milliseconds to the next start. */
+  next(): number {
+    this.#crashes = performance.now() - this.#startedAt > HEALTHY_AFTER ? 0 : this.#crashes + 1;
+    return this.#crashes === 0 ? 0 : Math.min(FIRST_DELAY * 2 ** (this.#crashes - 1), LONGEST_DELAY);
+  }
+
+  /** A worker of another release serves. */
+  reset(): void {
+    this.#crashes = 0;
+    this.onStart();
+  }
+
+  /** Resolves after `ms`, or when cancelled. */
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  cancel(): void {
+    this.#wake();
+  }
+}

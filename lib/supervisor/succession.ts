@@ -1,0 +1,125 @@
+// One worker after another in a slot: by a handover, by overlap where they know nothing of it; or by leaving, to others.
+import { isPeerLost, type Params } from '../channel/rpc.js';
+import { HandoverError } from '../errors.js';
+import { closeFd, socketpair } from '../fd/index.js';
+import { openPidfd } from '../fd/pidfd.js';
+import { settlesWithin } from '../handover/deadline.js';
+import type { Exit } from '../handover/env.js';
+import type { Deadline } from './pace.js';
+import type { Worker } from './worker.js';
+
+/** Starts the successor; the channel is borrowed, its end of the way to its predecessor. */
+export type Spawn = (channel?: number) => Promise<Worker>;
+
+export interface SuccessionOptions {
+  readonly deadline: Deadline;
+  /** Milliseconds a worker may take to drain and end. */
+  readonly stopTimeout: number;
+}
+
+export interface Succession {
+  readonly successor: Worker;
+  /** For whoever asked. */
+  readonly outcome: Params;
+}
+
+/** From the end of the link to a process to the news of its end. */
+const EXIT_GRACE = 2_000;
+
+/** Predecessor and successor are joined by a socketpair, and do the rest among themselves. @throws the former one serves on */
+export async function handOver(
+  former: Worker,
+  spawn: Spawn,
+  { deadline, stopTimeout }: SuccessionOptions,
+): Promise<Succession> {
+  const [left, right] = socketpair();
+  const successor = await spawnJoined(spawn, right, left);
+  try {
+    const outcome = await deadline.cuts(join(former, successor, left));
+    await Promise.race([successor.inCharge.promise, successor.exited]);
+    return { successor, outcome };
+  } catch (error) {
+    if (await hasTakenOver(former, successor, error, deadline)) {
+      return { successor, outcome: { pid: successor.pid, generation: successor.generation } };
+    }
+    await successor.stop(deadline.isOver ? 0 : stopTimeout);
+    throw error;
+  }
+}
+
+async function spawnJoined(spawn: Spawn, channel: number, other: number): Promise<Worker> {
+  try {
+    return await spawn(channel);
+  } catch (error) {
+    closeFd(other);
+    throw error;
+  } finally {
+    closeFd(channel);
+  }
+}
+
+/** Owns `channel`, the former worker's end. Resolves when the successor is in charge. */
+async function join(former: Worker, successor: Worker, channel: number): Promise<Params> {
+  // Its pid is known then, also behind a wrapper.
+  await Promise.race([successor.greeted.promise, successor.exited]);
+  if (successor.hasEnded) {
+    closeFd(channel);
+    throwEarlyEnd(successor, await successor.exited);
+  }
+  const pidfd = openPidfd(successor.pid);
+  const fds = Int32Array.from(pidfd === undefined ? [channel] : [channel, pidfd]);
+  const { params } = await former.link.call('giveWay', { pid: successor.pid }, fds);
+  return params;
+}
+
+/** The former one died, or hung, in the middle of it: the successor may be in charge by that. */
+async function hasTakenOver(former: Worker, successor: Worker, error: unknown, deadline: Deadline): Promise<boolean> {
+  if (isPeerLost(error) && (await settlesWithin(former.exited, EXIT_GRACE))) {
+    await deadline.cuts(Promise.race([successor.inCharge.promise, successor.exited])).catch(() => {});
+    return successor.state === 'in-charge';
+  }
+  return deadline.isOver && successor.state === 'in-charge';
+}
+
+/** Workers that know nothing of handovers: both accept for a while, then the former is told to end. */
+export async function overlap(
+  former: Worker,
+  spawn: Spawn,
+  serves: (worker: Worker) => Promise<void>,
+  { deadline, stopTimeout }: SuccessionOptions,
+): Promise<Succession> {
+  const successor = await spawn();
+  try {
+    await deadline.cuts(serves(successor));
+  } catch (error) {
+    await successor.stop(deadline.isOver ? 0 : stopTimeout);
+    throw error;
+  }
+  former.hasLeft = true;
+  former.state = 'superseded';
+  void former.stop(stopTimeout);
+  return { successor, outcome: { pid: successor.pid, generation: successor.generation } };
+}
+
+/** Has a worker give its connections to others. Resolves when that has begun. @throws it must be ended otherwise */
+export async function giveTo(worker: Worker, heirs: readonly Worker[]): Promise<void> {
+  const pairs = heirs.map((heir) => ({ heir, pair: socketpair() }));
+  // An heir that cannot closes its end, and the one that leaves keeps what it had for it.
+  for (const { heir, pair } of pairs) heir.link.call('receive', {}, Int32Array.of(pair[1])).catch(() => {});
+  await worker.link.call(
+    'leaveTo',
+    {},
+    Int32Array.from(pairs, ({ pair }) => pair[0]),
+  );
+}
+
+/** @throws ERR_HANDOVER_SUCCESSOR_EXITED */
+export function throwEarlyEnd({ index, pid }: Worker, exit: Exit): never {
+  const message = `worker ${index} (pid ${pid}) ended with ${describeExit(exit)} before it served`;
+  const { code: exitCode, signal: exitSignal } = exit;
+  throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: 'PREPARE', exitCode, exitSignal });
+}
+
+export function describeExit({ code, signal }: Exit): string {
+  return signal === null ? `exit code ${code}` : signal;
+}
