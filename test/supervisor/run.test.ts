@@ -1,88 +1,37 @@
 // `handover run` with real workers under load: it keeps the pid and the port whatever becomes of the workers.
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { HttpConnection, Load } from '../handover/clients.js';
+import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { type Program, usePrograms } from '../helpers/programs.js';
+import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
-import { freePort } from './ports.js';
+import { askOnce, EXAMPLE, expectUnharmed, FOREIGN, keepAlive, release, replaced, running, stop } from './running.js';
 
 expectNoLeaks();
 const { start } = usePrograms();
 
-const EXAMPLE = fileURLToPath(new URL('../../examples/http.mjs', import.meta.url));
-const FOREIGN = fileURLToPath(new URL('./fixtures/foreign.mjs', import.meta.url));
 const CONNECTIONS = Number(process.env.HANDOVER_CONNECTIONS ?? 1_500);
-
-interface Running {
-  readonly supervisor: Program;
-  readonly port: number;
-  workers(): number[];
-}
-
-async function running(
-  options: readonly string[],
-  { command = [EXAMPLE], cwd, listens = false }: { command?: readonly string[]; cwd?: string; listens?: boolean } = {},
-): Promise<Running> {
-  const port = await freePort();
-  const listen = listens ? ['--listen', `web=tcp://127.0.0.1:${port}`] : [];
-  const supervisor = start(new URL('./fixtures/run.mjs', import.meta.url), {
-    args: [...options, ...listen, '--settle', '300', '--', process.execPath, ...command],
-    env: { PORT: String(port), ...(cwd !== undefined && { PWD: cwd }) },
-    ...(cwd !== undefined && { cwd }),
-  });
-  await supervisor.errorLine(/workers? serves? \(pid/);
-  return { supervisor, port, workers: () => childrenOf(supervisor.pid) };
-}
-
-function childrenOf(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
-  return children === '' ? [] : children.split(' ').map(Number);
-}
-
-async function stop({ supervisor }: Running): Promise<void> {
-  expect(await supervisor.stop('SIGTERM', 30_000)).toEqual({ code: 0, signal: null });
-}
-
-async function replaced({ supervisor }: Running, count: number): Promise<void> {
-  supervisor.child.kill('SIGUSR2');
-  for (let i = 0; i < count; i++) await supervisor.errorLine(/worker \d+ is pid \d+ now/, 30_000);
-}
-
-function keepAlive(port: number, count: number): { readonly load: Load; readonly clients: readonly HttpConnection[] } {
-  const load = new Load();
-  const clients = Array.from({ length: count }, () => new HttpConnection({ port, host: '127.0.0.1' }));
-  for (const client of clients) load.loop(() => client.request('/'), 20);
-  onTestFinished(async () => {
-    await load.stop();
-    for (const client of clients) client.close();
-  });
-  return { load, clients };
-}
 
 describe('handover run', () => {
   it('G2, G3: ten upgrades in a row under load lose no request and close no connection; the pid stays', async () => {
-    const app = await running(['--workers', '2']);
-    const { load, clients } = keepAlive(app.port, 20);
+    const app = await running(start, ['--workers', '2', '--max-surge', '2']);
+    const traffic = keepAlive(app.port, 20);
+    const { load } = traffic;
     const fresh = new HttpConnection({ port: app.port, host: '127.0.0.1' });
     load.loop(() => fresh.request('/', undefined, true), 5);
     const first = app.workers();
     for (let upgrade = 0; upgrade < 10; upgrade++) await replaced(app, 2);
     await until(() => app.workers().length === 2, { what: 'the old workers to leave' });
-    await load.stop();
-    expect(load.failures).toEqual([]);
-    expect(clients.map(({ opened }) => opened)).toEqual(clients.map(() => 1));
+    await expectUnharmed(traffic);
     expect(load.answers.size).toBeGreaterThan(10);
     expect(app.workers().some((pid) => first.includes(pid))).toBe(false);
     await stop(app);
   }, 120_000);
 
   it('G1: kill -9 of a worker refuses no new connection; it comes back', async () => {
-    const app = await running(['--workers', '2']);
+    const app = await running(start, ['--workers', '2']);
     const refused: string[] = [];
     let answered = 0;
     let isStopped = false;
@@ -111,7 +60,7 @@ describe('handover run', () => {
   });
 
   it('G1: with one worker killed, who connects waits and is answered', async () => {
-    const app = await running([], { listens: true, command: [FOREIGN] });
+    const app = await running(start, [], { listens: true, command: [FOREIGN] });
     const [victim = 0] = app.workers();
     process.kill(victim, 'SIGKILL');
     await until(() => app.workers().length === 0, { what: 'its end' });
@@ -122,14 +71,10 @@ describe('handover run', () => {
   });
 
   it('G5: a broken release stops the roll with the old workers serving; mended, it rolls on', async () => {
-    const root = mkdtempSync(join(tmpdir(), 'handover-run-'));
-    onTestFinished(() => rmSync(root, { recursive: true }));
+    const root = release();
     const entry = join(root, 'server.mjs');
-    mkdirSync(join(root, 'node_modules'));
-    symlinkSync(fileURLToPath(new URL('../..', import.meta.url)), join(root, 'node_modules', 'handover'));
-    cpSync(EXAMPLE, entry);
-    const app = await running(['--workers', '2'], { command: ['server.mjs'], cwd: root });
-    const { load, clients } = keepAlive(app.port, 6);
+    const app = await running(start, ['--workers', '2'], { command: ['server.mjs'], cwd: root });
+    const traffic = keepAlive(app.port, 6);
     const before = app.workers();
     writeFileSync(entry, 'this is no JavaScript');
     app.supervisor.child.kill('SIGHUP');
@@ -137,43 +82,15 @@ describe('handover run', () => {
     expect(app.supervisor.stderr).toContain('SyntaxError');
     expect(app.workers()).toEqual(before);
     cpSync(EXAMPLE, entry);
-    await load.answered(before[0] ?? 0, 5);
-    await load.stop();
-    expect(load.failures).toEqual([]);
-    expect(clients.map(({ opened }) => opened)).toEqual(clients.map(() => 1));
-    await stop(app);
-  });
-
-  it('G3: a worker that leaves gives its connections to the others', async () => {
-    const app = await running(['--workers', '3']);
-    const { load, clients } = keepAlive(app.port, 30);
-    const before = app.workers();
-    for (const pid of before) await load.answered(pid, 3);
-    app.supervisor.child.kill('SIGTTOU');
-    await app.supervisor.errorLine(/2 workers serve/, 30_000);
-    expect(app.workers()).toHaveLength(2);
-    const [left = 0] = app.workers();
-    await load.answered(left, 20);
-    await load.stop();
-    expect(load.failures).toEqual([]);
-    expect(clients.map(({ opened }) => opened)).toEqual(clients.map(() => 1));
-    await stop(app);
-  });
-
-  it('G1: a worker that knows nothing of this package gets its socket, and a rolling restart', async () => {
-    const app = await running(['--workers', '2'], { command: [FOREIGN], listens: true });
-    const client = new HttpConnection({ port: app.port, host: '127.0.0.1' });
-    const load = new Load();
-    load.loop(() => client.request('/', undefined, true), 2);
+    await traffic.load.answered(before[0] ?? 0, 5);
     await replaced(app, 2);
-    await load.stop();
-    expect(load.failures).toEqual([]);
-    await until(() => app.workers().length === 2, { what: 'the old workers to leave' });
+    expect(before).not.toContain(await askOnce(app.port));
+    await expectUnharmed(traffic);
     await stop(app);
   });
 
   it(`G3: ${CONNECTIONS} idle connections over two workers survive an upgrade`, async () => {
-    const app = await running(['--workers', '2']);
+    const app = await running(start, ['--workers', '2']);
     const sockets: Socket[] = [];
     onTestFinished(() => {
       for (const socket of sockets) socket.destroy();
