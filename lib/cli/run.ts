@@ -108,7 +108,7 @@ function handleSignals(
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
         if (told.signal.aborted) {
-          supervisor.signal('SIGKILL');
+          supervisor.kill();
           resolve(128 + constants.signals[signal]);
           return;
         }

@@ -29,6 +29,9 @@ export interface UpgradeRequest {
 /** Told of each worker that is replaced. */
 export type OnProgress = (progress: Params) => void;
 
+/** Milliseconds within which a worker that knows this package has said so, unless it loads for longer than most. */
+const SILENT_AFTER = 2_000;
+
 interface QueuedUpgrade {
   readonly result: Promise<readonly Params[]>;
   readonly onProgress: Set<OnProgress>;
@@ -58,7 +61,8 @@ export class Supervisor implements SlotHost {
   }
 
   get foreignAfter(): number {
-    return this.#listeners.declared.length > 0 ? this.#options.settle : this.#options.progressDeadline;
+    const { settle, progressDeadline } = this.#options;
+    return this.#listeners.declared.length > 0 ? Math.max(settle, SILENT_AFTER) : progressDeadline;
   }
 
   get stopTimeout(): number {
@@ -124,6 +128,11 @@ export class Supervisor implements SlotHost {
   /** Passes a signal on to every worker. */
   signal(signal: NodeJS.Signals): void {
     for (const { workers } of this.#allSlots) for (const worker of workers) worker.signal(signal);
+  }
+
+  /** Ends every worker at once, with all it started. */
+  kill(): void {
+    for (const { workers } of this.#allSlots) for (const worker of workers) worker.kill();
   }
 
   async status(): Promise<Params> {

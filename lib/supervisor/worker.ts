@@ -130,6 +130,11 @@ export class Worker {
     if (!this.hasEnded) tryKill(this.pid, signal);
   }
 
+  /** Ends it and all it started, at once. */
+  kill(): void {
+    tryKill(-this.childPid, 'SIGKILL');
+  }
+
   /** SIGTERM, which a server takes as the word to drain; then as {@link endsWithin}. */
   async stop(timeout: number): Promise<boolean> {
     this.signal('SIGTERM');
@@ -139,7 +144,7 @@ export class Worker {
   /** Waits for its end; then, or after `timeout` ms, what is left of its process group is killed. False: it had to be. */
   async endsWithin(timeout: number): Promise<boolean> {
     const hasEnded = await settlesWithin(this.exited, timeout);
-    tryKill(-this.childPid, 'SIGKILL');
+    this.kill();
     await this.exited;
     return hasEnded;
   }
