@@ -1,5 +1,5 @@
 // `handover run --watch`: a handover at every save.
-import { cpSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -28,8 +28,12 @@ describe('handover run --watch', () => {
     await app.supervisor.errorLine(/replacing the workers: server.mjs was saved/);
     const [, pid] = await app.supervisor.errorLine(/worker 0 is pid (\d+) now/, 20_000);
     await traffic.load.answered(Number(pid), 5);
+    mkdirSync(join(root, 'lib', 'new'), { recursive: true });
+    writeFileSync(join(root, 'lib', 'new', 'part.mjs'), 'export {};');
+    await app.supervisor.errorLine(/replacing the workers: lib\/new\/part.mjs was saved/);
+    await app.supervisor.errorLine(/worker 0 is pid (\d+) now/, 20_000);
     await expectUnharmed(traffic);
-    expect(app.supervisor.stderr.match(/was saved/g)).toHaveLength(2);
+    expect(app.supervisor.stderr.match(/was saved/g)).toHaveLength(3);
     await stop(app);
   }, 60_000);
 });
