@@ -46,6 +46,12 @@ describe('handover run', () => {
       return [app.supervisor.pid, ...app.workers()].map((pid) => openDescriptors(pid).size);
     };
     const early = await upgrades(2);
+    // What both hold is the listener: in a worker the handover's and Node's own; the one of LISTEN_FDS is closed.
+    const held = new Set(openDescriptors(app.supervisor.pid).values());
+    const shared = [...openDescriptors(app.workers()[0] ?? 0)].filter(
+      ([fd, target]) => fd > 2 && target.startsWith('socket:') && held.has(target),
+    );
+    expect(shared).toHaveLength(2);
     expect(await upgrades(Number(process.env.HANDOVER_CHAIN ?? 10))).toEqual(early);
     await stop(app);
   }, 300_000);

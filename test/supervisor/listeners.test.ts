@@ -73,14 +73,16 @@ describe('listeners of workers', () => {
   }, 60_000);
 
   it('one that every worker has closed is closed: who connects is refused, not kept waiting', async () => {
+    const path = join(temporary(), 'app.sock');
     const app = await running(start, ['--workers', '2'], {
       command: [fixture('places.mjs')],
-      env: { UNIX_PATH: join(temporary(), 'app.sock'), UDP_PORT: String(await freePort()) },
+      env: { UNIX_PATH: path, UDP_PORT: String(await freePort()) },
     });
     const [first = 0, second = 0] = app.workers();
     process.kill(first, 'SIGALRM');
     for (let answers = 0; answers < 5; ) answers = (await askOnce(app.port)) === second ? answers + 1 : 0;
     expect(await tryConnect(app.port)).toBe('connected');
+    expect(existsSync(path)).toBe(true);
     process.kill(second, 'SIGALRM');
     let last = '';
     await until(
@@ -92,6 +94,7 @@ describe('listeners of workers', () => {
       },
       { what: 'a refusal', interval: 20 },
     );
+    expect(existsSync(path)).toBe(false);
     await stop(app);
   }, 30_000);
 
