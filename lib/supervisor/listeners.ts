@@ -31,12 +31,13 @@ export class Listeners {
 
   /**
    * A descriptor of its own for a worker that wants to listen: the one declared under that name, wherever the worker
-   * would have it; or else the one at that address, or a new one.
+   * would have it; or else the one at that address, of the declared ones also where the worker names no host; or a new one.
    * @throws as bind(2)
    */
   lend(name: string, place: Place): number {
     const declared = this.declared.find((entry) => entry.name === name && isDatagram(entry) === isDatagram(place));
-    return dupFd((declared ?? this.#find(name, place) ?? this.#bind(name, place)).fd);
+    const known = declared ?? this.#find(name, place) ?? this.declared.find((entry) => isAtPort(entry, place));
+    return dupFd((known ?? this.#bind(name, place)).fd);
   }
 
   /** Closes what was bound for workers and none uses; its Unix path goes, too. */
@@ -78,6 +79,12 @@ function isDatagram({ kind }: { readonly kind: string }): boolean {
 
 function isSame({ kind, address }: Entry, place: Address): boolean {
   return kind === place.kind && everyHost(address) === everyHost(place.canonical);
+}
+
+/** Whoever asks for a port of any host. */
+function isAtPort({ kind, address }: Entry, place: Address): boolean {
+  const [, port] = /:\/\/\*:([1-9]\d*)$/.exec(place.canonical) ?? [];
+  return port !== undefined && kind === place.kind && address.endsWith(`:${port}`);
 }
 
 /** `0.0.0.0` and `*` are one address to whoever asks for a port only. */

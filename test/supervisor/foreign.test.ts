@@ -1,11 +1,12 @@
 // Workers that know nothing of this package, in another language, or behind a wrapper.
 import { spawnSync } from 'node:child_process';
+import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { HttpConnection, Load } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
-import { expectUnharmed, fixture, keepAlive, replaced, running, stop } from './running.js';
+import { EXAMPLE, expectUnharmed, fixture, keepAlive, replaced, running, stop } from './running.js';
 
 expectNoLeaks();
 const { start } = usePrograms();
@@ -37,7 +38,7 @@ describe('a worker', () => {
   it('G3: behind a shell that waits for it is known by its own pid: signals, handovers and its end are right', async () => {
     const app = await running(start, [], {
       program: '/bin/sh',
-      command: ['-c', `${process.execPath} ${fixture('moody.mjs')}; exit $?`],
+      command: ['-c', `${process.execPath} ${EXAMPLE}; exit $?`],
       listens: true,
     });
     const traffic = keepAlive(app.port, 3);
@@ -46,7 +47,17 @@ describe('a worker', () => {
     await until(() => app.workers().length === 1 && app.workers()[0] !== shell, { what: 'the old one to leave' });
     await expectUnharmed(traffic);
     expect(traffic.load.answers.size).toBe(2);
+    // Told to end with a request under way, which came along with one that has been answered: it is answered first.
+    const socket = connect({ port: app.port, host: '127.0.0.1' }).setEncoding('latin1');
+    let text = '';
+    socket.on('data', (chunk: string) => {
+      text += chunk;
+    });
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /slow HTTP/1.1\r\nHost: x\r\n\r\n');
+    await until(() => text.includes('hello\n'), { what: 'the first answer' });
     await stop(app);
+    expect(text).toContain('hello, after 300 ms');
+    socket.destroy();
   }, 30_000);
 });
 

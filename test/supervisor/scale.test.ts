@@ -41,7 +41,7 @@ describe('the number of workers', () => {
   }, 90_000);
 
   it('G2, G3: a worker leaves right after it was put in charge, while the one before it still drains', async () => {
-    const app = await running(start, ['--workers', '2'], { fixture: 'told.mjs' });
+    const app = await running(start, ['--workers', '2'], { fixture: 'told.mjs', settle: 0 });
     const traffic = keepAlive(app.port, 12, ['/', '/slow']);
     app.supervisor.tell({ call: 'upgrade' });
     app.supervisor.tell({ call: 'scale', args: [1] });
@@ -59,6 +59,9 @@ describe('the number of workers', () => {
     app.supervisor.tell({ call: 'scale', args: [3] });
     expect(await app.supervisor.message<Result>('scale')).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED' });
     expect(app.workers()).toHaveLength(1);
+    // One worker is all there is.
+    app.supervisor.tell({ call: 'scaleBy', args: [-1] });
+    expect(await app.supervisor.message<Result>('scaleBy')).toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
     await stop(app);
   });
 });
