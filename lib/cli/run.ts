@@ -4,6 +4,8 @@ import { parseArgs } from 'node:util';
 import { rangeError, typeError } from '../errors.js';
 import { noteStartDirectory } from '../handover/command.js';
 import { processEnv } from '../handover/env.js';
+import { takeActivation } from '../ledger/activation.js';
+import { Listeners } from '../supervisor/listeners.js';
 import type { Program } from '../supervisor/program.js';
 import { reapOrphans } from '../supervisor/reaper.js';
 import { Supervisor, type SupervisorOptions } from '../supervisor/supervisor.js';
@@ -59,7 +61,9 @@ export async function run(argv: readonly string[]): Promise<number> {
   let supervisor: Supervisor;
   try {
     options = parseRun(argv);
-    supervisor = new Supervisor(options);
+    const listeners = new Listeners();
+    listeners.activate(takeActivation(process.env, process.pid, process.ppid));
+    supervisor = new Supervisor(options, listeners);
   } catch (error) {
     reporter(false)((error as Error).message);
     return hasSyscall(error) ? EXIT.failed : EXIT.usage;

@@ -2,7 +2,7 @@
 import type { Claims, Manifest } from '../channel/wire.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
-import { closeActivated, forgetActivation, takeActivation } from '../ledger/activation.js';
+import { forgetActivation, takeActivation } from '../ledger/activation.js';
 import type { Place } from '../ledger/address.js';
 import { type Entry, Ledger, RESERVED } from '../ledger/ledger.js';
 import { CONTROL } from './control.js';
@@ -125,10 +125,8 @@ export class Belongings {
    */
   activate({ isHeir, isLent }: { readonly isHeir: boolean; readonly isLent: boolean }): void {
     const { variables, pid, parentPid } = this.#env;
-    // The supervisor passes them to every worker, for those that know nothing of it.
-    if (isLent) closeActivated(takeActivation(variables, pid, parentPid));
-    else if (!isHeir) this.ledger.activate(takeActivation(variables, pid, parentPid));
     if (isHeir || isLent) forgetActivation(variables);
+    else this.ledger.activate(takeActivation(variables, pid, parentPid));
   }
 
   /** Closes everything; `removePaths`: nobody comes after this process. */

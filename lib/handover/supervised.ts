@@ -64,7 +64,7 @@ export class SupervisorLink implements Lender {
   }
 
   /**
-   * The supervisor that started this process; undefined where none did. Removes the variables. The listeners that came with
+   * The supervisor that started this process; undefined where none did. Removes the variable. The listeners that came with
    * it are for those who know no better: this process asks for its own.
    */
   static open(env: Env, worker: Supervised): SupervisorLink | undefined {
@@ -74,7 +74,6 @@ export class SupervisorLink implements Lender {
     if (!isUnixStream(fd) || !isFrom(supervisorPid, fd)) return undefined;
     setCloexec(fd);
     for (let listener = CHANNEL_FD; listener < fd; listener++) closeFd(listener);
-    for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env.variables[name];
     return new SupervisorLink(fd, worker);
   }
 

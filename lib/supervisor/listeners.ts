@@ -1,7 +1,8 @@
 // The listeners of all workers: bound once, held here, lent to each. While they are open nobody is refused, whatever the
 // workers do: who connects waits in the queue.
 import { typeError } from '../errors.js';
-import { type BindListenerOptions, dupFd } from '../fd/index.js';
+import { type BindListenerOptions, dupFd, type SocketAddress } from '../fd/index.js';
+import type { Activated } from '../ledger/activation.js';
 import { type ListenAddress, type Place, toPlace } from '../ledger/address.js';
 import { type Entry, Ledger } from '../ledger/ledger.js';
 import type { ListenerUse } from './worker.js';
@@ -9,6 +10,7 @@ import type { ListenerUse } from './worker.js';
 export class Listeners {
   readonly #ledger: Ledger;
   readonly #names: string[] = [];
+  #activated: readonly Activated[] = [];
 
   constructor(ledger: Ledger = new Ledger()) {
     this.#ledger = ledger;
@@ -21,6 +23,21 @@ export class Listeners {
 
   get all(): readonly Entry[] {
     return this.#ledger.manifest().entries as readonly Entry[];
+  }
+
+  /** Takes what whoever started this process passed along, for those that are declared; see {@link declareRest}. */
+  activate(activated: readonly Activated[]): void {
+    this.#activated = activated;
+    this.#ledger.activate(activated);
+  }
+
+  /** Declares what was passed along and not named: whoever passed it wants it used. */
+  declareRest(): void {
+    for (const { name, kind, local, fd } of this.#activated) {
+      if (kind === 'descriptor' || !local || this.all.some((entry) => entry.fd === fd)) continue;
+      const place = toPlace(addressOf(local), kind === 'udp' ? 'udp' : 'tcp');
+      this.declare(name === '' || this.#ledger.get(name) ? place.canonical : name, place);
+    }
   }
 
   /** Binds, or takes what was inherited under the name. @throws as bind(2) */
@@ -65,6 +82,11 @@ export class Listeners {
   close(): void {
     this.#ledger.close({ removePaths: true });
   }
+}
+
+function addressOf(local: SocketAddress): ListenAddress {
+  if ('port' in local) return { port: local.port, host: local.address };
+  return 'path' in local ? { path: local.path } : { abstract: String(Reflect.get(local, 'abstract')) };
 }
 
 type Address = { readonly kind: string; readonly canonical: string };

@@ -52,12 +52,13 @@ export class Supervisor implements SlotHost {
   #hasStarted = false;
   #stopped: Promise<boolean> | undefined;
 
-  /** Holds `listeners`, which may have been inherited. @throws as bind(2); TypeError a bad `listen` */
+  /** Holds `listeners`, which may have been passed along. @throws as bind(2); TypeError a bad `listen` */
   constructor(options: SupervisorOptions, listeners: Listeners = new Listeners()) {
     this.#options = options;
     this.#listeners = listeners;
     this.#release = currentRelease(options.program);
     for (const { name, place } of options.listen.map(parseListen)) listeners.declare(name, place);
+    listeners.declareRest();
   }
 
   get foreignAfter(): number {

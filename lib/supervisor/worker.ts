@@ -10,6 +10,7 @@ import { Deferred } from '../handover/deferred.js';
 import type { Exit } from '../handover/env.js';
 import { CHANNEL_VARIABLE } from '../handover/start-self.js';
 import { SUPERVISOR_VARIABLE } from '../handover/supervised.js';
+import { forgetActivation } from '../ledger/activation.js';
 import type { Entry } from '../ledger/ledger.js';
 import type { Program } from './program.js';
 
@@ -203,13 +204,15 @@ function withListenPid(
 const FIRST_FD = 3;
 
 /** What the supervisor was told by whoever started it: none of a worker's business. */
-const OWN_VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC'];
+const OWN_VARIABLES = ['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC', CHANNEL_VARIABLE] as const;
 
 function environment({ program, listeners, channel, index }: WorkerStart): NodeJS.ProcessEnv {
   const count = listeners.length;
+  const inherited = { ...program.env };
+  forgetActivation(inherited);
+  for (const name of OWN_VARIABLES) delete inherited[name];
   return {
-    ...program.env,
-    ...Object.fromEntries([...OWN_VARIABLES, CHANNEL_VARIABLE].map((name) => [name, undefined])),
+    ...inherited,
     PWD: program.cwd,
     HANDOVER_WORKER: String(index),
     [SUPERVISOR_VARIABLE]: `${FIRST_FD + count}:${process.pid}`,

@@ -5,13 +5,14 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { bindListener, closeFd } from '../../dist/fd/index.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 import { freePort } from './ports.js';
-import { askOnce, fixture, replaced, running, stop, temporary } from './running.js';
+import { askOnce, EXAMPLE, FOREIGN, fixture, replaced, running, stop, temporary } from './running.js';
 
 expectNoLeaks();
 const { start } = usePrograms();
@@ -108,4 +109,23 @@ describe('listeners of workers', () => {
     expect(await tryConnect(app.port)).toBe('ECONNREFUSED');
     await stop(app);
   }, 30_000);
+
+  it.each([
+    ['foreign', [FOREIGN], []],
+    ['own', [EXAMPLE], []],
+    ['foreign, declared', [FOREIGN], ['--listen', 'web=tcp://127.0.0.1:1']],
+  ])(
+    'one passed along by LISTEN_FDS is the workers’ (%s)',
+    async (_, command, options) => {
+      const port = await freePort();
+      const fd = bindListener({ host: '127.0.0.1', port });
+      onTestFinished(() => closeFd(fd));
+      const env = { LISTEN_FDS: '1', LISTEN_FDNAMES: 'web', PORT: String(port) };
+      const app = await running(start, ['--workers', '2', ...options], { command, env, fds: [fd] });
+      expect(app.workers()).toContain(await askOnce(port));
+      expect(app.supervisor.stderr).not.toContain('started again');
+      await stop(app);
+    },
+    30_000,
+  );
 });

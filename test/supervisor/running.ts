@@ -30,6 +30,8 @@ export interface RunningOptions {
   /** Whether the supervisor binds PORT as `web`. */
   readonly listens?: boolean;
   readonly env?: NodeJS.ProcessEnv;
+  /** Descriptors it gets from 3 on; borrowed. */
+  readonly fds?: readonly number[];
   /** Instead of run.mjs. */
   readonly fixture?: string;
   /** Milliseconds a new worker is watched. */
@@ -55,6 +57,7 @@ export async function begun(
     cwd,
     listens = false,
     env,
+    fds = [],
     fixture: script = 'run.mjs',
     settle = 300,
   }: RunningOptions = {},
@@ -63,6 +66,7 @@ export async function begun(
   const listen = listens ? ['--listen', `web=tcp://127.0.0.1:${port}`] : [];
   const supervisor = start(new URL(`./fixtures/${script}`, import.meta.url), {
     args: [...options, ...listen, '--settle', String(settle), '--', program, ...command],
+    fds,
     env: { PORT: String(port), ...env, ...(cwd !== undefined && { PWD: cwd }) },
     ...(cwd !== undefined && { cwd }),
   });
