@@ -23,7 +23,8 @@ export interface Context {
   readonly variables: NodeJS.ProcessEnv;
 }
 
-export type Run = (context: Context) => ExitCode | Promise<ExitCode>;
+/** Resolves with the exit code: one of {@link ExitCode}, or 128 and the number of the signal that ended it. */
+export type Run = (context: Context) => number | Promise<number>;
 
 export interface Command {
   readonly name: string;
@@ -45,8 +46,39 @@ export const CONTROL_OPTION: Option = {
 
 const COMMON = { control: CONTROL_OPTION, json: JSON_OPTION } as const;
 
-// `handover run` (lib/cli/run.ts) belongs first in this list.
+const RUN_OPTIONS: Readonly<Record<string, Option>> = {
+  workers: { type: 'string', value: 'N|auto', help: 'how many; auto: one for each CPU (default 1)' },
+  listen: {
+    type: 'string',
+    value: '[NAME=]ADDRESS',
+    multiple: true,
+    help: 'bind here and lend it to the workers: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, abstract:NAME',
+  },
+  control: {
+    ...CONTROL_OPTION,
+    help: 'the control socket by which the other commands reach it; else HANDOVER_CONTROL',
+  },
+  'max-surge': { type: 'string', value: 'N', help: 'workers replaced at a time (default 1)' },
+  'progress-deadline': { type: 'string', value: 'MS', help: 'a replacement that takes longer fails (default 120000)' },
+  settle: { type: 'string', value: 'MS', help: 'a new worker is watched so long before the next one (default 1000)' },
+  'stop-timeout': {
+    type: 'string',
+    value: 'MS',
+    help: 'a worker that has not drained by then is killed (default 35000)',
+  },
+  watch: { type: 'boolean', help: 'replace the workers whenever a source is saved' },
+  json: { type: 'boolean', help: 'what it reports on stderr as lines of JSON' },
+};
+
 export const COMMANDS: readonly Command[] = [
+  {
+    name: 'run',
+    args: '-- COMMAND [ARG ...]',
+    summary: 'keep the pid and the listeners; start, restart and replace the workers',
+    details: 'SIGHUP and SIGUSR2 replace them, SIGTTIN and SIGTTOU add and take one, SIGTERM drains and ends.',
+    options: RUN_OPTIONS,
+    load: () => import('./run.js'),
+  },
   {
     name: 'upgrade',
     summary: 'hand over to a new process, and wait until it is in charge',
@@ -63,6 +95,25 @@ export const COMMANDS: readonly Command[] = [
       ...COMMON,
     },
     load: () => import('./upgrade.js'),
+  },
+  {
+    name: 'scale',
+    args: 'N',
+    summary: 'change the number of workers of handover run; no connection closes',
+    options: COMMON,
+    load: () => import('./scale.js'),
+  },
+  {
+    name: 'resume',
+    summary: 'go on with a roll of handover run that has paused',
+    options: COMMON,
+    load: () => import('./resume.js'),
+  },
+  {
+    name: 'rollback',
+    summary: 'put back the release of the workers that a paused roll has replaced',
+    options: COMMON,
+    load: () => import('./rollback.js'),
   },
   {
     name: 'status',

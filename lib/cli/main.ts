@@ -10,7 +10,7 @@ process.stdout.on('error', () => {});
 
 process.exitCode = await main(process.argv.slice(2));
 
-async function main([name, ...rest]: readonly string[]): Promise<ExitCode> {
+async function main([name, ...rest]: readonly string[]): Promise<number> {
   // Behind `--` it is another program's.
   const own = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest;
   const output = new Output(own.includes('--json'), process.env);

@@ -8,27 +8,27 @@ import { type Entry, Ledger } from '../ledger/ledger.js';
 import type { ListenerUse } from './worker.js';
 
 export class Listeners {
-  readonly #ledger: Ledger;
+  readonly ledger: Ledger;
   readonly #names: string[] = [];
   #activated: readonly Activated[] = [];
 
   constructor(ledger: Ledger = new Ledger()) {
-    this.#ledger = ledger;
+    this.ledger = ledger;
   }
 
   /** Those declared on the command line, in their order: what LISTEN_FDS passes on. */
   get declared(): readonly Entry[] {
-    return this.#names.map((name) => this.#ledger.get(name)).filter((entry) => entry !== undefined);
+    return this.#names.map((name) => this.ledger.get(name)).filter((entry) => entry !== undefined);
   }
 
   get all(): readonly Entry[] {
-    return this.#ledger.manifest().entries as readonly Entry[];
+    return this.ledger.manifest().entries as readonly Entry[];
   }
 
   /** Takes what whoever started this process passed along, for those that are declared; see {@link declareRest}. */
   activate(activated: readonly Activated[]): void {
     this.#activated = activated;
-    this.#ledger.activate(activated);
+    this.ledger.activate(activated);
   }
 
   /** Declares what was passed along and not named: whoever passed it wants it used. */
@@ -36,13 +36,13 @@ export class Listeners {
     for (const { name, kind, local, fd } of this.#activated) {
       if (kind === 'descriptor' || !local || this.all.some((entry) => entry.fd === fd)) continue;
       const place = toPlace(addressOf(local), kind === 'udp' ? 'udp' : 'tcp');
-      this.declare(name === '' || this.#ledger.get(name) ? place.canonical : name, place);
+      this.declare(name === '' || this.ledger.get(name) ? place.canonical : name, place);
     }
   }
 
   /** Binds, or takes what was inherited under the name. @throws as bind(2) */
   declare(name: string, place: Place): void {
-    this.#ledger.listener(name, place);
+    this.ledger.listener(name, place);
     this.#names.push(name);
   }
 
@@ -62,11 +62,11 @@ export class Listeners {
     const declared = this.declared;
     const isUsed = (entry: Entry): boolean =>
       used.some(({ name, kind, address }) => this.#find(name, { kind, canonical: address }) === entry);
-    for (const entry of this.all) if (!declared.includes(entry) && !isUsed(entry)) this.#ledger.release(entry.name);
+    for (const entry of this.all) if (!declared.includes(entry) && !isUsed(entry)) this.ledger.release(entry.name);
   }
 
   #find(name: string, address: Address): Entry | undefined {
-    const named = [this.#ledger.get(name), this.#ledger.get(secondName(name, address))];
+    const named = [this.ledger.get(name), this.ledger.get(secondName(name, address))];
     const found = named.find((entry) => entry && isSame(entry, address));
     // Port 0 is another one for each name.
     if (found || /:0(\?|$)/.test(address.canonical)) return found;
@@ -75,12 +75,12 @@ export class Listeners {
 
   /** The name may be that of another address: of a release before. */
   #bind(name: string, place: Place): Entry {
-    const free = this.#ledger.get(name) ? secondName(name, place) : name;
-    return this.#ledger.listener(free, place);
+    const free = this.ledger.get(name) ? secondName(name, place) : name;
+    return this.ledger.listener(free, place);
   }
 
-  close(): void {
-    this.#ledger.close({ removePaths: true });
+  close(options: { readonly removePaths: boolean }): void {
+    this.ledger.close(options);
   }
 }
 

@@ -2,7 +2,9 @@
 // what is asked for meanwhile waits.
 import type { Answer, Handler, Params } from '../channel/rpc.js';
 import { HandoverError, rangeError } from '../errors.js';
+import type { ServiceManager } from '../handover/service-manager.js';
 import type { Place } from '../ledger/address.js';
+import type { Entry } from '../ledger/ledger.js';
 import { describeWorker } from './describe.js';
 import { Listeners, parseListen, reviveBind } from './listeners.js';
 import { currentRelease, type Program, type Release } from './program.js';
@@ -19,6 +21,8 @@ export interface SupervisorOptions extends RollOptions {
   readonly stopTimeout: number;
   /** Lines for the operator. */
   readonly report: (line: string) => void;
+  /** systemd, where it keeps this process. */
+  readonly manager?: ServiceManager;
 }
 
 export interface UpgradeRequest {
@@ -49,6 +53,8 @@ export class Supervisor implements SlotHost {
   /** What workers that are added run. */
   #release: Release;
   #roll: Roll | undefined;
+  /** Rolls so far, and one. */
+  #generation = 1;
   #hasStarted = false;
   #stopped: Promise<boolean> | undefined;
 
@@ -70,6 +76,11 @@ export class Supervisor implements SlotHost {
     return this.#options.stopTimeout;
   }
 
+  /** What the workers share; borrowed. */
+  get listeners(): readonly Entry[] {
+    return this.#listeners.all;
+  }
+
   get isStopping(): boolean {
     return this.#stopped !== undefined;
   }
@@ -83,6 +94,8 @@ export class Supervisor implements SlotHost {
     try {
       await this.#inTurn(() => this.#grow(this.#options.workers));
       this.#hasStarted = true;
+      this.#options.manager?.ready(this.#generation);
+      this.#store();
     } catch (error) {
       await this.stop();
       throw error;
@@ -160,6 +173,7 @@ export class Supervisor implements SlotHost {
     if (!isKnown) return;
     const used = this.#allSlots.flatMap(({ workers }) => workers.flatMap(({ listeners }) => listeners));
     this.#listeners.closeUnused(used);
+    this.#store();
   }
 
   workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel' | 'onChange'> {
@@ -226,15 +240,23 @@ export class Supervisor implements SlotHost {
   }
 
   async #runRoll(roll: Roll, steps: (roll: Roll) => Promise<readonly Params[]>): Promise<readonly Params[]> {
+    this.#options.manager?.reloading(this.#generation);
     try {
-      return await steps(roll);
+      const outcomes = await steps(roll);
+      this.#generation += 1;
+      return outcomes;
     } catch (error) {
       if (!this.isStopping) this.report(`the roll paused: ${String(roll.status.reason)}`);
       throw error;
     } finally {
       if (roll.isDone) this.#release = roll.release;
+      this.#options.manager?.serving(this.#generation, String(roll.status.reason ?? 'the workers were replaced'));
       this.onChange();
     }
+  }
+
+  #store(): void {
+    this.#options.manager?.store(this.#listeners.ledger);
   }
 
   #pausedRoll(verb: string): Roll {
@@ -268,8 +290,9 @@ export class Supervisor implements SlotHost {
   }
 
   async #stopAll(): Promise<boolean> {
+    this.#options.manager?.stopping();
     const results = await Promise.all(this.#allSlots.map((slot) => slot.stop()));
-    this.#listeners.close();
+    this.#listeners.close({ removePaths: !this.#options.manager?.keepsListeners });
     return results.every((isDone) => isDone);
   }
 

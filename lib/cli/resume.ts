@@ -1,0 +1,13 @@
+// `handover resume`: what becomes of a roll that has paused.
+import type { Params } from '../channel/rpc.js';
+import { ask } from './client.js';
+import type { Context } from './commands.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+
+export async function run(context: Context): Promise<ExitCode> {
+  const answer = await ask(context, 'resume', {});
+  context.output.json({ type: 'resume', ...answer });
+  const workers = answer.workers as readonly Params[];
+  context.output.line(`went on: ${workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`);
+  return EXIT.ok;
+}

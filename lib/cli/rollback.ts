@@ -1,0 +1,13 @@
+// `handover rollback`: what becomes of a roll that has paused.
+import type { Params } from '../channel/rpc.js';
+import { ask } from './client.js';
+import type { Context } from './commands.js';
+import { EXIT, type ExitCode } from './exit-codes.js';
+
+export async function run(context: Context): Promise<ExitCode> {
+  const answer = await ask(context, 'rollback', {});
+  context.output.json({ type: 'rollback', ...answer });
+  const workers = answer.workers as readonly Params[];
+  context.output.line(`rolled back: ${workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`);
+  return EXIT.ok;
+}

@@ -1,0 +1,63 @@
+// From the command line of `handover run` to what a supervisor is made of.
+import { availableParallelism } from 'node:os';
+import { noteStartDirectory } from '../handover/command.js';
+import { processEnv } from '../handover/env.js';
+import type { Program } from '../supervisor/program.js';
+import type { SupervisorOptions } from '../supervisor/supervisor.js';
+import { commandOf, parse } from './arguments.js';
+import type { Values } from './commands.js';
+import { CommandError, EXIT } from './exit-codes.js';
+
+export interface RunOptions extends SupervisorOptions {
+  readonly watch: boolean;
+  /** The control socket; none without. */
+  readonly control: string | undefined;
+}
+
+/** @throws CommandError naming the option, what was expected, and the value */
+export function parseRun(argv: readonly string[]): RunOptions {
+  const { options, args } = parse(commandOf('run'), argv);
+  return runOptions(options, args, process.env);
+}
+
+/** @throws CommandError naming the option, what was expected, and the value */
+export function runOptions(
+  options: Values,
+  [file, ...args]: readonly string[],
+  variables: NodeJS.ProcessEnv,
+): RunOptions {
+  if (file === undefined)
+    throw new CommandError(EXIT.usage, 'run needs the command of the workers: handover run -- COMMAND');
+  const program: Program = { file, args, cwd: noteStartDirectory(processEnv).logical, env: variables };
+  const integer = (name: string, byDefault: number, minimum: number): number =>
+    toInteger(`--${name}`, String(options[name] ?? byDefault), minimum);
+  const { control = variables.HANDOVER_CONTROL } = options;
+  // The workers are not what it controls.
+  delete variables.HANDOVER_CONTROL;
+  return {
+    program,
+    workers: options.workers === 'auto' ? availableParallelism() : integer('workers', 1, 1),
+    listen: (options.listen as readonly string[] | undefined) ?? [],
+    maxSurge: integer('max-surge', 1, 1),
+    progressDeadline: integer('progress-deadline', 120_000, 1),
+    settle: integer('settle', 1_000, 0),
+    stopTimeout: integer('stop-timeout', 35_000, 0),
+    watch: options.watch === true,
+    control: typeof control === 'string' && control !== '' ? control : undefined,
+    report: reporter(options.json === true),
+  };
+}
+
+function toInteger(name: string, text: string, minimum: number): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isSafeInteger(value) && value >= minimum) return value;
+  throw new CommandError(EXIT.usage, `"${name}" must be an integer >= ${minimum}. Received '${text}'`);
+}
+
+/** Lines for the operator, on stderr: stdout is the workers'. */
+function reporter(json: boolean): (line: string) => void {
+  return (line) => {
+    const text = json ? JSON.stringify({ time: new Date().toISOString(), message: line }) : `handover run: ${line}`;
+    process.stderr.write(`${text}\n`);
+  };
+}

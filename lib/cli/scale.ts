@@ -1,0 +1,16 @@
+// `handover scale N`: changes the number of workers.
+import { ask } from './client.js';
+import type { Context } from './commands.js';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
+
+export async function run(context: Context): Promise<ExitCode> {
+  const { args, output } = context;
+  const workers = Number(args[0]);
+  if (args.length !== 1 || !Number.isSafeInteger(workers) || workers < 1) {
+    throw new CommandError(EXIT.usage, `scale takes the number of workers, at least 1. Received '${args.join(' ')}'`);
+  }
+  const answer = await ask(context, 'scale', { workers });
+  output.json({ type: 'scaled', ...answer });
+  output.line(`${answer.workers} workers`);
+  return EXIT.ok;
+}

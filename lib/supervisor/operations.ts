@@ -1,0 +1,85 @@
+// What operators can ask of a supervisor on its control socket: what they ask of a process, and what only it can do.
+import type { Params } from '../channel/rpc.js';
+import { expectInteger } from '../fd/arguments.js';
+import type { ControlCall, ControlMethods } from '../handover/control.js';
+import { VERSION } from '../handover/identity.js';
+import { type GenerationStatus, listenerStatus, type Status, type WorkerStatus } from '../handover/status.js';
+import type { Supervisor } from './supervisor.js';
+
+/** `end` ends the supervisor as a SIGTERM does; resolves when the last worker has drained. */
+export function supervisorMethods(
+  supervisor: Supervisor,
+  control: string,
+  end: () => Promise<unknown>,
+): ControlMethods {
+  return {
+    status: () => statusOf(supervisor, control),
+    upgrade: (call) => upgrade(supervisor, call),
+    resume: async () => outcomeOf(supervisor, await supervisor.resume()),
+    rollback: async () => outcomeOf(supervisor, await supervisor.rollBack()),
+    async scale({ params }) {
+      await supervisor.scale(expectInteger('workers', params.workers, 1));
+      return { workers: supervisor.workerCount };
+    },
+    async drain({ tell }) {
+      tell('phase', { phase: 'DRAIN' });
+      const start = performance.now();
+      await end();
+      return { durationMs: performance.now() - start };
+    },
+  };
+}
+
+async function upgrade(supervisor: Supervisor, { params, tell }: ControlCall): Promise<Params> {
+  const outcomes = await supervisor.upgrade({ ifChanged: params.ifChanged === true }, ({ slot, pid, ms, generation }) =>
+    tell('phase', { phase: `replaced by pid ${String(pid)} after ${String(ms)} ms`, worker: slot, generation }),
+  );
+  if (outcomes.length === 0)
+    return { isUnchanged: true, pid: process.pid, generation: newest(await workersOf(supervisor)) };
+  return outcomeOf(supervisor, outcomes);
+}
+
+async function outcomeOf(supervisor: Supervisor, workers: readonly Params[]): Promise<Params> {
+  return { generation: newest(await workersOf(supervisor)), workers };
+}
+
+async function statusOf(supervisor: Supervisor, control: string): Promise<Status> {
+  const [{ ageMs, phase, roll }, workers] = await Promise.all([supervisor.status(), workersOf(supervisor)]);
+  const draining = workers.filter((worker) => worker.phase === 'superseded' || worker.phase === 'closing');
+  return {
+    kind: 'supervisor',
+    version: VERSION,
+    generation: newest(workers),
+    pid: process.pid,
+    ageMs: Number(ageMs),
+    phase: String(phase),
+    isInCharge: workers.some((worker) => worker.phase === 'in-charge' || worker.phase === 'serving'),
+    listeners: supervisor.listeners.map((entry) => listenerStatus(entry, undefined)),
+    connections: workers.map(({ generation, pid, connections }) => ({ generation, pid, connections })),
+    draining: draining.map(({ generation, pid, connections, ageMs: age }) => ({
+      generation,
+      pid,
+      connections,
+      ageMs: age,
+    })),
+    control,
+    workers,
+    roll: roll as Status['roll'],
+  };
+}
+
+async function workersOf(supervisor: Supervisor): Promise<WorkerStatus[]> {
+  const { workers } = await supervisor.status();
+  return (workers as readonly Params[]).map(({ pid, generation = 1, connections = 0, ageMs, state, isAware }) => ({
+    generation: Number(generation),
+    pid: Number(pid),
+    connections: Number(connections),
+    ageMs: Number(ageMs),
+    // One that knows nothing of handovers never says what it is.
+    phase: isAware === true ? String(state) : state === 'starting' ? 'serving' : String(state),
+  }));
+}
+
+function newest(workers: readonly GenerationStatus[]): number {
+  return Math.max(1, ...workers.map(({ generation }) => generation));
+}

@@ -1,0 +1,72 @@
+// `handover run` asked by the other commands over its control socket.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { usePrograms } from '../helpers/programs.js';
+import { running, stop } from './running.js';
+
+expectNoLeaks();
+const { start } = usePrograms();
+const MAIN = new URL('../../dist/cli/main.js', import.meta.url);
+
+function controlSocket(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'handover-control-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  return join(directory, 'run.sock');
+}
+
+/** The exit code, and what it printed, a line of JSON each. */
+async function handover(
+  control: string,
+  ...args: string[]
+): Promise<{ code: number | null; said: Record<string, unknown>[] }> {
+  const command = start(MAIN, { args: [...args, '--control', control, '--json'] });
+  const { code } = await command.exit(60_000);
+  const said = command.stdout.trim().split('\n').filter(Boolean);
+  return { code, said: said.map((line) => JSON.parse(line) as Record<string, unknown>) };
+}
+
+it('G8: status, upgrade, scale and drain, asked over the control socket', async () => {
+  const control = controlSocket();
+  const app = await running(start, ['--workers', '2', '--control', control]);
+  const first = app.workers();
+  const { said: [status] = [] } = await handover(control, 'status');
+  expect(status).toMatchObject({
+    kind: 'supervisor',
+    pid: app.supervisor.pid,
+    generation: 1,
+    phase: 'serving',
+    isInCharge: true,
+    workers: [{ phase: 'in-charge' }, { phase: 'in-charge' }],
+  });
+  const [listener] = status?.listeners as { pids: number[] }[];
+  expect(listener?.pids.toSorted()).toEqual([app.supervisor.pid, ...first].toSorted());
+
+  const upgraded = await handover(control, 'upgrade');
+  expect(upgraded.code).toBe(0);
+  expect(upgraded.said.filter(({ type }) => type === 'phase')).toHaveLength(2);
+  expect(upgraded.said.at(-1)).toMatchObject({ type: 'outcome', generation: 2 });
+
+  expect(await handover(control, 'upgrade', '--if-changed')).toMatchObject({
+    code: 0,
+    said: [{ type: 'outcome', isUnchanged: true }],
+  });
+  expect(await handover(control, 'resume')).toMatchObject({ code: 1 });
+  expect(await handover(control, 'scale', '3')).toMatchObject({ code: 0, said: [{ type: 'scaled', workers: 3 }] });
+  expect((await handover(control, 'scale', 'many')).code).toBe(2);
+  expect(app.workers().filter((pid) => !first.includes(pid))).toHaveLength(3);
+  expect(await handover(control, 'drain')).toMatchObject({ code: 0 });
+  expect(await app.supervisor.exit()).toEqual({ code: 0, signal: null });
+  expect((await handover(control, 'status')).code).toBe(3);
+});
+
+it('refuses a control socket that another supervisor has', async () => {
+  const control = controlSocket();
+  const app = await running(start, ['--control', control]);
+  const second = start(MAIN, { args: ['run', '--control', control, '--', process.execPath, '-e', '0'] });
+  expect(await second.exit()).toEqual({ code: 1, signal: null });
+  expect(second.stderr).toContain('EADDRINUSE');
+  await stop(app);
+});
