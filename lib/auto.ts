@@ -84,7 +84,8 @@ class AutoHandover {
     if (this.#isReady || this.#opening.size > 0) return;
     clearTimeout(this.#timer);
     const isWhole = this.#handover.unclaimed.length === 0;
-    const delay = this.#handover.generation === 1 ? 0 : isWhole ? SETTLE : this.#claimTimeout;
+    const settle = this.#handover.generation === 1 ? 0 : SETTLE;
+    const delay = isWhole ? settle : this.#claimTimeout;
     this.#timer = setTimeout(() => {
       if (isWhole && this.#handover.unclaimed.length > 0) this.#becomeReadySoon();
       else this.#becomeReady();

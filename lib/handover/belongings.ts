@@ -51,10 +51,10 @@ export class Belongings {
     expectMigratable(listener, migrate);
     const asked = placeOf(listener, where);
     const resolution = resolving(asked);
-    const place = resolution ? await resolution : asked;
+    const place = resolution === undefined ? asked : await resolution;
     const name = given ?? place.canonical;
     const borrowing = this.#borrowing(name, place);
-    if (borrowing) await borrowing;
+    if (borrowing !== undefined) await borrowing;
     const entry = this.ledger.listener(name, place);
     // Now: the app may close the server as soon as it says that it listens.
     const address = addressOf(entry.fd);
