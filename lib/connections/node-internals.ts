@@ -128,8 +128,10 @@ export function countConnection(server: Server, socket: Socket): void {
 
 /** Whether `listen` or `bind` would take this for a handle of libuv, or for an object that has one. */
 export function isHandle(value: object): boolean {
+  // First: reading `_handle` of a datagram socket warns.
+  if ('listen' in value || 'recvStart' in value) return true;
   const { _handle, handle } = value as { _handle?: unknown; handle?: unknown };
-  return _handle !== undefined || handle !== undefined || 'listen' in value || 'recvStart' in value;
+  return _handle !== undefined || handle !== undefined;
 }
 
 /** Has `address()` tell the path a server listens on by a descriptor, as it does where Node has bound it (FACTS N4). */
