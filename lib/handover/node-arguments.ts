@@ -40,7 +40,7 @@ function fromObject(asked: object, callback: Callback | undefined, count: number
   }
   if (typeof path !== 'string' || !isPath(path)) return undefined;
   const mode = (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
-  // As chmod after Node's bind: what the umask leaves, and these.
+  // What the umask leaves, and these, as on Node 20; later ones leave these alone, and the owner without.
   return atPath(path, callback, { ...common, ...(mode > 0 && { mode: (0o777 & ~process.umask()) | mode }) });
 }
 
