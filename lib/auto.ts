@@ -1,156 +1,205 @@
 // `node --import handover/auto server.js`: a server that knows nothing of this package hands over. What it listens on is
 // claimed or bound by the handover, in the words of Node's own `listen` and `bind`.
+import cluster from 'node:cluster';
 import { Socket as DatagramSocket } from 'node:dgram';
 import { Server } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
+import { datagramOptions, nameListenPath } from './connections/node-internals.js';
 import { exitWhenClosed, installSignals } from './ending.js';
-import { HandoverError, typeError } from './errors.js';
-import { openHandover } from './handover/open.js';
+import { HandoverError, hasCode, systemError, typeError } from './errors.js';
+import { expectInteger } from './fd/arguments.js';
+import { placeOf } from './handover/listening.js';
+import { type Asked, parseBind, parseListen } from './handover/node-arguments.js';
+import { openPreloaded, type Preloaded } from './handover/open.js';
 import { HANDOVER_OPTIONS } from './handover/options.js';
-import type { Handover, ListenOptions } from './handover/types.js';
+import { CHANNEL_VARIABLE } from './handover/start-self.js';
+import { SUPERVISOR_VARIABLE } from './handover/supervised.js';
+import type { Listener } from './handover/types.js';
 import { logHandover, stderrLogger } from './observe/log.js';
-import { checkServeOptions, pick, type ServeOptions } from './serve.js';
+import { type CheckedServeOptions, checkServeOptions, pick, type ServeOptions } from './serve.js';
 
-/** How long no further `listen` may come before what the predecessor handed over and nobody wants is closed. */
-const QUIET = 1_000;
+/** Options, as JSON. */
+const OPTIONS_VARIABLE = 'HANDOVER_AUTO';
 
-/** Options of `serve()` that make sense without code, as JSON. */
-const VARIABLE = 'HANDOVER_AUTO';
+/** The process that hands over by itself: what it starts inherits the variable, and its `--import`. */
+const PID_VARIABLE = 'HANDOVER_AUTO_PID';
 
-type Callback = () => void;
+/** How long no further `listen` may come before what was inherited and nobody claimed is closed. */
+const CLAIM_TIMEOUT = 5_000;
 
-/** Node's arguments of `listen` or `bind`; undefined where they are not about an address, and Node must see to them. */
-interface Asked {
-  readonly options: ListenOptions;
-  readonly callback: Callback | undefined;
-}
+/** An app that tries a port by listening and closing listens again within this time. */
+const SETTLE = 50;
 
-function readOptions(): unknown {
-  const text = process.env[VARIABLE];
-  if (text === undefined || text === '') return {};
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw typeError(VARIABLE, 'options of serve() as JSON, such as {"drainTimeout":10000}', text);
+/** A port is bound twice in one process only by reusePort, port 0, or mistake: the kernel decides, not the name. */
+function freeName(canonical: string, isTaken: (name: string) => boolean): string {
+  for (let count = 1; ; count++) {
+    const name = count === 1 ? canonical : `${canonical}#${count}`;
+    if (!isTaken(name)) return name;
   }
 }
 
 class AutoHandover {
-  readonly #handover: Handover;
+  readonly #handover: Preloaded;
+  readonly #claimTimeout: number;
+  /** Those that are being opened, and their names. */
+  readonly #opening = new Map<Listener, string>();
   #isReady = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(handover: Handover) {
+  constructor(handover: Preloaded, claimTimeout: number) {
     this.#handover = handover;
+    this.#claimTimeout = claimTimeout;
+    // The app may await one 'listening' before it opens the next: none can wait for ready().
+    handover.acceptAtOnce();
   }
 
-  listen(listener: Server | DatagramSocket, { options, callback }: Asked): void {
+  /** Whether a call comes from the handover itself. */
+  isOpening(listener: Listener): boolean {
+    return this.#opening.has(listener);
+  }
+
+  listen(listener: Listener, { options, callback, path }: Asked): void {
+    const { canonical } = placeOf(listener, options);
+    const taken = [...this.#opening.values()];
+    const name = freeName(canonical, (name) => taken.includes(name) || this.#handover.isListening(name));
     if (callback) listener.once('listening', callback);
-    this.#handover.listen(listener, options).then(
-      () => this.#becomeReadySoon(),
-      (error: Error) => listener.emit('error', plain(error)),
-    );
+    if (path !== undefined) nameListenPath(listener as Server, path);
+    clearTimeout(this.#timer);
+    this.#opening.set(listener, name);
+    this.#handover
+      .listen(listener, { ...options, name })
+      .finally(() => this.#opening.delete(listener))
+      .then(
+        () => this.#becomeReadySoon(),
+        (error: Error) => {
+          if (callback) listener.off('listening', callback);
+          // Out of the promise: where nobody listens for it, it is an uncaught exception, as Node's is.
+          process.nextTick(() => listener.emit('error', asNodes(error, listener)));
+        },
+      );
   }
 
   /** The app may open more: the predecessor's other listeners wait for it so long. */
   #becomeReadySoon(): void {
-    if (this.#isReady) return;
+    if (this.#isReady || this.#opening.size > 0) return;
     clearTimeout(this.#timer);
-    const delay = this.#handover.generation === 1 ? 0 : QUIET;
-    this.#timer = setTimeout(() => this.#becomeReady(), delay);
+    const isWhole = this.#handover.unclaimed.length === 0;
+    const settle = this.#handover.generation === 1 ? 0 : SETTLE;
+    const delay = isWhole ? settle : this.#claimTimeout;
+    this.#timer = setTimeout(() => {
+      if (isWhole && this.#handover.unclaimed.length > 0) this.#becomeReadySoon();
+      else this.#becomeReady();
+    }, delay);
   }
 
   #becomeReady(): void {
     this.#isReady = true;
-    // A predecessor that took everything back ends this process by `closed`.
-    this.#handover.ready().catch(() => {});
+    this.#handover.ready().catch((error: Error) => {
+      // The predecessor took everything back, or this process was told to end: it does (see exitWhenClosed).
+      if (this.#handover.closing.aborted) return;
+      process.nextTick(() => {
+        throw error;
+      });
+    });
   }
 }
 
-/** Apps know Node's errors: EADDRINUSE stays what it is where there is one. */
-function plain(error: Error): Error {
-  return error instanceof HandoverError && error.cause instanceof Error ? error.cause : error;
+/** Apps know Node's errors: EADDRINUSE of 'listen'. What the handover says about it is the cause. */
+function asNodes(error: Error, listener: Listener): Error {
+  const cause = error instanceof HandoverError ? error.cause : error;
+  if (!(cause instanceof Error) || !('errno' in cause)) return error;
+  const { errno, address, port, path } = cause as { errno: number; address?: string; port?: number; path?: string };
+  const syscall = listener instanceof Server ? 'listen' : 'bind';
+  return Object.assign(systemError(errno, syscall, { address, port, path }), { cause: error });
 }
 
-/** The arguments of `server.listen`, as the documentation of net lists them. */
-export function parseListenArguments(args: readonly unknown[]): Asked | undefined {
-  const callback = args.find((arg): arg is Callback => typeof arg === 'function');
-  const [first, second, third] = args.filter((arg) => typeof arg !== 'function');
-  const numbers = (...values: unknown[]): number | undefined =>
-    values.find((value) => typeof value === 'number') as number | undefined;
-  if (first === undefined || first === null || first === 0) {
-    if (first === 0 || args.length <= 1)
-      return { options: { port: 0, ...hostOf(second), ...backlogOf(numbers(second, third)) }, callback };
-    return undefined;
-  }
-  if (isPort(first))
-    return { options: { port: Number(first), ...hostOf(second), ...backlogOf(numbers(second, third)) }, callback };
-  if (typeof first === 'string') return { options: { ...pathOf(first), ...backlogOf(numbers(second)) }, callback };
-  return fromObject(first, callback);
-}
-
-function fromObject(asked: unknown, callback: Callback | undefined): Asked | undefined {
-  if (typeof asked !== 'object' || asked === null) return undefined;
-  const { port, host, path, backlog, ipv6Only, fd, _handle, signal, readableAll, writableAll } = asked as Record<
-    string,
-    unknown
-  >;
-  // What is a descriptor already, or ends by a signal, or asks for modes: Node's own business.
-  if (fd !== undefined || _handle !== undefined || signal !== undefined || readableAll || writableAll) return undefined;
-  const common = { ...backlogOf(backlog), ...(ipv6Only === true && { ipv6Only }) };
-  if (isPort(port) || port === 0) return { options: { port: Number(port), ...hostOf(host), ...common }, callback };
-  if (typeof path === 'string') return { options: { ...pathOf(path), ...common }, callback };
-  return undefined;
-}
-
-function isPort(value: unknown): boolean {
-  return (typeof value === 'number' || (typeof value === 'string' && /^\d+$/.test(value))) && Number(value) > 0;
-}
-
-function hostOf(host: unknown): { readonly host?: string } {
-  return typeof host === 'string' && host !== '' ? { host } : {};
-}
-
-function backlogOf(backlog: unknown): { readonly backlog?: number } {
-  return typeof backlog === 'number' && backlog > 0 ? { backlog } : {};
-}
-
-function pathOf(path: string): { readonly path: string } | { readonly abstract: string } {
-  return path.startsWith('\0') ? { abstract: path.slice(1) } : { path };
-}
-
-/** The arguments of `socket.bind`, as the documentation of dgram lists them. */
-export function parseBindArguments(args: readonly unknown[]): Asked | undefined {
-  const callback = args.find((arg): arg is Callback => typeof arg === 'function');
-  const [first, second] = args.filter((arg) => typeof arg !== 'function');
-  if (typeof first === 'object' && first !== null) {
-    const { port = 0, address, fd, exclusive } = first as Record<string, unknown>;
-    if (fd !== undefined || exclusive === true) return undefined;
-    return { options: { port: Number(port), ...hostOf(address) }, callback };
-  }
-  return { options: { port: Number(first ?? 0), ...hostOf(second) }, callback };
-}
-
-/** From here on `listen` and `bind` go through the handover, but for calls of its own. */
+/** From here on `listen` and `bind` go through the handover, but for calls of its own and what Node must see to. */
 function install(auto: AutoHandover): void {
   const { listen } = Server.prototype;
   const { bind } = DatagramSocket.prototype;
   Server.prototype.listen = function (this: Server, ...args: unknown[]): Server {
-    const asked = parseListenArguments(args);
+    const asked = this.listening || auto.isOpening(this) || hasClusterWorkers() ? undefined : parseListen(args);
     if (!asked) return Reflect.apply(listen, this, args) as Server;
     auto.listen(this, asked);
     return this;
   };
   DatagramSocket.prototype.bind = function (this: DatagramSocket, ...args: unknown[]): DatagramSocket {
-    const asked = parseBindArguments(args);
-    if (!asked) return Reflect.apply(bind, this, args) as DatagramSocket;
-    auto.listen(this, asked);
+    const asked = auto.isOpening(this) || hasClusterWorkers() || !isUnbound(this) ? undefined : parseBind(args);
+    const { reuseAddr, reusePort, ipv6Only } = datagramOptions(this) ?? { reuseAddr: true };
+    // Whoever shares the port binds beside its predecessor.
+    if (!asked || reuseAddr || reusePort) return Reflect.apply(bind, this, args) as DatagramSocket;
+    const options = { ...asked.options, ...(ipv6Only === true && { ipv6Only }) };
+    postponeListening(this, () => auto.listen(this, { ...asked, options }));
     return this;
   };
 }
 
-const { signals, log, ...options } = checkServeOptions(readOptions() as ServeOptions);
-if (log) logHandover(log === true ? stderrLogger : log);
-const handover = await openHandover(pick(options, HANDOVER_OPTIONS));
-if (signals) installSignals(handover, signals);
-exitWhenClosed(handover);
-install(new AutoHandover(handover));
+/** The listeners of node:cluster are its own; the primary opens them by the same `listen`. */
+function hasClusterWorkers(): boolean {
+  return Object.keys(cluster.workers ?? {}).length > 0;
+}
+
+function isUnbound(socket: DatagramSocket): boolean {
+  try {
+    socket.address();
+    return false;
+  } catch (error) {
+    return hasCode(error, 'EBADF');
+  }
+}
+
+/** Bound to a descriptor, a datagram socket says so at once (FACTS N12); apps add their handler after `bind()`. */
+function postponeListening(socket: DatagramSocket, bind: () => void): void {
+  const own = Object.getOwnPropertyDescriptor(socket, 'emit');
+  const { emit } = socket;
+  socket.emit = (event: string, ...args: unknown[]): boolean => {
+    if (event !== 'listening') return Reflect.apply(emit, socket, [event, ...args]) as boolean;
+    process.nextTick(() => socket.emit('listening'));
+    return true;
+  };
+  try {
+    bind();
+  } finally {
+    if (own) Object.defineProperty(socket, 'emit', own);
+    else Reflect.deleteProperty(socket, 'emit');
+  }
+}
+
+/** Threads, workers of node:cluster, and processes that the server starts by `fork()` preload this file, too. */
+function isServer(): boolean {
+  const { [PID_VARIABLE]: server, [CHANNEL_VARIABLE]: channel, [SUPERVISOR_VARIABLE]: supervisor } = process.env;
+  const isStartedByServer = server !== undefined && channel === undefined && supervisor === undefined;
+  return isMainThread && !cluster.isWorker && !isStartedByServer;
+}
+
+interface AutoOptions extends CheckedServeOptions {
+  readonly claimTimeout: number;
+}
+
+function readOptions(): AutoOptions {
+  const { [OPTIONS_VARIABLE]: text } = process.env;
+  const { claimTimeout = CLAIM_TIMEOUT, ...options } = parseOptions(text || '{}');
+  const known = [...HANDOVER_OPTIONS, 'signals', 'log'];
+  const unknown = Object.keys(options).filter((key) => !known.includes(key));
+  if (unknown.length > 0) throw typeError(OPTIONS_VARIABLE, `options among ${known.join(', ')}, claimTimeout`, unknown);
+  const checked = checkServeOptions(options as ServeOptions);
+  return { ...checked, claimTimeout: expectInteger(`${OPTIONS_VARIABLE}.claimTimeout`, claimTimeout, 0) };
+}
+
+function parseOptions(text: string): Record<string, unknown> {
+  try {
+    const options: unknown = JSON.parse(text);
+    if (typeof options === 'object' && options !== null) return options as Record<string, unknown>;
+  } catch {}
+  throw typeError(OPTIONS_VARIABLE, 'a JSON object of options, such as {"drainTimeout":10000}', text);
+}
+
+if (isServer()) {
+  const { signals, log, claimTimeout, ...options } = readOptions();
+  if (log) logHandover(log === true ? stderrLogger : log);
+  process.env[PID_VARIABLE] = String(process.pid);
+  const handover = await openPreloaded(pick(options, HANDOVER_OPTIONS));
+  if (signals) installSignals(handover, signals);
+  exitWhenClosed(handover);
+  install(new AutoHandover(handover, claimTimeout));
+}

@@ -126,6 +126,19 @@ export function countConnection(server: Server, socket: Socket): void {
   (socket as { _server: Server | null })._server = server;
 }
 
+/** Whether `listen` or `bind` would take this for a handle of libuv, or for an object that has one. */
+export function isHandle(value: object): boolean {
+  // First: reading `_handle` of a datagram socket warns.
+  if ('listen' in value || 'recvStart' in value) return true;
+  const { _handle, handle } = value as { _handle?: unknown; handle?: unknown };
+  return _handle !== undefined || handle !== undefined;
+}
+
+/** Has `address()` tell the path a server listens on by a descriptor, as it does where Node has bound it (FACTS N4). */
+export function nameListenPath(server: Server, path: string): void {
+  (server as { _pipeName?: string })._pipeName = path;
+}
+
 interface DatagramHandle {
   recvStart(): number;
   recvStop(): number;
@@ -142,6 +155,19 @@ function datagramHandle(socket: DatagramSocket): DatagramHandle | undefined {
   const handle = state?.handle;
   const isKnown = typeof handle?.recvStop === 'function' && typeof handle.recvStart === 'function';
   return isKnown ? (handle as DatagramHandle) : undefined;
+}
+
+/** Options a datagram socket was created with, which count when it is bound. */
+export interface DatagramOptions {
+  readonly reuseAddr?: unknown;
+  readonly reusePort?: unknown;
+  readonly ipv6Only?: unknown;
+}
+
+/** Undefined where this Node does not tell. */
+export function datagramOptions(socket: DatagramSocket): DatagramOptions | undefined {
+  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
+  return symbol && (socket as unknown as Record<symbol, DatagramOptions>)[symbol];
 }
 
 /** Stops reading datagrams; the socket can still send. False: this Node cannot, and the socket reads on. */

@@ -28,6 +28,19 @@ export abstract class AppSide {
     return this.belongings.servers.connectionCount;
   }
 
+  /** As an app that knows nothing of a handover expects it: what listens accepts, before `ready()`, unless on standby. */
+  acceptAtOnce(): void {
+    if (!this.belongings.isStandby) void this.belongings.servers.acceptAll();
+  }
+
+  isListening(name: string): boolean {
+    return this.belongings.ledger.get(name) !== undefined;
+  }
+
+  get unclaimed(): readonly string[] {
+    return this.belongings.ledger.report().unclaimed;
+  }
+
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     this.expectOpen('listen()');
     const listening = await this.belongings.listen(listener, options);

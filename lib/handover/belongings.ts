@@ -8,13 +8,13 @@ import { type Entry, Ledger, RESERVED } from '../ledger/ledger.js';
 import { CONTROL } from './control.js';
 import type { Env } from './env.js';
 import { Kept } from './kept.js';
-import { addressOf, DEFAULT_BACKLOG, expectMigratable, manage, resolvePlace } from './listening.js';
+import { addressOf, DEFAULT_BACKLOG, expectMigratable, manage, placeOf, resolving } from './listening.js';
 import type { DescriptorList } from './manifest.js';
 import { checkListenOptions } from './options.js';
 import { Servers } from './servers.js';
 import { type Asked, type ListenerStatus, listenerStatus } from './status.js';
 import { TAKEOVER } from './takeover.js';
-import { Tickets } from './tickets.js';
+import { isTlsServer, Tickets } from './tickets.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
 
 const STDERR = `${RESERVED}stderr`;
@@ -44,26 +44,35 @@ export class Belongings {
     this.#env = env;
   }
 
-  /** Claims or binds, and has the server accept from `servers.acceptAll()` on. */
+  /**
+   * Claims or binds, and has the server accept from `servers.acceptAll()` on. Waits only where something takes time, so
+   * that a server without TLS at an IP address or a path listens when the call returns, as by Node's own `listen()`.
+   */
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    const { backlog, name: given, migrate, ...address } = checkListenOptions(options);
+    const { name: given, migrate, ...where } = checkListenOptions(options);
     expectMigratable(listener, migrate);
-    const place = await resolvePlace(listener, { ...address, ...(backlog !== undefined && { backlog }) });
+    const asked = placeOf(listener, where);
+    const resolution = resolving(asked);
+    const place = resolution === undefined ? asked : await resolution;
     const name = given ?? place.canonical;
-    const entry = await this.open(name, place);
-    const managed = manage(listener, name, backlog, () => this.#release(name), migrate);
-    const backlogAsked = entry.kind === 'udp' ? undefined : (backlog ?? DEFAULT_BACKLOG);
-    this.#asked.set(name, { backlog: backlogAsked, reusePort: address.reusePort ?? false });
+    const borrowing = this.#borrowing(name, place);
+    if (borrowing !== undefined) await borrowing;
+    const entry = this.ledger.listener(name, place);
+    // Now: the app may close the server as soon as it says that it listens.
+    const address = addressOf(entry.fd);
+    const managed = manage(listener, name, where.backlog, () => this.#release(name), migrate);
+    const backlogAsked = entry.kind === 'udp' ? undefined : (where.backlog ?? DEFAULT_BACKLOG);
+    this.#asked.set(name, { backlog: backlogAsked, reusePort: where.reusePort ?? false });
     publish('listen', { name, address: entry.address, origin: entry.origin });
-    await this.#tickets.add(name, listener);
+    if (isTlsServer(listener)) await this.#tickets.add(name, listener);
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
     this.onChange();
-    return { name, address: addressOf(entry.fd), origin: entry.origin };
+    return { name, address, origin: entry.origin };
   }
 
   /** Claims, has the lender bind, or binds. */
   async open(name: string, place: Place): Promise<Entry> {
-    if (!this.ledger.isInherited(name, place)) await this.lender?.borrow(name, place, this.ledger);
+    await this.#borrowing(name, place);
     return this.ledger.listener(name, place);
   }
 
@@ -133,6 +142,11 @@ export class Belongings {
   close(options: { readonly removePaths: boolean }): void {
     this.kept.release();
     this.ledger.close(options);
+  }
+
+  /** Undefined where there is nothing to wait for. */
+  #borrowing(name: string, place: Place): Promise<void> | undefined {
+    return this.ledger.isInherited(name, place) ? undefined : this.lender?.borrow(name, place, this.ledger);
   }
 
   #release(name: string): void {

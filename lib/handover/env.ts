@@ -5,6 +5,7 @@ import cluster from 'node:cluster';
 import { accessSync, constants, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { isMainThread } from 'node:worker_threads';
 import { hasCode } from '../errors.js';
 
 /** What to start as successor. */
@@ -42,6 +43,9 @@ export interface Env {
   /** True where a parent talks to this process over Node's IPC. */
   readonly hasIpc: boolean;
   readonly isClusterWorker: boolean;
+  /** As the primary of node:cluster, now. */
+  readonly hasClusterWorkers: boolean;
+  readonly isWorkerThread: boolean;
   cwd(): string;
   isExecutable(file: string): boolean;
   /** Starts a process of its own group with `channel` as its descriptor 3. @throws the system's error */
@@ -63,6 +67,10 @@ export const processEnv: Env = {
   execArgv: process.execArgv,
   hasIpc: process.channel !== undefined,
   isClusterWorker: cluster.isWorker,
+  get hasClusterWorkers() {
+    return Object.keys(cluster.workers ?? {}).length > 0;
+  },
+  isWorkerThread: !isMainThread,
   cwd: () => process.cwd(),
   isExecutable,
   start: startProcess,

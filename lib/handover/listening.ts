@@ -33,17 +33,22 @@ function isPlainServer(listener: unknown): boolean {
   return listener instanceof Server && !additions.some((name) => name in listener);
 }
 
-/** Where it shall listen, a host name resolved as `server.listen()` does. */
-export async function resolvePlace(listener: Listener, address: ListenAddress): Promise<Place> {
+/** Where it shall listen; the host may still be a name. */
+export function placeOf(listener: Listener, address: ListenAddress): Place {
   expectListener(listener);
   const isDatagram = listener instanceof DatagramSocket;
-  return resolveHost(toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp'));
+  return toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
+}
+
+/** A host name resolved as `server.listen()` does; undefined where there is none: what need not wait, does not. */
+export function resolving(place: Place): Promise<Place> | undefined {
+  if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return undefined;
+  const { bind } = place;
+  return lookup(place.bind.host).then(({ address: host }) => ({ ...place, bind: { ...bind, host } }));
 }
 
 export async function resolveHost(place: Place): Promise<Place> {
-  if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return place;
-  const { address: host } = await lookup(place.bind.host);
-  return { ...place, bind: { ...place.bind, host } };
+  return (await resolving(place)) ?? place;
 }
 
 /** A dgram socket has its family already: a descriptor of the other one is refused by Node. */

@@ -31,7 +31,22 @@ let isOpen = false;
  * await handover.ready();
  * ```
  */
-export async function openHandover(options: HandoverOptions = {}): Promise<Handover> {
+export function openHandover(options: HandoverOptions = {}): Promise<Handover> {
+  return openPreloaded(options);
+}
+
+/** What `handover/auto` needs beside. */
+export interface Preloaded extends Handover {
+  /** What listens from now on accepts, before `ready()`, unless this process is on standby. */
+  acceptAtOnce(): void;
+  /** Whether a listener of this process has this name. */
+  isListening(name: string): boolean;
+  /** Listeners that were inherited and wait to be claimed. */
+  readonly unclaimed: readonly string[];
+}
+
+/** As `openHandover`. */
+export async function openPreloaded(options: HandoverOptions): Promise<Preloaded> {
   const checked = checkHandoverOptions(options);
   if (isOpen) throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already');
   isOpen = true;
@@ -42,7 +57,7 @@ export async function openHandover(options: HandoverOptions = {}): Promise<Hando
   return handover;
 }
 
-function openIn(env: Env, options: CheckedOptions): Promise<Handover> {
+function openIn(env: Env, options: CheckedOptions): Promise<Preloaded> {
   if (!isSupported()) return Promise.resolve(new PlainHandover(options));
   return LiveHandover.open(env, options, START_DIRECTORY);
 }

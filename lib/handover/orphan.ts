@@ -44,6 +44,16 @@ const KEEPERS: readonly Keeper[] = [
     why: 'the primary of node:cluster owns the listeners and does not know the successor',
   },
   {
+    name: 'node:cluster, as the primary of workers',
+    isPresent: (env) => env.hasClusterWorkers,
+    why: 'what its workers share would not pass to the successor, which could not bind it again (see handover run)',
+  },
+  {
+    name: 'its main thread',
+    isPresent: (env) => env.isWorkerThread,
+    why: 'a successor is started, signalled and ended as a whole process, so the main thread hands over',
+  },
+  {
     name: 'a parent with an IPC channel',
     isPresent: (env) => env.hasIpc,
     why: 'the parent that started this process talks to it over IPC and would lose it',

@@ -11,7 +11,7 @@ import { Deferred } from './deferred.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';
 import type { Inherited, Keepable } from './kept.js';
 import { Lifecycle } from './lifecycle.js';
-import { expectMigratable, manage, resolvePlace } from './listening.js';
+import { expectMigratable, manage, placeOf, resolving } from './listening.js';
 import { type CheckedOptions, checkCloseHook, checkListenOptions } from './options.js';
 import type { UpgradeOutcome } from './outcome.js';
 import { Servers } from './servers.js';
@@ -21,6 +21,7 @@ import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } f
 
 export class PlainHandover implements Handover {
   readonly generation = 1;
+  readonly unclaimed: readonly string[] = [];
   readonly draining: readonly DrainingGeneration[] = [];
   readonly #options: CheckedOptions;
   readonly #servers = new Servers();
@@ -55,12 +56,23 @@ export class PlainHandover implements Handover {
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     const { migrate, ...address } = checkListenOptions(options);
     expectMigratable(listener, migrate);
-    const { canonical } = await resolvePlace(listener, address);
+    const place = placeOf(listener, address);
+    const { canonical } = place;
+    const resolution = resolving(place);
+    if (resolution) await resolution;
     const name = options.name ?? canonical;
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
     await this.#servers.add(name, managed, () => plainly(options));
     warnOfTimeouts(listener, name, this.#options.drainTimeout);
     return { name, address: canonical, origin: 'bound' };
+  }
+
+  acceptAtOnce(): void {
+    void this.#servers.acceptAll();
+  }
+
+  isListening(name: string): boolean {
+    return this.#servers.has(name);
   }
 
   async ready(): Promise<void> {
@@ -125,11 +137,12 @@ export class PlainHandover implements Handover {
 }
 
 /** Node's own names for an address. */
-function plainly({ port, host, path, ipv6Only }: ListenAddress): Where {
+function plainly({ port, host, path, abstract, ipv6Only }: ListenAddress): Where {
   return {
     ...(port !== undefined && { port }),
     ...(host !== undefined && { host }),
     ...(path !== undefined && { path }),
+    ...(abstract !== undefined && { path: `\0${abstract}` }),
     ...(ipv6Only !== undefined && { ipv6Only }),
   };
 }

@@ -40,6 +40,10 @@ export class Servers {
     if (this.#isAccepting) await accept(managing);
   }
 
+  has(name: string): boolean {
+    return this.#servers.has(name);
+  }
+
   /** Forgets one that the app has closed; its connections end as the app wants. */
   remove(name: string): void {
     this.#servers.delete(name);

@@ -22,9 +22,8 @@ export class Tickets {
     this.#kept = kept;
   }
 
-  /** Adds a server where it speaks TLS; it resumes what has been handed over for it so far. */
-  async add(name: string, listener: Listener): Promise<void> {
-    if (!isTlsServer(listener)) return;
+  /** Adds a server; it resumes what has been handed over for it so far. */
+  async add(name: string, listener: TlsServer): Promise<void> {
     this.#tls ??= await import('../connections/tls-tickets.js');
     this.#servers.set(name, listener);
     this.resume();
@@ -70,6 +69,6 @@ export class Tickets {
   }
 }
 
-function isTlsServer(listener: Listener): listener is TlsServer {
+export function isTlsServer(listener: Listener): listener is TlsServer {
   return 'getTicketKeys' in listener && 'setTicketKeys' in listener;
 }

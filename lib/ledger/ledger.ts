@@ -27,6 +27,8 @@ export class Ledger {
   readonly #gone = new Set<string>();
   /** Listeners nobody claimed: closed here, still open in the predecessor. */
   readonly #abandoned: Entry[] = [];
+  /** Until it is said what this process claims: an inherited listener that is closed can be claimed again. */
+  #isClaiming = true;
   /** Whether there is a predecessor that may hold an address it did not hand over. */
   #succeeds = false;
 
@@ -120,6 +122,7 @@ export class Ledger {
 
   /** Closes the listeners nobody claimed, and everything activated that nobody asked for. */
   closeUnclaimedListeners(): void {
+    this.#isClaiming = false;
     for (const entry of this.#inherited.values()) {
       if (!isListener(entry)) continue;
       this.#closeInherited(entry);
@@ -148,11 +151,18 @@ export class Ledger {
     for (const entry of this.#abandoned.splice(0)) removePath(entry);
   }
 
-  /** Closes one entry: it is not handed over any more. A Unix path that is still its own is removed. */
+  /**
+   * Closes one entry: it is not handed over any more. A Unix path that is still its own is removed. A listener of the
+   * predecessor, which may take everything back, waits to be claimed as it did before.
+   */
   release(name: string): void {
     const entry = this.#entries.get(name);
     if (!entry) return;
     this.#entries.delete(name);
+    if (this.#isClaiming && entry.origin === 'inherited' && isListener(entry)) {
+      this.#inherited.set(name, entry);
+      return;
+    }
     closeFd(entry.fd);
     removePath(entry);
     if (isListener(entry)) this.#forget(storeNameOf(entry));

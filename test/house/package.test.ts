@@ -69,6 +69,7 @@ describe('the packed package', () => {
       'dist/index.d.ts',
       'dist/fd/index.js',
       'dist/fd/index.d.ts',
+      'dist/auto.js',
       'dist/tls.js',
       'dist/tls.d.ts',
       'dist/websocket.js',

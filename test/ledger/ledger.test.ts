@@ -357,6 +357,21 @@ describe('Unix paths', () => {
     expect(existsSync(two)).toBe(false);
   });
 
+  test('G5: until it is said what is claimed, what is closed can be claimed again, and its path stays', () => {
+    const path = socketPath();
+    const old = withListener('web', tcp({ path }));
+    const young = succeed(old);
+    young.listener('web', tcp({ path }));
+    young.release('web');
+    expect(young.report()).toEqual({ claimed: [], unclaimed: ['web'] });
+    expect(connectsTo(path)).toBe(0);
+    expect(young.listener('web', tcp({ path })).origin).toBe('inherited');
+    young.closeUnclaimedListeners();
+    young.release('web');
+    expect([young.report(), existsSync(path)]).toEqual([{ claimed: [], unclaimed: [] }, false]);
+    old.close({ removePaths: false });
+  });
+
   test('a predecessor that retires leaves the path to its successor, which removes it at its own end', () => {
     const path = socketPath();
     const old = withListener('web', tcp({ path }));

@@ -1,0 +1,74 @@
+// A program that knows nothing of the package as a worker of `handover run`, and on standby.
+import { expect, it, onTestFinished } from 'vitest';
+import { boot, useApps } from '../handover/apps.js';
+import { HttpConnection, Load } from '../handover/clients.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { until } from '../helpers/until.js';
+import { freePort } from '../supervisor/ports.js';
+import { AUTO, fixture, terminate } from './preloaded.js';
+
+expectNoLeaks();
+const { start, chain } = useApps();
+
+const PLAIN = fixture('plain.mjs');
+
+it('G2, G3: handover run replaces its workers under load: no request fails, no connection is closed', async () => {
+  const port = await freePort();
+  const supervisor = start(new URL('../supervisor/fixtures/run.mjs', import.meta.url), {
+    args: ['--workers', '2', '--settle', '300', '--', process.execPath, '--import', AUTO, PLAIN],
+    env: { PORT: String(port), HANDOVER_AUTO: '{"probation":0}' },
+  });
+  await supervisor.errorLine(/workers serve/);
+  const clients = Array.from({ length: 8 }, () => new HttpConnection({ port, host: '127.0.0.1' }));
+  onTestFinished(() => clients.forEach((client) => void client.close()));
+  await using load = new Load();
+  for (const client of clients) load.loop(() => client.request('/'), 20);
+  await until(() => load.total >= 20, { what: 'answers', interval: 10 });
+  supervisor.child.kill('SIGUSR2');
+  for (let worker = 0; worker < 2; worker++) {
+    const [, pid] = await supervisor.errorLine(/worker \d+ is pid (\d+) now/, 30_000);
+    await load.answered(Number(pid), 5);
+  }
+  await load.stop();
+  expect(load.failures).toEqual([]);
+  expect(clients.map(({ opened }) => opened)).toEqual(clients.map(() => 1));
+  for (const client of clients) client.close();
+  expect(await supervisor.stop('SIGTERM', 30_000)).toEqual({ code: 0, signal: null });
+});
+
+it('on standby it listens, and accepts from the commit on', async () => {
+  const port = await freePort();
+  const { chain: processes, first } = await chain([
+    boot(
+      async (inside, port, auto) => {
+        const args = ['--import', auto, ...process.argv.slice(1)];
+        await inside.open({ successor: { args } });
+        await inside.listen('http', { port, host: '127.0.0.1' });
+        await inside.handover.ready();
+      },
+      port,
+      AUTO,
+    ),
+    boot((inside, port) => {
+      const server = inside.create('http').listen(port, '127.0.0.1', () => inside.say('listening'));
+      inside.say('asked', server.listening);
+    }, port),
+  ]);
+  await first.run(async ({ handover, kept }) => {
+    kept.standby = await handover.prepare();
+  });
+  const second = await processes.generation(2);
+  expect(await second.said('asked')).toBe(false);
+  expect(second.allSaid('handover:listen')).toMatchObject([{ origin: 'inherited' }]);
+  const connection = new HttpConnection({ port, host: '127.0.0.1' });
+  expect((await connection.request('/')).pid).toBe(first.pid);
+  await first.run(({ kept }) => (kept.standby as { commit(): Promise<unknown> }).commit().then(() => {}));
+  await second.said('listening');
+  let { pid } = await connection.request('/');
+  while (pid === first.pid) ({ pid } = await connection.request('/'));
+  expect(pid).toBe(second.pid);
+  connection.close();
+  await first.run(({ handover }) => void handover.close()).catch(() => {});
+  await first.gone();
+  await terminate(second);
+});
