@@ -58,6 +58,8 @@ describe('left alone', () => {
     expect(await ask(primary.port)).toBe(primary.pid);
     process.kill(primary.pid, 'SIGUSR2');
     expect((await cluster.errorLine(/.*primary of workers.*/))[0]).toContain('node:cluster');
+    // The log names what was claimed: the primary's own alone.
+    expect(cluster.stderr).not.toContain(`:${port}`);
     expect(workers).toContain(await ask(port));
     expect(await cluster.stop('SIGTERM')).toEqual({ code: 0, signal: null });
   });

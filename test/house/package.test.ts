@@ -121,6 +121,18 @@ describe('the packed package', () => {
     `);
     expect(result).toEqual([['function', 'function', 'function'], true, false]);
   });
+
+  it('is preloaded by its name', async () => {
+    const program = `
+      import http from 'node:http';
+      const server = http.createServer().listen(0, '127.0.0.1');
+      const { listening } = server;
+      server.close();
+      process.stdout.write(JSON.stringify([listening, process.listenerCount('SIGUSR2')]));
+    `;
+    const args = ['--import', 'handover/auto', '--input-type=module', '-e', program];
+    expect(JSON.parse(await node(user, args))).toEqual([true, 1]);
+  });
 });
 
 describe('without a binary for the platform', () => {
