@@ -25,3 +25,29 @@ export function spread(values: readonly number[]): Spread {
 export function medianRatio(values: readonly number[], base: readonly number[]): number {
   return median(values.map((value, round) => value / (base[round] ?? Number.NaN)));
 }
+
+export interface Interval {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+const CONFIDENCE = 0.95;
+
+/**
+ * The median with its confidence interval of at least 95 %, by order statistics: whatever the distribution is, the median
+ * lies below the k-th of n values with the probability that fewer than k of n coins show heads. With fewer than six
+ * values even the smallest and the largest do not reach it.
+ */
+export function medianInterval(values: readonly number[]): Interval {
+  const sorted = [...values].sort((a, b) => a - b);
+  let outside = 0;
+  let rank = 0;
+  for (let k = 0, ways = 1; k < sorted.length >> 1; k++) {
+    outside += (2 * ways) / 2 ** sorted.length;
+    if (outside > 1 - CONFIDENCE) break;
+    rank = k;
+    ways = (ways * (sorted.length - k)) / (k + 1);
+  }
+  return { median: median(values), low: sorted[rank] ?? Number.NaN, high: sorted.at(-1 - rank) ?? Number.NaN };
+}
