@@ -22,6 +22,13 @@ const BENCHES = new Map<string, Known>([
       load: () => import('./migrate/bench.js'),
     },
   ],
+  [
+    'workers',
+    {
+      summary: '`handover run` beside node:cluster and pm2: requests, new connections, reloads under load',
+      load: () => import('./workers/bench.js'),
+    },
+  ],
 ]);
 
 const QUICK_ROUNDS = 2;

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
 import { type Interval, median, medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, table } from '../lib/table.js';
+import { hasWrk } from '../lib/wrk.js';
 import { Chain, Clients, type Handover, Plain } from './chain.js';
-import { hasWrk, requestsPerSecond } from './throughput.js';
+import { requestsPerSecond } from './throughput.js';
 
 /** Connections held through the handovers of one chain of processes, and what each round gave. */
 interface Entry {
