@@ -51,3 +51,25 @@ export function medianInterval(values: readonly number[]): Interval {
   }
   return { median: median(values), low: sorted[rank] ?? Number.NaN, high: sorted.at(-1 - rank) ?? Number.NaN };
 }
+
+/** `y = fixed + slope * x`. */
+export interface Line {
+  readonly fixed: number;
+  readonly slope: number;
+  /** How far a point is from the line at most, in parts of what the line says. */
+  readonly deviation: number;
+}
+
+/** The line through some points with the least squares of their relative errors: points of every size count alike. */
+export function lineThrough(points: readonly (readonly [x: number, y: number])[]): Line {
+  // (fixed + slope * x) / y should be 1: the two normal equations, in u = 1 / y and v = x / y.
+  const sum = (of: (u: number, v: number) => number): number =>
+    points.reduce((total, [x, y]) => total + of(1 / y, x / y), 0);
+  const [uu, uv, vv] = [sum((u) => u * u), sum((u, v) => u * v), sum((_, v) => v * v)];
+  const [u, v] = [sum((it) => it), sum((_, it) => it)];
+  const determinant = uu * vv - uv * uv;
+  const fixed = (u * vv - v * uv) / determinant;
+  const slope = (v * uu - u * uv) / determinant;
+  const deviation = Math.max(...points.map(([x, y]) => Math.abs(y / (fixed + slope * x) - 1)));
+  return { fixed, slope, deviation };
+}

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
-import { type Interval, median, medianInterval, type Spread, spread } from '../lib/stats.js';
+import { type Interval, type Line, lineThrough, median, medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, table } from '../lib/table.js';
 import { hasWrk } from '../lib/wrk.js';
 import { Chain, Clients, type Handover, Plain } from './chain.js';
@@ -158,8 +158,19 @@ function report(
       ? []
       : ['wrk: not there, the load comes from a client of this bench, which is slower than the servers']),
   ];
-  const text = [present(rows), presentFirst(firstRequest), presentRatio(throughputRatio, ratios.length), ...notes];
-  return { text: text.join('\n\n'), rows, figures: { firstRequest, throughputRatio }, skipped };
+  // Whatever their number is, the exchange of COMMIT comes first: it is what few connections share.
+  const line = lineThrough(
+    rows.map(({ connections, usPerConnection }) => [connections, connections * usPerConnection.median]),
+  );
+  const linear = { fixedMs: line.fixed / 1_000, usPerConnection: line.slope, deviation: line.deviation };
+  const text = [
+    present(rows),
+    presentLine(line),
+    presentFirst(firstRequest),
+    presentRatio(throughputRatio, ratios.length),
+    ...notes,
+  ];
+  return { text: text.join('\n\n'), rows, figures: { linear, firstRequest, throughputRatio }, skipped };
 }
 
 function present(rows: readonly Row[]): string {
@@ -184,6 +195,13 @@ function present(rows: readonly Row[]): string {
     figure(row.loopDelayWorstMs),
   ]);
   return table([header, ...lines]);
+}
+
+function presentLine({ fixed, slope, deviation }: Line): string {
+  return (
+    `COMMIT to settled is ${figure(fixed / 1_000)} ms and ${figure(slope)} us a connection; ` +
+    `the rows are within ${Math.ceil(deviation * 100)} % of that`
+  );
 }
 
 interface FirstRequest {

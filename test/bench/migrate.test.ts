@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { medianInterval } from '../../bench/lib/stats.js';
+import { lineThrough, medianInterval } from '../../bench/lib/stats.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 
@@ -38,6 +38,7 @@ describe('bench migrate', () => {
       expect(code).toBe(0);
       const report = JSON.parse(program.stdout.trimEnd().split('\n').at(-1) ?? '') as { rows: object[] };
       expect(report).toMatchObject({ bench: 'migrate', quick: true, rounds: 1, throughputRatio: interval });
+      expect(report).toMatchObject({ linear: { fixedMs: number, usPerConnection: number, deviation: number } });
       expect(report).toMatchObject({ firstRequest: { parkedUs: number, ordinaryUs: number, extraUs: interval } });
       expect(report.rows).toEqual(
         [100, 1_000, 10_000].map((connections) => ({
@@ -64,5 +65,26 @@ describe('the confidence interval of a median', () => {
     // The first to the sixth of six: 96.9 %.
     expect(medianInterval([3, 1, 2, 6, 5, 4])).toEqual({ median: 3.5, low: 1, high: 6 });
     expect(medianInterval([2])).toEqual({ median: 2, low: 2, high: 2 });
+  });
+});
+
+describe('the line through some points', () => {
+  const points = (of: (x: number) => number) => [100, 1_000, 10_000].map((x) => [x, of(x)] as const);
+
+  it('is found where they are on one', () => {
+    const { fixed, slope, deviation } = lineThrough(points((x) => 5_000 + 30 * x));
+    expect([fixed, slope]).toEqual([expect.closeTo(5_000), expect.closeTo(30)]);
+    expect(deviation).toBeCloseTo(0);
+  });
+
+  it('says how far they are from it', () => {
+    // A quarter more each by the size: no line comes near.
+    const { deviation } = lineThrough([
+      [100, 8_000],
+      [1_000, 45_000],
+      [10_000, 300_000],
+    ]);
+    expect(deviation).toBeGreaterThan(0.1);
+    expect(deviation).toBeLessThan(0.3);
   });
 });
