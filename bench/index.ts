@@ -15,6 +15,20 @@ const BENCHES = new Map<string, Known>([
     'fd',
     { summary: "passing descriptors, beside C and Node's own handle passing", load: () => import('./fd/bench.js') },
   ],
+  [
+    'migrate',
+    {
+      summary: 'moving live connections, beside what their clients pay to reconnect',
+      load: () => import('./migrate/bench.js'),
+    },
+  ],
+  [
+    'workers',
+    {
+      summary: '`handover run` beside node:cluster and pm2: requests, new connections, reloads under load',
+      load: () => import('./workers/bench.js'),
+    },
+  ],
 ]);
 
 const QUICK_ROUNDS = 2;
@@ -53,14 +67,14 @@ async function main(args: readonly string[]): Promise<number> {
     const { bench } = await known.load();
     const rounds = options.rounds ?? (options.quick ? QUICK_ROUNDS : bench.defaultRounds);
     const progress = progressLine();
-    const { text, rows, skipped } = await bench
+    const { text, rows, figures, skipped } = await bench
       .run({ rounds, quick: options.quick, progress })
       .finally(() => progress(''));
     const about = { bench: options.name, date: new Date().toISOString(), ...machine(), rounds, quick: options.quick };
     process.stdout.write(
       `${options.name}, ${about.date.slice(0, 10)}, ${about.kernel}, Node ${about.node}, ${about.cpus} CPUs, median (min to max) of ${rounds} rounds\n\n${text}\n`,
     );
-    if (options.json) process.stdout.write(`${JSON.stringify({ ...about, skipped, rows })}\n`);
+    if (options.json) process.stdout.write(`${JSON.stringify({ ...about, skipped, rows, ...figures })}\n`);
     return 0;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;

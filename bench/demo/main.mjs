@@ -11,7 +11,7 @@ import { painter } from './text.mjs';
 import { View } from './view.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const example = path.join(root, 'examples', 'http.mjs');
+const app = path.join(root, 'bench', 'demo', 'app.mjs');
 
 /** One Ctrl-C under npm arrives twice, from the terminal and from npm: only a later signal is a second one. */
 const secondSignalAfter = 1_000;
@@ -46,7 +46,7 @@ export async function main(args, script) {
     }
     const result = await run({
       wanted,
-      script: script ?? example,
+      script: script ?? app,
       root,
       view,
       interrupted: interruption.first,

@@ -14,8 +14,10 @@ const checks = {
 
 export const help = `Usage: npm run demo -- [options]
 
-Starts examples/http.mjs, loads it from a process of its own with keep-alive clients and
-one-connection-per-request clients, hands it over while they run, and checks every answer whole.
+Starts bench/demo/app.mjs, loads it from a process of its own with keep-alive clients and
+one-connection-per-request clients, holds 200 mostly idle keep-alive connections and 50 WebSockets
+with numbered messages, hands it over while they run, and checks every answer whole. After each
+handover every connection that is held is used once more.
 
   --handovers N   how many times to hand over, 1 to 1000 (default ${defaults.handovers})
   --seconds S     how long to run, 1 to 3600 (default ${defaults.seconds}); longer if the handovers need it
@@ -23,8 +25,8 @@ one-connection-per-request clients, hands it over while they run, and checks eve
   --json          print one JSON object as the last line; progress goes to stderr
   --help          show this
 
-Exits with 0 if every request was answered, 1 if a request or a handover failed, 2 for bad options,
-130 when interrupted.
+Exits with 0 if every request was answered and no connection was closed, 1 if a request, a message or a
+handover failed or a connection was closed by the server, 2 for bad options, 130 when interrupted.
 `;
 
 /**

@@ -13,23 +13,39 @@ import { count, milliseconds, table } from './text.mjs';
  * @property {number} seconds
  * @property {Handover[]} handovers Those that succeeded.
  * @property {import('./server.mjs').Generation[]} generations
+ * @property {number} migrated Connections that went on in the next generation, over all handovers.
+ * @property {number} drained Connections that ended in the generation that had them when it was superseded.
  * @property {import('../load/stats.mjs').Stats} stats
  * @property {Record<string, number>} answers By pid.
  * @property {{ kind: string, detail: string, path?: string }[]} failures The first failed requests, in full.
  * @property {string[]} problems Whatever else went wrong.
  */
 
-/** @param {Result} result */
-export function succeeded({ stats, problems }) {
-  return stats.failed === 0 && problems.length === 0;
+const noWebSockets = { open: 0, closed: 0, messages: 0, lost: 0, doubled: 0, reordered: 0 };
+
+/** Messages that did not arrive once and in their order. */
+function spoilt({ webSockets: { lost, doubled, reordered } = noWebSockets }) {
+  return lost + doubled + reordered;
+}
+
+/** Connections a server should have moved and has closed. */
+function closed({ closedByServer, webSockets = noWebSockets }) {
+  return closedByServer + webSockets.closed;
 }
 
 /** @param {Result} result */
-export function toJson({ handovers, generations, stats }) {
+export function succeeded({ stats, problems }) {
+  return stats.failed === 0 && closed(stats) === 0 && spoilt(stats) === 0 && problems.length === 0;
+}
+
+/** @param {Result} result */
+export function toJson({ handovers, generations, migrated, drained, stats }) {
+  const { webSockets = noWebSockets } = stats;
   return JSON.stringify({
     handovers: handovers.length,
     requests: { ok: stats.ok, failed: stats.failed },
-    connections: { opened: stats.opened, closedByServer: stats.closedByServer },
+    connections: { opened: stats.opened, closedByServer: stats.closedByServer, migrated, drained },
+    websockets: { open: webSockets.open, closed: webSockets.closed, messagesLost: spoilt(stats) },
     switchMs: handovers.map(({ switchTime }) => Math.round(switchTime * 10) / 10),
     generations: generations.map(({ generation }) => generation),
   });
@@ -40,7 +56,9 @@ export function toJson({ handovers, generations, stats }) {
  * @param {import('./text.mjs').Paint} paint
  */
 export function toTable(result, paint) {
-  const { seconds, handovers, generations, stats, answers } = result;
+  const { seconds, handovers, generations, migrated, drained, stats, answers } = result;
+  const { webSockets = noWebSockets } = stats;
+  const zero = (number) => paint(number === 0 ? 'good' : 'bad', count(number));
   const answered = ({ process: { pid } }) => count(answers[pid] ?? 0);
   const rows = handovers.map(({ from, to, switchTime }, index) => [
     String(index + 1),
@@ -63,10 +81,17 @@ export function toTable(result, paint) {
           `${generations.length} (the first gave ${generations.length > 0 ? answered(generations[0]) : 0} answers)`,
         ],
         ['requests answered right', count(stats.ok)],
-        ['requests failed', paint(stats.failed === 0 ? 'good' : 'bad', count(stats.failed))],
+        ['requests failed', zero(stats.failed)],
         ...failed.map(([kind, times]) => [`  ${kind}`, `${count(times)}  ${failureKinds[kind]}`]),
         ['connections opened', count(stats.opened)],
-        ['connections closed by the server', count(stats.closedByServer)],
+        ['connections closed by the server', zero(stats.closedByServer)],
+        ['connections that moved', `${count(migrated)}  over all handovers`],
+        ['connections that ended where they were', `${count(drained)}  one-request clients, mostly`],
+        ['WebSockets open', count(webSockets.open)],
+        ['WebSockets closed', zero(webSockets.closed)],
+        ['messages answered', count(webSockets.messages)],
+        ['messages lost', zero(webSockets.lost)],
+        ['messages doubled, out of order', `${zero(webSockets.doubled)}, ${zero(webSockets.reordered)}`],
       ],
       paint,
     ),
@@ -78,8 +103,9 @@ export function toTable(result, paint) {
 
 function verdict(result, paint) {
   if (!succeeded(result)) return paint('bad', 'FAILED');
-  const closed = result.stats.closedByServer === 0 ? ', no connection closed' : '';
-  return paint('good', `All ${count(result.stats.ok)} requests answered whole and right${closed}.`);
+  const { ok, webSockets = noWebSockets } = result.stats;
+  const messages = webSockets.messages > 0 ? ` and all ${count(webSockets.messages)} messages echoed in order` : '';
+  return paint('good', `All ${count(ok)} requests answered whole and right${messages}, no connection closed.`);
 }
 
 /**
@@ -93,6 +119,8 @@ export function troubles({ stats, failures, problems }, paint) {
     ...(shown.length > 0
       ? ['', paint('bad', `first ${shown.length} of ${count(stats.failed)} failed requests`), ...shown]
       : []),
+    ...(closed(stats) > 0 ? ['', paint('bad', `${count(closed(stats))} connections closed by the server`)] : []),
+    ...(spoilt(stats) > 0 ? ['', paint('bad', `${count(spoilt(stats))} messages lost, doubled or out of order`)] : []),
     ...(problems.length > 0 ? ['', ...problems.map((problem) => paint('bad', problem))] : []),
   ];
 }

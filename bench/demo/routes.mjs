@@ -1,4 +1,4 @@
-// What examples/http.mjs must answer, stated a second time, independently, to check it against.
+// What app.mjs must answer, stated a second time, independently, to check it against.
 
 import { createHash } from 'node:crypto';
 

@@ -13,6 +13,7 @@ const host = '127.0.0.1';
 const requestDeadline = 10_000;
 const startTimeout = 15_000;
 const handoverTimeout = 30_000;
+const roundTimeout = 15_000;
 const endTimeout = 20_000;
 const livenessInterval = 250;
 /** A generation may end before the line in which its successor says that it is in charge has been read. */
@@ -23,6 +24,9 @@ const groups = [
   // Idle most of the time: connections between two requests are a case of their own for a server that is replaced.
   { kind: 'keepAlive', connections: 8, think: 200 },
   { kind: 'oneShot', connections: 8 },
+  // Idle for seconds, and all of them used once more after each handover.
+  { kind: 'held', connections: 200, think: 4_000 },
+  { kind: 'webSocket', connections: 50, think: 200 },
 ];
 
 /** Ends the run early; the message is for the person who started it. */
@@ -84,6 +88,14 @@ export async function run({ wanted, script, root, view, interrupted, hurry }) {
     const handover = { from, to, switchTime: Number(answered(to) - asked) / 1e6 };
     handovers.push(handover);
     view.switched(handover);
+    await askAll();
+  };
+  const askAll = async () => {
+    const round = load.ask();
+    if (await until(() => load.asked >= round, roundTimeout)) return;
+    throw new Problem(
+      `not every connection was answered within ${roundTimeout} ms after generation ${server.inCharge.generation} took charge`,
+    );
   };
 
   try {
@@ -132,11 +144,24 @@ export async function run({ wanted, script, root, view, interrupted, hurry }) {
     seconds: (performance.now() - begun) / 1_000,
     handovers,
     generations: server.generations,
+    ...fates(server),
     stats: load?.stats ?? new Stats(),
     answers: load?.answers ?? {},
     failures: load?.failures ?? [],
     problems,
   };
+}
+
+/** What became of the connections of the generations that were superseded. */
+function fates({ connections, inCharge }) {
+  const left = [...connections].filter(([generation]) => generation !== inCharge?.generation).map(([, fate]) => fate);
+  const migrated = left.reduce((sum, { moved = 0 }) => sum + moved, 0);
+  // Open when it was superseded and not moved: they ended in it. A server that does not count those tells what it cut.
+  const drained = left.reduce(
+    (sum, { open, moved = 0, cut = 0 }) => sum + (open === undefined ? cut : open - moved),
+    0,
+  );
+  return { migrated, drained };
 }
 
 async function freePort() {

@@ -19,6 +19,8 @@ export class Server {
   generations = [];
   /** @type {UpgradeFailure[]} */
   upgradeFailures = [];
+  /** @type {Map<number, { open?: number, moved?: number, cut?: number }>} What became of the connections of each generation that was superseded. */
+  connections = new Map();
   /** @type {string[]} The last lines on stderr that are not log entries: a stack, say. */
   output = [];
   /** How the first generation, our own child, ended. */
@@ -122,12 +124,23 @@ export class Server {
     return [...known, ...marked];
   }
 
+  #connectionsOf(generation) {
+    const known = this.connections.get(generation) ?? {};
+    this.connections.set(generation, known);
+    return known;
+  }
+
   #learn(line) {
     const entry = parse(line);
     if (entry?.event === 'in-charge') {
       this.generations.push({ generation: entry.generation, process: identify(entry.pid) });
     } else if (entry?.event === 'upgrade-failed') {
       this.upgradeFailures.push(entry);
+    } else if (entry?.event === 'closing') {
+      this.#connectionsOf(entry.generation).open = entry.open;
+    } else if (entry?.event === 'drained') {
+      const { moved, cut } = entry;
+      Object.assign(this.#connectionsOf(entry.generation), { moved, cut });
     } else if (entry === undefined) {
       this.output.push(line);
       if (this.output.length > keptLines) this.output.shift();

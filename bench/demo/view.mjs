@@ -87,6 +87,7 @@ export class View {
       `  ${paint('strong', `generation ${inCharge?.generation ?? '-'}`)} in charge, pid ${inCharge?.process.pid ?? '-'}`,
       `  ${count(Math.round(rate))} requests/s   ${count(stats.ok)} ok   ${failed}`,
       `  ${count(stats.opened)} connections opened, ${count(stats.closedByServer)} closed by the server`,
+      ...(stats.webSockets === undefined ? [] : [`  ${webSocketLine(stats.webSockets, paint)}`]),
     ];
   }
 
@@ -102,6 +103,11 @@ export class View {
   }
 }
 
+function webSocketLine({ open, closed, messages }, paint = (_style, text) => text) {
+  const gone = paint(closed === 0 ? 'good' : 'bad', `${count(closed)} closed`);
+  return `${count(open)} WebSockets, ${gone}, ${count(messages)} messages`;
+}
+
 function line({ elapsed, seconds, inCharge, handovers, handoversWanted, stats }, rate) {
   return [
     `${elapsed.toFixed(1).padStart(6)} of ${seconds} s`,
@@ -111,5 +117,6 @@ function line({ elapsed, seconds, inCharge, handovers, handoversWanted, stats },
     `${count(stats.ok)} ok`,
     `${count(stats.failed)} failed`,
     `${count(stats.closedByServer)} connections closed by the server`,
+    ...(stats.webSockets === undefined ? [] : [webSocketLine(stats.webSockets)]),
   ].join(' | ');
 }

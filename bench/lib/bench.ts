@@ -14,6 +14,8 @@ export interface Report {
   readonly text: string;
   /** For programs: one object a row. */
   readonly rows: readonly object[];
+  /** For programs: what belongs to no row. */
+  readonly figures?: object;
   /** Contestants this machine cannot run, by name. */
   readonly skipped: readonly string[];
 }

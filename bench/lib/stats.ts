@@ -25,3 +25,51 @@ export function spread(values: readonly number[]): Spread {
 export function medianRatio(values: readonly number[], base: readonly number[]): number {
   return median(values.map((value, round) => value / (base[round] ?? Number.NaN)));
 }
+
+export interface Interval {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+const CONFIDENCE = 0.95;
+
+/**
+ * The median with its confidence interval of at least 95 %, by order statistics: whatever the distribution is, the median
+ * lies below the k-th of n values with the probability that fewer than k of n coins show heads. With fewer than six
+ * values even the smallest and the largest do not reach it.
+ */
+export function medianInterval(values: readonly number[]): Interval {
+  const sorted = [...values].sort((a, b) => a - b);
+  let outside = 0;
+  let rank = 0;
+  for (let k = 0, ways = 1; k < sorted.length >> 1; k++) {
+    outside += (2 * ways) / 2 ** sorted.length;
+    if (outside > 1 - CONFIDENCE) break;
+    rank = k;
+    ways = (ways * (sorted.length - k)) / (k + 1);
+  }
+  return { median: median(values), low: sorted[rank] ?? Number.NaN, high: sorted.at(-1 - rank) ?? Number.NaN };
+}
+
+/** `y = fixed + slope * x`. */
+export interface Line {
+  readonly fixed: number;
+  readonly slope: number;
+  /** How far a point is from the line at most, in parts of what the line says. */
+  readonly deviation: number;
+}
+
+/** The line through some points with the least squares of their relative errors: points of every size count alike. */
+export function lineThrough(points: readonly (readonly [x: number, y: number])[]): Line {
+  // (fixed + slope * x) / y should be 1: the two normal equations, in u = 1 / y and v = x / y.
+  const sum = (of: (u: number, v: number) => number): number =>
+    points.reduce((total, [x, y]) => total + of(1 / y, x / y), 0);
+  const [uu, uv, vv] = [sum((u) => u * u), sum((u, v) => u * v), sum((_, v) => v * v)];
+  const [u, v] = [sum((it) => it), sum((_, it) => it)];
+  const determinant = uu * vv - uv * uv;
+  const fixed = (u * vv - v * uv) / determinant;
+  const slope = (v * uu - u * uv) / determinant;
+  const deviation = Math.max(...points.map(([x, y]) => Math.abs(y / (fixed + slope * x) - 1)));
+  return { fixed, slope, deviation };
+}

@@ -20,7 +20,7 @@ const clientPath = fileURLToPath(new URL('client.mjs', import.meta.url));
  */
 
 export class Load {
-  /** The latest counts. */
+  /** The latest counts. @type {Stats} */
   stats = new Stats();
   /** @type {Map<string, bigint>} When each server's first answer was whole (CLOCK_MONOTONIC, nanoseconds). */
   seen = new Map();
@@ -28,12 +28,15 @@ export class Load {
   failures = [];
   /** @type {Record<string, number>} Answers by server; known when done. */
   answers = {};
+  /** Rounds that are over: see {@link ask}. */
+  asked = 0;
   done = false;
   /** Set when the client process ended before it was done. */
   broken = '';
 
   #child;
   #closed;
+  #rounds = 0;
 
   /**
    * @param {LoadConfig} config
@@ -61,6 +64,12 @@ export class Load {
     );
   }
 
+  /** Begins a round: every held connection and every WebSocket is used once more; `asked` tells when all have been. */
+  ask() {
+    this.#child.stdin.write('ask\n');
+    return ++this.#rounds;
+  }
+
   /** Asks the client to end after what is in flight; `done` tells when. */
   stop() {
     this.#child.stdin.end('stop\n');
@@ -77,6 +86,8 @@ export class Load {
       this.seen.set(fields.id, BigInt(fields.at));
     } else if (event === 'failure') {
       this.failures.push(fields);
+    } else if (event === 'asked') {
+      this.asked = fields.round;
     } else {
       const { answers, ...stats } = fields;
       this.stats = stats;

@@ -7,6 +7,8 @@ export class Stats {
   failed = 0;
   opened = 0;
   closedByServer = 0;
+  /** @type {import('./websockets.mjs').Counts | undefined} Where there are any. */
+  webSockets;
   /** @type {Record<string, number>} */
   failures = Object.fromEntries(Object.keys(failureKinds).map((kind) => [kind, 0]));
 

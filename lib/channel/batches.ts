@@ -27,30 +27,42 @@ export interface Held {
   readonly verdicts: readonly Verdict[];
 }
 
+/** Writes into one buffer of the right size: thousands of small ones cost more than what is in them. */
 class Writer {
-  readonly #parts: Uint8Array[] = [];
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(length: number) {
+    this.#bytes = Buffer.allocUnsafe(length);
+  }
 
   u8(value: number): this {
-    return this.raw(Uint8Array.of(value));
+    this.#at = this.#bytes.writeUInt8(value, this.#at);
+    return this;
   }
 
   u16(value: number): this {
-    return this.raw(Uint8Array.of(value >> 8, value));
+    this.#at = this.#bytes.writeUInt16BE(value, this.#at);
+    return this;
   }
 
   u32(value: number): this {
-    return this.raw(Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value));
+    this.#at = this.#bytes.writeUInt32BE(value, this.#at);
+    return this;
   }
 
   raw(bytes: Uint8Array): this {
-    this.#parts.push(bytes);
+    if (bytes.length > 0) this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
     return this;
   }
 
   finish(): Buffer {
-    return Buffer.concat(this.#parts);
+    return this.#bytes;
   }
 }
+
+const NOTHING = Buffer.alloc(0);
 
 /** Throws a plain Error when a field would reach past the end. */
 class Reader {
@@ -62,51 +74,65 @@ class Reader {
   }
 
   u8(): number {
-    return this.raw(1).readUInt8();
+    return this.#bytes.readUInt8(this.#advance(1));
   }
 
   u16(): number {
-    return this.raw(2).readUInt16BE();
+    return this.#bytes.readUInt16BE(this.#advance(2));
   }
 
   u32(): number {
-    return this.raw(4).readUInt32BE();
+    return this.#bytes.readUInt32BE(this.#advance(4));
   }
 
   raw(length: number): Buffer {
-    if (this.#at + length > this.#bytes.length) throw new Error(`cut short at byte ${this.#at}`);
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
+    const at = this.#advance(length);
+    return length === 0 ? NOTHING : this.#bytes.subarray(at, at + length);
   }
 
   text(length: number): string {
-    return this.raw(length).toString('utf8');
+    const at = this.#advance(length);
+    return this.#bytes.toString('utf8', at, at + length);
   }
 
   finish(): void {
     if (this.#at !== this.#bytes.length) throw new Error(`${this.#bytes.length - this.#at} bytes too many`);
   }
+
+  #advance(length: number): number {
+    const at = this.#at;
+    if (at + length > this.#bytes.length) throw new Error(`cut short at byte ${at}`);
+    this.#at += length;
+    return at;
+  }
 }
 
 /** `u32 batch · u16 listeners · (u16 length · name)* · u16 connections · (u16 listener · u8 length · protocol · u32 length · head · u32 length · state)*` */
 export function encodeOffer({ batch, connections }: Offer): Buffer {
-  const names = [...new Set(connections.map(({ listener }) => listener))];
-  const indexOf = new Map(names.map((name, index) => [name, index]));
-  const writer = new Writer().u32(batch).u16(names.length);
-  for (const name of names) {
-    const bytes = Buffer.from(name);
-    writer.u16(bytes.length).raw(bytes);
+  const listeners = table(connections.map(({ listener }) => listener));
+  const protocols = table(connections.map(({ protocol }) => protocol));
+  let length = 4 + 2 + 2;
+  for (const { bytes } of listeners.values()) length += 2 + bytes.length;
+  for (const { protocol, head, state } of connections) {
+    length += 2 + 1 + (protocols.get(protocol)?.bytes.length ?? 0) + 4 + head.length + 4 + state.length;
   }
+  const writer = new Writer(length).u32(batch).u16(listeners.size);
+  for (const { bytes } of listeners.values()) writer.u16(bytes.length).raw(bytes);
   writer.u16(connections.length);
   for (const { listener, protocol, head, state } of connections) {
-    const kind = Buffer.from(protocol);
+    const kind = protocols.get(protocol)?.bytes ?? NOTHING;
     writer
-      .u16(indexOf.get(listener) ?? 0)
+      .u16(listeners.get(listener)?.index ?? 0)
       .u8(kind.length)
       .raw(kind);
     writer.u32(head.length).raw(head).u32(state.length).raw(state);
   }
   return writer.finish();
+}
+
+/** Each name once, in the order of their first use. */
+function table(names: readonly string[]): ReadonlyMap<string, { readonly index: number; readonly bytes: Buffer }> {
+  return new Map([...new Set(names)].map((name, index) => [name, { index, bytes: Buffer.from(name) }]));
 }
 
 export function decodeOffer(payload: Buffer): Offer {
@@ -125,7 +151,7 @@ export function decodeOffer(payload: Buffer): Offer {
 
 /** `u32 batch · u16 connections · (u8 verdict)*` */
 export function encodeHeld({ batch, verdicts }: Held): Buffer {
-  return new Writer().u32(batch).u16(verdicts.length).raw(Uint8Array.from(verdicts)).finish();
+  return new Writer(6 + verdicts.length).u32(batch).u16(verdicts.length).raw(Uint8Array.from(verdicts)).finish();
 }
 
 /** A verdict this version does not know is a refusal. */
@@ -141,7 +167,7 @@ export function decodeHeld(payload: Buffer): Held {
 
 /** `u32 batch` */
 export function encodeGo({ batch }: { readonly batch: number }): Buffer {
-  return new Writer().u32(batch).finish();
+  return new Writer(4).u32(batch).finish();
 }
 
 export function decodeGo(payload: Buffer): { readonly batch: number } {

@@ -3,7 +3,7 @@
 import cluster from 'node:cluster';
 import type { Socket as DatagramSocket } from 'node:dgram';
 import { IncomingMessage, type ServerResponse } from 'node:http';
-import { Server, Socket } from 'node:net';
+import { Server, Socket, type SocketConstructorOpts } from 'node:net';
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 
 /**
@@ -137,6 +137,31 @@ export function isHandle(value: object): boolean {
 /** Has `address()` tell the path a server listens on by a descriptor, as it does where Node has bound it (FACTS N4). */
 export function nameListenPath(server: Server, path: string): void {
   (server as { _pipeName?: string })._pipeName = path;
+}
+
+interface StreamHandleClass {
+  new (type: number): { open(fd: number): number; close(): void; getAsyncId?(): number };
+}
+
+/** `TCPConstants.SOCKET` and `PipeConstants.SOCKET`: a connection, not a listener. */
+const CONNECTION = 0;
+
+/**
+ * A socket of a connection that a listener like this server's has accepted; owns the descriptor. `new Socket({ fd })` asks
+ * the kernel what the descriptor is, by four system calls; here it is what the server listens on: TCP, or a pipe.
+ * @throws the system's error
+ */
+export function socketOf(server: Server, fd: number, options: SocketConstructorOpts): Socket {
+  const { _handle: listening } = server as { _handle?: { constructor?: unknown } | null };
+  const Handle = listening?.constructor as StreamHandleClass | undefined;
+  if (typeof Handle !== 'function' || (Handle.name !== 'TCP' && Handle.name !== 'Pipe'))
+    return new Socket({ ...options, fd });
+  const handle = new Handle(CONNECTION);
+  if (typeof handle.open !== 'function' || handle.open(fd) !== 0) {
+    handle.close();
+    return new Socket({ ...options, fd });
+  }
+  return new Socket({ ...options, handle } as SocketConstructorOpts);
 }
 
 interface DatagramHandle {

@@ -23,7 +23,9 @@ test('--json: the last line is the outcome, nothing else is on stdout', async ()
   expect(lastLine(stdout)).toEqual({
     handovers: 2,
     requests: { ok: expect.any(Number), failed: 0 },
-    connections: { opened: expect.any(Number), closedByServer: expect.any(Number) },
+    // 37 of 40 moved in each handover, says the stand-in; its last generation was not superseded.
+    connections: { opened: expect.any(Number), closedByServer: 0, migrated: 74, drained: 6 },
+    websockets: { open: 50, closed: 0, messagesLost: 0 },
     switchMs: [expect.any(Number), expect.any(Number)],
     generations: [1, 2, 3],
   });
@@ -47,6 +49,25 @@ test('a wrong answer is a failed request: exit code 1', async () => {
   expect(stderr).toContain('wrongBody /: sha-256 differs');
   expect(code).toBe(1);
   expect(left()).toEqual([]);
+});
+
+test('G3: a server that closes what was open: exit code 1, with the connections counted', async () => {
+  const { ended, left } = demo('close', '--json', '--handovers', '1', '--seconds', '1');
+  const { code, stdout, stderr } = await ended;
+  const { connections, websockets } = lastLine(stdout) as Record<string, Record<string, number>>;
+  expect(connections?.closedByServer).toBeGreaterThan(0);
+  expect(websockets).toMatchObject({ open: 0, closed: 50 });
+  expect(stderr).toMatch(/\d+ connections closed by the server/);
+  expect(code).toBe(1);
+  expect(left()).toEqual([]);
+});
+
+test('a message that comes twice: exit code 1', async () => {
+  const { ended } = demo('forgetful', '--json', '--handovers', '1', '--seconds', '2');
+  const { code, stdout, stderr } = await ended;
+  expect((lastLine(stdout) as { websockets: { messagesLost: number } }).websockets.messagesLost).toBeGreaterThan(0);
+  expect(stderr).toMatch(/\d+ messages lost, doubled or out of order/);
+  expect(code).toBe(1);
 });
 
 test('a failed handover: exit code 1, told with its code', async () => {

@@ -1,0 +1,195 @@
+// Several workers behind one port: `handover run`, node:cluster, and pm2 in cluster mode, with the same app. Requests on
+// connections that are kept, requests on a new connection each, and what the clients notice of a replacement of all workers.
+import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import { type Interval, medianInterval, type Spread, spread } from '../lib/stats.js';
+import { figure, table } from '../lib/table.js';
+import { hasWrk, wrk } from '../lib/wrk.js';
+import { type Group, Load } from '../load/start.mjs';
+import {
+  type Contestant,
+  hasPm2,
+  type Name,
+  startCluster,
+  startHandoverRun,
+  startPm2,
+  WORKERS,
+} from './contestants.js';
+
+type Kind = 'requests' | 'connections';
+
+/** What a contestant did, round by round. */
+interface Entry {
+  readonly contestant: Contestant;
+  readonly requests: number[];
+  readonly connections: number[];
+  /** Of all reloads together. */
+  readonly reloads: { answered: number; lost: number; closed: number };
+}
+
+interface Row {
+  readonly system: Name;
+  readonly workers: number;
+  readonly requestsPerSecond: Spread;
+  readonly connectionsPerSecond: Spread;
+  /** `handover run` to this one, round by round. */
+  readonly handoverRatio: { readonly requests: Interval; readonly connections: Interval };
+  readonly reload: { readonly answered: number; readonly lost: number; readonly closed: number };
+}
+
+const TURN_MS = { quick: 500, full: 3_000 };
+const AROUND_RELOAD_MS = { quick: 200, full: 1_000 };
+/** Reloads take seconds, and their counts need no median. */
+const MAX_RELOADS = 3;
+const REQUEST_DEADLINE = 10_000;
+const LOAD_CONNECTIONS = 64;
+
+const BODY = 'hello\n';
+const ROUTE = {
+  path: '/',
+  status: 200,
+  length: BODY.length,
+  sha256: createHash('sha256').update(BODY).digest('hex'),
+};
+/** Some are between two requests most of the time: it is them that a server closes under their next request. */
+const GROUPS = [
+  { kind: 'keepAlive', connections: 8 },
+  { kind: 'keepAlive', connections: 40, think: 50 },
+  { kind: 'oneShot', connections: 4, think: 10 },
+] as const;
+
+export const bench: Bench = { defaultRounds: 7, run };
+
+async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
+  const contestants: Contestant[] = [];
+  try {
+    for (const start of [startHandoverRun, startCluster, ...(hasPm2() ? [startPm2] : [])]) {
+      contestants.push(await start());
+    }
+    const entries = contestants.map((contestant) => ({
+      contestant,
+      requests: [],
+      connections: [],
+      reloads: { answered: 0, lost: 0, closed: 0 },
+    }));
+    const ms = quick ? TURN_MS.quick : TURN_MS.full;
+    for (const entry of entries) await turn(entry, ms, { counts: false });
+    for (let round = 0; round < rounds; round++) {
+      progress(`workers: round ${round + 1} of ${rounds}`);
+      for (const entry of round % 2 === 0 ? entries : entries.toReversed()) await turn(entry, ms, { counts: true });
+    }
+    for (let reload = 0; reload < Math.min(rounds, MAX_RELOADS); reload++) {
+      for (const entry of entries) {
+        progress(`workers: ${entry.contestant.name} replaces its workers`);
+        await reloadUnderLoad(entry, quick ? AROUND_RELOAD_MS.quick : AROUND_RELOAD_MS.full);
+      }
+    }
+    return report(entries);
+  } finally {
+    await Promise.all(contestants.map((contestant) => contestant.end()));
+  }
+}
+
+/** Of the kind a second. */
+async function measure(kind: Kind, port: number, ms: number): Promise<number> {
+  const isOneShot = kind === 'connections';
+  if (hasWrk()) return wrk({ port, connections: LOAD_CONNECTIONS, ms, isOneShot });
+  const groups = [{ kind: isOneShot ? 'oneShot' : 'keepAlive', connections: LOAD_CONNECTIONS } as const];
+  const { ok, failed } = await underLoad(port, groups, () => sleep(ms));
+  if (failed > 0) throw new Error(`${failed} requests failed`);
+  return (ok / ms) * 1_000;
+}
+
+async function turn({ contestant, ...found }: Entry, ms: number, { counts }: { counts: boolean }): Promise<void> {
+  const kinds: readonly Kind[] = ['requests', 'connections'];
+  for (const kind of kinds) {
+    const perSecond = await measure(kind, contestant.port, ms);
+    if (counts) found[kind].push(perSecond);
+  }
+}
+
+/** Every answer is checked whole; what is lost and closed is counted by the clients. */
+async function reloadUnderLoad({ contestant, reloads }: Entry, around: number): Promise<void> {
+  const { ok, failed, closedByServer } = await underLoad(contestant.port, GROUPS, async () => {
+    await sleep(around);
+    await contestant.reload();
+    await sleep(around);
+  });
+  reloads.answered += ok;
+  reloads.lost += failed;
+  reloads.closed += closedByServer;
+}
+
+/** What the clients counted while it went on. */
+async function underLoad(port: number, groups: readonly Group[], act: () => Promise<void>): Promise<Load['stats']> {
+  const where = { host: '127.0.0.1', port, deadline: REQUEST_DEADLINE, identifyBy: 'x-pid' };
+  const finished = new AbortController();
+  const load: Load = new Load({ ...where, routes: [ROUTE], groups }, () => {
+    if (load.done || load.broken !== '') finished.abort();
+  });
+  try {
+    await act();
+    const over = new Promise((resolve) => finished.signal.addEventListener('abort', resolve));
+    load.stop();
+    if (!finished.signal.aborted) await over;
+    if (load.broken !== '') throw new Error(load.broken);
+    return load.stats;
+  } finally {
+    await load.end();
+  }
+}
+
+function report(entries: readonly Entry[]): Report {
+  const ours = entries.find(({ contestant }) => contestant.name === 'handover run');
+  if (!ours) throw new Error('handover run was not measured');
+  const ratio = (kind: Kind, of: Entry): Interval =>
+    medianInterval(ours[kind].map((value, round) => value / (of[kind][round] ?? Number.NaN)));
+  const rows = entries.map((entry) => ({
+    system: entry.contestant.name,
+    workers: WORKERS,
+    requestsPerSecond: spread(entry.requests),
+    connectionsPerSecond: spread(entry.connections),
+    handoverRatio: { requests: ratio('requests', entry), connections: ratio('connections', entry) },
+    reload: entry.reloads,
+  }));
+  const skipped = [...(hasPm2() ? [] : ['pm2']), ...(hasWrk() ? [] : ['wrk'])];
+  const notes = [
+    ...(hasPm2() ? [] : ['pm2: skipped, it is not installed: npm install --prefix bench/workers/pm2']),
+    ...(hasWrk() ? [] : ['wrk: not there, the load comes from a client of this bench']),
+  ];
+  const reading = `${WORKERS} workers each. Lost requests and closed connections: of ${Math.min(ours.requests.length, MAX_RELOADS)} replacements of all workers together.`;
+  return { text: [present(rows), reading, ...notes].join('\n\n'), rows, skipped };
+}
+
+function present(rows: readonly Row[]): string {
+  const header = [
+    '',
+    'requests/s',
+    'handover : it',
+    'new connections/s',
+    'handover : it',
+    'answered in reloads',
+    'lost',
+    'closed',
+  ];
+  const lines = rows.map(({ system, requestsPerSecond, connectionsPerSecond, handoverRatio, reload }) => [
+    system,
+    presentSpread(requestsPerSecond),
+    system === 'handover run' ? '' : presentRatio(handoverRatio.requests),
+    presentSpread(connectionsPerSecond),
+    system === 'handover run' ? '' : presentRatio(handoverRatio.connections),
+    figure(reload.answered),
+    String(reload.lost),
+    String(reload.closed),
+  ]);
+  return table([header, ...lines]);
+}
+
+function presentSpread({ median: middle, min, max }: Spread): string {
+  return `${figure(middle)} (${figure(min)} to ${figure(max)})`;
+}
+
+function presentRatio({ median: middle, low, high }: Interval): string {
+  return `${middle.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+}

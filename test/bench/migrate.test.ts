@@ -1,0 +1,90 @@
+// `npm run bench -- migrate`: that it runs, and what it reports. Figures are not judged here: they belong to a quiet machine.
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { lineThrough, medianInterval } from '../../bench/lib/stats.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { usePrograms } from '../helpers/programs.js';
+
+expectNoLeaks();
+const programs = usePrograms();
+
+const BENCH = new URL('../../bench/index.ts', import.meta.url);
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const TSX = import.meta.resolve('tsx');
+const RUN_TIMEOUT = 60_000;
+const number = expect.any(Number);
+const spread = { median: number, min: number, max: number };
+const interval = { median: number, low: number, high: number };
+
+describe('bench migrate', () => {
+  it.runIf(process.platform === 'linux')(
+    'G3: --quick --json moves 100, 1,000 and 10,000 connections and says what each cost, leaving no process and no file',
+    async () => {
+      const temporary = mkdtempSync(join(tmpdir(), 'handover-bench-test-'));
+      onTestFinished(() => rmSync(temporary, { recursive: true }));
+      const args = ['migrate', '--quick', '--json', '--rounds', '1'];
+      const program = programs.start(BENCH, {
+        args,
+        execArgv: ['--import', TSX],
+        cwd: ROOT,
+        env: { TMPDIR: temporary },
+      });
+      const { code } = await program.exit(RUN_TIMEOUT);
+      await program.closed;
+      expect(program.stderr).not.toContain('Error');
+      expect(code).toBe(0);
+      const report = JSON.parse(program.stdout.trimEnd().split('\n').at(-1) ?? '') as { rows: object[] };
+      expect(report).toMatchObject({ bench: 'migrate', quick: true, rounds: 1, throughputRatio: interval });
+      expect(report).toMatchObject({ linear: { fixedMs: number, usPerConnection: number, deviation: number } });
+      expect(report).toMatchObject({ firstRequest: { parkedUs: number, ordinaryUs: number, extraUs: interval } });
+      expect(report.rows).toEqual(
+        [100, 1_000, 10_000].map((connections) => ({
+          connections,
+          usPerConnection: spread,
+          transferUsPerConnection: spread,
+          loopDelayMaxMs: number,
+          loopDelayWorstMs: number,
+          reconnectTcpUs: number,
+          reconnectTlsUs: expect.toSatisfy((us) => us === null || typeof us === 'number'),
+        })),
+      );
+      expect(readdirSync(temporary).filter((name) => name.startsWith('handover-'))).toEqual([]);
+    },
+    RUN_TIMEOUT + 5_000,
+  );
+});
+
+describe('the confidence interval of a median', () => {
+  it('is where coins would put it', () => {
+    const values = Array.from({ length: 11 }, (_, i) => i + 1);
+    // The second to the tenth of eleven: 98.8 %; the third to the ninth would be 93.5 %.
+    expect(medianInterval(values)).toEqual({ median: 6, low: 2, high: 10 });
+    // The first to the sixth of six: 96.9 %.
+    expect(medianInterval([3, 1, 2, 6, 5, 4])).toEqual({ median: 3.5, low: 1, high: 6 });
+    expect(medianInterval([2])).toEqual({ median: 2, low: 2, high: 2 });
+  });
+});
+
+describe('the line through some points', () => {
+  const points = (of: (x: number) => number) => [100, 1_000, 10_000].map((x) => [x, of(x)] as const);
+
+  it('is found where they are on one', () => {
+    const { fixed, slope, deviation } = lineThrough(points((x) => 5_000 + 30 * x));
+    expect([fixed, slope]).toEqual([expect.closeTo(5_000), expect.closeTo(30)]);
+    expect(deviation).toBeCloseTo(0);
+  });
+
+  it('says how far they are from it', () => {
+    // A quarter more each by the size: no line comes near.
+    const { deviation } = lineThrough([
+      [100, 8_000],
+      [1_000, 45_000],
+      [10_000, 300_000],
+    ]);
+    expect(deviation).toBeGreaterThan(0.1);
+    expect(deviation).toBeLessThan(0.3);
+  });
+});
