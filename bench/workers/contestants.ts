@@ -30,7 +30,7 @@ export function hasPm2(): boolean {
 export async function startHandoverRun(): Promise<Contestant> {
   const port = await freePort();
   const keeping = ['--workers', String(WORKERS), '--listen', `web=tcp://127.0.0.1:${port}`];
-  const args = [here('run.mjs'), ...keeping, '--', process.execPath, here('serve.mjs')];
+  const args = [here('../../dist/cli/main.js'), 'run', ...keeping, '--', process.execPath, here('serve.mjs')];
   const program = new Keeper(args, port);
   await program.says(/workers serve/);
   return {
