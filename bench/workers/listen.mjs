@@ -1,4 +1,4 @@
-// The app as a worker of node:cluster and of pm2's cluster mode, ended as both advise: it stops accepting, answers what it
+// The app as a worker of node:cluster and of pm2's cluster mode: told to end, it stops accepting, answers what it
 // has begun, and exits.
 import process from 'node:process';
 import { createServer } from './app.mjs';
