@@ -20,11 +20,15 @@ describe('the help', () => {
     expect(stdout).toMatchInlineSnapshot(`
       "usage: handover COMMAND [OPTIONS]
 
-        upgrade         hand over to a new process, and wait until it is in charge
-        status          generation, phase, listeners and their queues, connections, what drains
-        drain           end the process politely, and wait until its last connection has ended
-        doctor          look for what makes a handover refuse or lose connections on this machine
-        explain [CODE]  what an error code means, whether the old process still serves, and what to do
+        run -- COMMAND [ARG ...]  keep the pid and the listeners; start, restart and replace the workers
+        upgrade                   hand over to a new process, and wait until it is in charge
+        scale N                   change the number of workers of handover run; no connection closes
+        resume                    go on with a roll of handover run that has paused
+        rollback                  put back the release of the workers that a paused roll has replaced
+        status                    generation, phase, listeners and their queues, connections, what drains
+        drain                     end the process politely, and wait until its last connection has ended
+        doctor                    look for what makes a handover refuse or lose connections on this machine
+        explain [CODE]            what an error code means, whether the old process still serves, and what to do
 
       handover COMMAND --help says more; handover --version
       exit codes: 0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed
@@ -63,7 +67,7 @@ describe('the help', () => {
 describe('wrong usage ends with 2, and says what is wrong', () => {
   it.each([
     [[], /^usage: handover COMMAND/],
-    [['frobnicate'], /there is no command 'frobnicate'; the commands are upgrade/],
+    [['frobnicate'], /there is no command 'frobnicate'; the commands are run, upgrade/],
     [['status', '--frobnicate'], /Unknown option '--frobnicate'; see handover status --help/],
     [['status', 'now'], /'status' takes no argument: now/],
     [['status', '--control'], /'--control <value>' argument missing/],
