@@ -1,42 +1,20 @@
 // `npm run bench -- migrate`: that it runs, and what it reports. Figures are not judged here: they belong to a quiet machine.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { lineThrough, medianInterval } from '../../bench/lib/stats.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
+import { benchReport, interval, number, spread } from './run.js';
 
 expectNoLeaks();
 const programs = usePrograms();
 
-const BENCH = new URL('../../bench/index.ts', import.meta.url);
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const TSX = import.meta.resolve('tsx');
 const RUN_TIMEOUT = 60_000;
-const number = expect.any(Number);
-const spread = { median: number, min: number, max: number };
-const interval = { median: number, low: number, high: number };
 
 describe('bench migrate', () => {
   it.runIf(process.platform === 'linux')(
     'G3: --quick --json moves 100, 1,000 and 10,000 connections and says what each cost, leaving no process and no file',
     async () => {
-      const temporary = mkdtempSync(join(tmpdir(), 'handover-bench-test-'));
-      onTestFinished(() => rmSync(temporary, { recursive: true }));
-      const args = ['migrate', '--quick', '--json', '--rounds', '1'];
-      const program = programs.start(BENCH, {
-        args,
-        execArgv: ['--import', TSX],
-        cwd: ROOT,
-        env: { TMPDIR: temporary },
-      });
-      const { code } = await program.exit(RUN_TIMEOUT);
-      await program.closed;
-      expect(program.stderr).not.toContain('Error');
-      expect(code).toBe(0);
-      const report = JSON.parse(program.stdout.trimEnd().split('\n').at(-1) ?? '') as { rows: object[] };
+      const report = await benchReport<{ rows: object[] }>(programs, 'migrate', RUN_TIMEOUT);
       expect(report).toMatchObject({ bench: 'migrate', quick: true, rounds: 1, throughputRatio: interval });
       expect(report).toMatchObject({ linear: { fixedMs: number, usPerConnection: number, deviation: number } });
       expect(report).toMatchObject({ firstRequest: { parkedUs: number, ordinaryUs: number, extraUs: interval } });
@@ -51,7 +29,6 @@ describe('bench migrate', () => {
           reconnectTlsUs: expect.toSatisfy((us) => us === null || typeof us === 'number'),
         })),
       );
-      expect(readdirSync(temporary).filter((name) => name.startsWith('handover-'))).toEqual([]);
     },
     RUN_TIMEOUT + 5_000,
   );

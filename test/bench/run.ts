@@ -1,0 +1,34 @@
+// `npm run bench -- NAME --quick --json` as a test runs it: to its end, leaving no file of its own behind.
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, onTestFinished } from 'vitest';
+import type { Programs } from '../helpers/programs.js';
+
+const BENCH = new URL('../../bench/index.ts', import.meta.url);
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const TSX = import.meta.resolve('tsx');
+
+/** Any figure; figures over rounds; a confidence interval. They belong to a quiet machine, and are not judged. */
+export const number: unknown = expect.any(Number);
+export const spread: unknown = { median: number, min: number, max: number };
+export const interval: unknown = { median: number, low: number, high: number };
+
+/** One quick round; the object it printed last. */
+export async function benchReport<T>({ start }: Programs, name: string, timeout: number): Promise<T> {
+  const temporary = mkdtempSync(join(tmpdir(), 'handover-bench-test-'));
+  onTestFinished(() => rmSync(temporary, { recursive: true }));
+  const program = start(BENCH, {
+    args: [name, '--quick', '--json', '--rounds', '1'],
+    execArgv: ['--import', TSX],
+    cwd: ROOT,
+    env: { TMPDIR: temporary },
+  });
+  const { code } = await program.exit(timeout);
+  await program.closed;
+  expect(program.stderr).not.toContain('Error');
+  expect(code).toBe(0);
+  expect(readdirSync(temporary).filter((file) => file.startsWith('handover-'))).toEqual([]);
+  return JSON.parse(program.stdout.trimEnd().split('\n').at(-1) ?? '') as T;
+}
