@@ -101,6 +101,18 @@ describe('flock', () => {
   });
 });
 
+test('reap takes no child that runs, none that is another’s, and no group of children', async () => {
+  const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+  await once(child, 'spawn');
+  expect(addon.reap(child.pid as number)).toBe(0);
+  expect(addon.reap(process.ppid)).toBe(failed('ECHILD'));
+  for (const group of [0, -1, -(child.pid as number)]) expect(addon.reap(group)).toBe(failed('EINVAL'));
+  child.kill('SIGKILL');
+  // libuv has waited for it by then.
+  expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
+  expect(addon.reap(child.pid as number)).toBe(failed('ECHILD'));
+});
+
 test.runIf(addon.flavor === 'portable')('the portable file has no pidfds, and says so', () => {
   expect(addon.pidfdOpen(process.pid)).toBe(failed('ENOSYS'));
   expect(addon.pidfdSignal(0, 0)).toBe(failed('ENOSYS'));
