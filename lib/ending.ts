@@ -4,12 +4,13 @@ import { constants } from 'node:os';
 import { HandoverError, typeError } from './errors.js';
 import { publish } from './events.js';
 import { expectOptions } from './fd/arguments.js';
+import type { Preloaded } from './handover/open.js';
 import type { Handover } from './handover/types.js';
 
 export interface ServeSignals {
   /** Hands over. @default 'SIGUSR2' */
   readonly upgrade?: NodeJS.Signals | false;
-  /** Drains, runs the hooks, exits 0; a second one exits at once. @default ['SIGTERM', 'SIGINT'] */
+  /** Drains, runs the hooks, exits 0; a second one exits at once, except under `handover run`. @default ['SIGTERM', 'SIGINT'] */
   readonly shutdown?: readonly NodeJS.Signals[] | false;
 }
 
@@ -32,7 +33,7 @@ function expectSignal(name: string, signal: unknown): void {
 }
 
 /** Handles the signals until the function returned is called. */
-export function installSignals(handover: Handover, { upgrade, shutdown }: Required<ServeSignals>): () => void {
+export function installSignals(handover: Preloaded, { upgrade, shutdown }: Required<ServeSignals>): () => void {
   const installed: [NodeJS.Signals, NodeJS.SignalsListener][] = [];
   const install = (signal: NodeJS.Signals, handler: NodeJS.SignalsListener): void => {
     process.on(signal, handler);
@@ -43,6 +44,8 @@ export function installSignals(handover: Handover, { upgrade, shutdown }: Requir
   let isShuttingDown = false;
   for (const signal of shutdown || []) {
     install(signal, () => {
+      // From the supervisor and from systemd, which signals all processes of a unit: only the supervisor kills.
+      if (isShuttingDown && handover.isSupervised) return;
       if (isShuttingDown) process.exit(128 + constants.signals[signal]);
       isShuttingDown = true;
       void handover.close();

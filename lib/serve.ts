@@ -2,7 +2,7 @@
 import { checkSignals, exitWhenClosed, installSignals, type ServeSignals } from './ending.js';
 import { HandoverError, hasCode, typeError } from './errors.js';
 import { expectOptions } from './fd/arguments.js';
-import { openHandover } from './handover/open.js';
+import { openPreloaded } from './handover/open.js';
 import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handover/options.js';
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
 import { type Logger, logHandover, stderrLogger } from './observe/log.js';
@@ -37,7 +37,7 @@ export interface ServeOptions extends HandoverOptions, ListenOptions {
 export async function serve(listener: Listener, options: ServeOptions): Promise<Handover> {
   const { signals, log, setup, ...rest } = checkServeOptions(options);
   if (log) logHandover(log === true ? stderrLogger : log);
-  const handover = await openHandover(pick(rest, HANDOVER_OPTIONS));
+  const handover = await openPreloaded(pick(rest, HANDOVER_OPTIONS));
   const uninstall = signals ? installSignals(handover, signals) : () => {};
   try {
     await setup?.(handover);

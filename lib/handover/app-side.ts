@@ -37,6 +37,10 @@ export abstract class AppSide {
     return this.belongings.ledger.get(name) !== undefined;
   }
 
+  get isSupervised(): boolean {
+    return this.belongings.lender?.isOpen ?? false;
+  }
+
   get unclaimed(): readonly string[] {
     return this.belongings.ledger.report().unclaimed;
   }

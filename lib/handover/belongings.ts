@@ -21,6 +21,8 @@ const STDERR = `${RESERVED}stderr`;
 
 /** Binds in this process' place, and puts the descriptor into its ledger. */
 export interface Lender {
+  /** Whether it is there. */
+  readonly isOpen: boolean;
   borrow(name: string, place: Place, ledger: Ledger): Promise<void>;
   /** A listener is closed here. */
   giveBack(): void;

@@ -35,7 +35,7 @@ export function openHandover(options: HandoverOptions = {}): Promise<Handover> {
   return openPreloaded(options);
 }
 
-/** What `handover/auto` needs beside. */
+/** What `serve` and `handover/auto` need beside. */
 export interface Preloaded extends Handover {
   /** What listens from now on accepts, before `ready()`, unless this process is on standby. */
   acceptAtOnce(): void;
@@ -43,6 +43,8 @@ export interface Preloaded extends Handover {
   isListening(name: string): boolean;
   /** Listeners that were inherited and wait to be claimed. */
   readonly unclaimed: readonly string[];
+  /** Whether a supervisor keeps this process, and is alive. */
+  readonly isSupervised: boolean;
 }
 
 /** As `openHandover`. */

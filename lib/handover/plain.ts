@@ -21,6 +21,7 @@ import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } f
 
 export class PlainHandover implements Handover {
   readonly generation = 1;
+  readonly isSupervised = false;
   readonly unclaimed: readonly string[] = [];
   readonly draining: readonly DrainingGeneration[] = [];
   readonly #options: CheckedOptions;

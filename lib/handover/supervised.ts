@@ -38,6 +38,7 @@ export interface Supervised {
 
 export class SupervisorLink implements Lender {
   readonly #rpc: Rpc;
+  #isOpen = true;
   readonly #worker: Supervised;
   /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
   readonly #replaced = new Deferred<UpgradeOutcome>();
@@ -60,7 +61,14 @@ export class SupervisorLink implements Lender {
     });
     // A process under a supervisor ends by its own connections and timers, not by this socket.
     this.#rpc.unref();
-    void this.#rpc.closed.then(() => worker.close());
+    void this.#rpc.closed.then(() => {
+      this.#isOpen = false;
+      return worker.close();
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /**

@@ -131,6 +131,18 @@ describe('handover run', () => {
     expect(wrong.supervisor.stderr).toContain('"--workers" must be an integer >= 1');
   }, 30_000);
 
+  it('G2: a worker that systemd signals, too, finishes what it has begun', async () => {
+    const app = await running(start, []);
+    const [worker = 0] = app.workers();
+    const slow = askOnce(app.port, '/slow');
+    // Accepted before this one.
+    await askOnce(app.port);
+    process.kill(worker, 'SIGTERM');
+    app.supervisor.child.kill('SIGTERM');
+    expect(await slow).toBe(worker);
+    expect(await app.supervisor.exit()).toEqual({ code: 0, signal: null });
+  });
+
   it('a second signal ends it and the workers at once', async () => {
     const app = await running(start, [], {
       program: '/bin/sh',
