@@ -66,6 +66,10 @@ const RUN_OPTIONS: Readonly<Record<string, Option>> = {
     value: 'MS',
     help: 'a worker that has not drained by then is killed (default 35000)',
   },
+  fdstore: {
+    type: 'boolean',
+    help: 'have systemd keep the listeners while this process is restarted (default where systemd says $FDSTORE)',
+  },
   watch: { type: 'boolean', help: 'replace the workers whenever a source is saved' },
   json: { type: 'boolean', help: 'what it reports on stderr as lines of JSON' },
 };

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { noteStartDirectory } from '../handover/command.js';
 import { processEnv } from '../handover/env.js';
+import type { SystemdOptions } from '../handover/service-manager.js';
 import type { Program } from '../supervisor/program.js';
 import type { SupervisorOptions } from '../supervisor/supervisor.js';
 import { commandOf, parse } from './arguments.js';
@@ -10,6 +11,7 @@ import { CommandError, EXIT } from './exit-codes.js';
 
 export interface RunOptions extends SupervisorOptions {
   readonly watch: boolean;
+  readonly systemd: SystemdOptions;
   /** The control socket; none without. */
   readonly control: string | undefined;
 }
@@ -43,6 +45,7 @@ export function runOptions(
     settle: integer('settle', 1_000, 0),
     stopTimeout: integer('stop-timeout', 35_000, 0),
     watch: options.watch === true,
+    systemd: options.fdstore === true ? { fdstore: true } : {},
     control: typeof control === 'string' && control !== '' ? control : undefined,
     report: reporter(options.json === true),
   };

@@ -22,7 +22,7 @@ export async function run({ options, args, variables }: Context): Promise<number
   process.stderr.on('error', () => {});
   const chosen = runOptions(options, args, variables);
   // Removes NOTIFY_SOCKET and its like: a worker must not speak for the service.
-  const manager = new ServiceManager(variables, process.pid, {});
+  const manager = new ServiceManager(variables, process.pid, chosen.systemd);
   const listeners = new Listeners();
   listeners.activate(takeActivation(variables, process.pid, process.ppid));
   const supervisor = makeSupervisor({ ...chosen, manager }, listeners);
