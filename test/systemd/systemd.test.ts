@@ -1,7 +1,7 @@
 // A real systemd, the units of examples/systemd, clients that count: start, reload, crash, restart, stop.
 
 import { once } from 'node:events';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -175,6 +175,30 @@ describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
     const third = await systemd.mainPid(UNIT, main);
     expect(await visit(target)).toEqual({ pid: third });
     expect(await systemd.show(UNIT)).toMatchObject({ NRestarts: '0' });
+    await systemd.stop();
+  });
+
+  it('a reload starts the release that `current` leads to by then', async () => {
+    const root = privateFolder();
+    const current = join(root, 'current');
+    const switchTo = (name: string): void => {
+      mkdirSync(join(root, name));
+      writeFileSync(join(root, name, 'release.mjs'), `console.error('${name}'); await import('${SERVER.href}');`);
+      rmSync(current, { force: true });
+      symlinkSync(name, current);
+    };
+    switchTo('a');
+    const { systemd, log } = await installed(`WorkingDirectory=${current}\nEnvironment=PWD=${current}`);
+    await systemd.systemctl('start', UNIT);
+    const main = await systemd.mainPid(UNIT);
+    switchTo('b');
+    await systemd.systemctl('reload', UNIT);
+    await systemd.mainPid(UNIT, main);
+    expect(
+      log()
+        .split('\n')
+        .filter((line) => line === 'a' || line === 'b'),
+    ).toEqual(['a', 'b']);
     await systemd.stop();
   });
 
