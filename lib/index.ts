@@ -1,11 +1,13 @@
 // `handover`: what authors of servers use.
 
-export type { Claims } from './channel/wire.js';
+export type { Claims, DrainingGeneration } from './channel/wire.js';
 export type { Migration } from './connections/raw.js';
 export type { ServeSignals } from './ending.js';
-export { HandoverError, type HandoverErrorCode } from './errors.js';
+export { HandoverError, type HandoverErrorCode, type HandoverErrorDetails } from './errors.js';
 export type { CutConnections, HandoverEventName, HandoverEvents, Phase } from './events.js';
+export type { PeerCredentials, RawSocketOption } from './fd/index.js';
 export type { SuccessorCommand } from './handover/command.js';
+export type { Command } from './handover/env.js';
 export type { HealthEndpointOptions } from './handover/health-endpoint.js';
 export type { Inherited, Keepable } from './handover/kept.js';
 export { openHandover } from './handover/open.js';
@@ -18,5 +20,6 @@ export type { Standby } from './handover/standby.js';
 export type { TakeoverOptions } from './handover/takeover.js';
 export type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './handover/types.js';
 export type { UpgradeOptions } from './handover/upgrades.js';
+export type { ListenAddress } from './ledger/address.js';
 export type { Logger } from './observe/log.js';
 export { type ServeOptions, serve } from './serve.js';

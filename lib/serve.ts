@@ -65,10 +65,15 @@ export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
   const known = ['setup', 'signals', 'log', ...HANDOVER_OPTIONS, ...LISTEN_OPTIONS];
   const { setup, signals = {}, log = false } = expectOptions('options', options, known);
   if (setup !== undefined && typeof setup !== 'function') throw typeError('options.setup', 'a function', setup);
-  if (typeof log !== 'boolean' && typeof (log as Logger | null)?.info !== 'function') {
+  if (typeof log !== 'boolean' && !isLogger(log)) {
     throw typeError('options.log', 'a boolean or a logger with info, warn and error', log);
   }
   return { ...options, signals: signals === false ? false : checkSignals(signals) };
+}
+
+function isLogger(log: unknown): boolean {
+  const methods = (log ?? {}) as Partial<Logger>;
+  return [methods.info, methods.warn, methods.error].every((method) => typeof method === 'function');
 }
 
 /** The options of that name. */

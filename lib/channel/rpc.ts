@@ -157,7 +157,7 @@ export class Rpc {
       const handler = Object.hasOwn(this.#handlers.calls, method) ? this.#handlers.calls[method] : undefined;
       if (!handler) {
         closeFds(message.fds);
-        throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', `the other process does not know "${method}"`);
+        throw new HandoverError('ERR_HANDOVER_UNKNOWN_COMMAND', `the other process does not know "${method}"`);
       }
       const { params = {}, fds = NO_FDS } = (await handler(message)) ?? {};
       await this.#send({ answer: id, params }, fds);

@@ -42,7 +42,7 @@ export function commandOf(name: string): Command {
   throw new CommandError(EXIT.usage, `there is no command '${name}'; the commands are ${names}`);
 }
 
-const EXIT_CODES = 'exit codes: 0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed';
+const EXIT_CODES = '0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed';
 
 export function generalHelp(): string {
   const rows = COMMANDS.map(
@@ -54,11 +54,11 @@ export function generalHelp(): string {
     ...columns(rows),
     '',
     'handover COMMAND --help says more; handover --version',
-    EXIT_CODES,
+    `exit codes: ${EXIT_CODES}`,
   ].join('\n');
 }
 
-export function helpOf({ name, args, summary, details, options }: Command): string {
+export function helpOf({ name, args, summary, details, options, exitCodes = EXIT_CODES }: Command): string {
   const rows = Object.entries(options).map(([option, { value, help }]: [string, Option]) => {
     return [`--${option}${value === undefined ? '' : ` ${value}`}`, help] as const;
   });
@@ -70,7 +70,7 @@ export function helpOf({ name, args, summary, details, options }: Command): stri
     '',
     ...columns([...rows, ['--help', 'this text']]),
     '',
-    EXIT_CODES,
+    `exit codes: ${exitCodes}`,
   ].join('\n');
 }
 

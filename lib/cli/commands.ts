@@ -17,8 +17,6 @@ export type Values = Readonly<Record<string, string | boolean | readonly (string
 export interface Context {
   readonly options: Values;
   readonly args: readonly string[];
-  /** All that stood behind the name of the command, for one that parses it itself. */
-  readonly argv: readonly string[];
   readonly output: Output;
   readonly variables: NodeJS.ProcessEnv;
 }
@@ -32,6 +30,8 @@ export interface Command {
   readonly args?: string;
   readonly summary: string;
   readonly details?: string;
+  /** Where they are others than those of every command. */
+  readonly exitCodes?: string;
   readonly options: Readonly<Record<string, Option>>;
   /** Its module is loaded only when it runs. */
   readonly load: () => Promise<{ readonly run: Run }>;
@@ -79,6 +79,8 @@ export const COMMANDS: readonly Command[] = [
     name: 'run',
     args: '-- COMMAND [ARG ...]',
     summary: 'keep the pid and the listeners; start, restart and replace the workers',
+    exitCodes:
+      '0 drained as told, 1 the first start failed or a worker had to be killed, 2 wrong usage, 128 + N told twice',
     details: 'SIGHUP and SIGUSR2 replace them, SIGTTIN and SIGTTOU add and take one, SIGTERM drains and ends.',
     options: RUN_OPTIONS,
     load: () => import('./run.js'),

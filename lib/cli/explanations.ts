@@ -152,6 +152,13 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     stillServing: 'yes',
     action: 'build it, or restart plainly',
   },
+  ERR_HANDOVER_UNKNOWN_COMMAND: {
+    happened:
+      'the process asked over its control socket does not know the command: `scale`, `resume` and `rollback` are for `handover run`',
+    stillServing: 'yes',
+    action: 'ask a process that knows it, or hand over to a newer release first',
+    more: 'An older release of this package may know fewer commands than the command line that asks.',
+  },
   ERR_HANDOVER_INTERNAL: {
     happened: 'a bug of this package',
     stillServing: 'yes',

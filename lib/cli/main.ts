@@ -27,7 +27,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     const { command, options, args } = parse(commandOf(name), rest);
     if (options.help === true) return print(helpOf(command));
     const { run } = await command.load();
-    return await run({ options, args, argv: rest, output, variables: process.env });
+    return await run({ options, args, output, variables: process.env });
   } catch (error) {
     return fail(output, error);
   }

@@ -67,7 +67,11 @@ async function dryRun(context: Context): Promise<ExitCode> {
   for (const listener of added) output.line(`  added    ${label(listener)}`);
   for (const listener of removed) output.line(`  removed  ${label(listener)}`);
   for (const { name, from, to } of changed) output.line(`  changed  ${name}  ${from} becomes ${to}`);
-  output.line('the new release got ready and was ended; nothing was handed over');
+  output.line(
+    plan.wasTried
+      ? 'the new release got ready and was ended; nothing was handed over'
+      : 'the workers of a supervisor are not tried; nothing was started',
+  );
   return EXIT.ok;
 }
 

@@ -50,8 +50,3 @@ export interface LiveProtocol {
   /** Those that are here and could move, but now never will, are asked to end. */
   stay(): void;
 }
-
-/** The usual hold: nothing is asked of anybody before GO. */
-export function holdUntilGo(fd: number, adopt: () => void, close: (fd: number) => void): HeldConnection {
-  return { go: adopt, abort: () => close(fd) };
-}

@@ -1,6 +1,8 @@
 // Upgraded connections that move, each as soon as it is between two messages. Loaded only by apps that ask for it.
+
 import type { Server } from 'node:net';
 import type { OfferedConnection } from '../channel/batches.js';
+import { typeError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
 import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
 import { addProtocol, type Site } from './protocols.js';
@@ -22,7 +24,7 @@ export function moveUpgraded(server: Server, generic?: Attachment): void {
   const known = appsOf.get(server);
   const apps: Apps = known ?? { generic: undefined, onGeneric: undefined };
   if (generic) {
-    if (apps.generic) throw new TypeError('migrateUpgrades() was called for this server already');
+    if (apps.generic) throw typeError('server', 'one that migrateUpgrades() has not been called for already', server);
     apps.generic = generic;
     apps.onGeneric?.(generic);
   }

@@ -51,6 +51,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   #takingCharge: Promise<void> | undefined;
   readonly #chargeTaken = new Deferred<void>();
 
+  readonly #onDial = (...dialled: [Channel, SuccessorProcess]): void => void this.#upgrades.takeOver(...dialled);
   private constructor(env: Env, options: CheckedOptions, start: StartDirectory) {
     super(new Belongings(env), new Lifecycle(), options.drainTimeout);
     this.#env = env;
@@ -58,10 +59,10 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#superiors = new Superiors(env, options, this);
     this.manager = this.#superiors.manager;
     this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
-    const onDial = (channel: Channel, process: SuccessorProcess): void =>
-      void this.#upgrades.takeOver(channel, process);
     const own = this.#superiors.chargesOf(options);
-    const ways = { onDial, operations: new Operations(this, env, own, start) };
+    const operations = new Operations(this, env, own, start);
+    this.#superiors.onLeaving(operations.leaveSoon);
+    const ways = { onDial: this.#onDial, operations };
     this.#charge = new Charge(own, env.pid, this.belongings, this.lifecycle, this.#reserve, ways);
   }
 

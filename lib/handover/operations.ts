@@ -54,6 +54,11 @@ export class Operations {
     return { reason, generation, pid: this.#env.pid };
   };
 
+  /** Whoever asks whether this process is ready hears that it is not any more. */
+  readonly leaveSoon = (): void => {
+    this.#isLeaving = true;
+  };
+
   readonly methods: ControlMethods = {
     status: () => this.#status(),
     plan: () => this.#plan(),
@@ -116,7 +121,7 @@ export class Operations {
   /** Not ready at once, serving on for `delay` ms, then no more connections; answers when the last has ended. */
   async #drain({ params, tell }: ControlCall): Promise<Params> {
     const delay = expectInteger('delay', params.delay ?? 0, 0);
-    this.#isLeaving = true;
+    this.leaveSoon();
     if (delay > 0) {
       tell('phase', { phase: 'NOT_READY', generation: this.#process.generation });
       await sleep(delay);

@@ -169,6 +169,9 @@ function checkHealthEndpoint(endpoint: unknown): HealthEndpointOptions | undefin
   if ((port === undefined) === (path === undefined)) {
     throw typeError('options.healthEndpoint', 'given with one of port, path', endpoint);
   }
+  if (path !== undefined && host !== undefined) {
+    throw typeError('options.healthEndpoint.host', 'absent where there is a path', host);
+  }
   if (port !== undefined) expectInteger('options.healthEndpoint.port', port, 0, 65_535);
   if (host !== undefined) expectString('options.healthEndpoint.host', host);
   if (path !== undefined) expectString('options.healthEndpoint.path', path);

@@ -18,6 +18,8 @@ export type Plan = {
     /** The same name at another address. */
     readonly changed: readonly { readonly name: string; readonly from: string; readonly to: string }[];
   };
+  /** Whether the new release was started for it; a supervisor only looks at the files. */
+  readonly wasTried: boolean;
 };
 
 /** From what a successor that was started for it did with the listeners. */
@@ -44,5 +46,6 @@ export function planOf(
         return from === undefined ? [] : [{ name, from, to: address }];
       }),
     },
+    wasTried: true,
   };
 }

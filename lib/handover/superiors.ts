@@ -33,6 +33,10 @@ export class Superiors {
     kept.belongings.onChange = () => this.#store();
   }
 
+  onLeaving(leaveSoon: () => void): void {
+    if (this.supervisor) this.supervisor.onLeaving = leaveSoon;
+  }
+
   /** Takes what the environment says of this process. Returns the channel to the predecessor that started it. */
   greet(): Channel | undefined {
     this.supervisor?.greet();

@@ -38,6 +38,8 @@ export interface Supervised {
 
 export class SupervisorLink implements Lender {
   readonly #rpc: Rpc;
+  /** Told when the supervisor will end: this process serves on, and is not ready for more. */
+  onLeaving: () => void = () => {};
   #isOpen = true;
   readonly #worker: Supervised;
   /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
@@ -46,6 +48,7 @@ export class SupervisorLink implements Lender {
   private constructor(fd: number, worker: Supervised) {
     this.#worker = worker;
     this.#rpc = new Rpc(new FdSocket(fd), {
+      onEvent: (name) => name === 'leaving' && this.onLeaving(),
       calls: {
         status: () => ({ params: this.#status() }),
         giveWay: ({ params, fds }) => this.#giveWay(params, fds),

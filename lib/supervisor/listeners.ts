@@ -2,6 +2,8 @@
 // workers do: who connects waits in the queue.
 import { typeError } from '../errors.js';
 import { type BindListenerOptions, dupFd, type SocketAddress } from '../fd/index.js';
+import { DEFAULT_BACKLOG } from '../handover/listening.js';
+import { type Asked, type ListenerStatus, listenerStatus } from '../handover/status.js';
 import type { Activated } from '../ledger/activation.js';
 import { type ListenAddress, type Place, toPlace } from '../ledger/address.js';
 import { type Entry, Ledger } from '../ledger/ledger.js';
@@ -10,10 +12,16 @@ import type { ListenerUse } from './worker.js';
 export class Listeners {
   readonly ledger: Ledger;
   readonly #names: string[] = [];
+  readonly #asked = new Map<string, Asked>();
   #activated: readonly Activated[] = [];
 
   constructor(ledger: Ledger = new Ledger()) {
     this.ledger = ledger;
+  }
+
+  /** What the workers share, as the kernel has it. */
+  get statuses(): readonly ListenerStatus[] {
+    return this.all.map((entry) => listenerStatus(entry, this.#asked.get(entry.name)));
   }
 
   /** Those declared on the command line, in their order: what LISTEN_FDS passes on. */
@@ -42,7 +50,7 @@ export class Listeners {
 
   /** Binds, or takes what was inherited under the name. @throws as bind(2) */
   declare(name: string, place: Place): void {
-    this.ledger.listener(name, place);
+    this.#open(name, place);
     this.#names.push(name);
   }
 
@@ -76,7 +84,13 @@ export class Listeners {
   /** The name may be that of another address: of a release before. */
   #bind(name: string, place: Place): Entry {
     const free = this.ledger.get(name) ? secondName(name, place) : name;
-    return this.ledger.listener(free, place);
+    return this.#open(free, place);
+  }
+
+  #open(name: string, place: Place): Entry {
+    const { backlog = DEFAULT_BACKLOG, reusePort = false } = place.bind as { backlog?: number; reusePort?: boolean };
+    this.#asked.set(name, { backlog: place.kind === 'udp' ? undefined : backlog, reusePort });
+    return this.ledger.listener(name, place);
   }
 
   close(options: { readonly removePaths: boolean }): void {

@@ -2,8 +2,11 @@
 import type { Params } from '../channel/rpc.js';
 import { expectInteger } from '../fd/arguments.js';
 import type { ControlCall, ControlMethods } from '../handover/control.js';
+import { sleep } from '../handover/deadline.js';
 import { VERSION } from '../handover/identity.js';
-import { type GenerationStatus, listenerStatus, type Status, type WorkerStatus } from '../handover/status.js';
+import type { Plan } from '../handover/plan.js';
+import { changesBetween } from '../handover/release.js';
+import type { GenerationStatus, Status, WorkerStatus } from '../handover/status.js';
 import type { Supervisor } from './supervisor.js';
 
 /** `end` ends the supervisor as a SIGTERM does; resolves when the last worker has drained. */
@@ -21,12 +24,31 @@ export function supervisorMethods(
       await supervisor.scale(expectInteger('workers', params.workers, 1));
       return { workers: supervisor.workerCount };
     },
-    async drain({ tell }) {
+    plan: () => planOf(supervisor),
+    async drain({ params, tell }) {
+      const delay = expectInteger('delay', params.delay ?? 0, 0);
+      if (delay > 0) {
+        tell('phase', { phase: 'NOT_READY' });
+        supervisor.announceLeaving();
+        await sleep(delay);
+      }
       tell('phase', { phase: 'DRAIN' });
       const start = performance.now();
       await end();
       return { durationMs: performance.now() - start };
     },
+  };
+}
+
+/** Nothing is tried: a worker that does not take over cannot listen where the others do. */
+function planOf({ releases: { old, young }, listeners }: Supervisor): Plan {
+  const kept = listeners.map(({ name, address }) => ({ name, address }));
+  return {
+    old: { command: old.print.command, cwd: old.print.cwd },
+    new: { command: young.print.command, cwd: young.print.cwd },
+    changes: changesBetween(old.print, young.print),
+    listeners: { kept, added: [], removed: [], changed: [] },
+    wasTried: false,
   };
 }
 
@@ -54,7 +76,7 @@ async function statusOf(supervisor: Supervisor, control: string): Promise<Status
     ageMs: Number(ageMs),
     phase: String(phase),
     isInCharge: workers.some((worker) => worker.phase === 'in-charge' || worker.phase === 'serving'),
-    listeners: supervisor.listeners.map((entry) => listenerStatus(entry, undefined)),
+    listeners: supervisor.listeners,
     connections: workers.map(({ generation, pid, connections }) => ({ generation, pid, connections })),
     draining: draining.map(({ generation, pid, connections, ageMs: age }) => ({
       generation,

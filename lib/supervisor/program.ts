@@ -1,6 +1,7 @@
 // What the workers run: the command, and the release it stands for, which a rollback starts again.
 import { realpathSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { identifyRelease, type Release as ReleasePrint } from '../handover/release.js';
 
 /** The command line behind `--`. */
 export interface Program {
@@ -14,18 +15,18 @@ export interface Program {
 /** A program as it was when a worker was started: with no symlink left that could lead elsewhere later. */
 export interface Release {
   readonly program: Program;
-  /** Equal for two releases exactly if nothing says that they differ: the directory, the files named, their age. */
-  readonly identity: string;
+  /** What the file system had then, to tell one release from another. */
+  readonly print: ReleasePrint;
 }
 
 /** The release that would be started now. */
 export function currentRelease(program: Program): Release {
   const cwd = realpathOf(program.cwd) ?? program.cwd;
   const args = program.args.map((arg) => withoutSymlink(arg, cwd));
-  const stamps = args.map((arg) => stampOf(resolve(cwd, arg)));
+  const { file, env } = program;
   return {
-    program: { ...program, cwd, args, env: { ...program.env, PWD: cwd } },
-    identity: JSON.stringify([cwd, args, stamps]),
+    program: { file, cwd, args, env: { ...env, PWD: cwd } },
+    print: identifyRelease({ file, args, cwd, variables: env }),
   };
 }
 
@@ -35,11 +36,6 @@ function withoutSymlink(arg: string, cwd: string): string {
   const path = resolve(cwd, arg);
   const real = realpathOf(path);
   return real === undefined || real === path || !statSync(real).isFile() ? arg : real;
-}
-
-function stampOf(path: string): string | undefined {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat?.isFile() ? `${stat.ino}:${stat.size}:${stat.mtimeMs}` : undefined;
 }
 
 function realpathOf(path: string): string | undefined {

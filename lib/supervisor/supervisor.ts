@@ -2,9 +2,10 @@
 // what is asked for meanwhile waits.
 import type { Answer, Handler, Params } from '../channel/rpc.js';
 import { HandoverError, rangeError } from '../errors.js';
+import { changesBetween } from '../handover/release.js';
 import type { ServiceManager } from '../handover/service-manager.js';
+import type { ListenerStatus } from '../handover/status.js';
 import type { Place } from '../ledger/address.js';
-import type { Entry } from '../ledger/ledger.js';
 import { describeWorker } from './describe.js';
 import { Listeners, parseListen, reviveBind } from './listeners.js';
 import { currentRelease, type Program, type Release } from './program.js';
@@ -30,7 +31,7 @@ export interface UpgradeRequest {
   readonly ifChanged?: boolean;
 }
 
-/** Told of each worker that is replaced. */
+/** Told of each worker replaced. */
 export type OnProgress = (progress: Params) => void;
 
 /** Milliseconds within which a worker that knows this package has said so, unless it loads for longer than most. */
@@ -76,9 +77,13 @@ export class Supervisor implements SlotHost {
     return this.#options.stopTimeout;
   }
 
-  /** What the workers share; borrowed. */
-  get listeners(): readonly Entry[] {
-    return this.#listeners.all;
+  get listeners(): readonly ListenerStatus[] {
+    return this.#listeners.statuses;
+  }
+
+  /** What they run, and what they would be replaced by now. */
+  get releases(): { readonly old: Release; readonly young: Release } {
+    return { old: this.#slots[0]?.release ?? this.#release, young: currentRelease(this.#options.program) };
   }
 
   get isStopping(): boolean {
@@ -127,7 +132,6 @@ export class Supervisor implements SlotHost {
   scale(count: number): Promise<void> {
     return this.#inTurn(() => this.#scaleTo(count));
   }
-
   /** The same, by so many more or less. */
   scaleBy(step: number): Promise<void> {
     return this.#inTurn(() => this.#scaleTo(this.workerCount + step));
@@ -142,6 +146,11 @@ export class Supervisor implements SlotHost {
   /** Passes a signal on to every worker. */
   signal(signal: NodeJS.Signals): void {
     for (const { workers } of this.#allSlots) for (const worker of workers) worker.signal(signal);
+  }
+
+  /** The workers serve on, and answer `/readyz` with 503. */
+  announceLeaving(): void {
+    for (const { current } of this.#slots) current?.link.tell('leaving');
   }
 
   /** Ends every worker at once, with all it started. */
@@ -234,7 +243,9 @@ export class Supervisor implements SlotHost {
 
   async #rollOut(ifChanged: boolean, onProgress: OnProgress): Promise<readonly Params[]> {
     const release = currentRelease(this.#options.program);
-    const slots = ifChanged ? this.#slots.filter((slot) => slot.release.identity !== release.identity) : this.#slots;
+    const slots = ifChanged
+      ? this.#slots.filter((slot) => changesBetween(slot.release.print, release.print).length > 0)
+      : this.#slots;
     this.#roll = new Roll(slots, release, this.#options, onProgress);
     return this.#runRoll(this.#roll, (roll) => roll.run());
   }

@@ -137,7 +137,7 @@ describe('G8: what fails there rejects here', () => {
     const { here } = rpcs({});
     const call = here.call(method, {}, Int32Array.of(disown(passed)));
     expect(await rejectionOf(call)).toMatchObject({
-      code: 'ERR_HANDOVER_UNSUPPORTED',
+      code: 'ERR_HANDOVER_UNKNOWN_COMMAND',
       message: expect.stringContaining(`"${method}"`),
     });
     expect(isAtEnd(other)).toBe(true);
@@ -146,7 +146,7 @@ describe('G8: what fails there rejects here', () => {
   test('an answer that cannot be sent: its descriptor is closed', async () => {
     const { here } = rpcs({ bad: () => ({ fds: Int32Array.of(closedFd()) }) });
     expect(await rejectionOf(here.call('bad'))).toMatchObject({ code: 'EBADF' });
-    expect(await rejectionOf(here.call('unknown'))).toMatchObject({ code: 'ERR_HANDOVER_UNSUPPORTED' });
+    expect(await rejectionOf(here.call('unknown'))).toMatchObject({ code: 'ERR_HANDOVER_UNKNOWN_COMMAND' });
   });
 });
 

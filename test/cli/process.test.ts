@@ -295,6 +295,7 @@ describe('upgrade', () => {
           removed: [{ name: 'admin', address: `abstract:${tag}-admin` }],
           changed: [{ name: 'metrics', from: `abstract:${tag}-metrics`, to: `abstract:${tag}-other` }],
         },
+        wasTried: true,
       },
     ]);
     const { stdout } = await handover(['upgrade', '--dry-run', '--control', control]);

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Hello } from '../../lib/channel/wire.js';
-import { holdUntilGo } from '../../lib/connections/live-protocol.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
 import { processStartTime } from '../../lib/fd/pidfd.js';
 import { Successor } from '../../lib/handover/successor.js';
@@ -51,7 +50,7 @@ describe('a successor whose predecessor fails', () => {
             calls.push('adopt');
             closeFd(fd);
           };
-          return holdUntilGo(fd, adopt, closeFd);
+          return { go: adopt, abort: () => closeFd(fd) };
         },
         movable: () => [],
         whenMovable: () => () => {},

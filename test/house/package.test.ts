@@ -80,7 +80,8 @@ describe('the packed package', () => {
     expect(wanted.filter((path) => !packed.includes(path))).toEqual([]);
     const binaries = packed.filter((path) => path.endsWith('.node'));
     expect(binaries).toEqual([expect.stringMatching(`^prebuilds/${process.platform}-${process.arch}/`)]);
-    const belongs = /^(dist|native|prebuilds)\/|^(package\.json|binding\.gyp|README\.md|LICENSE|CHANGELOG\.md)$/;
+    const belongs =
+      /^(dist|examples|native|prebuilds)\/|^(package\.json|binding\.gyp|README\.md|LICENSE|CHANGELOG\.md)$/;
     expect(packed.filter((path) => !belongs.test(path) || path.includes('/build/'))).toEqual([]);
   });
 
