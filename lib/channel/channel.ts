@@ -6,6 +6,9 @@ import { FrameDecoder } from './decoder.js';
 import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './wire.js';
 
 const NO_FDS = new Int32Array(0);
+/** How often, and after how many milliseconds, what the kernel has no room for is sent again. */
+const MAX_ATTEMPTS = 200;
+const RETRY_AFTER = 10;
 
 /** Owns the socket. Frames are sent in the order of the calls; both sides must read while they write. */
 export class Channel implements AsyncIterable<Frame> {
@@ -41,15 +44,23 @@ export class Channel implements AsyncIterable<Frame> {
     }
   }
 
-  /** One frame in as many messages as its descriptors need. */
+  /**
+   * One frame in as many messages as its descriptors need. Nothing of a message has gone where the user has too many
+   * descriptors in flight: it is sent again when others have been read (FACTS K11).
+   */
   async #transmit(bytes: Buffer, fds: Int32Array): Promise<void> {
     // All but the last message carry one byte: the frame is at least as long as it has messages (MAX_FRAME_FDS).
-    let at = 0;
-    for (; (at + 1) * MAX_FDS_PER_MESSAGE < fds.length; at++) {
+    const last = Math.max(0, Math.ceil(fds.length / MAX_FDS_PER_MESSAGE) - 1);
+    for (let at = 0, attempt = 1; at <= last; ) {
       const part = fds.subarray(at * MAX_FDS_PER_MESSAGE, (at + 1) * MAX_FDS_PER_MESSAGE);
-      await this.#socket.send(bytes.subarray(at, at + 1), part);
+      try {
+        await this.#socket.send(at < last ? bytes.subarray(at, at + 1) : bytes.subarray(at), part);
+        at++;
+      } catch (error) {
+        if (!hasCode(error, 'ETOOMANYREFS') || attempt++ === MAX_ATTEMPTS) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER));
+      }
     }
-    await this.#socket.send(bytes.subarray(at), fds.subarray(at * MAX_FDS_PER_MESSAGE));
   }
 
   /**

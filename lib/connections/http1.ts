@@ -42,6 +42,8 @@ export class Http1Connections implements LiveProtocol {
   readonly #ending: HttpDrain;
   /** Moved here after a request: without one more it is still a used one for the next process. */
   readonly #used = new WeakSet<Socket>();
+  /** While this process moves its own connections on. */
+  #onMovable: (() => void) | undefined;
 
   /** `sockets`: the server's own; `track` adds one. */
   constructor(
@@ -99,7 +101,9 @@ export class Http1Connections implements LiveProtocol {
       else if (currentRequest(socket)?.complete === false) currentRequest(socket)?.once('close', callback);
     }
     subscribe(REQUEST_START, onStart);
+    this.#onMovable = callback;
     return () => {
+      this.#onMovable = undefined;
       unsubscribe(REQUEST_START, onStart);
     };
   }
@@ -118,6 +122,8 @@ export class Http1Connections implements LiveProtocol {
     const usedTimeout = keepAliveTimeout > 0 ? keepAliveTimeout + keepAliveTimeoutBuffer : 0;
     const socket = this.#parking.park(fd, head, isFresh ? headersTimeout : usedTimeout);
     if (!isFresh) this.#used.add(socket);
+    // From a predecessor that still moves, into a process that hands over itself.
+    this.#onMovable?.();
   }
 
   #toMovable(socket: Socket, bytesRead: number): Movable {

@@ -35,7 +35,9 @@ export class ManagedServer implements Managed {
   readonly #upgrades: Upgrades;
   #withheld: Withheld | undefined;
   #closedByApp = false;
+  #hasToldClosed = false;
   #isDraining = false;
+  #isMoving = false;
   #whenEmpty: (() => void) | undefined;
 
   /** `onClose` is told when the app closes the server by itself; `migration`: how connections of a `net.Server` move. */
@@ -107,7 +109,7 @@ export class ManagedServer implements Managed {
   async resume(where: () => Where): Promise<void> {
     this.#stopDraining();
     if (this.#closedByApp) {
-      this.#onClose();
+      this.#tellClosed();
       this.finish();
       return;
     }
@@ -124,7 +126,8 @@ export class ManagedServer implements Managed {
   drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0, closeSpread = 0 }: DrainOptions): Promise<void> {
     this.#isDraining = true;
     this.#httpDrain.begin(timeout);
-    if (!moves || this.#protocols.length === 0) this.#httpDrain.endAll();
+    this.#isMoving = moves && this.#protocols.length > 0;
+    if (!this.#isMoving) this.#httpDrain.endAll();
     this.#http2Drain.begin();
     this.#cutting.start(idleTimeout);
     this.#upgrades.endAll({ moves, spread: closeSpread, timeout });
@@ -182,14 +185,21 @@ export class ManagedServer implements Managed {
     const close = server.close;
     server.close = (callback?: (error?: Error) => void) => {
       if (!this.#withheld) {
-        this.#onClose();
+        this.#tellClosed();
         return close.call(server, callback);
       }
       this.#closedByApp = true;
-      server.closeIdleConnections?.();
+      // Those that move to the successor are not to be ended: apps close their servers when they are superseded.
+      if (this.#isDraining && !this.#isMoving) server.closeIdleConnections?.();
       if (callback) this.#withheld.whenClosed(callback);
       return server;
     };
+  }
+
+  /** Once: by then the name may be another server's. */
+  #tellClosed(): void {
+    if (!this.#hasToldClosed) this.#onClose();
+    this.#hasToldClosed = true;
   }
 
   /** Also one that was moved here, once: it may come again as a 'connection'. */

@@ -21,6 +21,9 @@ const BATCH_BYTES = 4 * 1024 * 1024;
 /** Unacknowledged batches: descriptors in flight are limited to RLIMIT_NOFILE (FACTS K11). */
 const WINDOW = 4;
 
+/** Milliseconds after which a descriptor table that was full is tried again, where no HELD will make room. */
+const FULL_TABLE_INTERVAL = 100;
+
 interface Batch {
   readonly movables: Movable[];
   readonly connections: OfferedConnection[];
@@ -159,6 +162,7 @@ export class Offering {
     } catch {
       movable.resume({ forGood: false });
       this.#isSweepDue = true;
+      if (this.#outstanding.size === 0) setTimeout(() => this.sweepSoon(), FULL_TABLE_INTERVAL).unref();
       return false;
     }
     this.#offered.add(movable.identity);

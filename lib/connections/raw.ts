@@ -237,10 +237,9 @@ export class RawConnections implements LiveProtocol {
     this.#arriving.delete(socket);
     if (socket.destroyed) return;
     try {
-      const restored = this.#migration.restore(socket, state);
+      await this.#migration.restore(socket, state);
       // The next handover may have begun; but not before the app has it.
       if (this.#watch) this.#saves.add(socket);
-      await restored;
     } catch (error) {
       this.#failed('restore', error);
       socket.destroy();

@@ -58,6 +58,8 @@ export class Upgraded {
   closeListeners: readonly unknown[] = [];
   /** It was refused, or its app wants it to end here. */
   stays = false;
+  /** It was moved here, and the app has not got it back whole yet: until then it cannot move on. */
+  isArriving = false;
   #hasPing = false;
   #isFlushing = false;
   /** The beginning of a response whose head is not whole. */
@@ -105,6 +107,7 @@ export class Upgraded {
   /** Nothing is half read, half written, or waiting for an answer the protocol demands. */
   get isAtBoundary(): boolean {
     const { socket, inbound, outbound } = this;
+    if (this.isArriving) return false;
     if (socket.destroyed || socket.writableEnded || socket.readableEnded) return false;
     if (socket.readableLength > 0 || socket.writableLength > 0) return false;
     if (!this.isWebSocket) return true;

@@ -24,6 +24,7 @@ export class Leaving {
   readonly #fence: Fence;
   readonly #onSaved: (leaving: Leaving) => void;
   #timer: NodeJS.Timeout | undefined;
+  #hasResumed = false;
   /** Saving, or what became of it; `stays`: the app wants it to, or failed. */
   #state: 'saving' | 'stays' | 'over' | Uint8Array = 'saving';
 
@@ -68,6 +69,7 @@ export class Leaving {
   resume(): void {
     const { upgraded } = this;
     const wasSaved = this.#state instanceof Uint8Array;
+    this.#hasResumed = true;
     this.#end();
     this.#fence.lift({ read: true });
     if (wasSaved && !upgraded.socket.destroyed) void tellStays(upgraded);
@@ -106,7 +108,11 @@ export class Leaving {
     }, SAVE_TIMEOUT);
     const settle = (act: () => void): void => {
       clearTimeout(this.#timer);
-      if (this.#state !== 'saving') return;
+      if (this.#state !== 'saving') {
+        // It stays, as was decided while the app still saved; and the app has stopped what it must start again.
+        if (this.#hasResumed && !upgraded.socket.destroyed) void tellStays(upgraded);
+        return;
+      }
       act();
       this.#onSaved(this);
     };

@@ -41,6 +41,7 @@ export function replay(site: Site, fd: number, bytes: Uint8Array): Hold | Promis
   }
   const upgraded = site.upgrades.adopt(socket, state.request, state.response.upgrade === 'websocket');
   upgraded.response = state.response;
+  upgraded.isArriving = true;
   return new Replay(site, upgraded, fence, request, state).run();
 }
 
@@ -97,17 +98,24 @@ class Replay implements HeldConnection {
       this.#onRestoreFailed(error);
     }
     if (!isThenable(restored)) {
-      this.#fence.read();
+      this.#arrive();
       return;
     }
     // What the client says is for an app that knows who it is.
     restored.then(
-      () => this.#fence.read(),
+      () => this.#arrive(),
       (error) => {
         this.#onRestoreFailed(error);
-        this.#fence.read();
+        this.#arrive();
       },
     );
+  }
+
+  /** From here on it is as any other: a handover that goes on meanwhile may take it along. */
+  #arrive(): void {
+    this.#fence.read();
+    this.#upgraded.isArriving = false;
+    this.#upgraded.stir();
   }
 
   abort(): void {

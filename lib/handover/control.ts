@@ -5,7 +5,7 @@ import { type Handler, type Params, Rpc } from '../channel/rpc.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { acceptOn } from '../fd/dial.js';
-import { FdSocket, type PeerCredentials, peerCredentials } from '../fd/index.js';
+import { closeFds, FdSocket, type PeerCredentials, peerCredentials } from '../fd/index.js';
 import { type Place, toPlace } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
 import { expectSafeDirectory, isSameUserOrRoot, SOCKET_MODE } from './socket-rules.js';
@@ -78,7 +78,8 @@ export class ControlServer {
     if (!isAllowed) publish('control-refused', { uid: peer.uid, pid: peer.pid });
     const handlers = Object.entries(this.#methods).map(([name, method]): [string, Handler] => [
       name,
-      ({ params }) => {
+      ({ params, fds }) => {
+        closeFds(fds);
         if (isAllowed) return this.#answer(operator, method, params);
         throw new HandoverError('ERR_HANDOVER_CONTROL_REFUSED', `user ${peer.uid} may not control this process`);
       },

@@ -5,7 +5,9 @@ import type { Movable } from '../connections/live-protocol.js';
 import type { Offering } from '../connections/offering.js';
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import { settlesWithin } from './deadline.js';
 import { Moving } from './moving.js';
+import { LEAVE_GRACE } from './patience.js';
 import type { Servers } from './servers.js';
 
 /** One of those that stay. */
@@ -52,13 +54,20 @@ class Heir {
     throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'the other process takes no connections');
   }
 
+  get isReady(): boolean {
+    return this.#offering !== undefined;
+  }
+
   sweepSoon(): void {
     this.#offering?.sweepSoon();
   }
 
   /** Nothing more will come. */
   async retire(): Promise<void> {
-    await this.#channel.send('RETIRE', {}).catch(() => {});
+    await settlesWithin(
+      this.#channel.send('RETIRE', {}).catch(() => {}),
+      LEAVE_GRACE,
+    );
     this.#channel.close();
   }
 }
@@ -72,7 +81,8 @@ export function giveTo(channels: readonly Channel[], hello: Hello, servers: Serv
   const heirOf = (movable: Movable): Heir | undefined => {
     const known = shares.get(movable.identity);
     if (known && !isGone.has(known)) return known;
-    const left = heirs.filter((heir) => !isGone.has(heir));
+    // One that has not said HELLO may be hung, and would keep its share from the others.
+    const left = heirs.filter((heir) => heir.isReady && !isGone.has(heir));
     const heir = left[next++ % Math.max(1, left.length)];
     if (heir) shares.set(movable.identity, heir);
     return heir;

@@ -151,6 +151,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   async takeBack(): Promise<void> {
     this.#isSteppingDown = false;
     this.belongings.kept.release();
+    this.#reserve.release();
     await this.belongings.servers.resumeAll();
     this.#charge.takeAnyhow('takeBack');
   }
@@ -158,7 +159,6 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   reassert(): void {
     if (this.isInCharge) this.#charge.reassert();
   }
-
   letGo(): void {
     this.belongings.servers.stayAll();
     this.belongings.close({ removePaths: false });

@@ -241,12 +241,12 @@ export class Predecessor {
       this.#peer = frame.payload;
     }
     if (frame.name === 'CLAIMED') this.claims = frame.payload;
-    this.#machine.peer(frame.name as PredecessorEvent);
+    const state = this.#machine.peer(frame.name as PredecessorEvent);
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
     if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
-    // One that has died since cannot keep what it held: the end of the channel gives it back.
-    if (frame.name === 'HELD' && !this.#process.hasEnded()) this.moving.onHeld(frame.payload);
+    // One that has died since, or is given up, cannot keep what it held.
+    if (frame.name === 'HELD' && state !== 'ended' && !this.#process.hasEnded()) this.moving.onHeld(frame.payload);
   }
 
   /** A peer of another version may send none. */

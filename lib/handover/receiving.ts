@@ -5,6 +5,7 @@ import { type Frame, type Hello, negotiate } from '../channel/wire.js';
 import { type Adopter, Holding } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import { hasDied } from './peer-process.js';
 
 /**
  * Takes what comes over the channel, which it owns, until the other process is done or dead. Resolves with the number of
@@ -17,15 +18,19 @@ export async function receiveConnections(
   adopterOf: (listener: string) => Adopter | undefined,
 ): Promise<number> {
   const holding = new Holding(adopterOf);
+  let peer: Hello | undefined;
   channel.unref();
   try {
     await channel.send('HELLO', hello);
     for await (const frame of channel) {
       if (frame.name === 'RETIRE') return holding.adopted;
+      if (frame.name === 'HELLO') peer = frame.payload;
       onFrame(frame, channel, hello, holding);
     }
-    // Dead: what it had offered is nobody else's.
+    // Once it is dead, and not only its channel, what it had offered is nobody else's.
+    await hasDied(peer);
     holding.goAll();
+    await holding.settled();
     return holding.adopted;
   } finally {
     holding.abortAll();

@@ -75,8 +75,13 @@ async function endConnections(
 ): Promise<DrainResult & { readonly durationMs: number }> {
   const start = performance.now();
   const elapsed = (): number => performance.now() - start;
-  const result = await servers.drainAll({ timeout, idleTimeout, closeSpread, moves, ...(recalled && { recalled }) });
-  await settlesWithin(Promise.all([lifecycle.worked(), older]), Math.max(0, timeout - elapsed()));
+  const left = (): number => Math.max(0, timeout - elapsed());
+  const drainAll = (): Promise<DrainResult> =>
+    servers.drainAll({ timeout: left(), idleTimeout, closeSpread, moves, ...(recalled && { recalled }) });
+  let result = await drainAll();
+  await settlesWithin(Promise.all([lifecycle.worked(), older]), left());
+  // What an older generation still had may have moved here meanwhile.
+  if (servers.connectionCount > 0 && result.cut === 0 && !recalled?.aborted) result = await drainAll();
   return { ...result, durationMs: elapsed() };
 }
 

@@ -3,6 +3,7 @@ import type { Adopter } from '../connections/holding.js';
 import type { Movable } from '../connections/live-protocol.js';
 import type { DrainOptions, Managed, Where } from '../connections/managed.js';
 import type { CutConnections } from '../events.js';
+import { publish } from '../events.js';
 import { settlesWithin } from './deadline.js';
 
 interface Managing {
@@ -67,7 +68,11 @@ export class Servers {
   /** Undoes `suspendAll`. */
   async resumeAll(): Promise<void> {
     this.#isAccepting = true;
-    await Promise.all([...this.#servers.values()].map(resume));
+    const resumed = await Promise.allSettled([...this.#servers.values()].map(resume));
+    // One that cannot must not keep the others, nor end the only process that serves.
+    for (const result of resumed) {
+      if (result.status === 'rejected') publish('hook-failed', { name: 'resume', error: result.reason as Error });
+    }
   }
 
   /** Ends every connection politely; after `timeout` ms by force, unless recalled. */
@@ -124,6 +129,6 @@ async function accept(managing: Managing): Promise<void> {
 async function resume(managing: Managing): Promise<void> {
   if (!managing.isAccepting) return accept(managing);
   if (!managing.isSuspended) return;
-  managing.isSuspended = false;
   await managing.managed.resume(managing.where);
+  managing.isSuspended = false;
 }

@@ -50,7 +50,10 @@ export class SupervisorLink implements Lender {
     this.#rpc = new Rpc(new FdSocket(fd), {
       onEvent: (name) => name === 'leaving' && this.onLeaving(),
       calls: {
-        status: () => ({ params: this.#status() }),
+        status: ({ fds }) => {
+          closeFds(fds);
+          return { params: this.#status() };
+        },
         giveWay: ({ params, fds }) => this.#giveWay(params, fds),
         leaveTo: ({ fds }) => this.#leaveTo(fds),
         receive: async ({ fds: [other, ...rest] }) => {
