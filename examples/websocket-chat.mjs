@@ -1,6 +1,7 @@
 // A chat whose connections survive the replacement of its server: needs `npm install ws`.
 //   node examples/websocket-chat.mjs            PORT=8080 by default; ws://localhost:8080/?name=ada
-//   kill -USR2 <pid>                            hands over; nobody in the chat notices
+//   kill -USR2 <pid>                            hands over; no connection closes, and no message to the server is lost
+// While it hands over the members are in two processes, and a text reaches those of one: a broker between them ends that.
 
 import http from 'node:http';
 import { serve } from 'handover';

@@ -1,5 +1,5 @@
-// What a server's process does by itself: hands over, drains and ends when it is told to. The only part of the package
-// that handles signals and exits.
+// What a server's process does by itself: hands over, drains and ends when it is told to. The only part of the library that
+// handles signals, and with serve.ts the only one that exits; `handover run` has its own (cli/run-signals.ts, reaper.ts).
 import { constants } from 'node:os';
 import { HandoverError, typeError } from './errors.js';
 import { publish } from './events.js';
@@ -7,6 +7,7 @@ import { expectOptions } from './fd/arguments.js';
 import type { Preloaded } from './handover/open.js';
 import type { Handover } from './handover/types.js';
 
+/** The signals that `serve()` and `handover/auto` handle; `false`: none of that kind. */
 export interface ServeSignals {
   /** Hands over. @default 'SIGUSR2' */
   readonly upgrade?: NodeJS.Signals | false;

@@ -74,7 +74,10 @@ export interface HandoverEvents {
   certificates: { readonly subject: string; readonly fingerprint256: string; readonly validTo: string };
   /** Watched files hold no pair that can be used; the one before stays. */
   'certificates-refused': { readonly key: string; readonly cert: string; readonly error: Error };
-  /** A hook of `onClose` failed or did not end in time, or one of `migrate` failed, as `migrate.save`. */
+  /**
+   * What stops nothing else failed or did not end in time: a hook of `onClose`, by its name; one of `migrate`, as
+   * `migrate.save`; a duty of `whenInCharge`; the pid file or a socket of a process that serves anyhow.
+   */
   'hook-failed': { readonly name: string; readonly error: Error };
 }
 

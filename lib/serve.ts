@@ -7,13 +7,14 @@ import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handov
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
 import { type Logger, logHandover, stderrLogger } from './observe/log.js';
 
+/** What `serve()` takes: the options of `openHandover` and of `listen` in one, and its own. */
 export interface ServeOptions extends HandoverOptions, ListenOptions {
   /**
    * Runs before the server listens: the place for `inherited`, `whenInCharge`, `migrateWebSockets` and whatever else needs
    * the handover before this process is ready. Awaited.
    */
   readonly setup?: (handover: Handover) => unknown;
-  /** Other signals, or none. */
+  /** Other signals, or none. @default { upgrade: 'SIGUSR2', shutdown: ['SIGTERM', 'SIGINT'] } */
   readonly signals?: ServeSignals | false;
   /** `true`: lines of text on stderr; or a pino-compatible logger. @default false */
   readonly log?: boolean | Logger;

@@ -12,16 +12,16 @@ export interface Explanation {
 
 export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
   ERR_HANDOVER_SUCCESSOR_EXITED: {
-    happened: 'it ended before it was in charge; exit code, signal and stderr are on the error',
+    happened: 'it ended before it was in charge, or within `--settle`; exit code, signal and stderr are on the error',
     stillServing: 'yes',
     action: 'mend the release',
     more: 'The exit code or signal and the last lines of stderr are in the error and in the log of the old process. Try the new release alone: its command is what `handover upgrade --dry-run` prints.',
   },
   ERR_HANDOVER_TIMEOUT: {
     happened:
-      'it was not ready within `readyTimeout`, did not answer COMMIT, or hung while in charge; it has been stopped',
+      'it was not ready within `readyTimeout` or `--progress-deadline`, did not answer COMMIT, or hung while in charge; it has been stopped',
     stillServing: 'yes',
-    action: 'look what it waits for; raise `readyTimeout`',
+    action: 'look what it waits for; raise `readyTimeout`, `--progress-deadline`',
     more: '`phase` says where: in PREPARE the app did not call `ready()` in time (a database that does not answer, a slow warm-up), in COMMIT its event loop was blocked, later it hung. A takeover that waits for the lock of another start ends with this code, too.',
   },
   ERR_HANDOVER_PROBATION_FAILED: {
@@ -89,7 +89,7 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
   },
   ERR_HANDOVER_WOULD_ORPHAN: {
     happened:
-      'pid 1, systemd that cannot be told, Server::Starter, einhorn, pm2, a cluster worker, a primary that has some, a worker thread, a parent with IPC: the successor would die with, or live beside, this process',
+      'pid 1, systemd that cannot be told, Server::Starter, einhorn, pm2, a cluster worker, a primary that has some, a worker thread, a parent with IPC, `prepare()` in a worker of `handover run`: the successor would die with, or live beside, this process',
     stillServing: 'yes, nothing was started',
     action: 'under systemd `Type=notify`; else let the supervisor restart it, or `allowOrphan: true`',
     more: 'Where the end of the first process is the end of its world, replacing it from inside cannot work: let something that stays keep the pid.',
@@ -111,9 +111,9 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     more: '`handover status` shows the phase. A standby that nobody commits or discards counts, too.',
   },
   ERR_HANDOVER_NOT_READY: {
-    happened: '`upgrade()` before `ready()`',
+    happened: '`upgrade()` before `ready()`; or there is no paused roll to resume or roll back',
     stillServing: 'as before',
-    action: 'await `ready()`',
+    action: 'await `ready()`; see `handover status`',
   },
   ERR_HANDOVER_CLOSED: {
     happened: 'the process has handed over or is shutting down',

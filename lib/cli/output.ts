@@ -1,4 +1,5 @@
-// The only place of the package that writes to stdout and stderr: results for people, or lines of JSON for programs.
+// Where the commands write their results: on stdout and stderr, for people, or lines of JSON for programs. `handover run`
+// says what it does by a reporter of its own (run-options.ts).
 import type { Json } from '../channel/rpc.js';
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow';

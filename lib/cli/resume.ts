@@ -1,4 +1,4 @@
-// `handover resume`: what becomes of a roll that has paused.
+// `handover resume`: goes on with a roll that has paused.
 import type { Params } from '../channel/rpc.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';

@@ -1,4 +1,4 @@
-// `handover rollback`: what becomes of a roll that has paused.
+// `handover rollback`: puts back the release of the workers that a paused roll has replaced.
 import type { Params } from '../channel/rpc.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';

@@ -10,6 +10,7 @@ import { checkSystemd, type SystemdOptions } from './service-manager.js';
 import type { TakeoverOptions } from './takeover.js';
 import type { CloseHookOptions, ListenOptions } from './types.js';
 
+/** How this process hands over, and how it drains; every one may be left out. */
 export interface HandoverOptions {
   /** Milliseconds a successor may take from its start to `ready()`. @default 60000 */
   readonly readyTimeout?: number;
@@ -32,9 +33,12 @@ export interface HandoverOptions {
   readonly warmup?: () => unknown;
   /** Asked in a successor with every heartbeat; false or a rejection ends the handover, until its predecessor is gone. */
   readonly health?: () => boolean | Promise<boolean>;
-  /** A socket by which an independently started process takes over. */
+  /** A socket by which an independently started process takes over. Ignored in a worker of `handover run`. */
   readonly takeover?: string | TakeoverOptions;
-  /** A Unix socket by which the command line reaches this process, in a directory that nobody else can write to. */
+  /**
+   * A Unix socket by which the command line reaches this process, in a directory that nobody else can write to. Ignored in a
+   * worker of `handover run`, which has its own (`--control`).
+   */
   readonly control?: string;
   /** A tiny server for orchestrators: `/livez`, and `/readyz`, which is 200 only when in charge and not draining. */
   readonly healthEndpoint?: HealthEndpointOptions;
@@ -45,7 +49,7 @@ export interface HandoverOptions {
    * come back all at once. @default the smaller of drainTimeout / 2 and 5000
    */
   readonly closeSpread?: number;
-  /** Written by the process in charge. */
+  /** Written by the process in charge. Ignored in a worker of `handover run`. */
   readonly pidFile?: string;
   /** Older generations that may still drain when the next handover begins. @default 2 */
   readonly maxDraining?: number;

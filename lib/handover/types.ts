@@ -12,6 +12,7 @@ import type { UpgradeOptions } from './upgrades.js';
 /** What can be handed over: servers of net, http, https and http2, and UDP sockets. */
 export type Listener = Server | DatagramSocket;
 
+/** Where a server listens, under which name, and how its connections move. */
 export interface ListenOptions extends ListenAddress {
   /**
    * The successor claims a listener by name and address; two listeners at one address are kept apart by it. Names that
@@ -46,6 +47,7 @@ export interface Listening {
   readonly origin: 'inherited' | 'activated' | 'bound';
 }
 
+/** When a hook of `onClose` runs, and for how long it may. */
 export interface CloseHookOptions {
   /** Milliseconds the hook may take. @default 5000 */
   readonly timeout?: number;
@@ -71,31 +73,62 @@ export interface Handover extends AsyncDisposable {
 
   /**
    * Claims the inherited socket of this name and address, or one that a supervisor passed along by name or address, or
-   * binds one. The server accepts from `ready()` on, or at once
-   * when this process is ready already. `server.close()` by the app gives the address back and drains.
-   * @throws ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over
-   * @throws EADDRINUSE, EACCES … as bind(2); TypeError, RangeError a bad or unknown option
+   * binds one. The server accepts from `ready()` on, or at once when this process is ready already. `server.close()` by the
+   * app gives the address back and drains.
+   * @throws ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over under this name
+   * @throws ERR_HANDOVER_CLOSED this process has handed over or is shutting down
+   * @throws ERR_HANDOVER_PROTOCOL what the predecessor handed over under this name is no such listener
+   * @throws ERR_HANDOVER_PEER_LOST the supervisor, `handover run`, is gone
+   * @throws EADDRINUSE, EACCES … as bind(2); ENOTFOUND … as a look-up of `host`; TypeError, RangeError a bad or unknown
+   *   option, a name that is in use, or a listener that cannot be handed over
    */
   listen(listener: Listener, options: ListenOptions): Promise<Listening>;
 
   /**
    * Accepts on every listener and tells the predecessor that this process serves; what was inherited and not claimed is
-   * closed. Resolves when this process accepts.
-   * @throws ERR_HANDOVER_ABORTED the predecessor gave the handover up
+   * closed. Resolves when this process accepts: on standby once it is committed.
+   * @throws ERR_HANDOVER_ABORTED the predecessor gave the handover up, or the code it named (`closing` is aborted with the
+   *   same reason)
+   * @throws ERR_HANDOVER_CLOSED this process was told to end meanwhile
+   * @throws ERR_HANDOVER_PID_FILE in a process without a predecessor: the pid file cannot be written
+   * @throws EADDRINUSE, EACCES … as bind(2) for `takeover` and `control`, in a process without a predecessor
+   * @throws what `warmup` throws
    */
   ready(): Promise<void>;
 
   /**
    * Starts a successor with this process' own command and hands everything over to it. Resolves when it is in charge;
-   * this process then drains in the background (see `closed`).
-   * @throws HandoverError: the successor failed or was refused; `stillServing` says that this process serves on
-   * @throws the signal's reason
+   * this process then drains in the background (see `closed`). In a worker of `handover run` it asks the supervisor, whose
+   * options hold, and `signal` does not cancel.
+   *
+   * A `HandoverError` says in `stillServing` that this process serves on. Before anything is started:
+   * @throws ERR_HANDOVER_NOT_READY, ERR_HANDOVER_CLOSED this process is not in charge yet, or not any more
+   * @throws ERR_HANDOVER_IN_PROGRESS another handover is under way, or a standby waits
+   * @throws ERR_HANDOVER_TOO_MANY_DRAINING `maxDraining` older generations still drain
+   * @throws ERR_HANDOVER_WOULD_ORPHAN the end of this process would take the successor along (`allowOrphan`)
+   * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable of this process is gone
+   * @throws ERR_HANDOVER_NO_MEMORY there is no room for a second process (`checkMemory`)
+   * @throws ERR_HANDOVER_CHECK_FAILED `check` failed
+   * @throws ERR_HANDOVER_SPAWN_FAILED the system refused to start it: `cause`
+   * @throws ERR_HANDOVER_UNSUPPORTED there is no addon for this platform
+   *
+   * Afterwards; the successor has been ended:
+   * @throws ERR_HANDOVER_SUCCESSOR_EXITED it ended: `exitCode`, `exitSignal`, `stderr`
+   * @throws ERR_HANDOVER_TIMEOUT it was not ready within `readyTimeout`, did not answer COMMIT, or hung
+   * @throws ERR_HANDOVER_PROBATION_FAILED on probation it ended, fell silent or was not healthy: `cause`
+   * @throws ERR_HANDOVER_ABORTED it gave up, or a function given to `keep` failed; or the code the successor named, such as
+   *   ERR_HANDOVER_PID_FILE or ERR_HANDOVER_DESCRIPTORS
+   * @throws ERR_HANDOVER_VERSION, ERR_HANDOVER_PROTOCOL no common protocol; it sent what it may not
+   * @throws ERR_HANDOVER_PEER_LOST the supervisor, `handover run`, is gone
+   * @throws ERR_HANDOVER_INTERNAL a bug of this package
+   * @throws the signal's reason; TypeError a bad or unknown option
    */
   upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
 
   /**
    * Starts a successor that loads and warms up, and waits: it accepts only when it is committed. One at a time.
-   * @throws as `upgrade()`
+   * @throws as `upgrade()`, without ERR_HANDOVER_PROBATION_FAILED: a standby has no probation
+   * @throws ERR_HANDOVER_WOULD_ORPHAN also in a worker of `handover run`, whatever `allowOrphan` says
    */
   prepare(options?: UpgradeOptions): Promise<Standby>;
 
@@ -107,7 +140,11 @@ export interface Handover extends AsyncDisposable {
 
   /**
    * Hands bytes (in sealed memory, not through the socket) or a descriptor to the next generations under a name, in place
-   * of what it was. A function is asked at COMMIT. A descriptor is duplicated; yours stays yours.
+   * of what it was. A function is asked at COMMIT; one that fails ends the handover with ERR_HANDOVER_ABORTED. A descriptor
+   * is duplicated; yours stays yours.
+   * @throws ERR_HANDOVER_CLOSED this process has handed over or is shutting down
+   * @throws EBADF, EMFILE … as fcntl(2) and memfd_create(2)
+   * @throws TypeError a name that is empty, a listener's or the library's, or a value of another type
    */
   keep(name: string, value: Keepable): void;
 
@@ -117,7 +154,10 @@ export interface Handover extends AsyncDisposable {
    */
   inherited(name: string): Inherited | undefined;
 
-  /** Runs `hook` after the last request, in the order of the calls, each within its timeout. One that fails is published. */
+  /**
+   * Runs `hook` after the last request, in the order of the calls, each within its timeout. One that fails is published.
+   * @throws TypeError, RangeError a bad name, hook or option
+   */
   onClose(name: string, hook: () => unknown, options?: CloseHookOptions): void;
 
   /** Drains, runs the hooks, closes everything: `closed` when that is done. A handover that is not committed is ended. */

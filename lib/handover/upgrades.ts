@@ -31,8 +31,12 @@ export interface UpgradesHost extends PredecessorHost {
   retire(predecessor: Predecessor, process: SuccessorProcess): void;
 }
 
+/** What one handover is told. */
 export interface UpgradeOptions {
-  /** Cancels the handover until the successor is in charge; the promise rejects with its reason. */
+  /**
+   * Cancels the handover until the successor is in charge; the promise rejects with its reason. Without effect in a worker of
+   * `handover run`, where the supervisor does the replacing.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -5,20 +5,27 @@ import type { BindListenerOptions, RawSocketOption } from '../fd/index.js';
 
 /** Where to listen. One of `port`, `path` and `abstract`. */
 export interface ListenAddress {
+  /** A TCP or UDP port, 0 to 65535; 0 lets the kernel choose, and the successor gets that same socket. */
   readonly port?: number;
   /** An IP address or a name. @default every address, IPv6 and IPv4 */
   readonly host?: string;
+  /** Refuse IPv4 on an IPv6 socket. @default false */
   readonly ipv6Only?: boolean;
+  /** SO_REUSEPORT: several sockets share the port. Closing one resets what waits in its queue. @default false */
   readonly reusePort?: boolean;
-  /** A Unix socket. A relative path is relative to the working directory of the process. */
+  /** A Unix socket, at most 107 bytes on Linux. A relative path is relative to the working directory of the process. */
   readonly path?: string;
+  /** Permissions of `path`, set before the first connection can be made. @default what the umask leaves */
   readonly mode?: number;
+  /** Owner of `path`, given together with `gid`. @default the user of the process */
   readonly uid?: number;
+  /** Group of `path`, given together with `uid`. @default the group of the process */
   readonly gid?: number;
   /** A name in Linux' abstract namespace. */
   readonly abstract?: string;
-  /** @default 511 */
+  /** Length asked of the accept queue; the kernel caps it at somaxconn. @default 511 */
   readonly backlog?: number;
+  /** Options with no name here, set in order before bind(2), not on a socket that is claimed. @default none */
   readonly socketOptions?: readonly RawSocketOption[];
 }
 

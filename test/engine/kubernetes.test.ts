@@ -13,14 +13,15 @@ const { start } = usePrograms();
 const POD = new URL('fixtures/pod.mjs', import.meta.url);
 const NAMESPACES = ['--pid', '--fork', '--mount', '--mount-proc', '--ipc', '--uts'];
 const canUnshare = spawnSync('unshare', [...NAMESPACES, 'mount', '-t', 'tmpfs', 'tmpfs', '/run']).status === 0;
+// Loudly: the name of the tests says why they did not run.
+const needs = canUnshare ? '' : ' (SKIPPED: needs unshare)';
 
 async function ports(): Promise<{ readonly PORT: string; readonly HEALTH_PORT: string }> {
   const [port, health] = await Promise.all([freePort(), freePort()]);
   return { PORT: String(port), HEALTH_PORT: String(health) };
 }
 
-// Where namespaces are not allowed, the report says `skipped`.
-describe.skipIf(!canUnshare)('a DaemonSet on the network of the host', () => {
+describe.skipIf(!canUnshare)(`a DaemonSet on the network of the host${needs}`, () => {
   it('G1, G2: each new pod takes over from the old one; probes and clients see nothing', async () => {
     const SHARED = privateFolder();
     const { PORT, HEALTH_PORT } = await ports();
@@ -55,7 +56,7 @@ describe.skipIf(!canUnshare)('a DaemonSet on the network of the host', () => {
   });
 });
 
-describe.skipIf(!canUnshare)('a Deployment', () => {
+describe.skipIf(!canUnshare)(`a Deployment${needs}`, () => {
   it('G2: preStop makes the pod not ready, serves until the load balancers know, and drains it', async () => {
     const { PORT, HEALTH_PORT } = await ports();
     const CONTROL = '/run/handover/control.sock';

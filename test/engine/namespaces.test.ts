@@ -11,6 +11,8 @@ expectNoLeaks();
 const { start } = usePrograms();
 const SERVER = new URL('fixtures/contained.mjs', import.meta.url);
 const canUnshare = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']).status === 0;
+// Loudly: the name of the tests says why they did not run.
+const needs = canUnshare ? '' : ' (SKIPPED: needs unshare)';
 
 interface InCharge {
   readonly generation: number;
@@ -20,12 +22,11 @@ interface InCharge {
 }
 
 describe('G1, G2: takeover', () => {
-  // Where that is not allowed, the report says `skipped`.
   it.skipIf(!canUnshare).each([
     ['from a process of the host to one in a container', 'no', 'yes'],
     ['from a process in a container to one of the host', 'yes', 'no'],
     ['from one container to another', 'yes', 'yes'],
-  ] as const)('%s, neither of which can see the other', async (_name, from, to) => {
+  ] as const)(`%s, neither of which can see the other${needs}`, async (_name, from, to) => {
     const env = { TAKEOVER: join(privateFolder(), 'handover.sock') };
     const old = start(SERVER, { env: { ...env, CONTAINED: from } });
     const first = await old.message<InCharge>('in-charge');

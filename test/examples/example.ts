@@ -14,6 +14,8 @@ const HANDOVER_TIMEOUT = 20_000;
 export interface ExampleOptions {
   /** Preloads handover/auto. */
   readonly auto?: boolean;
+  /** Says on stderr what its handover does, with its pid, where it asks for LOG=1. */
+  readonly log?: boolean;
 }
 
 /** One of examples/, and its successors. */
@@ -32,11 +34,15 @@ export class Example {
   }
 
   /** Starts it and waits until it accepts. */
-  static async start(programs: Programs, name: string, { auto = false }: ExampleOptions = {}): Promise<Example> {
+  static async start(
+    programs: Programs,
+    name: string,
+    { auto = false, log = false }: ExampleOptions = {},
+  ): Promise<Example> {
     const port = await freePort();
     const file = new URL(`../../examples/${name}`, import.meta.url);
     const program = programs.start(file, {
-      env: { PORT: String(port) },
+      env: { PORT: String(port), ...(log && { LOG: '1' }) },
       cwd: fileURLToPath(new URL('../..', import.meta.url)),
       execArgv: auto ? ['--import', AUTO] : [],
     });

@@ -14,7 +14,7 @@ import type { Program } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 import { portOf } from './generations.js';
 import { failureOf, handOver, loaded, poolLoad } from './loaded.js';
-import { hasTool, startTool, toolFolder } from './tools.js';
+import { hasTool, needs, startTool, toolFolder } from './tools.js';
 
 expectNoLeaks();
 const { chain } = useApps();
@@ -165,7 +165,7 @@ async function expectNoUpstreamErrors({ program, folder }: Gateway, answered: nu
   expect(readFileSync(join(folder, 'error.log'), 'utf8')).toBe('');
 }
 
-describe.runIf(hasTool('nginx'))('nginx', () => {
+describe.runIf(hasTool('nginx'))(`nginx${needs('nginx')}`, () => {
   it('ten handovers', async () => {
     await through(nginx, 10, async (gateway, { answered, connections }) => {
       expect(connections).toBe(CLIENTS);
@@ -183,7 +183,7 @@ describe.runIf(hasTool('nginx'))('nginx', () => {
 });
 
 it.runIf(hasTool('haproxy'))(
-  'HAProxy: three handovers',
+  `HAProxy: three handovers${needs('haproxy')}`,
   async () => {
     await through(haproxy, 3, async ({ program, folder }, { answered, connections }) => {
       const stats = connect(join(folder, 'stats')).end('show stat\n');

@@ -5,7 +5,7 @@ import { expectNoLeaks } from '../helpers/leaks.js';
 import type { Program } from '../helpers/programs.js';
 import { portOf } from './generations.js';
 import { handOver, loaded } from './loaded.js';
-import { hasTool, startTool } from './tools.js';
+import { hasTool, needs, startTool } from './tools.js';
 
 expectNoLeaks();
 const { chain } = useApps();
@@ -22,7 +22,7 @@ it.runIf(hasTool('wrk')).each([
   ['as fast as it can', '/now', 10],
   ['with answers that take a while', '/', 40],
 ])(
-  'wrk, %s',
+  `wrk, %s${needs('wrk')}`,
   async (_, path, connections) => {
     const { chain: processes, first } = await chain(loaded());
     const url = `http://127.0.0.1:${await portOf(first)}${path}`;
@@ -74,7 +74,7 @@ it.runIf(hasTool('ab')).each([
   ['with a connection for each request', [] as string[]],
   ['with keep-alive', ['-k']],
 ])(
-  'ab -n 1000 -c 50, %s',
+  `ab -n 1000 -c 50, %s${needs('ab')}`,
   async (_, options) => {
     const { chain: processes, first } = await chain(loaded());
     // Two of them: one begins, and the other is in the middle of it.

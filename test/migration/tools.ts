@@ -16,6 +16,11 @@ export function hasTool(name: string): boolean {
   return findTool(name) !== undefined;
 }
 
+/** For the name of its tests: says why they did not run. */
+export function needs(name: string): string {
+  return hasTool(name) ? '' : ` (SKIPPED: needs ${name})`;
+}
+
 /** Starts it. What still runs at the end of the test is ended. */
 export function startTool(name: string, args: readonly string[]): Program {
   const child = spawn(name, args, { stdio: ['ignore', 'pipe', 'pipe'], env: toolEnvironment() });
