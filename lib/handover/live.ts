@@ -151,8 +151,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   async takeBack(): Promise<void> {
     this.#isSteppingDown = false;
     this.belongings.kept.release();
-    this.#reserve.release();
-    await this.belongings.servers.resumeAll();
+    await this.#reserve.lend(() => this.belongings.servers.resumeAll());
     this.#charge.takeAnyhow('takeBack');
   }
 

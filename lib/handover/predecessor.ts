@@ -56,7 +56,6 @@ export class Predecessor {
   /** Ends with the channel. */
   readonly #reading: Promise<void>;
   #maySuccessorServe = false;
-
   constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess) {
     this.#channel = channel;
     this.moving = new Moving(channel);
@@ -174,6 +173,7 @@ export class Predecessor {
   /** Whoever retires leaves the successor alone, and it may have hung since it took charge, with nobody the wiser yet. */
   async #signOfLife(): Promise<void> {
     await Promise.race([this.#pulse.next(), this.#until('last')]);
+    await this.#expectGoingOn(); // the same read may have brought what ends it
   }
 
   /** Ends the handover from this side; the step that waits rejects with the reason. Without effect once it is over. */
