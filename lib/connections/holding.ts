@@ -15,7 +15,7 @@ export class Holding {
   readonly #adopterOf: (listener: string) => Adopter | undefined;
   readonly #batches = new Map<number, Batch>();
   #isPredecessorDead = false;
-  #onSettled: (() => void) | undefined;
+  #onEmpty: (() => void) | undefined;
   /** Connections adopted. */
   adopted = 0;
 
@@ -70,10 +70,11 @@ export class Holding {
     if (held && held !== 'asking') for (const connection of held) connection.abort();
   }
 
-  /** The predecessor is dead: what it had offered is nobody else's. */
-  goAll(): void {
+  /** The predecessor is dead: what it had offered is nobody else's. Resolves when the app has been asked about all of it. */
+  goAll(): Promise<void> {
     this.#isPredecessorDead = true;
     for (const [batch, held] of this.#batches) if (held !== 'asking') this.go(batch);
+    return this.#empty();
   }
 
   /** The predecessor takes everything back. */
@@ -85,11 +86,15 @@ export class Holding {
    * Resolves when every batch whose verdicts were sent has come to its GO or ABORT: the predecessor reads them before it can
    * read why this process leaves. The others it takes back by itself.
    */
-  async settled(): Promise<void> {
+  settled(): Promise<void> {
     for (const [batch, held] of this.#batches) if (held === 'asking') this.abort(batch);
+    return this.#empty();
+  }
+
+  async #empty(): Promise<void> {
     if (this.#batches.size === 0) return;
     await new Promise<void>((resolve) => {
-      this.#onSettled = resolve;
+      this.#onEmpty = resolve;
     });
   }
 
@@ -115,7 +120,7 @@ export class Holding {
 
   #forget(batch: number): void {
     this.#batches.delete(batch);
-    if (this.#batches.size === 0) this.#onSettled?.();
+    if (this.#batches.size === 0) this.#onEmpty?.();
   }
 }
 

@@ -29,8 +29,7 @@ export async function receiveConnections(
     }
     // Once it is dead, and not only its channel, what it had offered is nobody else's.
     await hasDied(peer);
-    holding.goAll();
-    await holding.settled();
+    await holding.goAll();
     return holding.adopted;
   } finally {
     holding.abortAll();

@@ -129,6 +129,12 @@ async function accept(managing: Managing): Promise<void> {
 async function resume(managing: Managing): Promise<void> {
   if (!managing.isAccepting) return accept(managing);
   if (!managing.isSuspended) return;
-  await managing.managed.resume(managing.where);
+  // At once: who suspends it meanwhile must find it to be.
   managing.isSuspended = false;
+  try {
+    await managing.managed.resume(managing.where);
+  } catch (error) {
+    managing.isSuspended = true;
+    throw error;
+  }
 }

@@ -147,7 +147,7 @@ export class Successor {
   async #read(): Promise<void> {
     try {
       for await (const frame of this.#channel) this.#onFrame(frame);
-      if (this.#isLeaving) this.#holding.goAll();
+      if (this.#isLeaving) void this.#holding.goAll();
       await this.#onEnd();
     } catch (error) {
       // In charge: whatever the predecessor sends, it may be retiring, and nobody else would serve.
@@ -262,7 +262,7 @@ export class Successor {
   #onAlone(from: SuccessorState): void {
     this.#stopBeating?.();
     // A predecessor that retired has nothing on offer; one that died cannot take it back.
-    this.#holding.goAll();
+    void this.#holding.goAll();
     this.#host.belongings.adoptStderr();
     // Nobody else would serve: without its pid file or takeover socket, if need be.
     if (from === 'ready') {
