@@ -373,6 +373,29 @@ describe('save and restore', () => {
     expect(await client.text()).toBe(`${SUCCESSOR}:71:early`);
   });
 
+  test('G4: it moves on only once restore has settled', async () => {
+    let finish = (): void => {};
+    const setup = await chats(1, {
+      to: {
+        restore: async () => {
+          await new Promise<void>((resolve) => {
+            finish = resolve;
+          });
+          setup.to.counts.set(socketOf(setup.to), 70);
+        },
+      },
+    });
+    const third = await chat(3, {});
+    const [client] = setup.clients as [SocketWire];
+    const onward = start({ from: setup.to, to: third });
+    await moved(start(setup), 1);
+    onward.offering.sweep();
+    await expectStill(onward);
+    finish();
+    await moved(onward, 1);
+    expect(await client.asked('on')).toBe('3:71:on');
+  });
+
   test.each<[string, () => never | undefined | Promise<never>]>([
     ['undefined', () => undefined],
     [
