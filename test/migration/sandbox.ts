@@ -139,7 +139,7 @@ export class Transfer {
   }
 
   #atSuccessor(frame: Frame | undefined): void {
-    if (!frame) this.holding.goAll();
+    if (!frame) void this.holding.goAll();
     else if (frame.name === 'OFFER') {
       this.holding.hold(frame.payload, frame.fds, (held) => {
         this.successor.channel.send('HELD', held).catch(() => {});
