@@ -82,6 +82,7 @@ export class App {
   /** Resolves when its boot function has returned. */
   readonly booted: Promise<unknown>;
   readonly #socket: Socket;
+  readonly #older: readonly App[];
   readonly #calls = new Map<number, Waiting>();
   readonly #said: Said[] = [];
   readonly #listeners = new Set<() => void>();
@@ -89,10 +90,11 @@ export class App {
   #ended = false;
   #count = 0;
 
-  constructor(socket: Socket, pid: number, process: Followed, boot: Boot) {
-    this.pid = pid;
+  constructor(socket: Socket, process: Followed, boot: Boot, older: readonly App[]) {
+    this.pid = process.pid;
     this.process = process;
     this.#socket = socket;
+    this.#older = older;
     this.#end = new Promise((resolve) => socket.once('close', () => resolve()));
     this.booted = this.#call(boot.source, boot.args);
     this.booted.catch(() => {});
@@ -142,10 +144,10 @@ export class App {
     await this.#end;
   }
 
-  /** Closes the handover, as the app's own code would, and waits until the process has ended by itself. */
+  /** Closes the handover, as the app's own code would, and waits until it and those before it have ended by themselves. */
   async close(): Promise<void> {
     await this.run(({ handover }) => void handover.close());
-    await this.gone();
+    await Promise.all([this, ...this.#older].map((app) => app.gone()));
   }
 
   receive(message: { type: string; id: number; value: unknown; error: { message?: string } } & Said): void {
@@ -283,7 +285,7 @@ class Hub {
       const message = JSON.parse(line);
       if (app) return app.receive(message);
       const boot = this.#boots[Math.min(this.#apps.length, this.#boots.length - 1)] as Boot;
-      app = new App(socket, message.pid, this.#follow(message.pid), boot);
+      app = new App(socket, this.#follow(message.pid), boot, [...this.#apps]);
       this.#apps.push(app);
       for (const resolve of this.#waiting) resolve();
       this.#waiting.clear();

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { aroundEach } from 'vitest';
 import { Lines } from './lines.js';
-import { alive, commandOf, gone, identify, type ProcessId, processesMarked, signal } from './processes.js';
+import { alive, commandOf, gone, identify, isExiting, type ProcessId, processesMarked, signal } from './processes.js';
 import { until } from './until.js';
 
 const MARK = 'HANDOVER_TEST_MARK';
@@ -161,7 +161,9 @@ export function usePrograms(): Programs {
   aroundEach(async (runTest, { task }) => {
     mark = randomUUID();
     await runTest();
-    const left = survivors().map(({ pid }) => `${pid}: ${commandOf(pid)}`);
+    const left = survivors()
+      .filter((id) => !isExiting(id))
+      .map(({ pid }) => `${pid}: ${commandOf(pid)}`);
     await until(() => survivors().filter((id) => signal(id, 'SIGKILL')).length === 0, {
       what: 'killed programs to end',
     });
