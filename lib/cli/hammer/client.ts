@@ -1,0 +1,201 @@
+// A client: asks its pace when the next request begins, keeps the connection it needs for it, and reports what became of it.
+import { Connection, type Exchange, type Owner, type Surroundings } from './connection.js';
+import type { Identifier } from './identify.js';
+import type { Loss } from './outcome.js';
+import type { Pace } from './pace.js';
+import type { Plan } from './plan.js';
+import type { RequestText } from './request.js';
+import { type HeadCache, ResponseReader } from './response.js';
+
+/** After a failed connection a closed loop waits so long, or a refusing port would make it a spinning one. */
+const PAUSE_AFTER_LOSS = 20;
+
+/** What the clients of a thread share. */
+export interface ClientContext extends Surroundings {
+  readonly plan: Plan;
+  readonly pace: Pace;
+  readonly text: RequestText;
+  readonly heads: HeadCache;
+  readonly naps: Naps;
+  readonly identifier: Identifier | undefined;
+  nextNumber(): number;
+  /** A client has made its last request. */
+  finished(): void;
+}
+
+/** Waits that a stop ends early. */
+export class Naps {
+  readonly #naps = new Map<NodeJS.Timeout, () => void>();
+  #isOver = false;
+
+  after(time: number, wake: () => void): void {
+    if (this.#isOver) {
+      wake();
+      return;
+    }
+    const timer = setTimeout(() => {
+      this.#naps.delete(timer);
+      wake();
+    }, time);
+    this.#naps.set(timer, wake);
+  }
+
+  end(): void {
+    this.#isOver = true;
+    for (const [timer, wake] of this.#naps) {
+      clearTimeout(timer);
+      wake();
+    }
+    this.#naps.clear();
+  }
+}
+
+/** The life all kinds share; a kind says how a round of requests is sent. */
+export abstract class Client implements Owner {
+  protected readonly context: ClientContext;
+  protected readonly reader: ResponseReader;
+  protected connection: Connection | undefined;
+  #session: Buffer | undefined;
+  #hadItClosed = false;
+  #isInRound = false;
+  #hasFailed = false;
+  /** Requests of this round that are not settled yet. */
+  #open = 0;
+  /** Requests of this round for which this machine had no connection. */
+  #unmade: Exchange[] = [];
+  readonly #start = (intendedAt: number): void => this.#begin(intendedAt);
+  readonly #finished = (): void => this.#end();
+  readonly #again = (): void => this.context.pace.next(this.#start, this.#finished);
+
+  constructor(context: ClientContext) {
+    const { heads, plan, judge, identifier } = context;
+    this.context = context;
+    const keepsBody = judge.needsBody || identifier?.needsBody === true;
+    this.reader = new ResponseReader(heads, plan.request.method === 'HEAD', keepsBody);
+  }
+
+  run(): void {
+    this.#again();
+  }
+
+  /** Sends the requests of one round. */
+  protected abstract send(connection: Connection, exchanges: readonly Exchange[]): void;
+
+  /** Requests of one round. */
+  protected get depth(): number {
+    return 1;
+  }
+
+  /** Whether a connection serves one round only; `announced`: and its requests say so. */
+  protected get ends(): 'never' | 'silently' | 'announced' {
+    return 'never';
+  }
+
+  protected get pause(): number {
+    return this.context.plan.rate === undefined ? this.context.plan.think : 0;
+  }
+
+  protected get surroundings(): Surroundings {
+    return this.context;
+  }
+
+  answered(exchange: Exchange, reader: ResponseReader): void {
+    this.succeed(exchange, this.context.identifier?.inResponse(reader));
+  }
+
+  protected succeed(exchange: Exchange, identity: string | undefined): void {
+    const now = this.context.clock();
+    this.context.tally.ok(now - exchange.intendedAt, now, identity);
+    this.#open--;
+  }
+
+  lost(exchange: Exchange, loss: Loss): void {
+    this.context.tally.lost(loss, exchange.number, this.context.clock());
+    this.#hasFailed = true;
+    this.#open--;
+  }
+
+  notMade(exchange: Exchange): void {
+    this.#unmade.push(exchange);
+  }
+
+  session(session: Buffer): void {
+    this.#session = session;
+  }
+
+  idle(): void {
+    if (!this.#isInRound || this.#open > 0) return;
+    if (this.ends !== 'never') {
+      this.connection?.close();
+      return;
+    }
+    this.#hasFailed = false;
+    this.#rest();
+  }
+
+  ended(byServer: boolean): void {
+    this.connection = undefined;
+    this.#hadItClosed = byServer && this.ends === 'never';
+    if (this.#unmade.length > 0) this.#retry();
+    else if (this.#isInRound && this.#open === 0) this.#rest();
+  }
+
+  upgraded(_bytes: Buffer): void {
+    this.connection?.close({ kind: 'wrongBody', detail: 'an upgrade nobody had asked for' });
+  }
+
+  #begin(intendedAt: number): void {
+    const { pace } = this.context;
+    const exchanges = [this.#exchange(intendedAt)];
+    for (let more = this.depth - 1; more > 0; more--) {
+      const next = pace.another();
+      if (next === undefined) break;
+      exchanges.push(this.#exchange(next));
+    }
+    this.#isInRound = true;
+    this.#open = exchanges.length;
+    this.#launch(exchanges);
+  }
+
+  #exchange(intendedAt: number): Exchange {
+    const number = this.context.nextNumber();
+    return { number, intendedAt, closes: this.ends === 'announced', deadline: Number.POSITIVE_INFINITY, write: 0 };
+  }
+
+  #launch(exchanges: readonly Exchange[]): void {
+    if (this.connection === undefined) {
+      if (this.#hadItClosed) this.context.tally.counts.reconnects++;
+      this.#hadItClosed = false;
+      this.connection = new Connection(this.surroundings, this, this.reader, this.#session);
+    }
+    this.send(this.connection, exchanges);
+  }
+
+  #retry(): void {
+    const exchanges = this.#unmade.splice(0);
+    const { plan, tally, clock } = this.context;
+    const waited = clock() - (exchanges[0]?.intendedAt ?? 0);
+    if (waited < plan.answerTimeout) {
+      setTimeout(() => this.#launch(exchanges), PAUSE_AFTER_LOSS);
+      return;
+    }
+    for (const { intendedAt, number } of exchanges) tally.notSent(clock() - intendedAt, number);
+    this.#open = 0;
+    this.#rest();
+  }
+
+  /** Between two rounds. */
+  #rest(): void {
+    this.#isInRound = false;
+    const failed = this.#hasFailed && this.context.plan.rate === undefined;
+    this.#hasFailed = false;
+    const pause = failed ? Math.max(PAUSE_AFTER_LOSS, this.pause) : this.pause;
+    if (pause > 0) this.context.naps.after(pause, this.#again);
+    else this.#again();
+  }
+
+  #end(): void {
+    this.connection?.close();
+    this.context.finished();
+  }
+}

@@ -1,0 +1,127 @@
+// The threads of a run as one: started together, stopped together, their counts added up.
+import type { RecordableHistogram } from 'node:perf_hooks';
+import { Worker } from 'node:worker_threads';
+import { addSighting, type Sighting } from './identify.js';
+import type { LossKind } from './outcome.js';
+import type { Plan } from './plan.js';
+import {
+  type Counts,
+  type Delta,
+  type LostBy,
+  latencyHistogram,
+  NO_COUNTS,
+  noLosses,
+  Successes,
+  type ToldLoss,
+} from './tally.js';
+import type { ThreadData, ThreadOrder, ThreadReport } from './thread.js';
+
+/** Everything counted so far. */
+export class Totals {
+  readonly counts: Counts = { ...NO_COUNTS };
+  readonly lostBy: LostBy = noLosses();
+  readonly latency: RecordableHistogram = latencyHistogram();
+  maxLatencyMs = 0;
+  readonly sightings: Map<string, Sighting> = new Map();
+  readonly losses: ToldLoss[] = [];
+  readonly lostNumbers: Set<number> = new Set();
+  readonly unusedNumbers: Set<number> = new Set();
+
+  add(delta: Delta): void {
+    for (const name of Object.keys(delta.counts) as (keyof Counts)[]) this.counts[name] += delta.counts[name];
+    for (const kind of Object.keys(delta.lostBy) as LossKind[]) this.lostBy[kind] += delta.lostBy[kind];
+    if (delta.latency.count > 0) this.latency.add(delta.latency);
+    this.maxLatencyMs = Math.max(this.maxLatencyMs, delta.maxLatencyMs);
+    for (const sighting of delta.sightings) addSighting(this.sightings, sighting);
+    this.losses.push(...delta.losses);
+    for (const number of delta.lostNumbers) this.lostNumbers.add(number);
+    for (const number of delta.unusedNumbers) this.unusedNumbers.add(number);
+  }
+
+  /** The process whose first answer came last. */
+  newest(): string | undefined {
+    return [...this.sightings.values()].sort((a, b) => b.firstAt - a.firstAt)[0]?.id;
+  }
+}
+
+/** How far beyond its end a run may last: what is in flight then is awaited. */
+const SLACK = 5_000;
+
+export class Fleet {
+  readonly totals: Totals = new Totals();
+  /** Numbers each thread has given to requests. */
+  readonly issued: number[];
+  /** Resolves when the last request of the last thread is settled; rejects when a thread fails. */
+  readonly done: Promise<void>;
+  readonly #workers: readonly Worker[];
+  readonly #ready: Promise<unknown>;
+  readonly #successes: Successes;
+  #startedAt = 0n;
+  #endedAt = 0;
+
+  /** `heard` is told of each delta, behind the sum. */
+  constructor(plan: Plan, heard: (delta: Delta) => void) {
+    const { duration, answerTimeout, connectTimeout } = plan;
+    const shared = Successes.create(duration + answerTimeout * 2 + connectTimeout + SLACK);
+    this.#successes = new Successes(shared);
+    this.issued = new Array<number>(plan.threads).fill(0);
+    const url = new URL('./thread.js', import.meta.url);
+    this.#workers = this.issued.map((_, index) => {
+      return new Worker(url, { workerData: { plan, index, successes: shared } satisfies ThreadData });
+    });
+    this.#ready = Promise.all(this.#workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))));
+    this.done = Promise.all(this.#workers.map((worker, index) => this.#follow(worker, index, heard))).then(() => {});
+    this.done.catch(() => {}); // whoever awaits it is told
+  }
+
+  /** Milliseconds since the start. */
+  get now(): number {
+    return Number(process.hrtime.bigint() - this.#startedAt) / 1e6;
+  }
+
+  /** When the last request was settled; ms. */
+  get endedAt(): number {
+    return this.#endedAt;
+  }
+
+  /** All threads have been loaded. */
+  async ready(): Promise<void> {
+    await Promise.race([this.#ready, this.done]);
+  }
+
+  start(): void {
+    this.#startedAt = process.hrtime.bigint();
+    this.#order({ type: 'go', startedAt: this.#startedAt });
+  }
+
+  /** No new requests; what is in flight is awaited. */
+  stop(): void {
+    this.#order({ type: 'stop' });
+  }
+
+  /** The longest time without a success; ms. */
+  longestGap(from: number, to: number): number {
+    return this.#successes.longestGap(from, to);
+  }
+
+  #order(order: ThreadOrder): void {
+    for (const worker of this.#workers) worker.postMessage(order);
+  }
+
+  #follow(worker: Worker, index: number, heard: (delta: Delta) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      worker.on('message', (report: ThreadReport) => {
+        if (report.type === 'ready') return;
+        this.issued[index] = report.issued;
+        if (report.type === 'done') this.#endedAt = Math.max(this.#endedAt, report.at);
+        this.totals.add(report.delta);
+        heard(report.delta);
+      });
+      worker.once('error', reject);
+      worker.once('exit', (code) => {
+        if (code === 0) resolve();
+        else reject(new Error(`a thread of the load ended with code ${code}`));
+      });
+    });
+  }
+}

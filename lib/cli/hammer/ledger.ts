@@ -1,0 +1,75 @@
+// Compares the numbers the client gave to its requests with those a server says it has begun and ended.
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+
+const LINE = /^\s*(begin|end)\s+(\d+)\b/;
+/** The log is complete when it has not grown for so long, at most for {@link PATIENCE}. */
+const QUIET_TIME = 250;
+const PATIENCE = 5_000;
+
+export interface LedgerResult {
+  /** Requests that were begun more than once. */
+  readonly executedTwice: number;
+  /** Requests the server has ended, and the client has no right answer of. */
+  readonly executedUnanswered: number;
+  /** Requests that were sent and never begun. */
+  readonly gaps: number;
+  /** Requests that were begun and never ended. */
+  readonly begunNotEnded: number;
+}
+
+export interface Issued {
+  /** How many numbers each thread gave out: thread t of T gives t + 1, t + 1 + T, … */
+  readonly byThread: readonly number[];
+  readonly lost: ReadonlySet<number>;
+  /** Given to requests that could not be made. */
+  readonly unused: ReadonlySet<number>;
+}
+
+/** The length of the log, before the run: what is in it then is of another one. */
+export async function ledgerStart(path: string): Promise<number> {
+  return (await stat(path).catch(() => ({ size: 0 }))).size;
+}
+
+/** Waits until the log is quiet, and compares. */
+export async function readLedger(path: string, start: number, issued: Issued): Promise<LedgerResult> {
+  await untilQuiet(path);
+  const begun = new Map<number, number>();
+  const ended = new Set<number>();
+  if ((await ledgerStart(path)) > start) {
+    for await (const line of createInterface({ input: createReadStream(path, { start }) })) {
+      const [, what, digits] = LINE.exec(line) ?? [];
+      const number = Number(digits);
+      if (what === 'begin') begun.set(number, (begun.get(number) ?? 0) + 1);
+      else if (what === 'end') ended.add(number);
+    }
+  }
+  return compare(begun, ended, issued);
+}
+
+function compare(begun: ReadonlyMap<number, number>, ended: ReadonlySet<number>, issued: Issued): LedgerResult {
+  let [executedTwice, executedUnanswered, gaps, begunNotEnded] = [0, 0, 0, 0];
+  const threads = issued.byThread.length;
+  for (const [thread, count] of issued.byThread.entries()) {
+    for (let i = 0; i < count; i++) {
+      const number = thread + 1 + i * threads;
+      const times = begun.get(number) ?? 0;
+      if (times > 1) executedTwice++;
+      if (times === 0 && !issued.unused.has(number)) gaps++;
+      if (times > 0 && !ended.has(number)) begunNotEnded++;
+      if (ended.has(number) && issued.lost.has(number)) executedUnanswered++;
+    }
+  }
+  return { executedTwice, executedUnanswered, gaps, begunNotEnded };
+}
+
+async function untilQuiet(path: string): Promise<void> {
+  const deadline = performance.now() + PATIENCE;
+  for (let before = -1, now = await ledgerStart(path); before !== now && performance.now() < deadline; ) {
+    before = now;
+    await pause(QUIET_TIME);
+    now = await ledgerStart(path);
+  }
+}

@@ -1,0 +1,234 @@
+// From the command line to what is to be done: every mistake is named before the first connection.
+import { lookup } from 'node:dns/promises';
+import net from 'node:net';
+import { parseArgs } from 'node:util';
+import { parseDuration } from './duration.js';
+import type { IdentifyBy } from './identify.js';
+import { type Limit, parseLimits } from './limits.js';
+import type { Expectation } from './outcome.js';
+import { CLIENT_KINDS, type ClientKind, type Mix, type Plan, type Target } from './plan.js';
+import type { TriggerOptions } from './trigger.js';
+import { HAMMER_OPTIONS } from './usage.js';
+
+/** The command line was wrong: nothing was done. */
+export class UsageError extends Error {}
+
+export interface HammerOptions {
+  readonly url: string;
+  readonly plan: Plan;
+  readonly trigger?: TriggerOptions;
+  /** The log a server writes, in ledger mode. */
+  readonly ledger?: string;
+  readonly limits: readonly Limit[];
+  readonly allowsLost: boolean;
+  readonly isJson: boolean;
+  readonly isHelp: boolean;
+}
+
+const DEFAULT_MIX = 'keep-alive:10,new:2,idle:4,pipelined:2,half-sent:2';
+/** Runs with `--requests` end by themselves; the time of the result is still bounded. */
+const LONGEST_RUN = 24 * 3_600_000;
+
+type Values = ReturnType<typeof readValues>['values'];
+
+function readValues(argv: readonly string[]) {
+  return parseArgs({ args: [...argv], options: HAMMER_OPTIONS, allowPositionals: true });
+}
+
+/** @throws UsageError naming what was expected */
+export function parseOptions(argv: readonly string[]): HammerOptions {
+  const { values, positionals } = orUsage(() => readValues(argv));
+  const isHelp = values.help === true;
+  const [text, ...more] = positionals;
+  if (more.length > 0) throw new UsageError(`one URL at a time; too many: ${more.join(' ')}`);
+  if (text === undefined && !isHelp) throw new UsageError('which server? handover hammer http://localhost:8080');
+  const url = readUrl(text ?? 'http://localhost');
+  const trigger = readTrigger(values);
+  if (values.signal === 'identified' && values.identify === undefined) {
+    throw new UsageError('--signal identified needs --identify');
+  }
+  return {
+    url: url.href,
+    plan: readPlan(url, values),
+    ...(trigger === undefined ? {} : { trigger }),
+    ...(values.ledger === undefined ? {} : { ledger: values.ledger }),
+    limits: orUsage(() => parseLimits(values['fail-if'] ?? '')),
+    allowsLost: values['allow-lost'] === true,
+    isJson: values.json === true,
+    isHelp,
+  };
+}
+
+function readPlan(url: URL, values: Values): Plan {
+  const mix = readMix(values);
+  const clients = Object.values(mix).reduce((sum, count) => sum + count, 0);
+  if (clients === 0) throw new UsageError('--mix names no client');
+  const threads = toNumber('--threads', values.threads ?? '1', 1);
+  const requests = values.requests === undefined ? undefined : toNumber('--requests', values.requests, 1);
+  const identify = values.identify === undefined ? undefined : readIdentify(values.identify);
+  const rate = values.rate === undefined ? undefined : toNumber('--rate', values.rate, 0.001, Number.isFinite);
+  return {
+    target: readTarget(url, values),
+    request: readRequest(url, values),
+    expectation: readExpectation(values),
+    ...(identify === undefined ? {} : { identify }),
+    mix,
+    threads: Math.min(threads, clients),
+    duration: toTime('duration', values.duration ?? (requests === undefined ? '10s' : `${LONGEST_RUN}ms`)),
+    ...(requests === undefined ? {} : { requests }),
+    ...(rate === undefined ? {} : { rate }),
+    think: toTime('think', values.think ?? '0ms'),
+    idle: toTime('idle', values.idle ?? '3s'),
+    halfPause: toTime('half-pause', values['half-pause'] ?? '200ms'),
+    depth: toNumber('--depth', values.depth ?? '4', 1),
+    answerTimeout: toTime('timeout', values.timeout ?? '10s'),
+    connectTimeout: toTime('connect-timeout', values['connect-timeout'] ?? '3s'),
+  };
+}
+
+function readUrl(text: string): URL {
+  const url = URL.parse?.(text) ?? (URL.canParse(text) ? new URL(text) : undefined);
+  if (url && ['http:', 'https:', 'ws:', 'wss:'].includes(url.protocol)) return url;
+  throw new UsageError(`${text} is no URL of http, https, ws or wss`);
+}
+
+function readTarget(url: URL, values: Values): Target {
+  const isTls = url.protocol === 'https:' || url.protocol === 'wss:';
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const version = values['tls-version'];
+  if (version !== undefined && version !== '1.2' && version !== '1.3')
+    throw new UsageError('--tls-version is 1.2 or 1.3');
+  return {
+    isTls,
+    host,
+    port: url.port === '' ? (isTls ? 443 : 80) : Number(url.port),
+    ...(values.unix === undefined ? {} : { unixPath: values.unix }),
+    // RFC 6066 §3: addresses are not allowed in SNI.
+    ...(net.isIP(host) === 0 ? { serverName: host } : {}),
+    ...(version === undefined ? {} : { tlsVersion: `TLSv${version}` }),
+    resumes: values['no-resume'] !== true,
+  };
+}
+
+function readRequest(url: URL, values: Values): Plan['request'] {
+  for (const header of values.header ?? []) {
+    if (!/^[^\s:]+:[^\r\n]*$/.test(header)) throw new UsageError(`--header ${header} is not NAME: VALUE`);
+  }
+  const path = url.pathname + url.search;
+  return {
+    method: (values.method ?? 'GET').toUpperCase(),
+    path,
+    webSocketPath: values.websocket ?? path,
+    authority: url.host,
+    headers: values.header ?? [],
+    ...(values.body === undefined ? {} : { body: values.body }),
+    ...(values.ledger === undefined ? {} : { numberHeader: values['ledger-header'] ?? 'x-request-number' }),
+  };
+}
+
+function readMix(values: Values): Mix {
+  const mix = Object.fromEntries(CLIENT_KINDS.map((kind) => [kind, 0])) as Record<ClientKind, number>;
+  if (values.connections !== undefined) {
+    if (values.mix !== undefined) throw new UsageError('--connections and --mix exclude each other');
+    mix['keep-alive'] = toNumber('--connections', values.connections, 1);
+    return mix;
+  }
+  for (const part of (values.mix ?? DEFAULT_MIX).split(',')) {
+    const [kind = '', count = '1'] = part.trim().split(':');
+    if (!Object.hasOwn(mix, kind))
+      throw new UsageError(`--mix: there is no kind '${kind}'; ${CLIENT_KINDS.join(', ')}`);
+    mix[kind as ClientKind] += toNumber('--mix', count, 0);
+  }
+  return mix;
+}
+
+function readExpectation(values: Values): Expectation {
+  const statuses = (values.status ?? '200-399').split(',').map((range) => {
+    const [, from, to = from] = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(range.trim()) ?? [];
+    if (from === undefined) throw new UsageError(`--status ${range} is no status and no range of them`);
+    return [Number(from), Number(to)] as const;
+  });
+  const [, what, value = ''] = /^(\w+)(?::(.*))?$/s.exec(values.expect ?? '') ?? [];
+  if (values.expect === undefined) return { statuses };
+  if (what === 'same' && value === '') return { statuses, same: true };
+  if (what === 'text') return { statuses, text: value };
+  if (what === 'length') return { statuses, length: toNumber('--expect length', value, 0) };
+  if (what === 'sha256' && /^[\da-f]{64}$/i.test(value)) return { statuses, sha256: value.toLowerCase() };
+  if (what === 'match') return { statuses, pattern: toPattern('--expect', value) };
+  throw new UsageError(`--expect ${values.expect}: text:TEXT, sha256:HEX, length:N, match:REGEX or same`);
+}
+
+function readIdentify(text: string): IdentifyBy {
+  const [, by, value] = /^(header|body):(.+)$/s.exec(text) ?? [];
+  if (by === 'header' && value !== undefined) return { by, name: value.toLowerCase() };
+  if (by === 'body' && value !== undefined) return { by, pattern: toPattern('--identify', value) };
+  throw new UsageError(`--identify ${text}: header:NAME or body:REGEX`);
+}
+
+function readTrigger(values: Values): TriggerOptions | undefined {
+  const { exec, signal, every } = values;
+  if (exec !== undefined && signal !== undefined) throw new UsageError('--exec and --signal exclude each other');
+  if (exec === undefined && signal === undefined) {
+    if (every !== undefined) throw new UsageError('--every needs --exec or --signal');
+    return undefined;
+  }
+  if (signal !== undefined && !/^(\d+|@.+|identified)$/.test(signal)) {
+    throw new UsageError(`--signal ${signal}: a pid, @FILE or 'identified'`);
+  }
+  if (every === undefined && values.requests !== undefined && values.duration === undefined) {
+    throw new UsageError('a run that ends by --requests has no middle: --every says when to trigger');
+  }
+  return {
+    ...(exec === undefined ? {} : { exec }),
+    ...(signal === undefined ? {} : { signal }),
+    signalName: (values['signal-name'] ?? 'SIGUSR2') as NodeJS.Signals,
+    ...(every === undefined ? {} : { every: toTime('every', every) }),
+  };
+}
+
+/** Looks the name up once, so that no lookup is measured and no address tried in vain for each connection. */
+export async function resolveTarget(target: Target): Promise<Target> {
+  if (target.unixPath !== undefined || net.isIP(target.host) !== 0) return target;
+  const addresses = await lookup(target.host, { all: true });
+  for (const { address } of addresses.length > 1 ? addresses : []) {
+    if (await accepts(address, target.port)) return { ...target, host: address };
+  }
+  return { ...target, host: addresses[0]?.address ?? target.host };
+}
+
+function accepts(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ host, port, timeout: 1_000 });
+    const settle = (does: boolean) => (): void => {
+      socket.destroy();
+      resolve(does);
+    };
+    socket.once('connect', settle(true)).once('error', settle(false)).once('timeout', settle(false));
+  });
+}
+
+function orUsage<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    const [message = ''] = (error as Error).message.split('. To specify a positional');
+    throw new UsageError(message.replace(/\.$/, ''));
+  }
+}
+
+function toTime(name: string, text: string): number {
+  const time = parseDuration(text);
+  if (time === undefined) throw new UsageError(`--${name} ${text} is no time like 500ms, 10s, 2m`);
+  return time;
+}
+
+function toNumber(name: string, text: string, minimum: number, isValid = Number.isSafeInteger): number {
+  const value = Number(text);
+  if (text.trim() !== '' && isValid(value) && value >= minimum) return value;
+  throw new UsageError(`${name} must be a number from ${minimum} on, not '${text}'`);
+}
+
+function toPattern(name: string, source: string): string {
+  return orUsage(() => new RegExp(source).source) || `${name} is empty`;
+}

@@ -1,0 +1,128 @@
+// What a run found: the object `--json` ends with, the details beside it, and the metrics limits are about.
+import type { RecordableHistogram } from 'node:perf_hooks';
+import type { Totals } from './fleet.js';
+import type { Switch } from './identify.js';
+import type { KernelCounts } from './kernel.js';
+import type { LedgerResult } from './ledger.js';
+import type { Metrics } from './limits.js';
+import type { Plan } from './plan.js';
+import type { LostBy } from './tally.js';
+import type { Triggered } from './trigger.js';
+
+/** The last line of `handover hammer --json`. */
+export interface HammerResult {
+  readonly requests: { readonly ok: number; readonly lost: number };
+  readonly lostBy: LostBy;
+  readonly connections: { readonly opened: number; readonly closedByServer: number };
+  /** Of right answers, from when each request should have begun. */
+  readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly longestGapMs: number;
+  readonly switches: readonly Switch[];
+  /** Only of a ledger run. */
+  readonly ledger?: LedgerResult;
+}
+
+/** Everything about a run, once it is over. */
+export interface Finished {
+  readonly url: string;
+  readonly plan: Plan;
+  readonly totals: Totals;
+  /** How long new requests began; ms. */
+  readonly elapsed: number;
+  readonly longestGapMs: number;
+  readonly switches: readonly Switch[];
+  readonly triggers: readonly Triggered[];
+  readonly kernel: KernelCounts;
+  readonly ledger?: LedgerResult;
+}
+
+export function resultOf({ totals, longestGapMs, switches, ledger }: Finished): HammerResult {
+  const { counts, lostBy } = totals;
+  return {
+    requests: { ok: counts.ok, lost: counts.lost },
+    lostBy,
+    connections: { opened: counts.opened, closedByServer: counts.closedByServer },
+    latencyMs: {
+      p50: percentile(totals.latency, 50),
+      p99: percentile(totals.latency, 99),
+      max: round(totals.maxLatencyMs),
+    },
+    longestGapMs,
+    switches,
+    ...(ledger === undefined ? {} : { ledger }),
+  };
+}
+
+/** The line before the last: what the result has no place for. */
+export function detailsOf({ url, plan, totals, elapsed, triggers, kernel }: Finished): object {
+  const {
+    ok: _,
+    lost: __,
+    opened: ___,
+    closedByServer: ____,
+    reconnects,
+    handshakes,
+    resumed,
+    ...others
+  } = totals.counts;
+  return {
+    type: 'details',
+    url,
+    mix: plan.mix,
+    threads: plan.threads,
+    loop: plan.rate === undefined ? 'closed' : 'open',
+    rate: plan.rate ?? null,
+    elapsedMs: round(elapsed),
+    requestsPerSecond: perSecond(totals.counts.ok, elapsed),
+    latencyMs: {
+      mean: totals.latency.count === 0 ? 0 : round(totals.latency.mean / 1_000),
+      p90: percentile(totals.latency, 90),
+      'p99.9': percentile(totals.latency, 99.9),
+    },
+    reconnectsForced: reconnects,
+    tls: { handshakes, resumed },
+    ...others,
+    identities: [...totals.sightings.values()],
+    triggers,
+    kernel,
+    losses: totals.losses,
+  };
+}
+
+/** What `--fail-if` can look at. */
+export function metricsOf(finished: Finished): Metrics {
+  const { totals, elapsed, longestGapMs, switches, ledger } = finished;
+  const { ok, lost, closedByServer, reconnects, notSent } = totals.counts;
+  return {
+    p50: percentile(totals.latency, 50),
+    p90: percentile(totals.latency, 90),
+    p99: percentile(totals.latency, 99),
+    p999: percentile(totals.latency, 99.9),
+    max: round(totals.maxLatencyMs),
+    mean: totals.latency.count === 0 ? 0 : round(totals.latency.mean / 1_000),
+    errorRate: ok + lost === 0 ? 0 : lost / (ok + lost),
+    lost,
+    ok,
+    rps: perSecond(ok, elapsed),
+    longestGap: longestGapMs,
+    closedByServer,
+    reconnects,
+    notSent,
+    switches: switches.length,
+    ...totals.lostBy,
+    ...ledger,
+  };
+}
+
+/** Milliseconds; 0 where nothing was measured. */
+export function percentile(latency: RecordableHistogram, percent: number): number {
+  return latency.count === 0 ? 0 : round(latency.percentile(percent) / 1_000);
+}
+
+export function perSecond(count: number, elapsed: number): number {
+  return elapsed === 0 ? 0 : Math.round((count / elapsed) * 10_000) / 10;
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
+}

@@ -1,0 +1,88 @@
+// One run from the first connection to the last answer: threads, triggers, witnesses.
+import { Fleet, Totals } from './fleet.js';
+import { findSwitches } from './identify.js';
+import { kernelDifference, readKernel } from './kernel.js';
+import { ledgerStart, readLedger } from './ledger.js';
+import { type HammerOptions, resolveTarget } from './options.js';
+import type { Finished } from './result.js';
+import { Trigger, type TriggerOptions } from './trigger.js';
+
+/** How often {@link Watcher.tick} is called; ms. */
+const TICK = 250;
+const NO_TRIGGER: TriggerOptions = { signalName: 'SIGUSR2' };
+
+/** Who looks on. */
+export interface Watcher {
+  /** The first connection is about to be made. */
+  started(fleet: Fleet): void;
+  /** What happened since the last tick. */
+  tick(now: number, since: Totals): void;
+}
+
+/** Runs to its end, which a SIGINT brings nearer; a second one ends this process. */
+export async function run(options: HammerOptions, watcher: Watcher): Promise<Finished> {
+  const { url, trigger: triggering, ledger } = options;
+  const plan = { ...options.plan, target: await resolveTarget(options.plan.target) };
+  const logStart = ledger === undefined ? 0 : await ledgerStart(ledger);
+  let since = new Totals();
+  const fleet = new Fleet(plan, (delta) => since.add(delta));
+  const newest = (): string | undefined => fleet.totals.newest();
+  const trigger = new Trigger(triggering ?? NO_TRIGGER, () => fleet.now, newest);
+  await fleet.ready();
+  const kernelBefore = readKernel();
+  fleet.start();
+  watcher.started(fleet);
+  const tick = (): void => {
+    watcher.tick(fleet.now, since);
+    since = new Totals();
+  };
+  const ticking = setInterval(tick, TICK);
+  if (triggering !== undefined) trigger.start(plan.duration);
+  try {
+    const elapsed = await untilEnd(fleet, plan.duration);
+    trigger.stop();
+    fleet.stop();
+    await fleet.done;
+    await trigger.finished();
+    const kernel = kernelDifference(kernelBefore, readKernel());
+    const { lostNumbers: lost, unusedNumbers: unused, sightings } = fleet.totals;
+    const triggers = trigger.fired;
+    return {
+      url,
+      plan,
+      totals: fleet.totals,
+      elapsed,
+      longestGapMs: fleet.longestGap(0, elapsed),
+      switches: findSwitches(
+        sightings.values(),
+        triggers.map(({ atMs }) => atMs),
+      ),
+      triggers,
+      kernel,
+      ...(ledger && { ledger: await readLedger(ledger, logStart, { byThread: fleet.issued, lost, unused }) }),
+    };
+  } finally {
+    trigger.stop();
+    clearInterval(ticking);
+    tick();
+  }
+}
+
+/** Resolves with when no more requests begin: time is up, the last is answered, or somebody has had enough. */
+async function untilEnd(fleet: Fleet, duration: number): Promise<number> {
+  let enough = (): void => {};
+  let timer: NodeJS.Timeout | undefined;
+  const isOver = new Promise<void>((resolve) => {
+    enough = resolve;
+    // Beyond 2^31 ms a timer of Node fires at once.
+    timer = setTimeout(resolve, Math.min(duration, 2_147_483_647));
+  });
+  process.once('SIGINT', enough);
+  try {
+    const byItself = fleet.done.then(() => true);
+    return (await Promise.race([isOver, byItself])) === true ? fleet.endedAt : fleet.now;
+  } finally {
+    clearTimeout(timer);
+    process.removeListener('SIGINT', enough);
+  }
+}

@@ -1,0 +1,104 @@
+// Makes the server switch while the load is on it: runs a command or sends a signal, once or every so often.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+export interface TriggerOptions {
+  /** Run by the shell. */
+  readonly exec?: string;
+  /** A pid, `@FILE` that holds one, or `identified`. */
+  readonly signal?: string;
+  readonly signalName: NodeJS.Signals;
+  /** Milliseconds; absent: once, in the middle. */
+  readonly every?: number;
+}
+
+export interface Triggered {
+  readonly atMs: number;
+  /** Why it failed. */
+  error?: string;
+}
+
+/** What is still running then is ended, so that nothing is left behind. */
+const PATIENCE = 10_000;
+
+export class Trigger {
+  readonly fired: Triggered[] = [];
+  readonly #options: TriggerOptions;
+  readonly #now: () => number;
+  readonly #newest: () => string | undefined;
+  readonly #running = new Map<ChildProcess, Promise<void>>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `newest`: the identity of the process in charge. */
+  constructor(options: TriggerOptions, now: () => number, newest: () => string | undefined) {
+    this.#options = options;
+    this.#now = now;
+    this.#newest = newest;
+  }
+
+  start(duration: number): void {
+    const { every } = this.#options;
+    if (every === undefined) this.#timer = setTimeout(() => this.#fire(), duration / 2);
+    else this.#timer = setInterval(() => this.#fire(), every);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Commands that run have ended, or were ended. */
+  async finished(): Promise<void> {
+    const timer = setTimeout(() => {
+      for (const child of this.#running.keys()) child.kill();
+    }, PATIENCE);
+    await Promise.all(this.#running.values());
+    clearTimeout(timer);
+  }
+
+  #fire(): void {
+    const { exec, signal = '' } = this.#options;
+    const triggered: Triggered = { atMs: Math.round(this.#now() * 1_000) / 1_000 };
+    this.fired.push(triggered);
+    try {
+      if (exec === undefined) process.kill(this.#pid(signal), this.#options.signalName);
+      else this.#run(exec, triggered);
+    } catch (error) {
+      triggered.error = (error as Error).message;
+    }
+  }
+
+  #pid(signal: string): number {
+    const text =
+      signal === 'identified'
+        ? this.#newest()
+        : signal.startsWith('@')
+          ? readFileSync(signal.slice(1), 'utf8')
+          : signal;
+    const pid = Number(text?.trim());
+    // 0 and negative numbers mean whole groups of processes.
+    if (Number.isSafeInteger(pid) && pid > 0) return pid;
+    throw new Error(`${text === undefined ? 'nobody has answered yet' : `'${text.trim()}'`}: no pid to signal`);
+  }
+
+  #run(command: string, triggered: Triggered): void {
+    const child = spawn(command, { shell: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    let complaints = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      complaints = (complaints + text).slice(-500);
+    });
+    const ended = new Promise<void>((resolve) => {
+      child.once('error', (error) => {
+        triggered.error = error.message;
+        resolve();
+      });
+      child.once('exit', (code, signal) => {
+        if (code !== 0) triggered.error = `ended with ${signal ?? `exit code ${code}`} ${complaints.trim()}`.trim();
+        // A daemon the command started may keep the pipe open.
+        child.stderr.destroy();
+        this.#running.delete(child);
+        resolve();
+      });
+    });
+    this.#running.set(child, ended);
+  }
+}

@@ -1,0 +1,123 @@
+// What people see: the counts while they grow, on a terminal, and the account at the end.
+import type { Fleet, Totals } from './fleet.js';
+import { LOSS_KINDS, type LossKind } from './outcome.js';
+import { type Finished, percentile, perSecond } from './result.js';
+
+/** Losses shown in full. */
+const LOSSES_SHOWN = 5;
+
+export interface Screen {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+}
+
+/** Draws the same lines again and again, on a terminal only. */
+export class LiveView {
+  readonly #screen: Screen;
+  #fleet: Fleet | undefined;
+  #recent = { at: 0, ok: 0, rate: 0 };
+  #lines = 0;
+
+  constructor(screen: Screen) {
+    this.#screen = screen;
+  }
+
+  start(fleet: Fleet): void {
+    if (this.#screen.isTTY === true) this.#fleet = fleet;
+  }
+
+  /** Leaves the terminal as it was. */
+  end(): void {
+    this.#fleet = undefined;
+    this.#erase();
+  }
+
+  draw(): void {
+    if (this.#fleet === undefined) return;
+    const { totals, now } = this.#fleet;
+    const { counts } = totals;
+    if (now - this.#recent.at >= 1_000) {
+      this.#recent = { at: now, ok: counts.ok, rate: perSecond(counts.ok - this.#recent.ok, now - this.#recent.at) };
+    }
+    const newest = totals.newest();
+    const lines = [
+      `${seconds(now)} s  ${grouped(counts.ok)} ok  ${grouped(counts.lost)} lost  ${grouped(Math.round(this.#recent.rate))}/s`,
+      latencyLine(totals),
+      connectionsLine(totals),
+      ...(newest === undefined ? [] : [`served by    ${newest} (${totals.sightings.size} so far)`]),
+      ...lossLines(totals),
+    ];
+    this.#erase();
+    this.#screen.write(`${lines.join('\n')}\n`);
+    this.#lines = lines.length;
+  }
+
+  #erase(): void {
+    // CPL, ED (ECMA-48): up so many lines, and clear to the end of the screen.
+    if (this.#lines > 0) this.#screen.write(`\u001b[${this.#lines}F\u001b[J`);
+    this.#lines = 0;
+  }
+}
+
+/** The account of a run. */
+export function describeRun(finished: Finished): string {
+  const { url, plan, totals, elapsed, longestGapMs, switches, triggers, kernel, ledger } = finished;
+  const { counts } = totals;
+  const clients = Object.entries(plan.mix).filter(([, count]) => count > 0);
+  const loop = plan.rate === undefined ? 'closed loop' : `open loop, ${plan.rate} a second`;
+  return [
+    `${url}  ${seconds(elapsed)} s  ${loop}  ${clients.map(([kind, count]) => `${count} ${kind}`).join(', ')}`,
+    `requests     ${grouped(counts.ok)} ok  ${grouped(counts.lost)} lost  ${grouped(Math.round(perSecond(counts.ok, elapsed)))}/s`,
+    latencyLine(totals),
+    connectionsLine(totals),
+    ...(counts.handshakes > 0 ? [`TLS          ${counts.handshakes} handshakes  ${counts.resumed} resumed`] : []),
+    `longest gap  ${longestGapMs} ms without a success`,
+    ...switches.map(({ from, to, atMs, triggerToFirstAnswerMs: after, overlapMs }) => {
+      const trigger = after === null ? '' : `  ${after} ms after its trigger`;
+      const both = overlapMs < 0 ? `  nobody for ${-overlapMs} ms` : `  both for ${overlapMs} ms`;
+      return `switch       ${from} → ${to} at ${seconds(atMs)} s${trigger}${both}`;
+    }),
+    ...triggers.flatMap(({ atMs, error }) =>
+      error === undefined ? [] : [`trigger      at ${seconds(atMs)} s failed: ${error}`],
+    ),
+    ...(ledger === undefined ? [] : [`ledger       ${words(ledger)}`]),
+    `kernel       ${Object.keys(kernel).length === 0 ? 'no counters here' : words(kernel)}`,
+    ...(counts.notSent > 0 ? [`not sent     ${counts.notSent}: the server could not keep up with the rate`] : []),
+    ...(counts.ownFaults > 0
+      ? [`own faults   ${counts.ownFaults} times this machine had no port or descriptor left`]
+      : []),
+    ...lossLines(totals),
+    ...totals.losses
+      .slice(0, LOSSES_SHOWN)
+      .map(({ atMs, kind, detail }) => `  at ${seconds(atMs)} s  ${kind}: ${detail}`),
+  ].join('\n');
+}
+
+function latencyLine({ latency, maxLatencyMs }: Pick<Totals, 'latency' | 'maxLatencyMs'>): string {
+  const [p50, p90, p99, p999] = [50, 90, 99, 99.9].map((percent) => percentile(latency, percent));
+  return `latency ms   p50 ${p50}  p90 ${p90}  p99 ${p99}  p99.9 ${p999}  max ${Math.round(maxLatencyMs * 1_000) / 1_000}`;
+}
+
+function connectionsLine({ counts }: Totals): string {
+  const { opened, closedByServer, reconnects } = counts;
+  return `connections  ${grouped(opened)} opened  ${grouped(closedByServer)} closed by the server  ${grouped(reconnects)} reconnects forced`;
+}
+
+function lossLines({ lostBy }: Totals): string[] {
+  const lost = (Object.keys(LOSS_KINDS) as LossKind[]).filter((kind) => lostBy[kind] > 0);
+  return lost.map((kind) => `lost         ${grouped(lostBy[kind])} ${kind}: ${LOSS_KINDS[kind]}`);
+}
+
+function words(counts: object): string {
+  return Object.entries(counts)
+    .map(([name, count]) => `${name} ${count}`)
+    .join('  ');
+}
+
+function grouped(count: number): string {
+  return count.toLocaleString('en-US');
+}
+
+function seconds(ms: number): string {
+  return (ms / 1_000).toFixed(3);
+}
