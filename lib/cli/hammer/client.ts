@@ -42,11 +42,13 @@ export class Naps {
 
   end(): void {
     this.#isOver = true;
-    for (const [timer, wake] of this.#naps) {
+    // Who wakes up may be the last, and then calls this again.
+    const naps = [...this.#naps];
+    this.#naps.clear();
+    for (const [timer, wake] of naps) {
       clearTimeout(timer);
       wake();
     }
-    this.#naps.clear();
   }
 }
 
