@@ -28,7 +28,9 @@ function read(text: string, { cuts = [] as readonly number[], isHead = false, cl
 
 const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
 
-const RESPONSES: readonly (readonly [string, string, Partial<Found>, { isHead?: boolean; closes?: boolean }?])[] = [
+type Sample = [name: string, text: string, found: Partial<Found>, options?: { isHead?: boolean; closes?: boolean }];
+
+const SAMPLES: Sample[] = [
   ['Content-Length', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello', { state: 'complete', body: 'hello' }],
   [
     'more than promised',
@@ -69,14 +71,14 @@ const RESPONSES: readonly (readonly [string, string, Partial<Found>, { isHead?: 
   ['an endless head', `HTTP/1.1 200 OK\r\n${'A: b\r\n'.repeat(12_000)}`, { state: 'malformed' }],
 ];
 
+const RESPONSES = SAMPLES.map(([name, text, found, options = {}]) => ({ name, text, found, options }));
+
 describe('a response', () => {
-  it.each(RESPONSES)('with %s', (_, text, found, options = {}) => {
+  it.each(RESPONSES)('with $name', ({ text, found, options }) => {
     expect(read(text, options)).toMatchObject(found);
   });
 
-  it.each(
-    RESPONSES.filter(([, text]) => text.length < 1_000),
-  )('with %s, however it is cut', (_, text, __, options = {}) => {
+  it.each(RESPONSES.filter(({ text }) => text.length < 1_000))('with $name, however it is cut', ({ text, options }) => {
     const { state, status, body, used } = read(text, options);
     fc.assert(
       fc.property(fc.array(fc.nat(), { maxLength: 12 }), (cuts) => {

@@ -1,0 +1,400 @@
+// `handover hammer` as a whole: pace, ledger, switches, triggers, limits, exit codes.
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { privateFolder } from '../engine/engine.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { usePrograms } from '../helpers/programs.js';
+import { listen, losses, rawServer, runForPeople, runHammer, WHOLE } from './helpers.js';
+
+expectNoLeaks();
+const programs = usePrograms();
+
+async function helloServer(): Promise<string> {
+  return `http://127.0.0.1:${await listen(createServer((_, response) => response.end('hello\n')))}/`;
+}
+
+describe('the load', () => {
+  test('a mix of all kinds on several threads, every request counted', async () => {
+    let served = 0;
+    const server = createServer((_, response) => {
+      served++;
+      response.end('hello\n');
+    });
+    const url = `http://localhost:${await listen(server)}/some?thing=1`;
+    const mix = 'keep-alive:3,new:2,idle:2,pipelined:2,half-sent:2';
+    const { code, result } = await runHammer(
+      programs,
+      url,
+      '--mix',
+      mix,
+      '--threads',
+      '3',
+      '--requests',
+      '500',
+      '--idle',
+      '50ms',
+    );
+    expect(result.requests).toEqual({ ok: 500, lost: 0 });
+    expect(served).toBe(500);
+    expect(result.connections.closedByServer).toBe(0);
+    expect(code).toBe(0);
+  });
+
+  test('the last line is the result, with these keys in this order', async () => {
+    const { result } = await runHammer(programs, await helloServer(), '--requests', '20', '--connections', '2');
+    expect(Object.keys(result)).toEqual(['requests', 'lostBy', 'connections', 'latencyMs', 'longestGapMs', 'switches']);
+    expect(Object.entries(result.lostBy)).toEqual([
+      ['refused', 0],
+      ['resetBeforeWrite', 0],
+      ['resetAfterWrite', 0],
+      ['earlyClose', 0],
+      ['short', 0],
+      ['wrongBody', 0],
+      ['unanswered', 0],
+      ['status', 0],
+    ]);
+    expect(Object.keys(result.latencyMs)).toEqual(['p50', 'p99', 'max']);
+  });
+
+  test('method, headers and body reach the server, to the byte', async () => {
+    const seen = new Set<string>();
+    const server = createServer((request, response) => {
+      let body = '';
+      request.setEncoding('utf8').on('data', (piece: string) => {
+        body += piece;
+      });
+      request.on('end', () => {
+        seen.add(`${request.method} ${request.url} ${request.headers['x-a']} ${request.headers['x-b']} ${body}`);
+        response.end();
+      });
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/p`;
+    const more = [
+      '--method',
+      'post',
+      '--header',
+      'x-a: 1',
+      '--header',
+      'X-B: ü',
+      '--body',
+      'grüße',
+      '--requests',
+      '20',
+    ];
+    const { result } = await runHammer(programs, url, ...more, '--mix', 'keep-alive,new,pipelined,half-sent');
+    expect(result.requests).toEqual({ ok: 20, lost: 0 });
+    expect([...seen]).toEqual([`POST /p 1 ${Buffer.from('ü').toString('latin1')} grüße`]);
+  });
+
+  test('an open loop counts from when each request should have begun', async () => {
+    // Requests 100 and on wait for half a second: in a closed loop of one client one of them would notice.
+    let count = 0;
+    let open: Promise<unknown> | undefined;
+    const server = rawServer((socket) => {
+      if (count++ === 100) open = new Promise((resolve) => setTimeout(resolve, 500));
+      if (open === undefined) socket.write(WHOLE);
+      else void open.then(() => socket.write(WHOLE));
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const { result, details } = await runHammer(
+      programs,
+      url,
+      '--rate',
+      '200',
+      '--requests',
+      '300',
+      '--connections',
+      '1',
+    );
+    expect(result.requests).toEqual({ ok: 300, lost: 0 });
+    expect(details).toMatchObject({ loop: 'open', rate: 200, notSent: 0 });
+    expect(details.elapsedMs).toBeGreaterThanOrEqual(1_494);
+    // A hundred of the 300 should have begun within that half second.
+    expect((details.latencyMs as { p90: number }).p90).toBeGreaterThan(200);
+    expect(result.longestGapMs).toBeGreaterThan(450);
+  });
+
+  test('an open loop against a server that answers nothing gives up what never began', async () => {
+    const url = `http://127.0.0.1:${await listen(rawServer(() => {}))}/`;
+    const more = ['--rate', '100', '--duration', '500ms', '--connections', '2', '--timeout', '300ms', '--threads', '2'];
+    const { code, result, details } = await runHammer(programs, url, ...more);
+    expect(result.requests.ok).toBe(0);
+    expect(losses(result)).toEqual({ unanswered: result.requests.lost });
+    // All arrivals are accounted for.
+    expect(result.requests.lost + (details.notSent as number)).toBeGreaterThanOrEqual(50);
+    expect(details.notSent).toBeGreaterThan(0);
+    expect(code).toBe(1);
+  });
+
+  test('a connect that takes too long counts as refused', async () => {
+    // 192.0.2.0/24 is documentation (RFC 5737): nobody answers there, or the network says at once that it is unreachable.
+    const more = ['--connections', '2', '--requests', '2', '--connect-timeout', '200ms'];
+    const { result } = await runHammer(programs, 'http://192.0.2.1:9/', ...more);
+    expect(losses(result)).toEqual({ refused: 2 });
+    expect(result.connections.opened).toBe(0);
+  });
+
+  test('a Unix socket', async () => {
+    const path = join(privateFolder(), 'web.sock');
+    const server = createServer((_, response) => response.end('hello\n'));
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    onTestFinished(async () => {
+      await new Promise((resolve) => server.close(resolve));
+    });
+    const { result } = await runHammer(
+      programs,
+      'http://app/',
+      '--unix',
+      path,
+      '--mix',
+      'keep-alive:2,new:2',
+      '--requests',
+      '40',
+    );
+    expect(result.requests).toEqual({ ok: 40, lost: 0 });
+  });
+});
+
+describe('the ledger', () => {
+  test('finds what was executed twice, unanswered, never, or not to the end', async () => {
+    const log = join(privateFolder(), 'log');
+    writeFileSync(log, 'begin 1\nend 1\nbegin 1\n'); // of an earlier run
+    const note = (line: string): void => appendFileSync(log, `${line}\n`);
+    const server = rawServer((socket, { number }) => {
+      const n = Number(number);
+      if (n % 10 === 3) {
+        socket.end(); // never begun
+        return;
+      }
+      note(`begin ${n}`);
+      if (n % 10 === 5) note(`begin ${n}`); // begun twice
+      if (n % 10 === 7) {
+        socket.end(); // begun, not ended
+        return;
+      }
+      note(`end ${n}`);
+      if (n % 10 === 9)
+        socket.resetAndDestroy(); // executed, not answered
+      else socket.write(WHOLE);
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const { result } = await runHammer(
+      programs,
+      url,
+      '--ledger',
+      log,
+      '--requests',
+      '100',
+      '--connections',
+      '4',
+      '--threads',
+      '2',
+    );
+    expect(result.requests).toEqual({ ok: 70, lost: 30 });
+    expect(losses(result)).toEqual({ earlyClose: 20, resetAfterWrite: 10 });
+    expect(result.ledger).toEqual({ executedTwice: 10, executedUnanswered: 10, gaps: 10, begunNotEnded: 10 });
+  });
+
+  test('a server without a fault has a ledger without one', async () => {
+    const log = join(privateFolder(), 'log');
+    const server = createServer((request, response) => {
+      appendFileSync(log, `begin ${String(request.headers['x-id'])}\nend ${String(request.headers['x-id'])}\n`);
+      response.end();
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const more = [
+      '--ledger',
+      log,
+      '--ledger-header',
+      'X-Id',
+      '--requests',
+      '60',
+      '--half-pause',
+      '20ms',
+      '--idle',
+      '20ms',
+    ];
+    const { code, result } = await runHammer(programs, url, ...more);
+    expect(result.requests).toEqual({ ok: 60, lost: 0 });
+    expect(result.ledger).toEqual({ executedTwice: 0, executedUnanswered: 0, gaps: 0, begunNotEnded: 0 });
+    expect(code).toBe(0);
+  });
+});
+
+describe('switches', () => {
+  /** Answers as another process after each SIGUSR2 to this one. */
+  async function changingServer(names: readonly string[]): Promise<string> {
+    let current = 0;
+    const change = (): void => {
+      current++;
+    };
+    process.on('SIGUSR2', change);
+    onTestFinished(() => {
+      process.removeListener('SIGUSR2', change);
+    });
+    const server = createServer((_, response) => {
+      const name = names[current] ?? 'too many';
+      response.setHeader('x-pid', name).end(`served by ${name}, as always\n`);
+    });
+    return `http://127.0.0.1:${await listen(server)}/`;
+  }
+
+  test.each(['header:X-Pid', 'body:by (\\w+),'])('are found by %s and triggered by --every --exec', async (how) => {
+    const url = await changingServer(['A', 'B', 'C']);
+    const more = [
+      '--every',
+      '400ms',
+      '--exec',
+      `kill -USR2 ${process.pid}`,
+      '--duration',
+      '1100ms',
+      '--connections',
+      '3',
+    ];
+    const { code, result, details } = await runHammer(programs, url, '--identify', how, ...more, '--think', '1ms');
+    expect(result.switches.map(({ from, to }) => `${from} ${to}`)).toEqual(['A B', 'B C']);
+    for (const found of result.switches) {
+      expect(found.triggerToFirstAnswerMs).toBeGreaterThan(0);
+      expect(found.atMs).toBeGreaterThan(found.triggeredAtMs ?? Number.POSITIVE_INFINITY);
+    }
+    expect((details.identities as { answers: number }[]).reduce((sum, { answers }) => sum + answers, 0)).toBe(
+      result.requests.ok,
+    );
+    expect(code).toBe(0);
+  });
+
+  test('--signal identified signals the newest process, once in the middle', async () => {
+    const url = await changingServer([String(process.pid), 'B']);
+    const more = ['--signal', 'identified', '--identify', 'header:x-pid', '--duration', '600ms', '--connections', '2'];
+    const { result, details } = await runHammer(programs, url, ...more, '--threads', '2');
+    expect(result.switches).toMatchObject([{ from: String(process.pid), to: 'B' }]);
+    expect(details.triggers).toEqual([{ atMs: expect.closeTo(300, -3) as number }]);
+  });
+
+  test('--signal takes a pid from a file', async () => {
+    const file = join(privateFolder(), 'pid');
+    writeFileSync(file, `${process.pid}\n`);
+    const url = await changingServer(['A', 'B']);
+    const more = ['--signal', `@${file}`, '--identify', 'header:x-pid', '--duration', '600ms', '--connections', '2'];
+    expect((await runHammer(programs, url, ...more)).result.switches).toMatchObject([{ from: 'A', to: 'B' }]);
+  });
+
+  test('several processes that answer from the start are no switches', async () => {
+    let count = 0;
+    const server = createServer((_, response) => response.setHeader('x-pid', `worker ${count++ % 4}`).end());
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const { result } = await runHammer(
+      programs,
+      url,
+      '--identify',
+      'header:x-pid',
+      '--requests',
+      '100',
+      '--connections',
+      '2',
+    );
+    expect(result.switches).toEqual([]);
+  });
+
+  test('a trigger that fails is told, and a failure', async () => {
+    const more = [
+      '--exec',
+      'echo no such unit >&2; exit 3',
+      '--duration',
+      '300ms',
+      '--connections',
+      '1',
+      '--allow-lost',
+    ];
+    const { code, details } = await runHammer(programs, await helloServer(), ...more);
+    expect(details.triggers).toMatchObject([{ error: 'ended with exit code 3 no such unit' }]);
+    expect(code).toBe(1);
+  });
+});
+
+describe('the verdict', () => {
+  test('something lost is exit code 1, unless it is allowed', async () => {
+    const url = `http://127.0.0.1:${await listen(rawServer((socket) => socket.end()))}/`;
+    const more = ['--requests', '4', '--connections', '1'];
+    expect((await runHammer(programs, url, ...more)).code).toBe(1);
+    expect((await runHammer(programs, url, ...more, '--allow-lost')).code).toBe(0);
+    expect((await runHammer(programs, url, ...more, '--allow-lost', '--fail-if', 'errorRate>0.99')).code).toBe(1);
+  });
+
+  test('limits that hold and limits that do not', async () => {
+    const url = await helloServer();
+    const more = ['--requests', '50', '--connections', '2'];
+    expect((await runHammer(programs, url, ...more, '--fail-if', 'p99>60000,errorRate>0.01,ok<50')).code).toBe(0);
+    const { code, details } = await runHammer(programs, url, ...more, '--fail-if', 'p50>0, ok >= 50');
+    expect(details.broken).toEqual([expect.stringMatching(/^p50>0: /), 'ok>=50: 50']);
+    expect(code).toBe(1);
+  });
+
+  test.each([
+    [[], /which server/],
+    [['localhost:8080'], /no URL of http/],
+    [['http://localhost', '--mix', 'keepalive:3'], /no kind 'keepalive'/],
+    [['http://localhost', '--mix', 'new:0'], /names no client/],
+    [['http://localhost', '--duration', '10'], /no time like/],
+    [['http://localhost', '--fail-if', 'p95>3'], /no metric 'p95'/],
+    [['http://localhost', '--fail-if', 'p99'], /not like p99>800/],
+    [['http://localhost', '--every', '5s'], /needs --exec or --signal/],
+    [['http://localhost', '--signal', '-1'], /--signal/],
+    [['http://localhost', '--signal', 'identified'], /needs --identify/],
+    [['http://localhost', '--identify', 'pid'], /header:NAME or body:REGEX/],
+    [['http://localhost', '--expect', 'match:('], /regular expression/],
+    [['http://localhost', '--header', 'a: b\r\nc: d'], /is not NAME: VALUE/],
+    [['http://localhost', '--tls-version', '1.1'], /1.2 or 1.3/],
+    [['http://localhost', '--nonsense'], /Unknown option/],
+  ])('%j is a wrong usage', async (args, complaint) => {
+    const { code, stdout, stderr } = await runForPeople(programs, ...args);
+    expect(stderr).toMatch(complaint);
+    expect(stdout).toBe('');
+    expect(code).toBe(2);
+  });
+
+  test('--help names every option', async () => {
+    const { code, stdout } = await runForPeople(programs, '--help');
+    for (const option of ['--rate', '--ledger', '--identify', '--fail-if', '--allow-lost', '--json']) {
+      expect(stdout).toContain(`  ${option}`);
+    }
+    expect(code).toBe(0);
+  });
+
+  test('people get an account with the kernel beside the client', async () => {
+    const url = `http://127.0.0.1:${await listen(rawServer((socket) => socket.resetAndDestroy()))}/`;
+    const { code, stdout } = await runForPeople(programs, url, '--requests', '3', '--connections', '1');
+    expect(stdout).toMatch(/^requests +0 ok +3 lost/m);
+    expect(stdout).toMatch(/^lost +3 resetAfterWrite: the connection was reset after/m);
+    if (existsSync('/proc/net/netstat')) {
+      const [, rsts] = /^kernel +.*OutRsts (\d+)/m.exec(stdout) ?? [];
+      expect(Number(rsts)).toBeGreaterThanOrEqual(3);
+    }
+    expect(code).toBe(1);
+  });
+
+  test('an interrupt ends the run, with its result', async () => {
+    let requests = 0;
+    let heard = (): void => {};
+    const underWay = new Promise<void>((resolve) => {
+      heard = resolve;
+    });
+    const server = createServer((_, response) => {
+      response.end();
+      requests++;
+      heard();
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const program = programs.start(new URL('fixtures/hammer.mjs', import.meta.url), {
+      args: [url, '--json', '--duration', '60s'],
+    });
+    await underWay;
+    expect(await program.stop('SIGINT')).toEqual({ code: 0, signal: null });
+    await program.closed;
+    expect(JSON.parse(program.stdout.trim().split('\n').at(-1) ?? '')).toMatchObject({
+      requests: { ok: requests, lost: 0 },
+    });
+  });
+});
