@@ -1,5 +1,6 @@
 // The table of commands: what each is called, takes and loads. Parsing and help are made from it.
 import type { ExitCode } from './exit-codes.js';
+import { HAMMER_OPTIONS } from './hammer/usage.js';
 import type { Output } from './output.js';
 
 export interface Option {
@@ -160,5 +161,13 @@ export const COMMANDS: readonly Command[] = [
     summary: 'what an error code means, whether the old process still serves, and what to do',
     options: { json: JSON_OPTION },
     load: () => import('./explain.js'),
+  },
+  {
+    name: 'hammer',
+    args: 'URL',
+    summary: 'put a load on any server, and account for every single request',
+    details: 'Ends with 1 when something was lost, a limit is broken or a trigger failed.',
+    options: HAMMER_OPTIONS,
+    load: () => import('./hammer.js'),
   },
 ];

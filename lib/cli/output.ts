@@ -41,6 +41,16 @@ export class Output {
     if (!this.isJson) this.#out.write(`${text}\n`);
   }
 
+  /** Whether people look on: what is drawn again and again would be noise in a file. */
+  get isTerminal(): boolean {
+    return !this.isJson && this.#out.isTTY === true;
+  }
+
+  /** For people who look on, to the letter; elsewhere nothing. */
+  draw(text: string): void {
+    if (this.isTerminal) this.#out.write(text);
+  }
+
   /** For programs, one line; without `--json` nothing. */
   json(value: Json | object): void {
     if (this.isJson) this.#out.write(`${JSON.stringify(value)}\n`);

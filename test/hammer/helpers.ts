@@ -13,11 +13,11 @@ export interface Ran {
   readonly lines: readonly Readonly<Record<string, unknown>>[];
 }
 
-const HAMMER = new URL('fixtures/hammer.mjs', import.meta.url);
+export const COMMAND: URL = new URL('../../dist/cli/main.js', import.meta.url);
 
 /** Runs it with `--json` to its end. */
 export async function runHammer(programs: Programs, ...args: readonly string[]): Promise<Ran> {
-  const program = programs.start(HAMMER, { args: [...args, '--json'] });
+  const program = programs.start(COMMAND, { args: ['hammer', ...args, '--json'] });
   const { code } = await program.exit(30_000);
   await program.closed;
   const lines = program.stdout.trim().split('\n').flatMap(parse);
@@ -31,7 +31,7 @@ export async function runForPeople(
   programs: Programs,
   ...args: readonly string[]
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const program = programs.start(HAMMER, { args });
+  const program = programs.start(COMMAND, { args: ['hammer', ...args] });
   const { code } = await program.exit(30_000);
   await program.closed;
   return { code, stdout: program.stdout, stderr: program.stderr };

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
-import { listen, losses, rawServer, runForPeople, runHammer, WHOLE } from './helpers.js';
+import { COMMAND, listen, losses, rawServer, runForPeople, runHammer, WHOLE } from './helpers.js';
 
 expectNoLeaks();
 const programs = usePrograms();
@@ -387,8 +387,8 @@ describe('the verdict', () => {
       heard();
     });
     const url = `http://127.0.0.1:${await listen(server)}/`;
-    const program = programs.start(new URL('fixtures/hammer.mjs', import.meta.url), {
-      args: [url, '--json', '--duration', '60s'],
+    const program = programs.start(COMMAND, {
+      args: ['hammer', url, '--json', '--duration', '60s'],
     });
     await underWay;
     expect(await program.stop('SIGINT')).toEqual({ code: 0, signal: null });

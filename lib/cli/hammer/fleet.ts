@@ -99,6 +99,11 @@ export class Fleet {
     this.#order({ type: 'stop' });
   }
 
+  /** No thread is left, whatever became of the run. */
+  async end(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
   /** The longest time without a success; ms. */
   longestGap(from: number, to: number): number {
     return this.#successes.longestGap(from, to);

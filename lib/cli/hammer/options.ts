@@ -2,6 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
 import { parseArgs } from 'node:util';
+import { CommandError, EXIT } from '../exit-codes.js';
 import { parseDuration } from './duration.js';
 import type { IdentifyBy } from './identify.js';
 import { type Limit, parseLimits } from './limits.js';
@@ -9,9 +10,6 @@ import type { Expectation } from './outcome.js';
 import { CLIENT_KINDS, type ClientKind, type Mix, type Plan, type Target } from './plan.js';
 import type { TriggerOptions } from './trigger.js';
 import { HAMMER_OPTIONS } from './usage.js';
-
-/** The command line was wrong: nothing was done. */
-export class UsageError extends Error {}
 
 export interface HammerOptions {
   readonly url: string;
@@ -21,8 +19,6 @@ export interface HammerOptions {
   readonly ledger?: string;
   readonly limits: readonly Limit[];
   readonly allowsLost: boolean;
-  readonly isJson: boolean;
-  readonly isHelp: boolean;
 }
 
 const DEFAULT_MIX = 'keep-alive:10,new:2,idle:4,pipelined:2,half-sent:2';
@@ -35,17 +31,16 @@ function readValues(argv: readonly string[]) {
   return parseArgs({ args: [...argv], options: HAMMER_OPTIONS, allowPositionals: true });
 }
 
-/** @throws UsageError naming what was expected */
+/** @throws CommandError naming what was expected */
 export function parseOptions(argv: readonly string[]): HammerOptions {
   const { values, positionals } = orUsage(() => readValues(argv));
-  const isHelp = values.help === true;
   const [text, ...more] = positionals;
-  if (more.length > 0) throw new UsageError(`one URL at a time; too many: ${more.join(' ')}`);
-  if (text === undefined && !isHelp) throw new UsageError('which server? handover hammer http://localhost:8080');
-  const url = readUrl(text ?? 'http://localhost');
+  if (more.length > 0) throw usageError(`one URL at a time; too many: ${more.join(' ')}`);
+  if (text === undefined) throw usageError('which server? handover hammer http://localhost:8080');
+  const url = readUrl(text);
   const trigger = readTrigger(values);
   if (values.signal === 'identified' && values.identify === undefined) {
-    throw new UsageError('--signal identified needs --identify');
+    throw usageError('--signal identified needs --identify');
   }
   return {
     url: url.href,
@@ -54,15 +49,13 @@ export function parseOptions(argv: readonly string[]): HammerOptions {
     ...(values.ledger === undefined ? {} : { ledger: values.ledger }),
     limits: orUsage(() => parseLimits(values['fail-if'] ?? '')),
     allowsLost: values['allow-lost'] === true,
-    isJson: values.json === true,
-    isHelp,
   };
 }
 
 function readPlan(url: URL, values: Values): Plan {
   const mix = readMix(values);
   const clients = Object.values(mix).reduce((sum, count) => sum + count, 0);
-  if (clients === 0) throw new UsageError('--mix names no client');
+  if (clients === 0) throw usageError('--mix names no client');
   const threads = toNumber('--threads', values.threads ?? '1', 1);
   const requests = values.requests === undefined ? undefined : toNumber('--requests', values.requests, 1);
   const identify = values.identify === undefined ? undefined : readIdentify(values.identify);
@@ -89,15 +82,14 @@ function readPlan(url: URL, values: Values): Plan {
 function readUrl(text: string): URL {
   const url = URL.parse?.(text) ?? (URL.canParse(text) ? new URL(text) : undefined);
   if (url && ['http:', 'https:', 'ws:', 'wss:'].includes(url.protocol)) return url;
-  throw new UsageError(`${text} is no URL of http, https, ws or wss`);
+  throw usageError(`${text} is no URL of http, https, ws or wss`);
 }
 
 function readTarget(url: URL, values: Values): Target {
   const isTls = url.protocol === 'https:' || url.protocol === 'wss:';
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const version = values['tls-version'];
-  if (version !== undefined && version !== '1.2' && version !== '1.3')
-    throw new UsageError('--tls-version is 1.2 or 1.3');
+  if (version !== undefined && version !== '1.2' && version !== '1.3') throw usageError('--tls-version is 1.2 or 1.3');
   return {
     isTls,
     host,
@@ -112,7 +104,7 @@ function readTarget(url: URL, values: Values): Target {
 
 function readRequest(url: URL, values: Values): Plan['request'] {
   for (const header of values.header ?? []) {
-    if (!/^[^\s:]+:[^\r\n]*$/.test(header)) throw new UsageError(`--header ${header} is not NAME: VALUE`);
+    if (!/^[^\s:]+:[^\r\n]*$/.test(header)) throw usageError(`--header ${header} is not NAME: VALUE`);
   }
   const path = url.pathname + url.search;
   return {
@@ -129,14 +121,13 @@ function readRequest(url: URL, values: Values): Plan['request'] {
 function readMix(values: Values): Mix {
   const mix = Object.fromEntries(CLIENT_KINDS.map((kind) => [kind, 0])) as Record<ClientKind, number>;
   if (values.connections !== undefined) {
-    if (values.mix !== undefined) throw new UsageError('--connections and --mix exclude each other');
+    if (values.mix !== undefined) throw usageError('--connections and --mix exclude each other');
     mix['keep-alive'] = toNumber('--connections', values.connections, 1);
     return mix;
   }
   for (const part of (values.mix ?? DEFAULT_MIX).split(',')) {
     const [kind = '', count = '1'] = part.trim().split(':');
-    if (!Object.hasOwn(mix, kind))
-      throw new UsageError(`--mix: there is no kind '${kind}'; ${CLIENT_KINDS.join(', ')}`);
+    if (!Object.hasOwn(mix, kind)) throw usageError(`--mix: there is no kind '${kind}'; ${CLIENT_KINDS.join(', ')}`);
     mix[kind as ClientKind] += toNumber('--mix', count, 0);
   }
   return mix;
@@ -145,7 +136,7 @@ function readMix(values: Values): Mix {
 function readExpectation(values: Values): Expectation {
   const statuses = (values.status ?? '200-399').split(',').map((range) => {
     const [, from, to = from] = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(range.trim()) ?? [];
-    if (from === undefined) throw new UsageError(`--status ${range} is no status and no range of them`);
+    if (from === undefined) throw usageError(`--status ${range} is no status and no range of them`);
     return [Number(from), Number(to)] as const;
   });
   const [, what, value = ''] = /^(\w+)(?::(.*))?$/s.exec(values.expect ?? '') ?? [];
@@ -155,28 +146,28 @@ function readExpectation(values: Values): Expectation {
   if (what === 'length') return { statuses, length: toNumber('--expect length', value, 0) };
   if (what === 'sha256' && /^[\da-f]{64}$/i.test(value)) return { statuses, sha256: value.toLowerCase() };
   if (what === 'match') return { statuses, pattern: toPattern('--expect', value) };
-  throw new UsageError(`--expect ${values.expect}: text:TEXT, sha256:HEX, length:N, match:REGEX or same`);
+  throw usageError(`--expect ${values.expect}: text:TEXT, sha256:HEX, length:N, match:REGEX or same`);
 }
 
 function readIdentify(text: string): IdentifyBy {
   const [, by, value] = /^(header|body):(.+)$/s.exec(text) ?? [];
   if (by === 'header' && value !== undefined) return { by, name: value.toLowerCase() };
   if (by === 'body' && value !== undefined) return { by, pattern: toPattern('--identify', value) };
-  throw new UsageError(`--identify ${text}: header:NAME or body:REGEX`);
+  throw usageError(`--identify ${text}: header:NAME or body:REGEX`);
 }
 
 function readTrigger(values: Values): TriggerOptions | undefined {
   const { exec, signal, every } = values;
-  if (exec !== undefined && signal !== undefined) throw new UsageError('--exec and --signal exclude each other');
+  if (exec !== undefined && signal !== undefined) throw usageError('--exec and --signal exclude each other');
   if (exec === undefined && signal === undefined) {
-    if (every !== undefined) throw new UsageError('--every needs --exec or --signal');
+    if (every !== undefined) throw usageError('--every needs --exec or --signal');
     return undefined;
   }
   if (signal !== undefined && !/^(\d+|@.+|identified)$/.test(signal)) {
-    throw new UsageError(`--signal ${signal}: a pid, @FILE or 'identified'`);
+    throw usageError(`--signal ${signal}: a pid, @FILE or 'identified'`);
   }
   if (every === undefined && values.requests !== undefined && values.duration === undefined) {
-    throw new UsageError('a run that ends by --requests has no middle: --every says when to trigger');
+    throw usageError('a run that ends by --requests has no middle: --every says when to trigger');
   }
   return {
     ...(exec === undefined ? {} : { exec }),
@@ -207,26 +198,30 @@ function accepts(host: string, port: number): Promise<boolean> {
   });
 }
 
+function usageError(message: string): CommandError {
+  return new CommandError(EXIT.usage, `${message}; see handover hammer --help`);
+}
+
 function orUsage<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (error instanceof UsageError) throw error;
+    if (error instanceof CommandError) throw error;
     const [message = ''] = (error as Error).message.split('. To specify a positional');
-    throw new UsageError(message.replace(/\.$/, ''));
+    throw usageError(message.replace(/\.$/, ''));
   }
 }
 
 function toTime(name: string, text: string): number {
   const time = parseDuration(text);
-  if (time === undefined) throw new UsageError(`--${name} ${text} is no time like 500ms, 10s, 2m`);
+  if (time === undefined) throw usageError(`--${name} ${text} is no time like 500ms, 10s, 2m`);
   return time;
 }
 
 function toNumber(name: string, text: string, minimum: number, isValid = Number.isSafeInteger): number {
   const value = Number(text);
   if (text.trim() !== '' && isValid(value) && value >= minimum) return value;
-  throw new UsageError(`${name} must be a number from ${minimum} on, not '${text}'`);
+  throw usageError(`${name} must be a number from ${minimum} on, not '${text}'`);
 }
 
 function toPattern(name: string, source: string): string {

@@ -65,6 +65,7 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
     trigger.stop();
     clearInterval(ticking);
     tick();
+    await fleet.end();
   }
 }
 

@@ -1,12 +1,4 @@
-// The options of `handover hammer`: one table for parsing and for the help.
-
-/** As the table of commands describes an option. */
-export interface HammerOption {
-  readonly type: 'string' | 'boolean';
-  readonly value?: string;
-  readonly multiple?: boolean;
-  readonly help: string;
-}
+// The options of `handover hammer`: one table for parsing and for the help (lib/cli/commands.ts).
 
 export const HAMMER_OPTIONS = {
   duration: {
@@ -92,24 +84,4 @@ export const HAMMER_OPTIONS = {
   },
   'allow-lost': { type: 'boolean', help: 'lost requests alone are no failure' },
   json: { type: 'boolean', help: 'lines of JSON instead of text; the last one is the result' },
-  help: { type: 'boolean', help: 'this text' },
 } as const;
-
-export const HAMMER_SUMMARY = 'put a load on any server, and account for every single request';
-export const HAMMER_ARGUMENTS = 'URL';
-
-export function hammerHelp(): string {
-  const rows = Object.entries(HAMMER_OPTIONS).map(([name, option]: [string, HammerOption]) => {
-    return [`--${name}${option.value === undefined ? '' : ` ${option.value}`}`, option.help] as const;
-  });
-  const width = Math.max(...rows.map(([left]) => left.length));
-  return [
-    `usage: handover hammer [OPTIONS] ${HAMMER_ARGUMENTS}`,
-    '',
-    `  ${HAMMER_SUMMARY}`,
-    '',
-    ...rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`),
-    '',
-    'exit codes: 0 nothing lost, 1 something lost, a limit broken or a trigger failed, 2 wrong usage',
-  ].join('\n');
-}

@@ -1,4 +1,5 @@
 // What people see: the counts while they grow, on a terminal, and the account at the end.
+import type { Output } from '../output.js';
 import type { Fleet, Totals } from './fleet.js';
 import { LOSS_KINDS, type LossKind } from './outcome.js';
 import { type Finished, percentile, perSecond } from './result.js';
@@ -6,24 +7,19 @@ import { type Finished, percentile, perSecond } from './result.js';
 /** Losses shown in full. */
 const LOSSES_SHOWN = 5;
 
-export interface Screen {
-  write(text: string): unknown;
-  readonly isTTY?: boolean | undefined;
-}
-
 /** Draws the same lines again and again, on a terminal only. */
 export class LiveView {
-  readonly #screen: Screen;
+  readonly #output: Output;
   #fleet: Fleet | undefined;
   #recent = { at: 0, ok: 0, rate: 0 };
   #lines = 0;
 
-  constructor(screen: Screen) {
-    this.#screen = screen;
+  constructor(output: Output) {
+    this.#output = output;
   }
 
   start(fleet: Fleet): void {
-    if (this.#screen.isTTY === true) this.#fleet = fleet;
+    if (this.#output.isTerminal) this.#fleet = fleet;
   }
 
   /** Leaves the terminal as it was. */
@@ -48,13 +44,13 @@ export class LiveView {
       ...lossLines(totals),
     ];
     this.#erase();
-    this.#screen.write(`${lines.join('\n')}\n`);
+    this.#output.draw(`${lines.join('\n')}\n`);
     this.#lines = lines.length;
   }
 
   #erase(): void {
     // CPL, ED (ECMA-48): up so many lines, and clear to the end of the screen.
-    if (this.#lines > 0) this.#screen.write(`\u001b[${this.#lines}F\u001b[J`);
+    if (this.#lines > 0) this.#output.draw(`\u001b[${this.#lines}F\u001b[J`);
     this.#lines = 0;
   }
 }

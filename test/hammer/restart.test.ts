@@ -1,0 +1,76 @@
+// The load client tells a restart that loses from one that does not.
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import net from 'node:net';
+import { expect, test } from 'vitest';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { usePrograms } from '../helpers/programs.js';
+import { runHammer } from './helpers.js';
+
+expectNoLeaks();
+const programs = usePrograms();
+
+const EVERY = ['--every', '700ms', '--identify', 'header:x-pid', '--idle', '500ms', '--expect', 'text:hello\n'];
+
+test('a naive restart loses requests and connections, and each loss has its name', async () => {
+  const server = programs.start(new URL('fixtures/naive.mjs', import.meta.url));
+  const { port } = await server.message<{ port: number }>('ready');
+  const url = `http://127.0.0.1:${port}/`;
+  const more = ['--signal', String(server.pid), '--duration', '1900ms'];
+  const { code, result } = await runHammer(programs, url, ...EVERY, ...more);
+  expect(code).toBe(1);
+  expect(result.switches.map(({ to }) => to)).toEqual(['generation 2', 'generation 3']);
+  expect(result.lostBy.refused).toBeGreaterThan(0);
+  const { refused, resetBeforeWrite, resetAfterWrite, earlyClose, short, wrongBody, unanswered, status } =
+    result.lostBy;
+  expect(resetBeforeWrite + resetAfterWrite + earlyClose).toBeGreaterThan(0);
+  expect({ short, wrongBody, unanswered, status }).toEqual({ short: 0, wrongBody: 0, unanswered: 0, status: 0 });
+  expect(refused + resetBeforeWrite + resetAfterWrite + earlyClose).toBe(result.requests.lost);
+  expect(result.longestGapMs).toBeGreaterThanOrEqual(150);
+  for (const { overlapMs } of result.switches) expect(overlapMs).toBeLessThan(-100);
+  expect(await server.stop()).toEqual({ code: 0, signal: null });
+});
+
+test('G2, G3: handovers of the example lose no request and close no connection', async () => {
+  const port = await freePort();
+  const server = programs.start(new URL('../../examples/http.mjs', import.meta.url), { env: { PORT: String(port) } });
+  await untilAccepts(port);
+  const url = `http://127.0.0.1:${port}/`;
+  const more = ['--signal', 'identified', '--duration', '4s', '--every', '1500ms'];
+  const { code, result, details } = await runHammer(programs, url, ...EVERY, ...more);
+  const pid = result.switches.at(-1)?.to;
+  expect(pid).toBeDefined();
+  const last = programs.follow(Number(pid));
+  expect(result.requests).toMatchObject({ lost: 0 });
+  expect(result.switches[0]).toMatchObject({ from: String(server.pid) });
+  expect(result.connections.closedByServer).toBe(0);
+  expect(details.reconnectsForced).toBe(0);
+  expect(code).toBe(0);
+  last.signal('SIGTERM');
+  await last.gone();
+  await server.exit();
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function untilAccepts(port: number): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (performance.now() < deadline) {
+    const accepted = await new Promise<boolean>((resolve) => {
+      const socket = net.connect(port, '127.0.0.1').once('error', () => resolve(false));
+      socket.once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      });
+    });
+    if (accepted) return;
+  }
+  throw new Error(`nobody accepts at ${port}`);
+}
