@@ -252,6 +252,24 @@ describe('losses', () => {
     expect(result.connections).toEqual({ opened: 9, closedByServer: 9 });
   });
 
+  test('an answer in the middle of a request: the rest of it is not sent as the next one', async () => {
+    const received: string[] = [];
+    const server = net.createServer((socket) => {
+      socket
+        .on('error', () => {})
+        .once('data', () => {
+          socket.write('HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n');
+          socket.on('data', (rest) => received.push(rest.toString()));
+        });
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const more = ['--mix', 'half-sent:2', '--half-pause', '150ms', '--requests', '6'];
+    const { result } = await runHammer(programs, url, ...more);
+    expect(losses(result)).toEqual({ status: 6 });
+    expect(result.connections).toEqual({ opened: 6, closedByServer: 0 });
+    expect(received).toEqual([]);
+  });
+
   test('a reset on accept is a reset, before or after the write', async () => {
     const server = net.createServer((socket) => socket.on('error', () => {}).resetAndDestroy());
     const url = `http://127.0.0.1:${await listen(server)}/`;

@@ -1,7 +1,10 @@
 // `handover hammer` as a whole: pace, ledger, switches, triggers, limits, exit codes.
+import { execFile } from 'node:child_process';
 import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -134,6 +137,23 @@ describe('the load', () => {
     const { result } = await runHammer(programs, 'http://192.0.2.1:9/', ...more);
     expect(losses(result)).toEqual({ refused: 2 });
     expect(result.connections.opened).toBe(0);
+  });
+
+  test('a want of descriptors is not the loss of the server: the requests are made later', async () => {
+    let open = 0;
+    const server = createServer((_, response) => {
+      open++;
+      setTimeout(() => response.end(), 50);
+    });
+    const port = await listen(server);
+    const more = ['--connections', '80', '--requests', '200', '--json'];
+    const command = [process.execPath, fileURLToPath(COMMAND), 'hammer', `http://127.0.0.1:${port}/`, ...more];
+    // Enough for Node itself and some twenty connections.
+    const { stdout } = await promisify(execFile)('sh', ['-c', 'ulimit -n 60; exec "$@"', 'sh', ...command]);
+    const [details, result] = stdout.trim().split('\n').slice(-2);
+    expect(JSON.parse(result ?? '')).toMatchObject({ requests: { ok: 200, lost: 0 } });
+    expect(JSON.parse(details ?? '')).toMatchObject({ ownFaults: expect.toSatisfy((count: number) => count > 0) });
+    expect(open).toBe(200);
   });
 
   test('a Unix socket', async () => {
