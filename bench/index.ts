@@ -15,6 +15,7 @@ const BENCHES = new Map<string, Known>([
     'fd',
     { summary: "passing descriptors, beside C and Node's own handle passing", load: () => import('./fd/bench.js') },
   ],
+  ['hammer', { summary: 'the rate of `handover hammer`, beside that of wrk', load: () => import('./hammer/bench.js') }],
   [
     'migrate',
     {

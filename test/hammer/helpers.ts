@@ -1,5 +1,6 @@
 // Runs `handover hammer` as a process against servers of this one, and reads what it says.
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import net from 'node:net';
 import { onTestFinished } from 'vitest';
 import type { HammerResult } from '../../lib/cli/hammer/result.js';
@@ -86,6 +87,11 @@ export function rawServer(answer: (socket: net.Socket, request: RawRequest) => v
       }
     });
   });
+}
+
+/** A server without a fault. */
+export async function helloServer(): Promise<string> {
+  return `http://127.0.0.1:${await listen(createServer((_, response) => response.end('hello\n')))}/`;
 }
 
 export const BODY = 'a right answer\n';

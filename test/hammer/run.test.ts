@@ -1,6 +1,6 @@
-// `handover hammer` as a whole: pace, ledger, switches, triggers, limits, exit codes.
+// `handover hammer` as a whole: which requests it makes, at which pace, and its ledger.
 import { execFile } from 'node:child_process';
-import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,14 +9,10 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
-import { COMMAND, listen, losses, rawServer, runForPeople, runHammer, WHOLE } from './helpers.js';
+import { COMMAND, helloServer, listen, losses, rawServer, runHammer, WHOLE } from './helpers.js';
 
 expectNoLeaks();
 const programs = usePrograms();
-
-async function helloServer(): Promise<string> {
-  return `http://127.0.0.1:${await listen(createServer((_, response) => response.end('hello\n')))}/`;
-}
 
 describe('the load', () => {
   test('a mix of all kinds on several threads, every request counted', async () => {
@@ -240,181 +236,5 @@ describe('the ledger', () => {
     expect(result.requests).toEqual({ ok: 60, lost: 0 });
     expect(result.ledger).toEqual({ executedTwice: 0, executedUnanswered: 0, gaps: 0, begunNotEnded: 0 });
     expect(code).toBe(0);
-  });
-});
-
-describe('switches', () => {
-  /** Answers as another process after each SIGUSR2 to this one. */
-  async function changingServer(names: readonly string[]): Promise<string> {
-    let current = 0;
-    const change = (): void => {
-      current++;
-    };
-    process.on('SIGUSR2', change);
-    onTestFinished(() => {
-      process.removeListener('SIGUSR2', change);
-    });
-    const server = createServer((_, response) => {
-      const name = names[current] ?? 'too many';
-      response.setHeader('x-pid', name).end(`served by ${name}, as always\n`);
-    });
-    return `http://127.0.0.1:${await listen(server)}/`;
-  }
-
-  test.each(['header:X-Pid', 'body:by (\\w+),'])('are found by %s and triggered by --every --exec', async (how) => {
-    const url = await changingServer(['A', 'B', 'C']);
-    const more = [
-      '--every',
-      '400ms',
-      '--exec',
-      `kill -USR2 ${process.pid}`,
-      '--duration',
-      '1100ms',
-      '--connections',
-      '3',
-    ];
-    const { code, result, details } = await runHammer(programs, url, '--identify', how, ...more, '--think', '1ms');
-    expect(result.switches.map(({ from, to }) => `${from} ${to}`)).toEqual(['A B', 'B C']);
-    for (const found of result.switches) {
-      expect(found.triggerToFirstAnswerMs).toBeGreaterThan(0);
-      expect(found.atMs).toBeGreaterThan(found.triggeredAtMs ?? Number.POSITIVE_INFINITY);
-    }
-    expect((details.identities as { answers: number }[]).reduce((sum, { answers }) => sum + answers, 0)).toBe(
-      result.requests.ok,
-    );
-    expect(code).toBe(0);
-  });
-
-  test('--signal identified signals the newest process, once in the middle', async () => {
-    const url = await changingServer([String(process.pid), 'B']);
-    const more = ['--signal', 'identified', '--identify', 'header:x-pid', '--duration', '600ms', '--connections', '2'];
-    const { result, details } = await runHammer(programs, url, ...more, '--threads', '2');
-    expect(result.switches).toMatchObject([{ from: String(process.pid), to: 'B' }]);
-    expect(details.triggers).toEqual([{ atMs: expect.closeTo(300, -3) as number }]);
-  });
-
-  test('--signal takes a pid from a file', async () => {
-    const file = join(privateFolder(), 'pid');
-    writeFileSync(file, `${process.pid}\n`);
-    const url = await changingServer(['A', 'B']);
-    const more = ['--signal', `@${file}`, '--identify', 'header:x-pid', '--duration', '600ms', '--connections', '2'];
-    expect((await runHammer(programs, url, ...more)).result.switches).toMatchObject([{ from: 'A', to: 'B' }]);
-  });
-
-  test('several processes that answer from the start are no switches', async () => {
-    let count = 0;
-    const server = createServer((_, response) => response.setHeader('x-pid', `worker ${count++ % 4}`).end());
-    const url = `http://127.0.0.1:${await listen(server)}/`;
-    const { result } = await runHammer(
-      programs,
-      url,
-      '--identify',
-      'header:x-pid',
-      '--requests',
-      '100',
-      '--connections',
-      '2',
-    );
-    expect(result.switches).toEqual([]);
-  });
-
-  test('a trigger that fails is told, and a failure', async () => {
-    const more = [
-      '--exec',
-      'echo no such unit >&2; exit 3',
-      '--duration',
-      '300ms',
-      '--connections',
-      '1',
-      '--allow-lost',
-    ];
-    const { code, details } = await runHammer(programs, await helloServer(), ...more);
-    expect(details.triggers).toMatchObject([{ error: 'ended with exit code 3 no such unit' }]);
-    expect(code).toBe(1);
-  });
-});
-
-describe('the verdict', () => {
-  test('something lost is exit code 1, unless it is allowed', async () => {
-    const url = `http://127.0.0.1:${await listen(rawServer((socket) => socket.end()))}/`;
-    const more = ['--requests', '4', '--connections', '1'];
-    expect((await runHammer(programs, url, ...more)).code).toBe(1);
-    expect((await runHammer(programs, url, ...more, '--allow-lost')).code).toBe(0);
-    expect((await runHammer(programs, url, ...more, '--allow-lost', '--fail-if', 'errorRate>0.99')).code).toBe(1);
-  });
-
-  test('limits that hold and limits that do not', async () => {
-    const url = await helloServer();
-    const more = ['--requests', '50', '--connections', '2'];
-    expect((await runHammer(programs, url, ...more, '--fail-if', 'p99>60000,errorRate>0.01,ok<50')).code).toBe(0);
-    const { code, details } = await runHammer(programs, url, ...more, '--fail-if', 'p50>0, ok >= 50');
-    expect(details.broken).toEqual([expect.stringMatching(/^p50>0: /), 'ok>=50: 50']);
-    expect(code).toBe(1);
-  });
-
-  test.each([
-    [[], /which server/],
-    [['localhost:8080'], /no URL of http/],
-    [['http://localhost', '--mix', 'keepalive:3'], /no kind 'keepalive'/],
-    [['http://localhost', '--mix', 'new:0'], /names no client/],
-    [['http://localhost', '--duration', '10'], /no time like/],
-    [['http://localhost', '--fail-if', 'p95>3'], /no metric 'p95'/],
-    [['http://localhost', '--fail-if', 'p99'], /not like p99>800/],
-    [['http://localhost', '--every', '5s'], /needs --exec or --signal/],
-    [['http://localhost', '--signal', '-1'], /--signal/],
-    [['http://localhost', '--signal', 'identified'], /needs --identify/],
-    [['http://localhost', '--identify', 'pid'], /header:NAME or body:REGEX/],
-    [['http://localhost', '--expect', 'match:('], /regular expression/],
-    [['http://localhost', '--header', 'a: b\r\nc: d'], /is not NAME: VALUE/],
-    [['http://localhost', '--tls-version', '1.1'], /1.2 or 1.3/],
-    [['http://localhost', '--nonsense'], /Unknown option/],
-  ])('%j is a wrong usage', async (args, complaint) => {
-    const { code, stdout, stderr } = await runForPeople(programs, ...args);
-    expect(stderr).toMatch(complaint);
-    expect(stdout).toBe('');
-    expect(code).toBe(2);
-  });
-
-  test('--help names every option', async () => {
-    const { code, stdout } = await runForPeople(programs, '--help');
-    for (const option of ['--rate', '--ledger', '--identify', '--fail-if', '--allow-lost', '--json']) {
-      expect(stdout).toContain(`  ${option}`);
-    }
-    expect(code).toBe(0);
-  });
-
-  test('people get an account with the kernel beside the client', async () => {
-    const url = `http://127.0.0.1:${await listen(rawServer((socket) => socket.resetAndDestroy()))}/`;
-    const { code, stdout } = await runForPeople(programs, url, '--requests', '3', '--connections', '1');
-    expect(stdout).toMatch(/^requests +0 ok +3 lost/m);
-    expect(stdout).toMatch(/^lost +3 resetAfterWrite: the connection was reset after/m);
-    if (existsSync('/proc/net/netstat')) {
-      const [, rsts] = /^kernel +.*OutRsts (\d+)/m.exec(stdout) ?? [];
-      expect(Number(rsts)).toBeGreaterThanOrEqual(3);
-    }
-    expect(code).toBe(1);
-  });
-
-  test('an interrupt ends the run, with its result', async () => {
-    let requests = 0;
-    let heard = (): void => {};
-    const underWay = new Promise<void>((resolve) => {
-      heard = resolve;
-    });
-    const server = createServer((_, response) => {
-      response.end();
-      requests++;
-      heard();
-    });
-    const url = `http://127.0.0.1:${await listen(server)}/`;
-    const program = programs.start(COMMAND, {
-      args: ['hammer', url, '--json', '--duration', '60s'],
-    });
-    await underWay;
-    expect(await program.stop('SIGINT')).toEqual({ code: 0, signal: null });
-    await program.closed;
-    expect(JSON.parse(program.stdout.trim().split('\n').at(-1) ?? '')).toMatchObject({
-      requests: { ok: requests, lost: 0 },
-    });
   });
 });

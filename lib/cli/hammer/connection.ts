@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Deadlines } from './deadlines.js';
-import { type End, isOwnFault, type Judge, judgeEnd, type Loss, type Progress } from './outcome.js';
+import { type End, isOwnFault, isReset, type Judge, judgeEnd, type Loss, type Progress } from './outcome.js';
 import type { Target } from './plan.js';
 import type { ResponseReader } from './response.js';
 import type { Tally } from './tally.js';
@@ -243,6 +243,7 @@ export class Connection {
       this.#notMade();
       return;
     }
+    if (end.by === 'error' && isReset(end.error)) this.#around.tally.counts.resets++;
     const isWhole = first !== undefined && end.by === 'fin' && this.#isHttp && this.#reader.end();
     const byServer = this.#phase !== 'connecting' && !(isWhole && first.closes);
     if (byServer) this.#around.tally.counts.closedByServer++;

@@ -106,9 +106,8 @@ export function judgeEnd(end: End, { phase, isWritten }: Progress, reader: Respo
   const progress = `after ${reader.receivedBytes} bytes`;
   if (end.by === 'fin') return judgeFin(reader, progress);
   const { code = '', message, syscall } = end.error;
-  const isReset = code === 'ECONNRESET' || code === 'EPIPE';
   if (code === 'ETIMEDOUT' && phase !== 'connecting') return { kind: 'unanswered', detail: code };
-  if (!isReset) return { kind: 'refused', detail: code || message };
+  if (!isReset(end.error)) return { kind: 'refused', detail: code || message };
   // A FIN in the middle of the handshake has the code of a reset, but no system call failed (_tls_wrap.js).
   if (phase === 'securing' && syscall === undefined)
     return { kind: 'earlyClose', detail: 'closed in the TLS handshake' };
@@ -119,6 +118,11 @@ function judgeFin(reader: ResponseReader, progress: string): Loss {
   if (reader.state === 'head') return { kind: 'earlyClose', detail: `closed ${progress}` };
   const promised = reader.head.length === undefined ? '' : ` of ${reader.head.length}`;
   return { kind: 'short', detail: `closed after ${reader.bodyBytes}${promised} bytes of the body` };
+}
+
+/** The other side has sent a RST. EPIPE: a write came after it. */
+export function isReset({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'ECONNRESET' || code === 'EPIPE';
 }
 
 /** Errors of this machine as the client: no request was made, so none was lost. */

@@ -19,6 +19,8 @@ export interface Counts {
   opened: number;
   /** Connections the server ended although the client had not asked it to. */
   closedByServer: number;
+  /** Connections that ended by a reset, or by a write the other side no longer took. */
+  resets: number;
   /** Connections opened because the server had ended one that its client would have used again. */
   reconnects: number;
   handshakes: number;
@@ -38,6 +40,7 @@ export const NO_COUNTS: Readonly<Counts> = {
   lost: 0,
   opened: 0,
   closedByServer: 0,
+  resets: 0,
   reconnects: 0,
   handshakes: 0,
   resumed: 0,

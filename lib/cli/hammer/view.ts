@@ -78,6 +78,7 @@ export function describeRun(finished: Finished): string {
     ),
     ...(ledger === undefined ? [] : [`ledger       ${words(ledger)}`]),
     `kernel       ${Object.keys(kernel).length === 0 ? 'no counters here' : words(kernel)}`,
+    `client saw   resets ${counts.resets}  refused ${totals.lostBy.refused}  of these too slow ${counts.slowConnects}`,
     ...(counts.notSent > 0 ? [`not sent     ${counts.notSent}: the server could not keep up with the rate`] : []),
     ...(counts.ownFaults > 0
       ? [`own faults   ${counts.ownFaults} times this machine had no port or descriptor left`]

@@ -1,0 +1,67 @@
+// What exact counting costs: the rate of `handover hammer` against one Node server, beside that of wrk, which only counts.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import { medianInterval, type Spread, spread } from '../lib/stats.js';
+import { figure, table } from '../lib/table.js';
+import { hasWrk, wrk } from '../lib/wrk.js';
+
+const CONNECTIONS = 32;
+/** wrk measures whole seconds. */
+const TURN_MS = { quick: 1_000, full: 2_000 };
+const COMMAND = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url));
+
+export const bench: Bench = { defaultRounds: 15, run };
+
+async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
+  const server = spawn(process.execPath, [SERVER], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ms = quick ? TURN_MS.quick : TURN_MS.full;
+  const rates = { hammer: [] as number[], wrk: [] as number[] };
+  try {
+    const [line] = (await once(server.stdout, 'data')) as [Buffer];
+    const port = Number(line);
+    const turns = {
+      hammer: async () => rates.hammer.push(await hammer(port, ms)),
+      wrk: async () => rates.wrk.push(await wrk({ port, connections: CONNECTIONS, ms })),
+    };
+    const contestants = hasWrk() ? (['hammer', 'wrk'] as const) : (['hammer'] as const);
+    for (let round = 0; round < rounds; round++) {
+      progress(`hammer: round ${round + 1} of ${rounds}`);
+      for (const name of round % 2 === 0 ? contestants : contestants.toReversed()) await turns[name]();
+    }
+  } finally {
+    server.stdin.end();
+    await once(server, 'exit');
+  }
+  return report(rates);
+}
+
+/** Requests a second. */
+async function hammer(port: number, ms: number): Promise<number> {
+  const load = ['--connections', String(CONNECTIONS), '--duration', `${ms}ms`, '--json'];
+  const args = [COMMAND, 'hammer', `http://127.0.0.1:${port}/`, ...load];
+  const { stdout } = await promisify(execFile)(process.execPath, args);
+  const details = JSON.parse(stdout.trim().split('\n').at(-2) ?? '') as { requestsPerSecond: number };
+  return details.requestsPerSecond;
+}
+
+function report({ hammer: ours, wrk: theirs }: { readonly hammer: number[]; readonly wrk: number[] }): Report {
+  const row = (client: string, values: readonly number[]) => ({ client, requestsPerSecond: spread(values) });
+  const rows = [row('handover hammer', ours), ...(theirs.length > 0 ? [row('wrk', theirs)] : [])];
+  const text = table([
+    ['client', 'requests/s', 'min', 'max'],
+    ...rows.map(({ client, requestsPerSecond: rate }) => [client, ...cells(rate)]),
+  ]);
+  if (theirs.length === 0) return { text: `${text}\n\nwithout wrk: it is not installed\n`, rows, skipped: ['wrk'] };
+  const ratio = medianInterval(ours.map((rate, round) => rate / (theirs[round] ?? Number.NaN)));
+  const bounds = `${figure(ratio.low)} to ${figure(ratio.high)}`;
+  const verdict = `hammer : wrk, round by round: ${figure(ratio.median)} (95 %: ${bounds}); wanted: 0.9`;
+  return { text: `${text}\n\n${verdict}\n`, rows, figures: { ratio }, skipped: [] };
+}
+
+function cells({ median, min, max }: Spread): string[] {
+  return [figure(median), figure(min), figure(max)];
+}

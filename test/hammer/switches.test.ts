@@ -1,0 +1,103 @@
+// `handover hammer` finds the switches from one process to the next, and triggers them.
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { privateFolder } from '../engine/engine.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { usePrograms } from '../helpers/programs.js';
+import { helloServer, listen, runHammer } from './helpers.js';
+
+expectNoLeaks();
+const programs = usePrograms();
+
+describe('switches', () => {
+  /** Answers as another process after each SIGUSR2 to this one. */
+  async function changingServer(names: readonly string[]): Promise<string> {
+    let current = 0;
+    const change = (): void => {
+      current++;
+    };
+    process.on('SIGUSR2', change);
+    onTestFinished(() => {
+      process.removeListener('SIGUSR2', change);
+    });
+    const server = createServer((_, response) => {
+      const name = names[current] ?? 'too many';
+      response.setHeader('x-pid', name).end(`served by ${name}, as always\n`);
+    });
+    return `http://127.0.0.1:${await listen(server)}/`;
+  }
+
+  test.each(['header:X-Pid', 'body:by (\\w+),'])('are found by %s and triggered by --every --exec', async (how) => {
+    const url = await changingServer(['A', 'B', 'C']);
+    const more = [
+      '--every',
+      '400ms',
+      '--exec',
+      `kill -USR2 ${process.pid}`,
+      '--duration',
+      '1100ms',
+      '--connections',
+      '3',
+    ];
+    const { code, result, details } = await runHammer(programs, url, '--identify', how, ...more, '--think', '1ms');
+    expect(result.switches.map(({ from, to }) => `${from} ${to}`)).toEqual(['A B', 'B C']);
+    for (const found of result.switches) {
+      expect(found.triggerToFirstAnswerMs).toBeGreaterThan(0);
+      expect(found.atMs).toBeGreaterThan(found.triggeredAtMs ?? Number.POSITIVE_INFINITY);
+    }
+    expect((details.identities as { answers: number }[]).reduce((sum, { answers }) => sum + answers, 0)).toBe(
+      result.requests.ok,
+    );
+    expect(code).toBe(0);
+  });
+
+  test('--signal identified signals the newest process, once in the middle', async () => {
+    const url = await changingServer([String(process.pid), 'B']);
+    const more = ['--signal', 'identified', '--identify', 'header:x-pid', '--duration', '600ms', '--connections', '2'];
+    const { result, details } = await runHammer(programs, url, ...more, '--threads', '2');
+    expect(result.switches).toMatchObject([{ from: String(process.pid), to: 'B' }]);
+    expect(details.triggers).toEqual([{ atMs: expect.closeTo(300, -3) as number }]);
+  });
+
+  test('--signal takes a pid from a file', async () => {
+    const file = join(privateFolder(), 'pid');
+    writeFileSync(file, `${process.pid}\n`);
+    const url = await changingServer(['A', 'B']);
+    const more = ['--signal', `@${file}`, '--identify', 'header:x-pid', '--duration', '600ms', '--connections', '2'];
+    expect((await runHammer(programs, url, ...more)).result.switches).toMatchObject([{ from: 'A', to: 'B' }]);
+  });
+
+  test('several processes that answer from the start are no switches', async () => {
+    let count = 0;
+    const server = createServer((_, response) => response.setHeader('x-pid', `worker ${count++ % 4}`).end());
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const { result } = await runHammer(
+      programs,
+      url,
+      '--identify',
+      'header:x-pid',
+      '--requests',
+      '100',
+      '--connections',
+      '2',
+    );
+    expect(result.switches).toEqual([]);
+  });
+
+  test('a trigger that fails is told, and a failure', async () => {
+    const more = [
+      '--exec',
+      'echo no such unit >&2; exit 3',
+      '--duration',
+      '300ms',
+      '--connections',
+      '1',
+      '--allow-lost',
+    ];
+    const { code, details } = await runHammer(programs, await helloServer(), ...more);
+    expect(details.triggers).toMatchObject([{ error: 'ended with exit code 3 no such unit' }]);
+    expect(code).toBe(1);
+  });
+});
