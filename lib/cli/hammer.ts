@@ -3,26 +3,15 @@ import type { Context } from './commands.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 import type { Totals } from './hammer/fleet.js';
 import { brokenLimits } from './hammer/limits.js';
-import { type HammerOptions, parseOptions } from './hammer/options.js';
+import { type HammerOptions, type HammerValues, readOptions } from './hammer/options.js';
 import { detailsOf, type Finished, metricsOf, percentile, resultOf } from './hammer/result.js';
 import { run as runLoad } from './hammer/run.js';
 import { describeRun, LiveView } from './hammer/view.js';
-import { Output } from './output.js';
+import type { Output } from './output.js';
 
-export function run({ argv, output }: Context): Promise<ExitCode> {
-  return hammer(argv, output);
-}
-
-/**
- * Returns the exit code: 0; 1 when something was lost, a limit is broken or a trigger failed.
- *
- * @throws CommandError for a usage that is wrong
- */
-export async function hammer(
-  argv: readonly string[],
-  output: Output = new Output(argv.includes('--json'), process.env),
-): Promise<ExitCode> {
-  const options = parseOptions(argv);
+/** Ends with 1 when something was lost, a limit is broken or a trigger failed. */
+export async function run({ options: values, args, output }: Context): Promise<ExitCode> {
+  const options = readOptions(values as HammerValues, args);
   return conclude(options, await measure(options, output), output);
 }
 

@@ -1,7 +1,6 @@
 // From the command line to what is to be done: every mistake is named before the first connection.
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
-import { parseArgs } from 'node:util';
 import { CommandError, EXIT } from '../exit-codes.js';
 import { parseDuration } from './duration.js';
 import type { IdentifyBy } from './identify.js';
@@ -9,7 +8,7 @@ import { type Limit, parseLimits } from './limits.js';
 import type { Expectation } from './outcome.js';
 import { CLIENT_KINDS, type ClientKind, type Mix, type Plan, type Target } from './plan.js';
 import type { TriggerOptions } from './trigger.js';
-import { HAMMER_OPTIONS } from './usage.js';
+import type { HAMMER_OPTIONS } from './usage.js';
 
 export interface HammerOptions {
   readonly url: string;
@@ -25,16 +24,19 @@ const DEFAULT_MIX = 'keep-alive:10,new:2,idle:4,pipelined:2,half-sent:2';
 /** Runs with `--requests` end by themselves; the time of the result is still bounded. */
 const LONGEST_RUN = 24 * 3_600_000;
 
-type Values = ReturnType<typeof readValues>['values'];
+type Table = typeof HAMMER_OPTIONS;
+type ValueOf<O> = O extends { readonly type: 'boolean' }
+  ? boolean
+  : O extends { readonly multiple: true }
+    ? readonly string[]
+    : string;
 
-function readValues(argv: readonly string[]) {
-  return parseArgs({ args: [...argv], options: HAMMER_OPTIONS, allowPositionals: true });
-}
+/** What the command line gave, by the table of options. */
+export type HammerValues = { readonly [Name in keyof Table]?: ValueOf<Table[Name]> };
 
 /** @throws CommandError naming what was expected */
-export function parseOptions(argv: readonly string[]): HammerOptions {
-  const { values, positionals } = orUsage(() => readValues(argv));
-  const [text, ...more] = positionals;
+export function readOptions(values: HammerValues, args: readonly string[]): HammerOptions {
+  const [text, ...more] = args;
   if (more.length > 0) throw usageError(`one URL at a time; too many: ${more.join(' ')}`);
   if (text === undefined) throw usageError('which server? handover hammer http://localhost:8080');
   const url = readUrl(text);
@@ -52,7 +54,7 @@ export function parseOptions(argv: readonly string[]): HammerOptions {
   };
 }
 
-function readPlan(url: URL, values: Values): Plan {
+function readPlan(url: URL, values: HammerValues): Plan {
   const mix = readMix(values);
   const clients = Object.values(mix).reduce((sum, count) => sum + count, 0);
   if (clients === 0) throw usageError('--mix names no client');
@@ -85,7 +87,7 @@ function readUrl(text: string): URL {
   throw usageError(`${text} is no URL of http, https, ws or wss`);
 }
 
-function readTarget(url: URL, values: Values): Target {
+function readTarget(url: URL, values: HammerValues): Target {
   const isTls = url.protocol === 'https:' || url.protocol === 'wss:';
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const version = values['tls-version'];
@@ -102,7 +104,7 @@ function readTarget(url: URL, values: Values): Target {
   };
 }
 
-function readRequest(url: URL, values: Values): Plan['request'] {
+function readRequest(url: URL, values: HammerValues): Plan['request'] {
   for (const header of values.header ?? []) {
     if (!/^[^\s:]+:[^\r\n]*$/.test(header)) throw usageError(`--header ${header} is not NAME: VALUE`);
   }
@@ -118,7 +120,7 @@ function readRequest(url: URL, values: Values): Plan['request'] {
   };
 }
 
-function readMix(values: Values): Mix {
+function readMix(values: HammerValues): Mix {
   const mix = Object.fromEntries(CLIENT_KINDS.map((kind) => [kind, 0])) as Record<ClientKind, number>;
   if (values.connections !== undefined) {
     if (values.mix !== undefined) throw usageError('--connections and --mix exclude each other');
@@ -133,7 +135,7 @@ function readMix(values: Values): Mix {
   return mix;
 }
 
-function readExpectation(values: Values): Expectation {
+function readExpectation(values: HammerValues): Expectation {
   const statuses = (values.status ?? '200-399').split(',').map((range) => {
     const [, from, to = from] = /^([1-5]\d\d)(?:-([1-5]\d\d))?$/.exec(range.trim()) ?? [];
     if (from === undefined) throw usageError(`--status ${range} is no status and no range of them`);
@@ -156,7 +158,7 @@ function readIdentify(text: string): IdentifyBy {
   throw usageError(`--identify ${text}: header:NAME or body:REGEX`);
 }
 
-function readTrigger(values: Values): TriggerOptions | undefined {
+function readTrigger(values: HammerValues): TriggerOptions | undefined {
   const { exec, signal, every } = values;
   if (exec !== undefined && signal !== undefined) throw usageError('--exec and --signal exclude each other');
   if (exec === undefined && signal === undefined) {
@@ -207,8 +209,7 @@ function orUsage<T>(read: () => T): T {
     return read();
   } catch (error) {
     if (error instanceof CommandError) throw error;
-    const [message = ''] = (error as Error).message.split('. To specify a positional');
-    throw usageError(message.replace(/\.$/, ''));
+    throw usageError((error as Error).message);
   }
 }
 
