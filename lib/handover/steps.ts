@@ -14,13 +14,17 @@ export class Steps {
 
   /**
    * Runs `work` once the steps it names are done. Where one of these fails, it never runs, and rejects with that error.
-   * @throws TypeError a name that is taken, or one in `after` that no step has
+   * Rejects with a TypeError for a name that is taken, or one in `after` that no step has
    */
   run<T>(name: string, work: () => T | Promise<T>, options: StepOptions = {}): Promise<T> {
-    const after = this.#check(name, work, options);
-    const step = this.#start(name, work, after);
-    this.#steps.set(name, step);
-    return step;
+    try {
+      const step = this.#start(name, work, this.#check(name, work, options));
+      this.#steps.set(name, step);
+      // This very promise, not one of its own: whoever waits for the step has then heard of its failure.
+      return step;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** Waits for all of them, then for `warmup`. @throws what the first that failed threw */
