@@ -19,9 +19,9 @@ export interface MetricFamily {
   reset(): void;
 }
 
-/** `registry.registerMetric` of prom-client 14 and newer. */
+/** A registry of prom-client 14 or newer, which is given {@link MetricFamily} objects: its own metrics are classes. */
 export interface MetricsRegistry {
-  registerMetric(metric: MetricFamily): unknown;
+  registerMetric(metric: object): unknown;
 }
 
 interface Description {

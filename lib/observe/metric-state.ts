@@ -1,5 +1,5 @@
 // What is counted over all generations: it travels to each successor, so that a scraper sees no number go down.
-import { knownCode } from '../errors.js';
+import { HANDOVER_ERROR_CODES, knownCode } from '../errors.js';
 import { HANDOVER_RESULTS, type HandoverCounts, type HandoverResult } from '../events.js';
 import { type Durations, observe } from './metric-families.js';
 
@@ -17,17 +17,20 @@ export interface MetricState {
   readonly counted: readonly string[];
 }
 
+const FAILURES = [...HANDOVER_ERROR_CODES, 'ABORT_ERR', 'other'];
+
+function codesOf(result: HandoverResult): readonly string[] {
+  if (result === 'failed' || result === 'recalled') return FAILURES;
+  return result === 'predecessor-lost' ? ['ERR_HANDOVER_PEER_LOST'] : [''];
+}
+
 /** More than can end while one handover goes on. */
 const MAX_COUNTED = 64;
 
 export const NOTHING_COUNTED: MetricState = {
   sequence: 0,
-  // There from the beginning, or the first one would not be seen to happen.
-  handovers: HANDOVER_RESULTS.filter((result) => result !== 'failed').map((result) => ({
-    result,
-    code: '',
-    count: 0,
-  })),
+  // There from the beginning: the first one of a series that begins with it is none to `increase()`.
+  handovers: HANDOVER_RESULTS.flatMap((result) => codesOf(result).map((code) => ({ result, code, count: 0 }))),
   phases: {},
   moved: 0,
   ended: 0,
@@ -65,12 +68,19 @@ export function encodeState(state: MetricState): Uint8Array {
   return Buffer.from(JSON.stringify(state));
 }
 
+/** With those an older version did not know of. */
+function withAll(handovers: MetricState['handovers']): MetricState['handovers'] {
+  const isThere = ({ result, code }: MetricState['handovers'][number]): boolean =>
+    handovers.some((row) => row.result === result && row.code === code);
+  return [...handovers, ...NOTHING_COUNTED.handovers.filter((row) => !isThere(row))];
+}
+
 /** Whichever is newer; bytes nobody can read are of another version, and count for nothing. */
 export function newer(state: MetricState, bytes: Uint8Array | undefined): MetricState {
   if (bytes === undefined) return state;
   try {
     const given = { ...NOTHING_COUNTED, ...(JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<MetricState>) };
-    return given.sequence > state.sequence ? given : state;
+    return given.sequence > state.sequence ? { ...given, handovers: withAll(given.handovers) } : state;
   } catch {
     return state;
   }
