@@ -103,7 +103,17 @@ it('G8: counters go on through three handovers, a failure, a refusal and a recal
   const upgrade = async (app: App, next: number): Promise<App> => {
     // A second one meanwhile is refused, and counted when the first is over: both processes answer until then.
     const codes = await app.run(async ({ handover }) => {
+      const { subscribe, unsubscribe } = process.getBuiltinModule('node:diagnostics_channel');
+      const probation = new Promise<void>((resolve) => {
+        const listener = (event: unknown): void => {
+          if ((event as { phase: string }).phase !== 'PROBATION') return;
+          unsubscribe('handover:phase', listener);
+          resolve();
+        };
+        subscribe('handover:phase', listener);
+      });
       const upgrading = handover.upgrade();
+      await probation;
       const refused = await handover.upgrade().catch(({ code }) => code);
       await upgrading;
       return refused;
