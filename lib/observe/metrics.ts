@@ -50,6 +50,8 @@ class Metrics {
     this.#unsubscribe = [
       on('requested', ({ handoverId }) => this.#underWay.add(handoverId)),
       on('outcome', (outcome) => this.#onOutcome(outcome)),
+      // The successor says all of it by now, and connections that have not moved are still answered here.
+      on('superseded', () => this.#countWaiting()),
       on('in-charge', ({ unclaimed }) => this.#onInCharge(unclaimed)),
       on('certificates', ({ subject, validTo }) => this.#onCertificate(subject, validTo)),
     ];
@@ -132,7 +134,11 @@ class Metrics {
   #onOutcome(outcome: HandoverEvents['outcome']): void {
     this.#underWay.delete(outcome.handoverId);
     this.#waiting.push(outcome);
-    if (this.#underWay.size === 0) this.#keep(this.#waiting.splice(0).reduce(count, this.#state));
+    if (this.#underWay.size === 0) this.#countWaiting();
+  }
+
+  #countWaiting(): void {
+    this.#keep(this.#waiting.splice(0).reduce(count, this.#state));
   }
 
   #onInCharge(unclaimed: readonly string[]): void {
