@@ -10,12 +10,13 @@ import { HandoverError, hasCode, systemError, typeError } from './errors.js';
 import { expectInteger } from './fd/arguments.js';
 import { placeOf } from './handover/listening.js';
 import { type Asked, parseBind, parseListen } from './handover/node-arguments.js';
-import { openPreloaded, type Preloaded } from './handover/open.js';
+import type { Preloaded } from './handover/open.js';
 import { HANDOVER_OPTIONS } from './handover/options.js';
 import { CHANNEL_VARIABLE } from './handover/start-self.js';
 import { SUPERVISOR_VARIABLE } from './handover/supervised.js';
 import type { Listener } from './handover/types.js';
 import { logHandover, stderrLogger } from './observe/log.js';
+import { openPreloaded } from './observed.js';
 import { type CheckedServeOptions, checkServeOptions, pick, type ServeOptions } from './serve.js';
 
 /** Options, as JSON. */

@@ -41,7 +41,10 @@ export function installSignals(handover: Preloaded, { upgrade, shutdown }: Requi
     installed.push([signal, handler]);
   };
   // A failed handover has been published, and logged where `log` is set: nobody waits for this promise.
-  if (upgrade) install(upgrade, () => void handover.upgrade().catch(() => {}));
+  if (upgrade)
+    install(upgrade, (signal) => {
+      handover.upgrade({ requester: { by: 'signal', signal } }).catch(() => {});
+    });
   let isShuttingDown = false;
   for (const signal of shutdown || []) {
     install(signal, () => {

@@ -2,10 +2,10 @@
 import { checkSignals, exitWhenClosed, installSignals, type ServeSignals } from './ending.js';
 import { HandoverError, hasCode, typeError } from './errors.js';
 import { expectOptions } from './fd/arguments.js';
-import { openPreloaded } from './handover/open.js';
 import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handover/options.js';
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
 import { type Logger, logHandover, stderrLogger } from './observe/log.js';
+import { openPreloaded } from './observed.js';
 
 /** What `serve()` takes: the options of `openHandover` and of `listen` in one, and its own. */
 export interface ServeOptions extends HandoverOptions, ListenOptions {

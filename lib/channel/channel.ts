@@ -1,7 +1,8 @@
 // One connected Unix stream socket that carries frames and their descriptors.
 import { HandoverError, hasCode } from '../errors.js';
-import { publish } from '../events.js';
+import { type HandoverEvents, publish } from '../events.js';
 import { closeFds, type FdSocket, MAX_FDS_PER_MESSAGE } from '../fd/index.js';
+import { VERDICT } from './batches.js';
 import { FrameDecoder } from './decoder.js';
 import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './wire.js';
 
@@ -29,7 +30,7 @@ export class Channel implements AsyncIterable<Frame> {
    */
   async send<N extends FrameName>(name: N, payload: Payloads[N], fds: Int32Array = NO_FDS): Promise<void> {
     const bytes = encodeFrame(name, payload, fds.length);
-    publish('frame', { direction: 'sent', name, role: this.#role });
+    publish('frame', { direction: 'sent', name, role: this.#role, ...describePayload(payload) });
     // Behind the one that is under way. Where that fails the channel is closed by then: nothing follows a cut frame.
     const transmit = (): Promise<void> => this.#transmit(bytes, fds);
     const sent = this.#sending === undefined ? transmit() : this.#sending.then(transmit, transmit);
@@ -109,7 +110,8 @@ export class Channel implements AsyncIterable<Frame> {
         if (!raw) return undefined;
         const frame = this.#read(raw);
         if (frame) {
-          publish('frame', { direction: 'received', name: frame.name, role: this.#role });
+          const { name, payload } = frame;
+          publish('frame', { direction: 'received', name, role: this.#role, ...describePayload(payload) });
           return frame;
         }
       } catch (cause) {
@@ -128,4 +130,15 @@ export class Channel implements AsyncIterable<Frame> {
     }
     return frame;
   }
+}
+
+/** What else there is to say of a frame: by the fields of its payload, since no other frame has them. */
+function describePayload(payload: object): Pick<HandoverEvents['frame'], 'batch' | 'connections' | 'handoverId'> {
+  const { batch, connections, verdicts, handoverId } = payload as Partial<
+    Payloads['OFFER'] & Payloads['HELD'] & Payloads['HELLO']
+  >;
+  // A heartbeat has a number of connections, and no batch.
+  if (batch === undefined) return { batch, connections: undefined, handoverId };
+  const held = verdicts?.filter((verdict) => verdict === VERDICT.held);
+  return { batch, connections: (connections ?? held)?.length, handoverId };
 }

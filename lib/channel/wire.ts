@@ -1,5 +1,6 @@
 // The wire format, pure: frames of protocol version 1, each with its number, direction and payload, in one table.
 import { HandoverError } from '../errors.js';
+import type { ReleaseName } from '../events.js';
 import {
   decodeGo,
   decodeHeld,
@@ -62,6 +63,23 @@ export interface Hello {
   /** Version of the package, for logs only. */
   readonly version: string;
   readonly capabilities: readonly string[];
+  /** The predecessor's name for this handover; absent from older versions, and from the successor. */
+  readonly handoverId?: string | undefined;
+  /** What the process runs, for records only. */
+  readonly release?: Partial<ReleaseName> | undefined;
+}
+
+/** A handover that has ended, for whoever counts them in the next process. */
+export interface EndedHandover {
+  readonly handoverId: string;
+  readonly generation: number;
+  readonly result: string;
+  readonly code?: string | undefined;
+  readonly durationMicros: number;
+  readonly phases: readonly { readonly name: string; readonly startedAt: number; readonly durationMicros: number }[];
+  readonly moved: number;
+  readonly ended: number;
+  readonly cut: number;
 }
 
 /** The version both sides speak. @throws ERR_HANDOVER_VERSION there is none */
@@ -111,7 +129,8 @@ export interface Payloads {
     readonly code?: string | undefined;
     readonly reason?: string | undefined;
   };
-  RETIRE: Nothing;
+  /** This handover, and those of older generations that ended while the predecessor drained. */
+  RETIRE: { readonly outcomes?: readonly EndedHandover[] | undefined };
 }
 
 export type Nothing = Readonly<Record<never, never>>;
@@ -139,6 +158,8 @@ const hello: Schema<Hello> = record({
   startTime: optional(string),
   version: string,
   capabilities: list(string),
+  handoverId: optional(string),
+  release: optional(record({ entry: optional(string), version: optional(string) })),
 });
 
 const claimed: Schema<Payloads['CLAIMED']> = record({
@@ -168,6 +189,24 @@ const abort: Schema<Payloads['ABORT']> = record({
   batch: optional(integer),
   code: optional(string),
   reason: optional(string),
+});
+
+const retire: Schema<Payloads['RETIRE']> = record({
+  outcomes: optional(
+    list(
+      record({
+        handoverId: string,
+        generation: integer,
+        result: string,
+        code: optional(string),
+        durationMicros: integer,
+        phases: list(record({ name: string, startedAt: integer, durationMicros: integer })),
+        moved: integer,
+        ended: integer,
+        cut: integer,
+      }),
+    ),
+  ),
 });
 
 interface Codec<T> {
@@ -200,7 +239,7 @@ export const FRAMES: { readonly [N in FrameName]: Definition<Payloads[N]> } = {
   HELD: { type: 9, from: 'successor', encode: encodeHeld, decode: decodeHeld },
   GO: { type: 10, from: 'predecessor', encode: encodeGo, decode: decodeGo },
   ABORT: { type: 11, from: 'both', ...json(abort) },
-  RETIRE: { type: 12, from: 'predecessor', ...json(nothing) },
+  RETIRE: { type: 12, from: 'predecessor', ...json(retire) },
 };
 
 /** A frame with its descriptors, which belong to whoever holds it. */

@@ -99,6 +99,11 @@ export const COMMANDS: readonly Command[] = [
         type: 'boolean',
         help: 'do nothing when the command leads to the same files (path, size, time) and package versions as at the start',
       },
+      profile: {
+        type: 'string',
+        value: 'DIR',
+        help: "write CPU profiles of the successor's start and of the drain of the old process into this directory",
+      },
       ...COMMON,
     },
     load: () => import('./upgrade.js'),

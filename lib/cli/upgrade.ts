@@ -1,4 +1,5 @@
 // `handover upgrade`: asks for a handover and shows its phases; or asks what it would do.
+import { resolve } from 'node:path';
 import type { Params } from '../channel/rpc.js';
 import { HandoverError } from '../errors.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
@@ -21,7 +22,9 @@ async function upgrade(context: Context): Promise<ExitCode> {
     if (name === 'changes') for (const change of params.changes as string[]) output.line(`changed: ${change}`);
   };
   try {
-    const answer = await ask(context, 'upgrade', { ifChanged: options['if-changed'] === true }, onEvent);
+    // Whoever is asked has another working directory.
+    const profile = typeof options.profile === 'string' ? resolve(options.profile) : undefined;
+    const answer = await ask(context, 'upgrade', { ifChanged: options['if-changed'] === true, profile }, onEvent);
     output.json({ type: 'outcome', ...answer });
     if (answer.isUnchanged === true) {
       output.line(`unchanged: generation ${answer.generation} (pid ${answer.pid}) serves on`);

@@ -5,6 +5,7 @@ import type { Inherited, Keepable } from './kept.js';
 import type { Lifecycle } from './lifecycle.js';
 import { checkCloseHook } from './options.js';
 import type { ListenerStatus } from './status.js';
+import { type StepOptions, Steps } from './steps.js';
 import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
 
@@ -12,6 +13,7 @@ export abstract class AppSide {
   readonly belongings: Belongings;
   protected readonly lifecycle: Lifecycle;
   readonly #drainTimeout: number;
+  readonly #steps = new Steps();
 
   protected constructor(belongings: Belongings, lifecycle: Lifecycle, drainTimeout: number) {
     this.belongings = belongings;
@@ -58,6 +60,14 @@ export abstract class AppSide {
 
   adopterOf(listener: string): Adopter | undefined {
     return this.belongings.servers.adopterOf(listener);
+  }
+
+  step<T>(name: string, run: () => T | Promise<T>, options?: StepOptions): Promise<T> {
+    return this.#steps.run(name, run, options);
+  }
+
+  protected getReady(warmup: (() => unknown) | undefined): Promise<void> {
+    return this.#steps.finish(warmup);
   }
 
   whenInCharge(duty: (signal: AbortSignal) => unknown): void {

@@ -16,6 +16,8 @@ export const CONTROL: string = `${RESERVED}control`;
 /** One call of an operator. */
 export interface ControlCall {
   readonly params: Params;
+  /** Who asks, as the kernel says. */
+  readonly peer: Pick<PeerCredentials, 'pid' | 'uid'>;
   /** Tells the operator something before the answer; lost where he has gone. */
   tell(event: string, params: Params): void;
 }
@@ -80,7 +82,7 @@ export class ControlServer {
       name,
       ({ params, fds }) => {
         closeFds(fds);
-        if (isAllowed) return this.#answer(operator, method, params);
+        if (isAllowed) return this.#answer(operator, method, params, peer);
         throw new HandoverError('ERR_HANDOVER_CONTROL_REFUSED', `user ${peer.uid} may not control this process`);
       },
     ]);
@@ -90,10 +92,19 @@ export class ControlServer {
     void operator.rpc.closed.then(() => this.#operators.delete(operator));
   }
 
-  async #answer(operator: Operator, method: ControlMethod, params: Params): Promise<{ readonly params: Params }> {
+  async #answer(
+    operator: Operator,
+    method: ControlMethod,
+    params: Params,
+    { pid, uid }: PeerCredentials,
+  ): Promise<{ readonly params: Params }> {
     operator.calls++;
     try {
-      const answer = await method({ params, tell: (event, told) => operator.rpc.tell(event, told) });
+      const answer = await method({
+        params,
+        peer: { pid, uid },
+        tell: (event, told) => operator.rpc.tell(event, told),
+      });
       return { params: answer ?? {} };
     } finally {
       operator.calls--;

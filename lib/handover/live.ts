@@ -100,8 +100,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   get hello(): Hello {
-    const moves = this.#options.connections === 'move';
-    return helloOf({ pid: this.#env.pid, generation: this.generation, moves });
+    return helloOf({ pid: this.#env.pid, generation: this.generation, moves: this.#options.connections === 'move' });
   }
 
   ready(): Promise<void> {
@@ -111,7 +110,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async upgrade(options: UpgradeOptions = {}): Promise<UpgradeOutcome> {
     const checked = checkUpgradeOptions(options);
-    return this.#superiors.supervisor ? this.#superiors.supervisor.replace() : this.#upgrades.upgrade(checked);
+    return this.#superiors.supervisor ? this.#superiors.supervisor.replace(checked) : this.#upgrades.upgrade(checked);
   }
 
   async prepare(options: UpgradeOptions = {}): Promise<Standby> {
@@ -139,6 +138,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async stepDown(): Promise<DescriptorList> {
     this.#isSteppingDown = true;
+    this.#successor?.tally.begin();
     await this.#charge.yield();
     // Taken back while the app's duties were ending.
     if (!this.#isSteppingDown) throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
@@ -167,7 +167,6 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   retire(predecessor: Predecessor, process: SuccessorProcess): void {
     this.#state = 'draining';
     this.#closing.abort();
-    publish('superseded', { generation: this.generation, successorPid: process.pid });
     void this.#drainAndRetire(predecessor, process, this.#superiors.superseded(this.generation, process));
   }
 
@@ -217,7 +216,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async #becomeReady(): Promise<void> {
     this.expectOpen('ready()');
-    await this.#options.warmup?.();
+    await this.getReady(this.#options.warmup);
     if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
     this.expectOpen('ready()');
     this.belongings.adoptStderr();
@@ -244,28 +243,30 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#superiors.inCharge(this.generation);
     if (this.#successor?.isAlone) this.becomeAlone();
     const { claimed } = this.belongings.ledger.report();
-    publish('in-charge', { generation: this.generation, claimed, unclaimed: this.#unclaimed });
+    const { handoverId } = this.#successor ?? {};
+    publish('in-charge', { handoverId, generation: this.generation, claimed, unclaimed: this.#unclaimed });
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess, told: Promise<void>): Promise<void> {
     const failure = await retireOrRecall(this.#retiring, {
       predecessor,
       moves: this.#options.connections === 'move',
-      older: this.#successor?.alone,
+      successor: this.#successor,
       report: () => predecessor.report(this.connectionCount, this.draining),
     });
     process.release();
     // systemd must not find its main process gone before it has read who follows.
-    await (failure === undefined ? told.then(() => this.#end()) : this.#serveOn(failure as HandoverError));
+    if (failure === undefined) await told.then(() => this.#end());
+    else await this.#serveOn(failure as HandoverError, predecessor);
   }
 
   /** The successor failed after it was in charge: this process is again. */
-  async #serveOn(error: HandoverError): Promise<void> {
+  async #serveOn(error: HandoverError, { account }: Predecessor): Promise<void> {
     this.#closing = new AbortController();
     this.#state = 'serving';
     this.#superiors.servesOn(this.generation, error);
-    publish('failed', { generation: this.generation, code: error.code, phase: error.phase, stillServing: true, error });
-    publish('in-charge', { generation: this.generation, ...this.belongings.ledger.report() });
+    account.failed(error);
+    publish('in-charge', { handoverId: account.id, generation: this.generation, ...this.belongings.ledger.report() });
     // Asked for while it drained: there is nobody to drain for now.
     if (this.#isToClose) await this.#shutDown();
   }

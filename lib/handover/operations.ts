@@ -16,6 +16,7 @@ import { type Plan, planOf } from './plan.js';
 import { changesBetween, identifyRelease, type Release } from './release.js';
 import type { Standby } from './standby.js';
 import { authority, type ListenerStatus, type Status } from './status.js';
+import type { UpgradeOptions } from './upgrades.js';
 
 /** The process that is asked. */
 export interface OperatedProcess {
@@ -25,7 +26,7 @@ export interface OperatedProcess {
   readonly connectionCount: number;
   readonly draining: readonly DrainingGeneration[];
   readonly listeners: readonly ListenerStatus[];
-  upgrade(): Promise<UpgradeOutcome>;
+  upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
   prepare(): Promise<Standby>;
   close(): Promise<void>;
 }
@@ -100,7 +101,7 @@ export class Operations {
     }
   }
 
-  async #upgrade({ params, tell }: ControlCall): Promise<Params> {
+  async #upgrade({ params, peer, tell }: ControlCall): Promise<Params> {
     if (params.ifChanged === true) {
       const young = identifyRelease(successorCommand(this.#env, this.#start, this.#options.successor));
       const changes = this.#changes(young);
@@ -111,7 +112,10 @@ export class Operations {
       if (role === 'predecessor') tell('phase', { phase, generation });
     });
     try {
-      const { phases, ...outcome } = await this.#process.upgrade();
+      const { phases, ...outcome } = await this.#process.upgrade({
+        requester: { by: 'control', ...peer },
+        ...(params.profile !== undefined && { profile: String(params.profile) }),
+      });
       return { ...outcome, phases: phases.map((phase) => ({ ...phase })) };
     } finally {
       stop();

@@ -9,6 +9,12 @@ import type { Check } from './preflight.js';
 import { checkSystemd, type SystemdOptions } from './service-manager.js';
 import type { TakeoverOptions } from './takeover.js';
 import type { CloseHookOptions, ListenOptions } from './types.js';
+import type { UpgradeOptions } from './upgrades.js';
+
+export interface TimelineOptions {
+  /** Each process of a handover writes its part into it. Made where it is missing. */
+  readonly directory: string;
+}
 
 /** How this process hands over, and how it drains; every one may be left out. */
 export interface HandoverOptions {
@@ -68,6 +74,10 @@ export interface HandoverOptions {
    * leaves it to the app, and then a handover that systemd would have to know of is refused. @default {}
    */
   readonly systemd?: SystemdOptions | false;
+  /** A file that gets one line of JSON for each handover, when it is over. */
+  readonly audit?: string;
+  /** Records each handover for `handover/timeline`. */
+  readonly timeline?: TimelineOptions;
 }
 
 /** The options with their defaults. */
@@ -92,6 +102,8 @@ export interface CheckedOptions {
   readonly checkMemory: boolean;
   readonly allowOrphan: boolean;
   readonly systemd: SystemdOptions | false;
+  readonly audit: string | undefined;
+  readonly timeline: TimelineOptions | undefined;
 }
 
 export const HANDOVER_OPTIONS: readonly string[] = [
@@ -115,6 +127,8 @@ export const HANDOVER_OPTIONS: readonly string[] = [
   'checkMemory',
   'allowOrphan',
   'systemd',
+  'audit',
+  'timeline',
 ];
 
 export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
@@ -146,6 +160,8 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
     checkMemory: flag('checkMemory', true),
     allowOrphan: flag('allowOrphan', false),
     systemd: checkSystemd(given.systemd),
+    audit: given.audit === undefined ? undefined : expectString('options.audit', given.audit),
+    timeline: checkTimeline(given.timeline),
   };
 }
 
@@ -241,9 +257,30 @@ export function checkCloseHook(
   };
 }
 
-/** @throws TypeError an unknown option, or no AbortSignal */
-export function checkUpgradeOptions(options: unknown): { readonly signal: AbortSignal | undefined } {
-  const { signal } = expectOptions('options', options, ['signal']);
-  if (signal === undefined || signal instanceof AbortSignal) return { signal };
-  throw typeError('options.signal', 'an AbortSignal', signal);
+/** @throws TypeError an unknown option, or one of another type */
+export function checkUpgradeOptions(options: unknown): UpgradeOptions {
+  const { signal, requester, profile } = expectOptions('options', options, ['signal', 'requester', 'profile']);
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw typeError('options.signal', 'an AbortSignal', signal);
+  if (profile !== undefined) expectString('options.profile', profile);
+  if (requester !== undefined) checkRequester(requester);
+  return options as UpgradeOptions;
+}
+
+const REQUESTERS: readonly unknown[] = ['app', 'signal', 'takeover', 'supervisor', 'control'];
+
+function checkRequester(requester: unknown): void {
+  const { by, signal, pid, uid } = expectOptions('options.requester', requester, ['by', 'signal', 'pid', 'uid']);
+  if (!REQUESTERS.includes(by)) throw typeError('options.requester.by', `one of ${REQUESTERS.join(', ')}`, by);
+  if (signal !== undefined) expectString('options.requester.signal', signal);
+  for (const [name, value] of Object.entries({ pid, uid })) {
+    if (value !== undefined) expectInteger(`options.requester.${name}`, value, 0);
+  }
+}
+
+/** @throws TypeError no directory, or no string */
+function checkTimeline(timeline: unknown): TimelineOptions | undefined {
+  if (timeline === undefined) return undefined;
+  const { directory } = expectOptions('options.timeline', timeline, ['directory']);
+  return { directory: expectString('options.timeline.directory', directory) };
 }

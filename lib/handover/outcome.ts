@@ -61,3 +61,14 @@ export function explainFailure(error: HandoverError, { phase, exit, stderr, conn
 export function failureText(error: unknown): string {
   return `the handover failed: ${error instanceof Error ? error.message : String(error)}`;
 }
+
+/** The process at the other end is gone. */
+export function peerLost(message: string): HandoverError {
+  return new HandoverError('ERR_HANDOVER_PEER_LOST', message, { phase: 'PREPARE', stillServing: false });
+}
+
+/** A bug of ours, or of the app where it was asked. */
+export function internal(cause: unknown): HandoverError {
+  const message = `unexpected: ${cause instanceof Error ? cause.message : String(cause)}`;
+  return new HandoverError('ERR_HANDOVER_INTERNAL', message, { cause, stillServing: false });
+}

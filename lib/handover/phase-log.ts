@@ -1,12 +1,7 @@
 // When each phase of one handover began and how long it took.
-import type { Phase } from '../events.js';
+import type { Phase, PhaseTimes } from '../events.js';
 
-export interface PhaseRecord {
-  readonly name: Phase;
-  /** Milliseconds since the epoch. */
-  readonly startedAt: number;
-  readonly durationMs: number;
-}
+export type PhaseRecord = PhaseTimes;
 
 export class PhaseLog {
   readonly #ended: PhaseRecord[] = [];

@@ -16,6 +16,7 @@ import { type CheckedOptions, checkCloseHook, checkListenOptions } from './optio
 import type { UpgradeOutcome } from './outcome.js';
 import { Servers } from './servers.js';
 import type { Standby } from './standby.js';
+import { type StepOptions, Steps } from './steps.js';
 import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
 
@@ -27,6 +28,7 @@ export class PlainHandover implements Handover {
   readonly #options: CheckedOptions;
   readonly #servers = new Servers();
   readonly #lifecycle = new Lifecycle();
+  readonly #steps = new Steps();
   readonly #closing = new AbortController();
   readonly #closed = new Deferred<void>();
   readonly #health = new HealthEndpoint(() => this.#readiness());
@@ -79,7 +81,7 @@ export class PlainHandover implements Handover {
   async ready(): Promise<void> {
     const { healthEndpoint, warmup } = this.#options;
     if (healthEndpoint) await this.#health.start(plainly(healthEndpoint));
-    await warmup?.();
+    await this.#steps.finish(warmup);
     await this.#servers.acceptAll();
     this.#isReady = true;
     this.#lifecycle.takeCharge();
@@ -95,6 +97,10 @@ export class PlainHandover implements Handover {
   async prepare(): Promise<Standby> {
     await this.upgrade();
     throw new Error('unreachable');
+  }
+
+  step<T>(name: string, run: () => T | Promise<T>, options?: StepOptions): Promise<T> {
+    return this.#steps.run(name, run, options);
   }
 
   whenInCharge(duty: (signal: AbortSignal) => unknown): void {

@@ -5,14 +5,16 @@ import type { Channel } from '../channel/channel.js';
 import {
   type Claims,
   type DrainingGeneration,
+  type EndedHandover,
   type Frame,
   type Hello,
   type ManifestEntry,
   negotiate,
 } from '../channel/wire.js';
 import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
-import { type Phase, publish } from '../events.js';
+import type { Phase } from '../events.js';
 import { closeFds } from '../fd/index.js';
+import { Account } from './account.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
@@ -20,7 +22,6 @@ import { type DescriptorList, sendList, without } from './manifest.js';
 import { Moving } from './moving.js';
 import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
 import { COMMIT_TIMEOUT, EXIT_GRACE, GREETING_TIMEOUT, SERVING_PATIENCE, SILENT_GRACE } from './patience.js';
-import { PhaseLog } from './phase-log.js';
 import { Pulse } from './pulse.js';
 import type { SuccessorProcess } from './successor-process.js';
 
@@ -37,13 +38,19 @@ export interface PredecessorHost {
   letGo(): void;
 }
 
+export interface Preparation {
+  readonly readyTimeout: number;
+  readonly standby: boolean;
+  readonly probation?: boolean;
+}
+
 export class Predecessor {
   readonly moving: Moving;
   readonly #channel: Channel;
   readonly #host: PredecessorHost;
   readonly #process: SuccessorProcess;
   readonly #machine: Machine<PredecessorState, PredecessorEvent>;
-  readonly #log = new PhaseLog();
+  readonly account: Account;
   readonly #failed = new Deferred<never>();
   readonly #offered = new Set<ManifestEntry>();
   readonly #pulse = new Pulse((message) => this.#onFailing(message));
@@ -56,11 +63,12 @@ export class Predecessor {
   /** Ends with the channel. */
   readonly #reading: Promise<void>;
   #maySuccessorServe = false;
-  constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess) {
+  constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess, account?: Account) {
     this.#channel = channel;
     this.moving = new Moving(channel);
     this.#host = host;
     this.#process = process;
+    this.account = account ?? new Account(host.hello, { by: 'app' }, undefined);
     this.#machine = new Machine(PREDECESSOR, 'starting', (state) => this.#onEnter(state));
     this.#onEnter('starting');
     this.#reading = this.#read();
@@ -68,7 +76,7 @@ export class Predecessor {
 
   /** The phase going on, or the one it failed in. */
   get phase(): Phase | undefined {
-    return this.#log.current;
+    return this.account.log.current;
   }
 
   /** Rejects when the handover fails, at any time until it is retired. */
@@ -81,21 +89,13 @@ export class Predecessor {
   }
 
   /** From nothing to a successor that could serve; a standby does not accept before COMMIT. `probate()` comes next or not. */
-  async prepare({
-    readyTimeout,
-    standby,
-    probation = false,
-  }: {
-    readonly readyTimeout: number;
-    readonly standby: boolean;
-    readonly probation?: boolean;
-  }): Promise<void> {
+  async prepare({ readyTimeout, standby, probation = false }: Preparation): Promise<void> {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
       // Whoever dialled in is running already, and must not hold the place of others by its silence.
       const greetingTimeout = this.#process.wasStarted ? readyTimeout : Math.min(readyTimeout, GREETING_TIMEOUT);
       await this.#within(greetingTimeout, 'the process that dialled in said no HELLO', async () => {
-        await this.#channel.send('HELLO', this.#host.hello);
+        await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.account.id });
         await this.#until('offered');
       });
       const list = this.#host.list({ stderr: this.#process.isChild, tickets: !standby });
@@ -129,7 +129,7 @@ export class Predecessor {
     // It may have given up in the same read.
     await this.#expectGoingOn();
     const { generation } = this.#host.hello;
-    return { generation: generation + 1, pid: this.#process.pid, phases: this.#log.records, ...this.claims };
+    return { generation: generation + 1, pid: this.#process.pid, phases: this.account.log.records, ...this.claims };
   }
 
   /** Whether the successor is there, and can go on with live connections. */
@@ -149,19 +149,19 @@ export class Predecessor {
   }
 
   /** The last word: from here on the successor is alone. */
-  async retire(): Promise<void> {
+  async retire(outcomes: readonly EndedHandover[] = []): Promise<void> {
     await this.#expectGoingOn();
     this.settle();
     if (this.#machine.state === 'draining') await this.#signOfLife();
     this.#machine.own('drained');
-    if (!this.#hasSuccessorLeft) await this.#sendRetire();
+    if (!this.#hasSuccessorLeft) await this.#sendRetire(outcomes);
     this.#close();
   }
 
   /** @throws ERR_HANDOVER_SUCCESSOR_EXITED it has died; one that was told to end has said so before */
-  async #sendRetire(): Promise<void> {
+  async #sendRetire(outcomes: readonly EndedHandover[]): Promise<void> {
     try {
-      await this.#channel.send('RETIRE', {});
+      await this.#channel.send('RETIRE', { outcomes });
     } catch (cause) {
       await this.#reading;
       if (this.#hasSuccessorLeft) return;
@@ -239,6 +239,7 @@ export class Predecessor {
     if (frame.name === 'HELLO') {
       negotiate(this.#host.hello, frame.payload);
       this.#peer = frame.payload;
+      this.account.met(frame.payload);
     }
     if (frame.name === 'CLAIMED') this.claims = frame.payload;
     const state = this.#machine.peer(frame.name as PredecessorEvent);
@@ -282,8 +283,7 @@ export class Predecessor {
 
   #onEnter(state: PredecessorState): void {
     const phase = PREDECESSOR_PHASE[state];
-    const { generation } = this.#host.hello;
-    if (phase && this.#log.enter(phase)) publish('phase', { phase, role: 'predecessor', generation });
+    if (phase) this.account.entered(phase);
     if (state === 'ended') this.#pulse.stop();
   }
 

@@ -1,6 +1,7 @@
 // Whether a successor would run another release than this process: what its command names, as the file system has it.
 import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
+import type { ReleaseName } from '../events.js';
 import type { Command } from './env.js';
 
 /** A file as it was: a changed one differs in size or time, another release also in its path. */
@@ -25,6 +26,12 @@ export function identifyRelease({ file, args, cwd }: Command): Release {
   const files = [...executable, ...paths].flatMap(printOf);
   const packages = files.slice(executable.length).flatMap(({ path }) => packageOf(path));
   return { command: [file, ...args], cwd, files, packages };
+}
+
+/** A process by the file it was started with. */
+export function nameRelease(entry: string | undefined): ReleaseName {
+  const [file] = entry === undefined ? [] : printOf(entry);
+  return { entry: file?.path, version: file && packageOf(file.path)[0]?.version };
 }
 
 /** What is different, in words; empty where nothing is. */

@@ -1,10 +1,12 @@
 // The last part of a process: it serves what is open to its end, and if it has a successor, that may still fail.
 import { publish } from '../events.js';
+import { type Fates, Tally } from './account.js';
 import { settlesWithin } from './deadline.js';
 import { beatEvery, REPORT_INTERVAL } from './heartbeat.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Predecessor } from './predecessor.js';
 import type { DrainResult, Servers } from './servers.js';
+import type { Successor } from './successor.js';
 
 /** The process that ends. */
 export interface Retiring {
@@ -24,8 +26,8 @@ export interface Beside {
   readonly predecessor: Predecessor;
   /** Connections that can move do. */
   readonly moves: boolean;
-  /** A generation that still drains would take this one's end for a failure, and everything back. */
-  readonly older: Promise<void> | undefined;
+  /** This process as the successor of an older one, where there was any. */
+  readonly successor: Pick<Successor, 'alone' | 'tally'> | undefined;
   /** Tells the successor what is left. */
   readonly report: () => void;
 }
@@ -35,7 +37,8 @@ export async function drain(retiring: Retiring, give?: () => () => Promise<numbe
   const { generation } = retiring;
   const stopGiving = give?.();
   const ended = await endConnections(retiring, { moves: give !== undefined, older: undefined });
-  publish('drained', { generation, moved: (await stopGiving?.()) ?? 0, ...ended });
+  const fates = fatesOf((await stopGiving?.()) ?? 0, ended);
+  publish('drained', { handoverId: undefined, generation, ...fates, ...lastOf(ended) });
 }
 
 /**
@@ -44,7 +47,11 @@ export async function drain(retiring: Retiring, give?: () => () => Promise<numbe
  */
 export async function retireOrRecall(retiring: Retiring, beside: Beside): Promise<unknown> {
   const { generation, servers } = retiring;
-  const { predecessor, older, report } = beside;
+  const { predecessor, report } = beside;
+  // A generation that still drains would take this one's end for a failure, and everything back.
+  const { alone: older, tally = new Tally() } = beside.successor ?? {};
+  const { account } = predecessor;
+  publish('superseded', { handoverId: account.id, generation, successorPid: predecessor.successorPid });
   const recalled = new AbortController();
   const stopReporting = beatEvery(REPORT_INTERVAL, report);
   const moves = beside.moves && predecessor.canMove;
@@ -54,14 +61,19 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     const ended = endConnections(retiring, { moves, older, recalled: recalled.signal });
     const result = await Promise.race([ended, predecessor.failed]);
     predecessor.settle();
-    publish('drained', { generation, moved: stopMoving(), ...result });
-    await predecessor.retire();
+    const fates = fatesOf(stopMoving(), result);
+    account.drained(fates);
+    publish('drained', { handoverId: account.id, generation, ...fates, ...lastOf(result) });
+    await predecessor.retire(tally.toSay(account));
+    account.end('completed');
     return undefined;
   } catch (reason) {
     recalled.abort();
     // Ending the successor may take its time: what was not offered goes on at once.
     stopMoving();
-    return await predecessor.giveUp(reason);
+    const failure = await predecessor.giveUp(reason);
+    account.end('recalled', failure);
+    return failure;
   } finally {
     stopMoving();
     stopReporting();
@@ -71,9 +83,10 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
   { servers, lifecycle, timeout, idleTimeout, closeSpread }: Retiring,
-  { moves, older, recalled }: Pick<Beside, 'moves' | 'older'> & { readonly recalled?: AbortSignal },
-): Promise<DrainResult & { readonly durationMs: number }> {
+  { moves, older, recalled }: Ending,
+): Promise<Ended> {
   const start = performance.now();
+  const before = servers.connectionCount;
   const elapsed = (): number => performance.now() - start;
   const left = (): number => Math.max(0, timeout - elapsed());
   const drainAll = (): Promise<DrainResult> =>
@@ -82,7 +95,29 @@ async function endConnections(
   await settlesWithin(Promise.all([lifecycle.worked(), older]), left());
   // What an older generation still had may have moved here meanwhile.
   if (servers.connectionCount > 0 && result.cut === 0 && !recalled?.aborted) result = await drainAll();
-  return { ...result, durationMs: elapsed() };
+  return { ...result, before, durationMs: elapsed() };
+}
+
+interface Ending {
+  readonly moves: boolean;
+  /** Settles when the generations before are gone. */
+  readonly older: Promise<void> | undefined;
+  readonly recalled?: AbortSignal;
+}
+
+interface Ended extends DrainResult {
+  readonly durationMs: number;
+  /** Connections there were. */
+  readonly before: number;
+}
+
+/** Some may have come meanwhile: what waits in a queue is accepted to the last. */
+function fatesOf(moved: number, { before, cut }: Ended): Fates {
+  return { moved, cut, ended: Math.max(0, before - moved - cut) };
+}
+
+function lastOf({ cutConnections, durationMs }: Ended): Pick<Ended, 'cutConnections' | 'durationMs'> {
+  return { cutConnections, durationMs };
 }
 
 /** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */

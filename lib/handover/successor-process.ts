@@ -9,6 +9,8 @@ import type { StderrTee } from './stderr-tee.js';
 export interface SuccessorProcess {
   /** 0 where it lives in a pid namespace this process cannot see. */
   readonly pid: number;
+  /** Of one that dialled in, as the kernel says. */
+  readonly uid?: number | undefined;
   /** Whether it has, as the kernel says at this moment: before `exited` can. */
   hasEnded(): boolean;
   /** How it ended; undefined where only its parent is told, or it cannot be watched at all. */
@@ -49,12 +51,13 @@ export function childProcess(process: StartedProcess, tee: StderrTee): Successor
 export function foreignProcess(
   pid: number,
   pidfd: number | undefined,
-  { wasStarted = false }: { readonly wasStarted?: boolean } = {},
+  { wasStarted = false, uid }: { readonly wasStarted?: boolean; readonly uid?: number } = {},
 ): SuccessorProcess {
   const process = pidfd === undefined ? undefined : new Pidfd(pidfd);
   const exited = process?.exited ?? Promise.resolve(undefined);
   return {
     pid,
+    uid,
     exited,
     hasEnded: () => hasProcessEnded(pid),
     isChild: false,

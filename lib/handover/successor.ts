@@ -15,11 +15,13 @@ import { type Adopter, Holding } from '../connections/holding.js';
 import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
+import { Tally } from './account.js';
 import type { Belongings } from './belongings.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
+import { internal, peerLost } from './outcome.js';
 import { EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
 import { hasDied } from './peer-process.js';
 
@@ -44,6 +46,8 @@ export interface SuccessorHost {
 export type Greeting = Omit<Hello, 'generation'>;
 
 export class Successor {
+  /** Of handovers, this one and older ones, that end while this process looks on. */
+  readonly tally: Tally = new Tally();
   readonly #channel: Channel;
   readonly #greeting: Hello;
   readonly #host: SuccessorHost;
@@ -54,6 +58,7 @@ export class Successor {
   readonly #alone = new Deferred<void>();
   #predecessor: Hello | undefined;
   #draining: readonly DrainingGeneration[] = [];
+  readonly #joinedAt = performance.now();
   #committedAt = 0;
   #reportedAt = 0;
   #isBeating = false;
@@ -87,6 +92,10 @@ export class Successor {
   /** One more than the predecessor's. */
   get generation(): number {
     return (this.#predecessor?.generation ?? 0) + 1;
+  }
+
+  get handoverId(): string | undefined {
+    return this.#predecessor?.handoverId;
   }
 
   /** The older generations that still drain, as the predecessor last said. */
@@ -169,7 +178,7 @@ export class Successor {
     if (state === 'committing' || state === 'serving') await hasDied(this.#predecessor);
     if (this.#machine.peer('EOF') === 'ended') {
       this.#ended.reject(peerLost('the predecessor ended before it had handed anything over'));
-    }
+    } else if (state !== 'alone') this.tally.lost(this.#predecessor, this.#joinedAt);
   }
 
   #onFrame(frame: Frame): void {
@@ -200,6 +209,7 @@ export class Successor {
     if (name === 'HEARTBEAT') this.#onReport(frame.payload);
     this.#machine.peer(name as SuccessorEvent);
     if (name === 'GO') this.#holding.go(frame.payload.batch);
+    if (name === 'RETIRE') this.tally.heard(frame.payload.outcomes);
     if (name === 'ABORT') {
       const message = `the predecessor gave the handover up: ${frame.payload.reason ?? 'it did not say why'}`;
       const code = knownCode(frame.payload.code) ?? 'ERR_HANDOVER_ABORTED';
@@ -302,13 +312,4 @@ export class Successor {
   #sayAbort(code: HandoverErrorCode, reason: string): void {
     this.#channel.send('ABORT', { code, reason }).catch(() => {});
   }
-}
-
-function peerLost(message: string): HandoverError {
-  return new HandoverError('ERR_HANDOVER_PEER_LOST', message, { phase: 'PREPARE', stillServing: false });
-}
-
-function internal(cause: unknown): HandoverError {
-  const message = `unexpected: ${cause instanceof Error ? cause.message : String(cause)}`;
-  return new HandoverError('ERR_HANDOVER_INTERNAL', message, { cause, stillServing: false });
 }

@@ -15,6 +15,7 @@ import type { UpgradeOutcome } from './outcome.js';
 import { receiveConnections } from './receiving.js';
 import { isUnixStream } from './start-self.js';
 import { foreignProcess, type SuccessorProcess } from './successor-process.js';
+import type { UpgradeOptions } from './upgrades.js';
 
 /** Tells a worker which of its descriptors leads to its supervisor, and the supervisor's pid: `3:4711`. */
 export const SUPERVISOR_VARIABLE = 'HANDOVER_SUPERVISOR';
@@ -116,8 +117,9 @@ export class SupervisorLink implements Lender {
     this.#rpc.tell('listeners', this.#status());
   }
 
-  /** Has this process replaced. @throws as `upgrade()` */
-  async replace(): Promise<UpgradeOutcome> {
+  /** Has this process replaced. @throws as `upgrade()`; ERR_HANDOVER_UNSUPPORTED its start cannot be profiled */
+  async replace({ profile }: UpgradeOptions): Promise<UpgradeOutcome> {
+    if (profile !== undefined) throw unprofiled();
     const asked = this.#rpc.call('replace').then(({ params }) => params as unknown as UpgradeOutcome);
     return Promise.race([this.#replaced.promise, asked]);
   }
@@ -167,6 +169,11 @@ function isFrom(supervisorPid: number | undefined, fd: number): boolean {
   const { pid } = peerCredentials(fd);
   // Out of sight, in a pid namespace above.
   return pid === supervisorPid || pid === 0;
+}
+
+function unprofiled(): HandoverError {
+  const message = '"profile" cannot be had under `handover run`: the supervisor starts the successor';
+  return new HandoverError('ERR_HANDOVER_UNSUPPORTED', message);
 }
 
 export function keptBySupervisor(): HandoverError {

@@ -75,7 +75,7 @@ export class Takeover {
       const channel = new Channel(new FdSocket(fd), 'predecessor');
       const peer = peerCredentials(fd, { pidfd: true });
       if (this.#isAllowed(peer)) {
-        onDial(channel, foreignProcess(peer.pid ?? 0, peer.pidfd));
+        onDial(channel, foreignProcess(peer.pid ?? 0, peer.pidfd, { uid: peer.uid }));
         return;
       }
       if (peer.pidfd !== undefined) closeFd(peer.pidfd);

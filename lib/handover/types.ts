@@ -7,6 +7,7 @@ import type { ListenAddress } from '../ledger/address.js';
 import type { Inherited, Keepable } from './kept.js';
 import type { UpgradeOutcome } from './outcome.js';
 import type { Standby } from './standby.js';
+import type { StepOptions } from './steps.js';
 import type { UpgradeOptions } from './upgrades.js';
 
 /** What can be handed over: servers of net, http, https and http2, and UDP sockets. */
@@ -131,6 +132,21 @@ export interface Handover extends AsyncDisposable {
    * @throws ERR_HANDOVER_WOULD_ORPHAN also in a worker of `handover run`, whatever `allowOrphan` says
    */
   prepare(options?: UpgradeOptions): Promise<Standby>;
+
+  /**
+   * Runs a named step of the start: at once, or when the steps in `after` are done; those that do not wait for each other
+   * run side by side. Resolves with what `run` returns. `ready()` waits for every step declared before, and rejects where
+   * one failed. Times are published (`handover:step`).
+   * @throws TypeError a name that is taken, or one in `after` that no step has; the error of `run`, or of a step it waits for
+   * @example
+   * ```ts
+   * const config = handover.step('config', () => readConfig());
+   * const database = handover.step('database', async () => connect(await config), { after: 'config' });
+   * const cache = handover.step('cache', () => fillCache());
+   * await handover.ready();
+   * ```
+   */
+  step<T>(name: string, run: () => T | Promise<T>, options?: StepOptions): Promise<T>;
 
   /** Runs `duty` in exactly one generation: now, or as soon as this one is in charge; its signal is aborted at COMMIT. */
   whenInCharge(duty: (signal: AbortSignal) => unknown): void;

@@ -2,8 +2,9 @@
 import type { Channel } from '../channel/channel.js';
 import type { DrainingGeneration } from '../channel/wire.js';
 import { HandoverError } from '../errors.js';
-import { type Phase, publish } from '../events.js';
+import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
+import { Account } from './account.js';
 import { type StartDirectory, successorCommand } from './command.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
@@ -11,6 +12,7 @@ import { refuseOrphan } from './orphan.js';
 import { failureText, type UpgradeOutcome } from './outcome.js';
 import { Predecessor, type PredecessorHost } from './predecessor.js';
 import { expectMemory, runCheck } from './preflight.js';
+import { profileStart } from './profiling.js';
 import type { DescriptorReserve } from './reserve.js';
 import type { ServiceManager } from './service-manager.js';
 import { PreparedStandby, type Standby } from './standby.js';
@@ -38,9 +40,17 @@ export interface UpgradeOptions {
    * `handover run`, where the supervisor does the replacing.
    */
   readonly signal?: AbortSignal | undefined;
+  /** Who asked for it, for the audit line. @default the app */
+  readonly requester?: Requester | undefined;
+  /**
+   * A directory for two CPU profiles, named by the handover's id: the successor's start until it is ready, and the drain of
+   * this process. Made where it is missing. Not under `handover run`.
+   */
+  readonly profile?: string | undefined;
 }
 
 interface Attempt {
+  readonly account: Account;
   predecessor?: Predecessor;
   process?: SuccessorProcess;
   /** Ready, and waiting for somebody to commit it. */
@@ -79,16 +89,16 @@ export class Upgrades {
     return this.#attempt?.predecessor?.phase;
   }
 
-  async upgrade({ signal }: UpgradeOptions): Promise<UpgradeOutcome> {
-    return this.#run(signal, async (attempt) => {
-      this.#adopt(attempt, await this.#startSelf());
+  async upgrade(options: UpgradeOptions): Promise<UpgradeOutcome> {
+    return this.#run(options, async (attempt) => {
+      this.#adopt(attempt, await this.#startSelf(attempt, options));
       return this.#handOver(attempt);
     });
   }
 
-  async prepare({ signal }: UpgradeOptions): Promise<Standby> {
-    const { attempt, predecessor } = await this.#run(signal, async (running) => {
-      const adopted = this.#adopt(running, await this.#startSelf());
+  async prepare(options: UpgradeOptions): Promise<Standby> {
+    const { attempt, predecessor } = await this.#run(options, async (running) => {
+      const adopted = this.#adopt(running, await this.#startSelf(running, options));
       await adopted.prepare({ readyTimeout: this.#options.readyTimeout, standby: true });
       return { attempt: running, predecessor: adopted };
     });
@@ -116,6 +126,7 @@ export class Upgrades {
     if (attempt?.predecessor !== predecessor || !attempt.isStandby) return;
     attempt.isStandby = false;
     await predecessor.giveUp(reason);
+    attempt.account.end('discarded');
     attempt.process?.release();
     this.#attempt = undefined;
   }
@@ -129,7 +140,7 @@ export class Upgrades {
   /** The same, for somebody who waits for the outcome. */
   async giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
     try {
-      return await this.#run(undefined, async (attempt) => {
+      return await this.#run({ requester: this.#requesterOf(process) }, async (attempt) => {
         this.#adopt(attempt, { channel, process });
         return this.#handOver(attempt);
       });
@@ -155,20 +166,22 @@ export class Upgrades {
   }
 
   /** One at a time: runs the steps, and takes everything back when one fails. */
-  async #run<T>(signal: AbortSignal | undefined, steps: (attempt: Attempt) => Promise<T>): Promise<T> {
+  async #run<T>(options: UpgradeOptions, steps: (attempt: Attempt) => Promise<T>): Promise<T> {
+    const { signal, requester = { by: 'app', pid: this.#env.pid }, profile } = options;
     signal?.throwIfAborted();
     const { manager, isInCharge, hello } = this.#host;
     // Also where it is refused next: whoever asked by way of systemd waits for an answer. Not into another one's handover.
     const answers = isInCharge && !this.#attempt;
     if (answers) manager.reloading(hello.generation);
+    const account = new Account(hello, requester, profile);
     try {
       this.#expectFree();
     } catch (error) {
-      this.#recordFailure(error);
+      recordFailure(account, error);
       if (answers) manager.serving(hello.generation, failureText(error));
       throw error;
     }
-    const attempt: Attempt = { over: Promise.resolve() };
+    const attempt: Attempt = { account, over: Promise.resolve() };
     this.#attempt = attempt;
     return this.#settle(attempt, signal, () => steps(attempt));
   }
@@ -203,7 +216,7 @@ export class Upgrades {
     } catch (reason) {
       const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
       this.#host.reassert();
-      this.#recordFailure(error);
+      recordFailure(attempt.account, error);
       this.#host.manager.serving(this.#host.hello.generation, failureText(error));
       throw error;
     } finally {
@@ -213,14 +226,19 @@ export class Upgrades {
   }
 
   /** Everything that can refuse does so before the process is started. */
-  async #startSelf(): Promise<Started> {
+  async #startSelf({ account }: Attempt, { profile }: UpgradeOptions): Promise<Started> {
     const { manager } = this.#host;
     if (!this.#options.allowOrphan) refuseOrphan(this.#env, manager.isPresent);
     const command = successorCommand(this.#env, this.#start, this.#options.successor);
     const { check, checkMemory } = this.#options;
     if (checkMemory) this.#reserve.lend(() => expectMemory());
     if (check) await this.#reserve.lend(() => runCheck(check, command));
-    return this.#reserve.lend(() => startSuccessor(this.#env, command, manager.successorVariables));
+    const profiling = profile === undefined ? {} : profileStart(profile, account.id, command.variables);
+    const since = performance.now();
+    const more = { ...manager.successorVariables, ...profiling };
+    const started = await this.#reserve.lend(() => startSuccessor(this.#env, command, more));
+    account.spawned(started.process.pid, since);
+    return started;
   }
 
   #makeRoomForDraining(): void {
@@ -238,7 +256,7 @@ export class Upgrades {
   }
 
   #adopt(attempt: Attempt, { channel, process }: Started): Predecessor {
-    const predecessor = new Predecessor(channel, this.#host, process);
+    const predecessor = new Predecessor(channel, this.#host, process, attempt.account);
     attempt.predecessor = predecessor;
     attempt.process = process;
     // Said while the process was being started.
@@ -267,18 +285,20 @@ export class Upgrades {
     const givenUp = predecessor.giveUp(reason);
     attempt.over = givenUp;
     const failure = await givenUp;
+    attempt.account.end('failed', failure);
     this.#attempt = undefined;
     publish('standby-lost', { generation: this.#host.hello.generation + 1, error: asError(failure) });
     return failure;
   }
 
-  #recordFailure(error: unknown): void {
-    const failure = asError(error);
-    const { code = 'ABORT_ERR', phase } = failure as Partial<HandoverError>;
-    const { generation } = this.#host.hello;
-    const { stillServing = true } = failure as Partial<HandoverError>;
-    publish('failed', { generation, code, phase, stillServing, error: failure });
+  #requesterOf({ pid, uid, wasStarted }: SuccessorProcess): Requester {
+    return wasStarted ? { by: 'supervisor', pid: this.#env.parentPid } : { by: 'takeover', pid, uid };
   }
+}
+
+function recordFailure(account: Account, error: unknown): void {
+  account.failed(asError(error));
+  account.end('failed', error);
 }
 
 function asError(error: unknown): Error {

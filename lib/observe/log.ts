@@ -1,5 +1,11 @@
 // Log lines from the diagnostics channels, for a pino-compatible logger or as text on stderr.
-import { type CutConnections, eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
+import {
+  type CutConnections,
+  eventChannel,
+  type HandoverEventName,
+  type HandoverEvents,
+  type Requester,
+} from '../events.js';
 
 /** What is asked of a logger: pino has it, and most others. */
 export interface Logger {
@@ -16,23 +22,27 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
     { event: 'listen', ...listen },
     `${listen.origin} ${listen.address} as "${listen.name}"`,
   ],
-  'in-charge': ({ generation, ...lists }) => {
-    const fields = { event: 'in-charge', generation, pid: process.pid, ...lists };
+  requested: ({ handoverId, generation, requester }) => {
+    const fields = { event: 'requested', handoverId, generation, pid: process.pid, requester };
+    return ['info', fields, `handover ${handoverId} was asked for by ${describeRequester(requester)}`];
+  },
+  'in-charge': ({ generation, handoverId, ...lists }) => {
+    const fields = { event: 'in-charge', handoverId, generation, pid: process.pid, ...lists };
     return ['info', fields, `generation ${generation} is in charge`];
   },
-  superseded: ({ generation, successorPid }) => {
-    const fields = { event: 'superseded', generation, pid: process.pid, successorPid };
+  superseded: ({ handoverId, generation, successorPid }) => {
+    const fields = { event: 'superseded', handoverId, generation, pid: process.pid, successorPid };
     return ['info', fields, `generation ${generation} handed over to pid ${successorPid} and drains`];
   },
-  drained: ({ generation, moved, cut, cutConnections, durationMs }) => {
-    const fields = { event: 'drained', generation, pid: process.pid, moved, cut, cutConnections, durationMs };
+  drained: ({ generation, moved, cut, cutConnections, ...rest }) => {
+    const fields = { event: 'drained', generation, pid: process.pid, moved, cut, cutConnections, ...rest };
     const groups = cutConnections.map(describeCut).join('; ');
     const message = `generation ${generation} has drained: ${moved} connections moved, ${cut} were cut`;
     return cut > 0 ? ['warn', fields, `${message}: ${groups}`] : ['info', fields, message];
   },
-  failed: ({ generation, code, phase, stillServing, error }) => {
-    const fields = { event: 'upgrade-failed', generation, pid: process.pid, code, phase, stillServing };
-    return ['error', fields, `the handover failed in ${phase ?? 'its beginning'}: ${error.message}`];
+  failed: ({ handoverId, generation, code, phase, stillServing, error }) => {
+    const fields = { event: 'upgrade-failed', handoverId, generation, pid: process.pid, code, phase, stillServing };
+    return ['error', fields, `the handover failed in ${phase ?? 'its beginning'}: ${firstLine(error)}`];
   },
   'standby-lost': ({ generation, error }) => {
     return ['error', { event: 'standby-lost', generation, pid: process.pid }, `the standby was lost: ${error.message}`];
@@ -57,6 +67,16 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
   },
   'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, error.message],
 };
+
+/** Below it is what the successor said on stderr: it went there already, and may say anything. */
+function firstLine({ message }: Error): string {
+  return message.split('\n', 1)[0] ?? '';
+}
+
+function describeRequester({ by, signal, pid, uid }: Requester): string {
+  const who = [signal, pid !== undefined && `pid ${pid}`, uid !== undefined && `user ${uid}`].filter(Boolean);
+  return who.length > 0 ? `${by} (${who.join(', ')})` : by;
+}
 
 function describeCut({ listener, protocol, isTls, state, reason, ...sums }: CutConnections): string {
   const { connections, bytesRead, bytesWritten, oldestMs } = sums;

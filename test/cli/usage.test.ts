@@ -49,6 +49,7 @@ describe('the help', () => {
 
         --dry-run       start the new release as a standby, say what would change, and end it; nothing is handed over
         --if-changed    do nothing when the command leads to the same files (path, size, time) and package versions as at the start
+        --profile DIR   write CPU profiles of the successor's start and of the drain of the old process into this directory
         --control PATH  the control socket; else HANDOVER_CONTROL, else the only *.sock in $XDG_RUNTIME_DIR/handover or /run/handover
         --json          lines of JSON instead of text
         --help          this text

@@ -52,11 +52,17 @@ it('G8: a handover that worked: every phase with its start and its length, and w
     'drained',
     'RETIRE',
   ]);
-  expect(first.allSaid('handover:superseded')).toEqual([{ generation: 1, successorPid: second.pid }]);
+  const handoverId = expect.stringMatching(/^[0-9a-f-]{36}$/);
+  expect(first.allSaid('handover:superseded')).toEqual([{ handoverId, generation: 1, successorPid: second.pid }]);
   expect(first.allSaid('handover:drained')).toEqual([
-    { generation: 1, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) },
+    { handoverId, generation: 1, moved: 0, ended: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) },
   ]);
-  expect(await second.said('handover:in-charge')).toEqual({ generation: 2, claimed: ['web'], unclaimed: ['old'] });
+  expect(await second.said('handover:in-charge')).toEqual({
+    handoverId,
+    generation: 2,
+    claimed: ['web'],
+    unclaimed: ['old'],
+  });
   await second.close();
 });
 

@@ -37,7 +37,31 @@ const framed = boot(async (inside) => {
   await inside.handover.ready();
 });
 
-const phase = (name: string, generation: number) => ['phase', { phase: name, role: 'predecessor', generation }];
+const handoverId = expect.stringMatching(/^[0-9a-f-]{36}$/);
+const phase = (name: string, generation: number) => [
+  'phase',
+  { handoverId, phase: name, role: 'predecessor', generation },
+];
+const drained = (generation: number, id?: unknown) => [
+  'drained',
+  {
+    ...(id !== undefined && { handoverId: id }),
+    generation,
+    moved: 0,
+    ended: 0,
+    cut: 0,
+    cutConnections: [],
+    durationMs: expect.any(Number),
+  },
+];
+
+/** Every id of a handover that the processes said. */
+const idsOf = (...apps: { readonly events: [string, unknown][] }[]) =>
+  new Set(
+    apps
+      .flatMap(({ events }) => events.map(([, payload]) => (payload as { handoverId?: string }).handoverId))
+      .filter((id) => id !== undefined),
+  );
 
 it('G8: a handover, on both sides', async () => {
   const { chain: processes, first } = await chain(web);
@@ -50,18 +74,20 @@ it('G8: a handover, on both sides', async () => {
     phase('PROBATION', 1),
     phase('COMMIT', 1),
     phase('MIGRATE', 1),
-    ['superseded', { generation: 1, successorPid: pid }],
+    ['superseded', { handoverId, generation: 1, successorPid: pid }],
     phase('DRAIN', 1),
-    ['drained', { generation: 1, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) }],
+    drained(1, handoverId),
     phase('RETIRE', 1),
   ]);
   const second = await processes.generation(2);
   await second.close();
   expect(second.events).toEqual([
     ...listens('inherited'),
-    ['in-charge', { generation: 2, claimed: ['web', 'udp://0.0.0.0:0'], unclaimed: [] }],
-    ['drained', { generation: 2, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) }],
+    ['in-charge', { handoverId, generation: 2, claimed: ['web', 'udp://0.0.0.0:0'], unclaimed: [] }],
+    drained(2),
   ]);
+  // The one id of it, known to both.
+  expect(idsOf(first, second).size).toBe(1);
 });
 
 it('G8: a handover that fails, and a hook that does', async () => {
@@ -80,6 +106,7 @@ it('G8: a handover that fails, and a hook that does', async () => {
     [
       'failed',
       {
+        handoverId,
         generation: 1,
         code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
         phase: 'PREPARE',
@@ -87,7 +114,7 @@ it('G8: a handover that fails, and a hook that does', async () => {
         error: { name: 'HandoverError', message: expect.stringContaining('exit code 3') },
       },
     ],
-    ['drained', { generation: 1, moved: 0, cut: 0, cutConnections: [], durationMs: expect.any(Number) }],
+    drained(1),
     ['hook-failed', { name: 'pool', error: { name: 'Error', message: 'already ended' } }],
   ]);
 });
@@ -112,10 +139,10 @@ it('G8: a recall: superseded, failed, and in charge again', async () => {
     phase('PROBATION', 1),
     phase('COMMIT', 1),
     phase('MIGRATE', 1),
-    ['superseded', { generation: 1, successorPid: pid }],
+    ['superseded', { handoverId, generation: 1, successorPid: pid }],
     phase('DRAIN', 1),
     ['failed', expect.objectContaining({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN', stillServing: true })],
-    ['in-charge', { generation: 1, claimed: [], unclaimed: [] }],
+    ['in-charge', { handoverId, generation: 1, claimed: [], unclaimed: [] }],
   ]);
   await first.run(({ kept }) => void (kept.socket as import('node:net').Socket).destroy());
   await first.close();

@@ -157,7 +157,11 @@ describe('predecessor', () => {
     // At COMMIT one has been replaced, and one is new.
     const all = { entries: [...entries.slice(0, 1), entry('old'), entry('late')], fds: Int32Array.of(...fds, file()) };
     const { peer, predecessor, steps, calls } = begin({ list: { entries, fds }, all });
-    expect(await peer.next()).toEqual({ name: 'HELLO', payload: hello(1), fdCount: 0 });
+    expect(await peer.next()).toEqual({
+      name: 'HELLO',
+      payload: { ...hello(1), handoverId: expect.stringMatching(/^[0-9a-f-]{36}$/) },
+      fdCount: 0,
+    });
     await greet(peer);
     expect(await peer.next()).toEqual({ name: 'MANIFEST', payload: { entries, more: false }, fdCount: 2 });
     expect(calls).toEqual(['list with stderr']);

@@ -211,6 +211,7 @@ describe('hooks', () => {
       {
         generation: 1,
         moved: 0,
+        ended: 0,
         cut: 1,
         cutConnections: [expect.objectContaining({ protocol: 'http1', state: 'busy', connections: 1 })],
         durationMs: expect.any(Number),
@@ -260,6 +261,7 @@ describe('log', () => {
     expect(first.allSaid('logged')).toMatchObject([
       { level: 'info', event: 'listen', origin: 'bound' },
       { level: 'info', event: 'in-charge', generation: 1, pid: first.pid },
+      { level: 'info', event: 'requested', generation: 1, requester: { by: 'signal', signal: 'SIGUSR2' } },
       { level: 'error', event: 'upgrade-failed', code: 'ERR_HANDOVER_SUCCESSOR_EXITED', stillServing: true },
       { level: 'info', event: 'drained', moved: 0, cut: 0 },
       { level: 'error', event: 'hook-failed', name: 'throws', message: 'no' },
@@ -282,6 +284,10 @@ describe('options are refused by name, before any side effect', () => {
     [{ port: 0, connections: 'keep' }, 'options.connections'],
     [{ port: 0, systemd: true }, 'options.systemd'],
     [{ port: 0, systemd: { fdstore: 'yes' } }, 'options.systemd.fdstore'],
+    [{ port: 0, audit: 1 }, 'options.audit'],
+    [{ port: 0, timeline: 'here' }, 'options.timeline'],
+    [{ port: 0, timeline: { directory: '' } }, 'options.timeline.directory'],
+    [{ port: 0, timeline: { folder: 'here' } }, 'folder'],
     [{ port: 0, log: 'debug' }, 'options.log'],
     [{ port: 0, signals: { restart: 'SIGHUP' } }, 'restart'],
     [{ port: 0, signals: { upgrade: 'SIGFOO' } }, 'options.signals.upgrade'],

@@ -24,6 +24,7 @@ import {
   openHandover,
   type Phase,
   type PhaseRecord,
+  type Requester,
   type ServeOptions,
   type ServeSignals,
   type Standby,
@@ -40,6 +41,7 @@ declare const handover: Handover;
 declare const outcome: UpgradeOutcome;
 declare const error: HandoverError;
 declare const standby: Standby;
+const step = handover.step('a', async () => 1, { after: 'b' });
 
 // Results.
 same<Equal<ReturnType<typeof openHandover>, Promise<Handover>>>();
@@ -183,7 +185,25 @@ void handover.upgrade({ signal: new AbortController() });
 // @ts-expect-error unknown options are errors
 void handover.upgrade({ timeout: 1 });
 
-same<Equal<UpgradeOptions, { readonly signal?: AbortSignal | undefined }>>();
+void handover.upgrade({ requester: { by: 'signal', signal: 'SIGHUP' }, profile: 'profiles' });
+// @ts-expect-error whoever asks is one of these
+void handover.upgrade({ requester: { by: 'nobody' } });
+same<
+  Equal<
+    UpgradeOptions,
+    {
+      readonly signal?: AbortSignal | undefined;
+      readonly requester?: Requester | undefined;
+      readonly profile?: string | undefined;
+    }
+  >
+>();
+
+// step: what it returns is what the step returns.
+same<Equal<typeof step, Promise<number>>>();
+void handover.step('b', async () => {}, { after: ['a'] });
+// @ts-expect-error unknown options are errors
+void handover.step('b', () => {}, { before: 'a' });
 
 // prepare: a successor that waits.
 void handover.prepare();
@@ -325,12 +345,16 @@ same<
   Equal<
     HandoverEventName,
     | 'listen'
+    | 'requested'
+    | 'spawn'
+    | 'step'
     | 'phase'
     | 'in-charge'
     | 'superseded'
     | 'failed'
     | 'drained'
     | 'frame'
+    | 'outcome'
     | 'standby-lost'
     | 'takeover-refused'
     | 'control-refused'
@@ -340,13 +364,20 @@ same<
     | 'hook-failed'
   >
 >();
-same<Equal<HandoverEvents['superseded'], { readonly generation: number; readonly successorPid: number }>>();
+same<
+  Equal<
+    HandoverEvents['superseded'],
+    { readonly handoverId: string; readonly generation: number; readonly successorPid: number }
+  >
+>();
 same<
   Equal<
     HandoverEvents['drained'],
     {
+      readonly handoverId: string | undefined;
       readonly generation: number;
       readonly moved: number;
+      readonly ended: number;
       readonly cut: number;
       readonly cutConnections: readonly CutConnections[];
       readonly durationMs: number;
@@ -361,6 +392,9 @@ same<
       readonly direction: 'sent' | 'received';
       readonly name: string;
       readonly role: 'predecessor' | 'successor';
+      readonly batch: number | undefined;
+      readonly connections: number | undefined;
+      readonly handoverId: string | undefined;
     }
   >
 >();

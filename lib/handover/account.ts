@@ -1,0 +1,185 @@
+// What is told of handovers to those who count, log and draw them: one account each, from the request to the end.
+import { randomUUID } from 'node:crypto';
+import type { EndedHandover, Hello } from '../channel/wire.js';
+import { HandoverError } from '../errors.js';
+import {
+  HANDOVER_RESULTS,
+  type HandoverCounts,
+  type HandoverEvents,
+  type HandoverResult,
+  type Phase,
+  publish,
+  type ReleaseName,
+  type Requester,
+} from '../events.js';
+import { PhaseLog } from './phase-log.js';
+
+/** What became of the connections of a process that ended. */
+export interface Fates {
+  readonly moved: number;
+  readonly ended: number;
+  readonly cut: number;
+}
+
+/** One handover, as the process that gives knows it. */
+export class Account {
+  /** Minted here; the successor learns it by HELLO. */
+  readonly id: string = randomUUID();
+  readonly log: PhaseLog = new PhaseLog();
+  readonly #generation: number;
+  readonly #requester: Requester;
+  readonly #from: ReleaseName | undefined;
+  readonly #start = performance.now();
+  #to: ReleaseName | undefined;
+  #pid: number | undefined;
+  #fates: Fates = { moved: 0, ended: 0, cut: 0 };
+  #isOver = false;
+
+  constructor({ generation, release }: Hello, requester: Requester, profile: string | undefined) {
+    this.#generation = generation;
+    this.#requester = requester;
+    this.#from = nameOf(release);
+    publish('requested', { handoverId: this.id, generation, requester, profile });
+  }
+
+  /** The successor was started. */
+  spawned(pid: number, since: number): void {
+    this.#pid = pid;
+    const startedAt = performance.timeOrigin + since;
+    publish('spawn', { handoverId: this.id, pid, startedAt, durationMs: performance.now() - since });
+  }
+
+  /** The successor has said who it is. */
+  met({ pid, release }: Hello): void {
+    this.#pid = pid;
+    this.#to = nameOf(release);
+  }
+
+  entered(phase: Phase): void {
+    if (!this.log.enter(phase)) return;
+    publish('phase', { handoverId: this.id, phase, role: 'predecessor', generation: this.#generation });
+  }
+
+  drained(fates: Fates): void {
+    const { moved, ended, cut } = fates;
+    this.#fates = { moved, ended, cut };
+  }
+
+  /** The operating system or the peer said no, or the one who asked thought better of it. */
+  failed(error: Error): void {
+    const { code = 'ABORT_ERR', phase, stillServing = true } = error as Partial<HandoverError>;
+    publish('failed', { handoverId: this.id, generation: this.#generation, code, phase, stillServing, error });
+  }
+
+  /** It is over: told once, whatever is said later. */
+  end(result: HandoverResult, error?: unknown): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.log.end();
+    publish('outcome', {
+      ...this.counts(result, error),
+      role: 'predecessor',
+      phase: this.log.current,
+      requester: this.#requester,
+      from: this.#from,
+      to: this.#to,
+      successorPid: this.#pid,
+    });
+  }
+
+  /** As it would be, ended now. */
+  counts(result: HandoverResult, error?: unknown): HandoverCounts {
+    return {
+      handoverId: this.id,
+      generation: this.#generation,
+      result,
+      code: error === undefined ? undefined : codeOf(error),
+      durationMs: performance.now() - this.#start,
+      phases: this.log.records,
+      ...this.#fates,
+    };
+  }
+}
+
+/** The handovers that ended elsewhere: this process is told of them by its predecessor, or learns that it has died. */
+export class Tally {
+  /** Since this process gave up what people look at: the next one counts them. */
+  readonly #ended: EndedHandover[] = [];
+
+  /** What the predecessor said last. */
+  heard(outcomes: readonly EndedHandover[] = []): void {
+    for (const outcome of outcomes) {
+      const { result } = outcome;
+      // A newer version may know more ways to end.
+      if (isResult(result)) this.#tell({ ...outcome, result });
+    }
+  }
+
+  /** The predecessor has died while this process took over. */
+  lost(predecessor: Hello | undefined, since: number): void {
+    if (predecessor?.handoverId === undefined) return;
+    const { handoverId, generation } = predecessor;
+    const durationMicros = toMicros(performance.now() - since);
+    const fates = { moved: 0, ended: 0, cut: 0 };
+    const code = 'ERR_HANDOVER_PEER_LOST';
+    this.#tell({ handoverId, generation, result: 'predecessor-lost', code, durationMicros, phases: [], ...fates });
+  }
+
+  /** For RETIRE: all the next process has not been told, with the handover to it. */
+  toSay(account: Account): readonly EndedHandover[] {
+    const { phases, durationMs, code, ...counts } = account.counts('completed');
+    const own: EndedHandover = {
+      ...counts,
+      durationMicros: toMicros(durationMs),
+      phases: phases.map(({ name, startedAt, durationMs }) => ({
+        name,
+        startedAt,
+        durationMicros: toMicros(durationMs),
+      })),
+    };
+    return [...this.#ended, own];
+  }
+
+  /** The state travels with COMMIT: what was counted until then is in it. */
+  begin(): void {
+    this.#ended.length = 0;
+  }
+
+  #tell(outcome: EndedHandover & { readonly result: HandoverResult }): void {
+    this.#ended.push(outcome);
+    const { durationMicros, phases, code, ...counts } = outcome;
+    const event: HandoverEvents['outcome'] = {
+      ...counts,
+      code,
+      durationMs: durationMicros / 1_000,
+      phases: phases.map(({ name, startedAt, durationMicros: micros }) => ({
+        name: name as Phase,
+        startedAt,
+        durationMs: micros / 1_000,
+      })),
+      role: 'successor',
+      phase: undefined,
+      requester: undefined,
+      from: undefined,
+      to: undefined,
+      successorPid: undefined,
+    };
+    publish('outcome', event);
+  }
+}
+
+function isResult(result: string): result is HandoverResult {
+  return (HANDOVER_RESULTS as readonly string[]).includes(result);
+}
+
+function nameOf(release: Hello['release']): ReleaseName | undefined {
+  return release && { entry: release.entry, version: release.version };
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof HandoverError ? error.code : 'ABORT_ERR';
+}
+
+function toMicros(milliseconds: number): number {
+  return Math.max(0, Math.round(milliseconds * 1_000));
+}

@@ -1,0 +1,18 @@
+// The profile of a successor's start: how it is told to make one, before any code of the app is loaded.
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+/** Tells a process into which file to write the CPU profile of its start. */
+const PROFILE_VARIABLE = 'HANDOVER_PROFILE';
+
+/**
+ * Variables for a successor that profiles itself until it is ready. Makes the directory.
+ * @throws what mkdir(2) says
+ */
+export function profileStart(directory: string, handoverId: string, variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  mkdirSync(directory, { recursive: true });
+  const file = join(resolve(directory), `${handoverId}.successor-start.cpuprofile`);
+  const preload = `--import=${new URL('../observe/profile-start.js', import.meta.url).href}`;
+  const { NODE_OPTIONS: options } = variables;
+  return { [PROFILE_VARIABLE]: file, NODE_OPTIONS: options ? `${options} ${preload}` : preload };
+}

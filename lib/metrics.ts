@@ -1,0 +1,4 @@
+// `handover/metrics`: metrics of handovers for prom-client, which the app brings along.
+
+export type { MetricFamily, MetricsRegistry } from './observe/metric-families.js';
+export { type MeasuredHandover, type MetricsOptions, registerMetrics } from './observe/metrics.js';

@@ -1,0 +1,73 @@
+// One line of JSON for each handover that is over, appended to a file.
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { eventChannel, type HandoverEvents, publish } from '../events.js';
+
+/** Nobody else reads who deployed what and when, unless the file is there with another mode. */
+const MODE = 0o600;
+const { O_APPEND, O_CREAT, O_WRONLY } = constants;
+
+/**
+ * Writes each line with one write(2) to a descriptor opened with O_APPEND, so that lines of several processes never mix, and
+ * opens the file anew each time, so that it can be rotated. The function returned ends that.
+ * @throws what open(2) says: better now than when there is something to write down
+ */
+export function keepAudit(path: string): () => void {
+  append(path, '');
+  const outcomes = eventChannel('outcome');
+  const onOutcome = (message: unknown): void => {
+    const outcome = message as HandoverEvents['outcome'];
+    if (!isOwn(outcome)) return;
+    try {
+      append(path, `${JSON.stringify(lineOf(outcome))}\n`);
+    } catch (error) {
+      publish('hook-failed', { name: 'audit', error: error as Error });
+    }
+  };
+  outcomes.subscribe(onOutcome);
+  return () => void outcomes.unsubscribe(onOutcome);
+}
+
+/** The process that gave writes it; where it has died, the one that knows. */
+function isOwn({ role, result }: HandoverEvents['outcome']): boolean {
+  return role === 'predecessor' || result === 'predecessor-lost';
+}
+
+/** Names and numbers only: neither messages nor the environment, in which there may be secrets. */
+function lineOf({
+  handoverId,
+  generation,
+  result,
+  code,
+  phase,
+  requester,
+  from,
+  to,
+  successorPid,
+  ...sums
+}: HandoverEvents['outcome']): object {
+  const { durationMs, moved, ended, cut } = sums;
+  return {
+    time: new Date().toISOString(),
+    handoverId,
+    generation,
+    pid: process.pid,
+    successorPid: successorPid ?? null,
+    requester: requester ?? null,
+    from: from ?? null,
+    to: to ?? null,
+    outcome: result,
+    code: code ?? null,
+    phase: phase ?? null,
+    durationMs: Math.round(durationMs),
+    connections: { moved, ended, cut },
+  };
+}
+
+function append(path: string, line: string): void {
+  const fd = openSync(path, O_APPEND | O_CREAT | O_WRONLY, MODE);
+  try {
+    if (line !== '') writeSync(fd, line);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,202 @@
+// Metrics of handovers for a registry of prom-client: counters that go on over generations, gauges of this process.
+import { eventChannel, type HandoverCounts, type HandoverEventName, type HandoverEvents, publish } from '../events.js';
+import { durationSamples, family, type MetricFamily, type MetricsRegistry, type Sample } from './metric-families.js';
+import { count, encodeState, type MetricState, NOTHING_COUNTED, newer } from './metric-state.js';
+
+/** What is asked of a handover: what `openHandover()` and `serve()` give. */
+export interface MeasuredHandover {
+  readonly generation: number;
+  readonly isInCharge: boolean;
+  readonly closing: AbortSignal;
+  readonly draining: readonly { readonly generation: number; readonly connections: number }[];
+  keep(name: string, value: Uint8Array | (() => Uint8Array)): void;
+  inherited(name: string): { bytes(): Uint8Array } | undefined;
+  readonly connectionCount?: number;
+  readonly listeners?: readonly {
+    readonly name: string;
+    readonly queueDepth?: number | undefined;
+    readonly backlogEffective?: number | undefined;
+  }[];
+}
+
+export interface MetricsOptions {
+  /** In front of every name. @default 'handover_' */
+  readonly prefix?: string;
+}
+
+/** What the numbers are kept under: as they are before a handover begins, and as they are at its COMMIT. */
+const EARLY = 'handover-metrics';
+const LATE = 'handover-metrics-at-commit';
+
+/** Servers with certificates of their own, in one process. */
+const MAX_CERTIFICATES = 32;
+
+class Metrics {
+  readonly #handover: MeasuredHandover;
+  readonly #prefix: string;
+  #state: MetricState = NOTHING_COUNTED;
+  /** Ended while another handover of this process was under way: both answer scrapers then, and must say the same. */
+  #waiting: HandoverCounts[] = [];
+  readonly #underWay = new Set<string>();
+  readonly #certificates = new Map<string, number>();
+  #unclaimed = 0;
+  readonly #unsubscribe: (() => void)[];
+
+  constructor(handover: MeasuredHandover, prefix: string) {
+    this.#handover = handover;
+    this.#prefix = prefix;
+    this.#take(EARLY);
+    handover.keep(LATE, () => encodeState(this.#waiting.reduce(count, this.#state)));
+    this.#unsubscribe = [
+      on('requested', ({ handoverId }) => this.#underWay.add(handoverId)),
+      on('outcome', (outcome) => this.#onOutcome(outcome)),
+      // The successor says all of it by now, and connections that have not moved are still answered here.
+      on('superseded', () => this.#countWaiting()),
+      on('in-charge', ({ unclaimed }) => this.#onInCharge(unclaimed)),
+      on('certificates', ({ subject, validTo }) => this.#onCertificate(subject, validTo)),
+    ];
+  }
+
+  readonly stop = (): void => {
+    for (const end of this.#unsubscribe) end();
+  };
+
+  get families(): readonly MetricFamily[] {
+    const named = (name: string): string => `${this.#prefix}${name}`;
+    const gauge = (name: string, help: string, samples: () => readonly Sample[]): MetricFamily =>
+      family({ name: named(name), help, type: 'gauge', aggregator: 'max' }, samples);
+    const counter = (name: string, help: string, samples: () => readonly Sample[]): MetricFamily =>
+      family({ name: named(name), help, type: 'counter' }, samples);
+    const phases = named('phase_duration_seconds');
+    return [
+      counter('handovers_total', 'Handovers that are over, by how they ended, over all generations.', () =>
+        this.#state.handovers.map(({ result, code, count: value }) => ({ value, labels: { result, code } })),
+      ),
+      family({ name: phases, help: 'How long the phases of handovers took.', type: 'histogram' }, () =>
+        durationSamples(phases, 'phase', this.#state.phases),
+      ),
+      counter('connections_total', 'What became of the connections of generations that ended.', () => [
+        { value: this.#state.moved, labels: { fate: 'migrated' } },
+        { value: this.#state.ended, labels: { fate: 'drained' } },
+        { value: this.#state.cut, labels: { fate: 'cut' } },
+      ]),
+      gauge('generation', 'The number of the generation that answers.', () => [
+        { value: this.#handover.generation, labels: {} },
+      ]),
+      gauge('state', 'What the process that answers is: 1 for one of the states.', () => this.#states()),
+      gauge('in_progress', 'Handovers under way that this process gives.', () => [
+        { value: this.#underWay.size, labels: {} },
+      ]),
+      gauge('open_connections', 'Open connections by generation; of older ones as they last said.', () =>
+        this.#connections(),
+      ),
+      gauge('accept_queue_depth', 'Connections that wait to be accepted.', () => this.#queues('queueDepth')),
+      gauge('accept_queue_limit', 'How many may wait to be accepted.', () => this.#queues('backlogEffective')),
+      gauge('unclaimed_descriptors', 'Listeners that came with the last handover, and that nobody wanted.', () => [
+        { value: this.#unclaimed, labels: {} },
+      ]),
+      gauge('certificate_not_after_seconds', 'When the certificate ends, in seconds since the epoch.', () =>
+        [...this.#certificates].map(([subject, value]) => ({ value, labels: { subject } })),
+      ),
+    ];
+  }
+
+  #states(): Sample[] {
+    const own = this.#ownState();
+    return STATES.map((state) => ({ value: state === own ? 1 : 0, labels: { state } }));
+  }
+
+  #ownState(): (typeof STATES)[number] {
+    const { isInCharge, closing } = this.#handover;
+    if (isInCharge) return 'serving';
+    return closing.aborted ? 'draining' : 'loading';
+  }
+
+  /** Generations by age, not by number: a number is another one after each handover. */
+  #connections(): Sample[] {
+    const { connectionCount, draining } = this.#handover;
+    if (connectionCount === undefined) return [];
+    const [previous, ...older] = [...draining].sort((a, b) => b.generation - a.generation);
+    const sum = older.reduce((all, { connections }) => all + connections, 0);
+    return [
+      { value: connectionCount, labels: { state: this.#ownState(), generation: 'current' } },
+      { value: previous?.connections ?? 0, labels: { state: 'draining', generation: 'previous' } },
+      { value: sum, labels: { state: 'draining', generation: 'older' } },
+    ];
+  }
+
+  #queues(which: 'queueDepth' | 'backlogEffective'): Sample[] {
+    return (this.#handover.listeners ?? []).flatMap(({ name: listener, [which]: value }) =>
+      value === undefined ? [] : [{ value, labels: { listener } }],
+    );
+  }
+
+  #onOutcome(outcome: HandoverEvents['outcome']): void {
+    this.#underWay.delete(outcome.handoverId);
+    this.#waiting.push(outcome);
+    if (this.#underWay.size === 0) this.#countWaiting();
+  }
+
+  #countWaiting(): void {
+    this.#keep(this.#waiting.splice(0).reduce(count, this.#state));
+  }
+
+  #onInCharge(unclaimed: readonly string[]): void {
+    this.#unclaimed = unclaimed.length;
+    this.#take(LATE);
+  }
+
+  #onCertificate(subject: string, validTo: string): void {
+    this.#certificates.delete(subject);
+    this.#certificates.set(subject, Date.parse(validTo) / 1_000);
+    const [oldest] = this.#certificates.keys();
+    if (this.#certificates.size > MAX_CERTIFICATES && oldest !== undefined) this.#certificates.delete(oldest);
+  }
+
+  #take(name: string): void {
+    this.#keep(newer(this.#state, this.#handover.inherited(name)?.bytes()));
+  }
+
+  #keep(state: MetricState): void {
+    this.#state = state;
+    // Superseded or closing: what is told of from here on is the successor's to count.
+    if (this.#handover.closing.aborted) return;
+    try {
+      this.#handover.keep(EARLY, encodeState(state));
+    } catch (error) {
+      // Of descriptors there may be none left; what goes with COMMIT is right nevertheless.
+      publish('hook-failed', { name: 'metrics', error: error as Error });
+    }
+  }
+}
+
+const STATES = ['loading', 'serving', 'draining'] as const;
+
+function on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvents[N]) => void): () => void {
+  const channel = eventChannel(name);
+  const listener = (payload: unknown): void => heard(payload as HandoverEvents[N]);
+  channel.subscribe(listener);
+  return () => void channel.unsubscribe(listener);
+}
+
+/**
+ * Registers the metrics of a handover. Call it before `ready()`, in every release: the counters go on where those of the
+ * predecessor were. The function returned ends the counting.
+ * @example
+ * ```ts
+ * import { openHandover } from 'handover';
+ * import { registerMetrics } from 'handover/metrics';
+ * import { register } from 'prom-client';
+ * const handover = await openHandover();
+ * registerMetrics(handover, register);
+ * ```
+ */
+export function registerMetrics(
+  handover: MeasuredHandover,
+  registry: MetricsRegistry,
+  { prefix = 'handover_' }: MetricsOptions = {},
+): () => void {
+  const metrics = new Metrics(handover, prefix);
+  for (const metric of metrics.families) registry.registerMetric(metric);
+  return metrics.stop;
+}

@@ -1,0 +1,273 @@
+// Records this process' part of each handover from the diagnostics channels, and writes it down.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import module from 'node:module';
+import { type PerformanceEntry, PerformanceObserver, performance } from 'node:perf_hooks';
+import type { HandoverEventName, HandoverEvents } from '../events.js';
+import { publish } from '../events.js';
+import {
+  type TimelinePart,
+  type TimelineRole,
+  type TimelineSpan,
+  type TimelineTrack,
+  writePart,
+} from './timeline-part.js';
+
+/** A drain may take hours, with collections all the time. */
+const MAX_SPANS = 20_000;
+
+const GC_KINDS: Readonly<Record<number, string>> = {
+  1: 'scavenge',
+  2: 'minor',
+  4: 'major',
+  8: 'incremental',
+  16: 'weak callbacks',
+};
+
+/** One handover, as this process sees it. */
+class Recording {
+  readonly role: TimelineRole;
+  handoverId: string | undefined;
+  generation = 0;
+  /** Nothing more happens but the end of this process. */
+  isOver = false;
+  readonly #spans: TimelineSpan[] = [];
+  readonly #openedAt: number;
+  readonly #batches = new Map<number, { at: number; connections: number | undefined; held?: number | undefined }>();
+  #open: { readonly name: string; readonly at: number } | undefined;
+  #dropped = 0;
+
+  constructor(role: TimelineRole, openedAt: number) {
+    this.role = role;
+    this.#openedAt = openedAt;
+  }
+
+  add(span: TimelineSpan): void {
+    if (this.#spans.length < MAX_SPANS) this.#spans.push(span);
+    else this.#dropped += 1;
+  }
+
+  moment(track: TimelineTrack, name: string, args?: TimelineSpan['args']): void {
+    this.add({ track, name, startedAt: now(), args });
+  }
+
+  /** Ends the stretch before; undefined: nothing comes after it. */
+  enter(name: string | undefined): void {
+    const at = now();
+    if (this.#open) this.#end(this.#open, at);
+    this.#open = name === undefined ? undefined : { name, at };
+  }
+
+  frame({ name, direction, batch, connections }: HandoverEvents['frame']): void {
+    if (name === 'HEARTBEAT') return;
+    if (batch === undefined) this.moment('frames', `${direction === 'sent' ? '→' : '←'} ${name}`);
+    else if (name === 'OFFER') this.#batches.set(batch, { at: now(), connections });
+    else if (name === 'HELD') this.#onHeld(batch, connections);
+    else this.#onBatchEnd(batch, name);
+  }
+
+  part(): TimelinePart | undefined {
+    const { handoverId, role, generation } = this;
+    if (handoverId === undefined) return undefined;
+    const { timeOrigin, nodeTiming } = performance;
+    const spans = this.#open ? [...this.#spans, spanOf(this.#open, now())] : this.#spans;
+    const getCacheDirectory = (module as { getCompileCacheDir?: () => string | undefined }).getCompileCacheDir;
+    return {
+      version: 1,
+      handoverId,
+      role,
+      pid: process.pid,
+      generation,
+      node: process.version,
+      startedAt: timeOrigin,
+      bootstrappedAt: timeOrigin + nodeTiming.bootstrapComplete,
+      openedAt: timeOrigin + this.#openedAt,
+      hasCompileCache: getCacheDirectory?.() !== undefined,
+      spans,
+      dropped: this.#dropped,
+    };
+  }
+
+  #end(open: { readonly name: string; readonly at: number }, at: number): void {
+    this.add(spanOf(open, at));
+  }
+
+  #onHeld(batch: number, connections: number | undefined): void {
+    const open = this.#batches.get(batch);
+    if (open) open.held = connections;
+  }
+
+  #onBatchEnd(batch: number, name: string): void {
+    const open = this.#batches.get(batch);
+    if (!open) return;
+    this.#batches.delete(batch);
+    const { at, connections, held } = open;
+    const args = { connections, held, end: name };
+    this.add({ track: 'connections', name: `batch ${batch}`, startedAt: at, durationMs: now() - at, args });
+  }
+}
+
+function spanOf({ name, at }: { readonly name: string; readonly at: number }, end: number): TimelineSpan {
+  return { track: 'handover', name, startedAt: at, durationMs: end - at };
+}
+
+function now(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+class Recorder {
+  readonly #directory: string;
+  readonly #openedAt: number;
+  /** The start of this process, and each handover it gives. */
+  readonly #recordings = new Set<Recording>();
+  readonly #collections = new PerformanceObserver((list) => this.#onCollections(list.getEntries()));
+  readonly #listeners: { readonly name: string; readonly listener: (payload: unknown) => void }[] = [];
+
+  constructor(directory: string, openedAt: number) {
+    this.#directory = directory;
+    this.#openedAt = openedAt;
+    this.#begin(new Recording('successor', openedAt)).enter('start');
+    this.#on('listen', ({ name, origin }) => this.#starting?.moment('handover', `listen ${name}`, { origin }));
+    this.#on('step', ({ name, after, startedAt, durationMs, hasFailed }) => {
+      this.#starting?.add({ track: 'steps', name, startedAt, durationMs, args: { after, hasFailed } });
+    });
+    this.#on('requested', (requested) => this.#onRequested(requested));
+    this.#on('spawn', ({ handoverId, pid, startedAt, durationMs }) => {
+      this.#given(handoverId)?.add({ track: 'handover', name: 'spawn', startedAt, durationMs, args: { pid } });
+    });
+    this.#on('phase', ({ handoverId, phase }) => this.#given(handoverId)?.enter(phase));
+    this.#on('frame', (frame) => this.#onFrame(frame));
+    this.#on('in-charge', ({ handoverId, generation }) => this.#onInCharge(handoverId, generation));
+    this.#on('outcome', (outcome) => this.#onOutcome(outcome));
+    process.on('exit', this.#onExit);
+  }
+
+  readonly stop = (): void => {
+    for (const { name, listener } of this.#listeners) unsubscribe(`handover:${name}`, listener);
+    this.#collections.disconnect();
+    // What is over waits for the end of the process only.
+    for (const recording of this.#recordings) if (!recording.isOver) this.#recordings.delete(recording);
+    if (this.#recordings.size === 0) process.off('exit', this.#onExit);
+  };
+
+  get #starting(): Recording | undefined {
+    return [...this.#recordings].find(({ role, isOver }) => role === 'successor' && !isOver);
+  }
+
+  #given(handoverId: string): Recording | undefined {
+    return [...this.#recordings].find(
+      (recording) => recording.role === 'predecessor' && recording.handoverId === handoverId,
+    );
+  }
+
+  #begin(recording: Recording): Recording {
+    if (this.#recordings.size === 0) this.#collections.observe({ entryTypes: ['gc'] });
+    this.#recordings.add(recording);
+    return recording;
+  }
+
+  #end(recording: Recording): void {
+    this.#write(recording);
+    this.#recordings.delete(recording);
+    if (this.#recordings.size === 0) this.#collections.disconnect();
+  }
+
+  #onRequested({ handoverId, generation, requester }: HandoverEvents['requested']): void {
+    const recording = new Recording('predecessor', this.#openedAt);
+    recording.handoverId = handoverId;
+    recording.generation = generation;
+    recording.moment('handover', 'requested', { ...requester });
+    this.#begin(recording);
+  }
+
+  #onFrame(frame: HandoverEvents['frame']): void {
+    const isGiving = frame.role === 'predecessor';
+    const recording = isGiving ? [...this.#recordings].findLast(isOpenGift) : this.#starting;
+    if (!recording) return;
+    if (!isGiving && frame.handoverId !== undefined) recording.handoverId = frame.handoverId;
+    recording.frame(frame);
+    if (isGiving) return;
+    const { direction, name } = frame;
+    if (direction === 'sent' && name === 'READY') recording.enter('ready');
+    if (direction === 'received' && name === 'COMMIT') recording.enter('take charge');
+    if (direction === 'sent' && name === 'COMMITTED') recording.enter('beside the predecessor');
+    if (direction === 'received' && name === 'RETIRE') {
+      recording.enter(undefined);
+      this.#end(recording);
+    }
+  }
+
+  #onInCharge(handoverId: string | undefined, generation: number): void {
+    const recording = this.#starting;
+    if (!recording) return;
+    recording.generation = generation;
+    // The first of a chain: there is no handover to record.
+    if (handoverId === undefined) this.#end(recording);
+    else if (recording.handoverId === handoverId) this.#write(recording);
+  }
+
+  #onOutcome({ role, handoverId, result, code }: HandoverEvents['outcome']): void {
+    if (role === 'successor') {
+      // Its predecessor has died: no RETIRE will come.
+      const recording = this.#starting;
+      if (result === 'predecessor-lost' && recording?.handoverId === handoverId) this.#end(recording);
+      return;
+    }
+    const recording = this.#given(handoverId);
+    if (!recording) return;
+    recording.moment('handover', result, { code });
+    if (result !== 'completed') {
+      recording.enter(undefined);
+      this.#end(recording);
+      return;
+    }
+    recording.enter('exit');
+    recording.isOver = true;
+    this.#write(recording);
+  }
+
+  readonly #onExit = (): void => {
+    for (const recording of this.#recordings) {
+      if (recording.isOver) recording.moment('handover', 'exit');
+      this.#write(recording);
+    }
+  };
+
+  #onCollections(entries: readonly PerformanceEntry[]): void {
+    for (const entry of entries) {
+      const { startTime, duration: durationMs } = entry;
+      const { kind = 0 } = (entry as { detail?: { kind?: number } }).detail ?? {};
+      const startedAt = performance.timeOrigin + startTime;
+      const span = { track: 'gc', name: GC_KINDS[kind] ?? `kind ${kind}`, startedAt, durationMs } as const;
+      for (const recording of this.#recordings) recording.add(span);
+    }
+  }
+
+  /** A disk that is full must not end a process that serves. */
+  #write(recording: Recording): void {
+    try {
+      this.#onCollections(this.#collections.takeRecords());
+      const part = recording.part();
+      if (part) writePart(this.#directory, part);
+    } catch (error) {
+      publish('hook-failed', { name: 'timeline', error: error as Error });
+    }
+  }
+
+  #on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvents[N]) => void): void {
+    const listener = (payload: unknown): void => heard(payload as HandoverEvents[N]);
+    this.#listeners.push({ name, listener });
+    subscribe(`handover:${name}`, listener);
+  }
+}
+
+function isOpenGift({ role, isOver }: Recording): boolean {
+  return role === 'predecessor' && !isOver;
+}
+
+/**
+ * Records until the function returned is called, and then on to the end of the process what is over. `openedAt`: when the
+ * app opened its handover, in milliseconds since the start of the process.
+ */
+export function recordTimeline(directory: string, openedAt: number): () => void {
+  return new Recorder(directory, openedAt).stop;
+}

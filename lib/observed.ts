@@ -1,0 +1,88 @@
+// `openHandover` with those who look on: what an option asks to be written down, and profiles an upgrade asks for.
+import { eventChannel, type HandoverEvents, publish } from './events.js';
+import { openPreloaded as open, type Preloaded } from './handover/open.js';
+import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './handover/options.js';
+import type { Handover } from './handover/types.js';
+
+/**
+ * Opens this process' handover: receives what a predecessor hands over, or begins a chain.
+ *
+ * It installs no signal handlers, prints nothing and never ends the process. Call it once, early: a predecessor waits for
+ * `ready()` from the start of this process on. Where there is no addon for the platform, servers listen plainly and
+ * `upgrade()` rejects.
+ *
+ * Environment: removes HANDOVER_CHANNEL and HANDOVER_SUPERVISOR; what announces sockets (LISTEN_*, SERVER_STARTER_PORT,
+ * EINHORN_FD*), unless it is meant for another process; and NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, unless
+ * `systemd: false`: no child may believe that they are meant for it.
+ *
+ * Descriptors: takes those that are passed along and makes them close-on-exec; `listen()` and `inherited()` claim them, and
+ * what nobody claims is closed (see `ready()`). Until `closed` it holds up to 12 more in reserve, on /dev/null, so that a
+ * handover still works when the table is full.
+ *
+ * @throws ERR_HANDOVER_ALREADY_OPEN it is open in this process
+ * @throws ERR_HANDOVER_ACTIVATION a variable that announces sockets is malformed, or names no such listener
+ * @throws ERR_HANDOVER_PEER_LOST the predecessor died before it had handed anything over
+ * @throws ERR_HANDOVER_TIMEOUT it said nothing, or another process that starts holds the lock of `takeover` for more than
+ *   `readyTimeout`
+ * @throws ERR_HANDOVER_VERSION, ERR_HANDOVER_PROTOCOL the two speak no common protocol; it sent what it may not
+ * @throws ERR_HANDOVER_DESCRIPTORS its descriptors do not fit into the table of this process
+ * @throws ERR_HANDOVER_ABORTED the predecessor gave up, or the code it named: for one that is asked by `takeover`
+ *   ERR_HANDOVER_TAKEOVER_REFUSED, ERR_HANDOVER_IN_PROGRESS, ERR_HANDOVER_NOT_READY, ERR_HANDOVER_CLOSED,
+ *   ERR_HANDOVER_TOO_MANY_DRAINING
+ * @throws ERR_HANDOVER_TAKEOVER_UNSAFE, ERR_HANDOVER_CONTROL_UNSAFE others can write to the directory of that socket
+ * @throws EADDRINUSE, EACCES … as bind(2) for `healthEndpoint`, as connect(2) for `takeover`
+ * @throws TypeError, RangeError a bad or unknown option
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http';
+ * import { openHandover } from 'handover';
+ * const handover = await openHandover({ readyTimeout: 60_000 });
+ * await handover.listen(createServer(), { name: 'web', port: 8080 });
+ * await handover.ready();
+ * ```
+ */
+export function openHandover(options: HandoverOptions = {}): Promise<Handover> {
+  return openPreloaded(options);
+}
+
+/** The same, with what `serve` and `handover/auto` need beside. */
+export async function openPreloaded(options: HandoverOptions): Promise<Preloaded> {
+  const stop = await lookOn(checkHandoverOptions(options));
+  try {
+    const handover = await open(options);
+    void handover.closed.then(stop);
+    return handover;
+  } catch (error) {
+    stop();
+    throw error;
+  }
+}
+
+/** Each part is loaded where it is used only. The function returned ends all of them. */
+async function lookOn({ audit, timeline }: CheckedOptions): Promise<() => void> {
+  const requests = eventChannel('requested');
+  requests.subscribe(onRequest);
+  const stops: (() => void)[] = [() => requests.unsubscribe(onRequest)];
+  const openedAt = performance.now();
+  if (timeline) {
+    const { recordTimeline } = await import('./observe/timeline-recorder.js');
+    stops.push(recordTimeline(timeline.directory, openedAt));
+  }
+  if (audit !== undefined) {
+    const { keepAudit } = await import('./observe/audit.js');
+    stops.push(keepAudit(audit));
+  }
+  return () => {
+    for (const stop of stops) stop();
+  };
+}
+
+/** The profile of this process' drain; of the successor's start it makes its own. */
+function onRequest(request: unknown): void {
+  const { profile, handoverId } = request as HandoverEvents['requested'];
+  if (profile === undefined) return;
+  import('./observe/profile.js').then(
+    ({ profileDrain }) => profileDrain(profile, handoverId),
+    (error: Error) => publish('hook-failed', { name: 'profile', error }),
+  );
+}

@@ -1,0 +1,262 @@
+// What is written down of handovers: log lines, one line of audit each, profiles; and that no secret is in any of it.
+import { mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { failureOf, privateFolder } from '../engine/engine.js';
+import { boot, useApps } from '../handover/apps.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { until } from '../helpers/until.js';
+
+expectNoLeaks();
+const { chain, start, follow } = useApps();
+
+const SECRET = 'hunter2-0123456789';
+const ID = expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+
+/** A server that logs through pino into a file, and keeps an audit. */
+const logged = (folder: string, options: object = {}) =>
+  boot(
+    async (inside, folder, options) => {
+      const { pino } = (await inside.load('pino')) as typeof import('pino');
+      const { logHandover } = (await inside.load('handover/log')) as typeof import('../../lib/log.js');
+      logHandover(pino(pino.destination({ dest: `${folder}/log`, append: true, sync: true })));
+      await inside.open({ probation: 0, audit: `${folder}/audit`, ...options });
+      await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+      await inside.handover.ready();
+    },
+    folder,
+    options,
+  );
+
+interface AuditLine {
+  readonly handoverId: string;
+  readonly outcome: string;
+  readonly [key: string]: unknown;
+}
+
+const linesOf = <T>(file: string): T[] =>
+  readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as T);
+
+it('G8: log lines of both processes carry the id of their handover, and one audit line tells of it', async () => {
+  const folder = privateFolder();
+  const { chain: processes, first } = await chain(logged(folder), { env: { DATABASE_PASSWORD: SECRET } });
+  const { pid } = await first.upgrade();
+  await first.gone();
+  const second = await processes.generation(2);
+  await second.close();
+
+  const [line, ...others] = linesOf<AuditLine>(join(folder, 'audit'));
+  expect(others).toEqual([]);
+  const release = { entry: expect.stringMatching(/\/app\.mjs$/), version: '0.1.0' };
+  expect(line).toEqual({
+    time: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
+    handoverId: ID,
+    generation: 1,
+    pid: first.pid,
+    successorPid: pid,
+    requester: { by: 'app', pid: first.pid },
+    from: release,
+    to: release,
+    outcome: 'completed',
+    code: null,
+    phase: 'RETIRE',
+    durationMs: expect.any(Number),
+    connections: { moved: 0, ended: 0, cut: 0 },
+  });
+  const lines = linesOf<{ event: string; handoverId?: string; pid: number; level: number }>(join(folder, 'log'));
+  const told = lines.filter(({ handoverId }) => handoverId === line?.handoverId);
+  expect(told.map(({ event, pid: by }) => [event, by]).sort()).toEqual(
+    [
+      ['requested', first.pid],
+      ['in-charge', pid],
+      ['superseded', first.pid],
+      ['drained', first.pid],
+    ].sort(),
+  );
+  // Nothing else has one.
+  expect(lines.filter(({ handoverId }) => handoverId !== undefined)).toHaveLength(told.length);
+  for (const file of ['log', 'audit']) expect(readFileSync(join(folder, file), 'utf8')).not.toContain(SECRET);
+});
+
+it('G8: each handover has its own id, and a failure is in the audit with its code, and without what stderr said', async () => {
+  const folder = privateFolder();
+  const failing = boot(() => {
+    process.stderr.write(`cannot connect with ${process.env.DATABASE_PASSWORD}\n`);
+    process.exit(3);
+  });
+  const env = { DATABASE_PASSWORD: SECRET };
+  const { first } = await chain([logged(folder), failing, failing, logged(folder)], { env });
+  for (let i = 0; i < 2; i++) {
+    const failure = await failureOf(first);
+    expect(failure.code).toBe('ERR_HANDOVER_SUCCESSOR_EXITED');
+    expect(failure.stderr).toContain(SECRET);
+  }
+  const aborted = await first.run(async ({ handover }) => {
+    const upgrading = handover.upgrade({ signal: AbortSignal.timeout(20) });
+    const refused = await handover.upgrade({ requester: { by: 'control', pid: 7, uid: 8 } }).catch(({ code }) => code);
+    return [refused, await upgrading.catch(({ name }) => name)];
+  });
+  expect(aborted).toEqual(['ERR_HANDOVER_IN_PROGRESS', 'TimeoutError']);
+  await first.close();
+
+  const lines = linesOf<AuditLine>(join(folder, 'audit'));
+  expect(lines.map(({ outcome, code, phase }) => [outcome, code, phase])).toEqual([
+    ['failed', 'ERR_HANDOVER_SUCCESSOR_EXITED', 'PREPARE'],
+    ['failed', 'ERR_HANDOVER_SUCCESSOR_EXITED', 'PREPARE'],
+    ['failed', 'ERR_HANDOVER_IN_PROGRESS', null],
+    ['failed', 'ABORT_ERR', 'PREPARE'],
+  ]);
+  expect(lines[2]?.requester).toEqual({ by: 'control', pid: 7, uid: 8 });
+  expect(new Set(lines.map(({ handoverId }) => handoverId)).size).toBe(4);
+  const log = readFileSync(join(folder, 'log'), 'utf8');
+  expect(log).toContain('the handover failed in PREPARE: the successor ended (exit code 3)');
+  for (const text of [log, readFileSync(join(folder, 'audit'), 'utf8')]) expect(text).not.toContain(SECRET);
+});
+
+it('G8: a recall is one line, and so is a predecessor that dies', async () => {
+  const folder = privateFolder();
+  const { chain: processes, first } = await chain(logged(folder, { connections: 'drain' }));
+  // Held open by its own connection it drains until it is told not to.
+  const hold = () =>
+    first.run(async ({ handover, servers, kept }) => {
+      const { port } = (servers.http as unknown as import('node:net').Server).address() as { port: number };
+      kept.socket = process.getBuiltinModule('node:net').connect(port, '127.0.0.1');
+      await new Promise((resolve) => servers.http?.once('connection', resolve));
+      await handover.upgrade();
+    });
+  await hold();
+  (await processes.generation(2)).process.signal('SIGKILL');
+  await first.said('handover:in-charge', 2);
+  await first.run(({ kept }) => void (kept.socket as import('node:net').Socket).destroy());
+  const audit = () => linesOf<AuditLine>(join(folder, 'audit'));
+  expect(audit()).toMatchObject([
+    { outcome: 'recalled', code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN', pid: first.pid },
+  ]);
+
+  await hold();
+  const third = await processes.generation(3);
+  first.process.signal('SIGKILL');
+  await first.gone();
+  await until(() => audit().length > 1, { what: 'the line of the successor' });
+  await third.close();
+  expect(audit().slice(1)).toMatchObject([
+    { outcome: 'predecessor-lost', code: 'ERR_HANDOVER_PEER_LOST', pid: third.pid, requester: null },
+  ]);
+  expect(audit()[1]?.handoverId).not.toBe(audit()[0]?.handoverId);
+});
+
+const SERVER = `
+  import http from 'node:http';
+  import { serve } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
+  const handover = await serve(http.createServer(), {
+    port: 0, host: '127.0.0.1', probation: 0, audit: process.argv[2], takeover: process.argv[3], log: true,
+  });
+  process.stdout.write(JSON.stringify({ type: 'ready', pid: process.pid, generation: handover.generation }) + '\\n');
+`;
+
+it('G8: it says which release gave way to which, and who asked: a signal, a process that dialled in', async () => {
+  const folder = privateFolder();
+  for (const version of ['1.0.0', '2.0.0']) {
+    mkdirSync(join(folder, version));
+    writeFileSync(join(folder, version, 'package.json'), JSON.stringify({ name: 'app', type: 'module', version }));
+    writeFileSync(join(folder, version, 'server.mjs'), SERVER);
+  }
+  const [audit, takeover, current] = ['audit', 'takeover.sock', 'current'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  symlinkSync('1.0.0', current);
+  const args = [audit, takeover];
+  const program = start(new URL(`file://${current}/server.mjs`), { args, execArgv: ['--preserve-symlinks-main'] });
+  const first = await program.message<{ pid: number }>('ready');
+  // The link leads elsewhere from now on; this process still runs what it was started with.
+  const { renameSync } = await import('node:fs');
+  symlinkSync('2.0.0', `${current}.new`);
+  renameSync(`${current}.new`, current);
+  program.child.kill('SIGUSR2');
+  const second = await program.message<{ pid: number }>('ready');
+  const followed = follow(second.pid);
+  await program.errorLine(/was asked for by signal \(SIGUSR2\)/);
+  await program.exit();
+  const dialling = start(new URL(`file://${folder}/1.0.0/server.mjs`), { args });
+  const third = await dialling.message<{ pid: number }>('ready');
+  await followed.gone();
+  await dialling.stop();
+
+  const real = realpathSync(folder);
+  const [old, young] = ['1.0.0', '2.0.0'].map((version) => ({ entry: join(real, version, 'server.mjs'), version }));
+  expect(linesOf<AuditLine>(audit)).toMatchObject([
+    { pid: first.pid, successorPid: second.pid, from: old, to: young, requester: { by: 'signal', signal: 'SIGUSR2' } },
+    {
+      pid: second.pid,
+      successorPid: third.pid,
+      from: young,
+      to: old,
+      requester: { by: 'takeover', pid: third.pid, uid: process.getuid?.() },
+    },
+  ]);
+});
+
+it('G8: an audit that cannot be kept is known at the start', async () => {
+  const folder = privateFolder();
+  const work = boot(async (inside, folder) => {
+    await inside.open({ audit: `${folder}/missing/audit` }).catch(({ code }) => inside.say('refused', code));
+    // Nothing is left of the attempt.
+    await inside.open();
+  }, folder);
+  const { first } = await chain(work);
+  expect(await first.said('refused')).toBe('ENOENT');
+  await first.gone();
+});
+
+it('G8: profiles of the start of the successor and of the drain of its predecessor', async () => {
+  const folder = join(privateFolder(), 'profiles');
+  const profiled = boot(async (inside) => {
+    const handover = await inside.open({ probation: 0 });
+    await handover.step('work', function startingWork() {
+      for (const end = performance.now() + 60; performance.now() < end; );
+    });
+    await inside.listen('http', { port: 0, host: '127.0.0.1' });
+    await handover.ready();
+    const { NODE_OPTIONS, HANDOVER_PROFILE } = process.env;
+    inside.say('variables', { NODE_OPTIONS, HANDOVER_PROFILE });
+    handover.closing.addEventListener('abort', function drainingWork() {
+      for (const end = performance.now() + 60; performance.now() < end; );
+    });
+    handover.closing.addEventListener('abort', () =>
+      setImmediate(function drainingWork() {
+        for (const end = performance.now() + 60; performance.now() < end; );
+      }),
+    );
+  });
+  const env = { NODE_OPTIONS: '--no-deprecation' };
+  const { chain: processes, first } = await chain(profiled, { env });
+  await first.run(({ handover }, profile) => {
+    handover.waitUntil(new Promise((resolve) => setTimeout(resolve, 150)));
+    return handover.upgrade({ profile });
+  }, folder);
+  await first.gone();
+  const second = await processes.generation(2);
+  // What it starts itself is not profiled.
+  expect(await second.said('variables')).toEqual(env);
+  await until(() => readdirSync(folder).length === 2, { what: 'both profiles' });
+  await second.close();
+
+  const [drain, startUp] = readdirSync(folder).sort();
+  expect(drain).toMatch(/^[0-9a-f-]{36}\.predecessor-drain\.cpuprofile$/);
+  expect(startUp).toBe(drain?.replace('predecessor-drain', 'successor-start'));
+  const functionsOf = (file = ''): string[] => {
+    const profile = JSON.parse(readFileSync(join(folder, file), 'utf8')) as {
+      nodes: { callFrame: { functionName: string } }[];
+      samples: number[];
+    };
+    expect(profile.samples.length).toBeGreaterThan(0);
+    return profile.nodes.map(({ callFrame }) => callFrame.functionName);
+  };
+  expect(functionsOf(startUp)).toContain('startingWork');
+  expect(functionsOf(drain)).toContain('drainingWork');
+});
