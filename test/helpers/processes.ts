@@ -15,11 +15,7 @@ interface Stat {
   readonly state: string;
   readonly parent: number;
   readonly startTime: string;
-  /** Its memory and descriptors are being given back: PF_EXITING of linux/sched.h. */
-  readonly isExiting: boolean;
 }
-
-const PF_EXITING = 0x4;
 
 const hasProc = process.platform === 'linux';
 
@@ -38,7 +34,7 @@ function statOf(pid: number): Stat | undefined {
   const [state, parent, ...rest] = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
   const startTime = rest[17];
   if (state === undefined || startTime === undefined) return undefined;
-  return { state, parent: Number(parent), startTime, isExiting: (Number(rest[4]) & PF_EXITING) !== 0 };
+  return { state, parent: Number(parent), startTime };
 }
 
 function allPids(): number[] {
@@ -62,11 +58,6 @@ export function identify(pid: number): ProcessId | undefined {
 /** Whether that very process still runs: a zombie does not, another process under the same pid is not it. */
 export function alive(id: ProcessId): boolean {
   return identify(id.pid)?.startTime === id.startTime;
-}
-
-/** Whether it has begun to end, and needs nobody's signal any more. */
-export function isExiting({ pid }: ProcessId): boolean {
-  return hasProc && (statOf(pid)?.isExiting ?? true);
 }
 
 /** Sends a signal to that very process; false when it has gone. */

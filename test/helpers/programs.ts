@@ -6,11 +6,13 @@ import { randomUUID } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { aroundEach } from 'vitest';
 import { Lines } from './lines.js';
-import { alive, commandOf, gone, identify, isExiting, type ProcessId, processesMarked, signal } from './processes.js';
+import { alive, commandOf, gone, identify, type ProcessId, processesMarked, signal } from './processes.js';
 import { until } from './until.js';
 
 const MARK = 'HANDOVER_TEST_MARK';
 const DEFAULT_TIMEOUT = 10_000;
+/** Milliseconds for what is ending already when its test is done. */
+const ENDING_TIME = 2_000;
 /** What the way the suite itself was started must not change about a program. */
 const NOT_INHERITED =
   /^(VITEST|npm_|LISTEN_|EINHORN_|SERVER_STARTER_|WATCHDOG_|NODE_ENV$|NODE_OPTIONS$|NOTIFY_SOCKET$)/;
@@ -158,12 +160,17 @@ export function usePrograms(): Programs {
     return [...byPid.values()];
   };
 
+  /** What does not end by itself: a generation that has handed over may be on its way out when its test is done. */
+  const leftAfter = async (timeout: number): Promise<string[]> => {
+    await until(() => survivors().length === 0, { what: 'programs to end', timeout, interval: 5 }).catch(() => {});
+    return survivors().map(({ pid }) => `${pid}: ${commandOf(pid)}`);
+  };
+
   aroundEach(async (runTest, { task }) => {
     mark = randomUUID();
     await runTest();
-    const left = survivors()
-      .filter((id) => !isExiting(id))
-      .map(({ pid }) => `${pid}: ${commandOf(pid)}`);
+    // A test that failed half way has no chance to stop what it started.
+    const left = task.result?.state === 'fail' ? [] : await leftAfter(ENDING_TIME);
     await until(() => survivors().filter((id) => signal(id, 'SIGKILL')).length === 0, {
       what: 'killed programs to end',
     });
@@ -171,8 +178,7 @@ export function usePrograms(): Programs {
     programs.clear();
     followed.clear();
     mark = undefined;
-    // A test that failed half way has no chance to stop what it started.
-    if (left.length > 0 && task.result?.state !== 'fail') {
+    if (left.length > 0) {
       throw new Error(`the test left processes running:\n  ${left.join('\n  ')}`);
     }
   });
