@@ -171,8 +171,9 @@ function isFrom(supervisorPid: number | undefined, fd: number): boolean {
   return pid === supervisorPid || pid === 0;
 }
 
-function unprofiled(): HandoverError {
-  const message = '"profile" cannot be had under `handover run`: the supervisor starts the successor';
+/** The supervisor starts workers side by side, and none of them is its successor. */
+export function unprofiled(): HandoverError {
+  const message = '"profile" cannot be had under `handover run`, which starts the successors itself';
   return new HandoverError('ERR_HANDOVER_UNSUPPORTED', message);
 }
 

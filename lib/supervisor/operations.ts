@@ -7,6 +7,7 @@ import { VERSION } from '../handover/identity.js';
 import type { Plan } from '../handover/plan.js';
 import { changesBetween } from '../handover/release.js';
 import type { GenerationStatus, Status, WorkerStatus } from '../handover/status.js';
+import { unprofiled } from '../handover/supervised.js';
 import type { Supervisor } from './supervisor.js';
 
 /** `end` ends the supervisor as a SIGTERM does; resolves when the last worker has drained. */
@@ -53,6 +54,7 @@ function planOf({ releases: { old, young }, listeners }: Supervisor): Plan {
 }
 
 async function upgrade(supervisor: Supervisor, { params, tell }: ControlCall): Promise<Params> {
+  if (params.profile !== undefined) throw unprofiled();
   const outcomes = await supervisor.upgrade({ ifChanged: params.ifChanged === true }, ({ slot, pid, ms, generation }) =>
     tell('phase', { phase: `replaced by pid ${String(pid)} after ${String(ms)} ms`, worker: slot, generation }),
   );

@@ -49,6 +49,10 @@ it('G8: status, upgrade, scale and drain, asked over the control socket', async 
   expect(upgraded.said.filter(({ type }) => type === 'phase')).toHaveLength(2);
   expect(upgraded.said.at(-1)).toMatchObject({ type: 'outcome', generation: 2 });
 
+  expect(await handover(control, 'upgrade', '--profile', 'profiles')).toMatchObject({
+    code: 1,
+    said: [{ type: 'error', code: 'ERR_HANDOVER_UNSUPPORTED' }],
+  });
   expect(await handover(control, 'upgrade', '--dry-run')).toMatchObject({
     code: 0,
     said: [{ type: 'plan', changes: [], wasTried: false }],
