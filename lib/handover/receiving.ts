@@ -1,5 +1,6 @@
 // The side of a process that serves already and is given the connections of another one that leaves: a worker that is not
 // needed any more. No phases: the one that leaves is the predecessor of nothing but what it gives.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Channel } from '../channel/channel.js';
 import { type Frame, type Hello, negotiate } from '../channel/wire.js';
 import { type Adopter, Holding } from '../connections/holding.js';
@@ -26,6 +27,8 @@ export async function receiveConnections(
       if (frame.name === 'RETIRE') return holding.adopted;
       if (frame.name === 'HELLO') peer = frame.payload;
       onFrame(frame, channel, hello, holding);
+      // As a successor does: what is served here comes in between.
+      if (frame.name === 'GO') await nextTurn();
     }
     // Once it is dead, and not only its channel, what it had offered is nobody else's.
     await hasDied(peer);

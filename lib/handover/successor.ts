@@ -1,6 +1,6 @@
 // One handover, from the side of the process that takes. It holds descriptors from MANIFEST on, so from then on a
 // predecessor that dies leaves it in charge.
-
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Channel } from '../channel/channel.js';
 import {
   type Claims,
@@ -155,7 +155,11 @@ export class Successor {
 
   async #read(): Promise<void> {
     try {
-      for await (const frame of this.#channel) this.#onFrame(frame);
+      for await (const frame of this.#channel) {
+        this.#onFrame(frame);
+        // A batch parked is a few milliseconds gone: whatever else this process is asked comes before the next one.
+        if (frame.name === 'GO') await nextTurn();
+      }
       if (this.#isLeaving) void this.#holding.goAll();
       await this.#onEnd();
     } catch (error) {
