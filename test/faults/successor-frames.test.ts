@@ -2,7 +2,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Hello } from '../../lib/channel/wire.js';
+import { encodeFrame, type Hello } from '../../lib/channel/wire.js';
+import { eventChannel, type HandoverEvents } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
 import { processStartTime } from '../../lib/fd/pidfd.js';
 import { Successor } from '../../lib/handover/successor.js';
@@ -133,6 +134,31 @@ describe('a successor whose predecessor fails', () => {
     const ended = name === 'COMMIT' ? (await side.joined).ended : side.joined;
     await expect(ended).rejects.toMatchObject({ code: 'ERR_HANDOVER_PEER_LOST' });
     expect(side.calls).not.toContain('take charge');
+  });
+
+  it('two GOs in one message: whatever else waits has its turn between them', async () => {
+    const side = await begin();
+    const { peer, calls } = side;
+    await upTo(STAGES.indexOf('GO'), side);
+    await peer.send('OFFER', { batch: 2, connections: [connection] }, [file()]);
+    while ((await peer.next()).name !== 'HELD');
+    const seen: string[] = [];
+    const onFrame = (message: unknown): void => {
+      const { direction, name, batch } = message as HandoverEvents['frame'];
+      if (direction !== 'received' || name !== 'GO') return;
+      seen.push(`GO ${batch}`);
+      setImmediate(() => seen.push('turn'));
+    };
+    const frames = eventChannel('frame');
+    frames.subscribe(onFrame);
+    onTestFinished(() => void frames.unsubscribe(onFrame));
+    await peer.write(Buffer.concat([1, 2].map((batch) => encodeFrame('GO', { batch }, 0))));
+    await until(() => seen.length === 4, { what: 'both batches to be adopted' });
+    expect(seen).toEqual(['GO 1', 'turn', 'GO 2', 'turn']);
+    expect(calls.filter((call) => call === 'adopt')).toHaveLength(3);
+    await side.end();
+    peer.close();
+    await (await side.joined).alone;
   });
 
   it("G4: what is offered and not given stays the predecessor's while it lives, also without a channel", async () => {
