@@ -1,4 +1,5 @@
 // Metrics of handovers for a registry of prom-client: counters that go on over generations, gauges of this process.
+import { typeError } from '../errors.js';
 import { eventChannel, type HandoverCounts, type HandoverEventName, type HandoverEvents, publish } from '../events.js';
 import { durationSamples, family, type MetricFamily, type MetricsRegistry, type Sample } from './metric-families.js';
 import { count, encodeState, type MetricState, NOTHING_COUNTED, newer } from './metric-state.js';
@@ -182,6 +183,8 @@ function on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvent
 /**
  * Registers the metrics of a handover. Call it before `ready()`, in every release: the counters go on where those of the
  * predecessor were. The function returned ends the counting.
+ *
+ * @throws TypeError a bad or unknown option
  * @example
  * ```ts
  * import { openHandover } from 'handover';
@@ -194,9 +197,18 @@ function on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvent
 export function registerMetrics(
   handover: MeasuredHandover,
   registry: MetricsRegistry,
-  { prefix = 'handover_' }: MetricsOptions = {},
+  options: MetricsOptions = {},
 ): () => void {
-  const metrics = new Metrics(handover, prefix);
+  const metrics = new Metrics(handover, checkPrefix(options));
   for (const metric of metrics.families) registry.registerMetric(metric);
   return metrics.stop;
+}
+
+function checkPrefix(options: MetricsOptions): string {
+  const { prefix = 'handover_' } = options;
+  const [unknown] = Object.keys(options).filter((name) => name !== 'prefix');
+  if (unknown !== undefined) throw typeError(`options.${unknown}`, 'absent; the option is prefix', unknown);
+  // Prometheus' data model: what a name may begin with and hold.
+  if (typeof prefix === 'string' && /^([a-zA-Z_:][\w:]*)?$/.test(prefix)) return prefix;
+  throw typeError('options.prefix', 'the beginning of the name of a metric', prefix);
 }

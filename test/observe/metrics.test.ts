@@ -3,6 +3,7 @@ import { Agent, request } from 'node:http';
 import net from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { count, encodeState, type MetricState, NOTHING_COUNTED, newer } from '../../lib/observe/metric-state.js';
+import { registerMetrics } from '../../lib/observe/metrics.js';
 import { type App, boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
@@ -331,4 +332,13 @@ describe('what is counted', () => {
     const old = { sequence: 9, handovers: [] } as Partial<MetricState>;
     expect(newer(one, Buffer.from(JSON.stringify(old)))).toEqual({ ...NOTHING_COUNTED, sequence: 9 });
   });
+});
+
+it.each([
+  [{ prefx: 'a_' }, /options\.prefx" must be absent/],
+  [{ prefix: 1 }, /options\.prefix" must be/],
+  [{ prefix: '1st_' }, /options\.prefix" must be/],
+])('refuses the options %j before anything is registered', (options, message) => {
+  const nobody = undefined as never;
+  expect(() => registerMetrics(nobody, nobody, options as { prefix?: string })).toThrow(message);
 });
