@@ -1,0 +1,2 @@
+// The types of body.mjs.
+export const BODY: Buffer;

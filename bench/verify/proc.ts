@@ -1,0 +1,156 @@
+// Processes, descriptors and sockets as the kernel shows them in /proc.
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** One process, told from a later one with the same pid by when it was started. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Clock ticks since boot, proc(5). */
+  readonly startTime: string;
+}
+
+interface Stat {
+  readonly state: string;
+  readonly parent: number;
+  readonly startTime: string;
+}
+
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    // It has gone meanwhile, or is another user's.
+    return undefined;
+  }
+}
+
+function statOf(pid: number): Stat | undefined {
+  const text = read(`/proc/${pid}/stat`);
+  // The name, in parentheses, may hold anything; the fields begin after the last one.
+  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ');
+  const [state, parent] = fields ?? [];
+  const startTime = fields?.[19];
+  return state === undefined || startTime === undefined ? undefined : { state, parent: Number(parent), startTime };
+}
+
+/** The process that has this pid now; a zombie is none. */
+export function identify(pid: number): ProcessId | undefined {
+  const stat = statOf(pid);
+  return stat === undefined || 'ZX'.includes(stat.state) ? undefined : { pid, startTime: stat.startTime };
+}
+
+export function isAlive(id: ProcessId): boolean {
+  return identify(id.pid)?.startTime === id.startTime;
+}
+
+/** Signals that very process; false where it has gone. */
+export function signal(id: ProcessId, name: NodeJS.Signals): boolean {
+  try {
+    return isAlive(id) && process.kill(id.pid, name);
+  } catch {
+    return false;
+  }
+}
+
+/** Every living process that was started with this in its environment, also one that has left our tree. */
+export function marked(assignment: string): ProcessId[] {
+  return pids()
+    .filter((pid) => pid !== process.pid && `\0${read(`/proc/${pid}/environ`) ?? ''}`.includes(`\0${assignment}\0`))
+    .map(identify)
+    .filter((id) => id !== undefined);
+}
+
+/** Those of `known` that have ended and that a living process, other than pid 1, should have waited for. */
+export function zombies(known: readonly ProcessId[]): number[] {
+  return known.flatMap(({ pid, startTime }) => {
+    const stat = statOf(pid);
+    return stat?.state === 'Z' && stat.startTime === startTime && stat.parent !== 1 ? [pid] : [];
+  });
+}
+
+export function commandOf(pid: number): string {
+  return read(`/proc/${pid}/cmdline`)?.replaceAll('\0', ' ').trim() || 'command unknown';
+}
+
+function pids(): number[] {
+  return readdirSync('/proc').map(Number).filter(Number.isInteger);
+}
+
+/** Resident memory in bytes. */
+export function residentBytes(pid: number): number | undefined {
+  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? '')?.[1];
+  return kilobytes === undefined ? undefined : Number(kilobytes) * 1_024;
+}
+
+/** What each descriptor leads to. */
+function descriptorsOf(pid: number): string[] {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).flatMap((fd) => {
+      try {
+        return [readlinkSync(`${folder}/${fd}`)];
+      } catch {
+        return [];
+      }
+    });
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * Descriptors without those of connections that clients have open just now, one for each: they come and go with the load.
+ * A second descriptor of a connection counts, and so does one whose client has gone.
+ */
+export function ownDescriptors(pid: number, ports: readonly number[]): number {
+  // First the descriptors: a connection that is accepted in between is in neither.
+  const descriptors = descriptorsOf(pid);
+  const established = new Set(connectionInodes(ports).map((inode) => `socket:[${inode}]`));
+  const held = new Set(descriptors.filter((target) => established.has(target)));
+  return descriptors.length - held.size;
+}
+
+const ESTABLISHED = '01';
+const LISTEN = '0A';
+
+interface TcpRow {
+  readonly port: number;
+  readonly state: string;
+  readonly inode: string;
+}
+
+function tcp(): TcpRow[] {
+  const [, ...lines] = (read('/proc/net/tcp') ?? '').trimEnd().split('\n');
+  return lines.map((line) => {
+    const [, local = '', , state = '', , , , , , inode = ''] = line.trim().split(/\s+/);
+    return { port: Number.parseInt(local.split(':')[1] ?? '', 16), state, inode };
+  });
+}
+
+function connectionInodes(ports: readonly number[]): string[] {
+  const rows = tcp().filter(({ port, state }) => state === ESTABLISHED && ports.includes(port));
+  return rows.map(({ inode }) => inode);
+}
+
+/** Those of `ports` that somebody listens on. */
+export function listening(ports: readonly number[]): number[] {
+  return tcp().flatMap(({ port, state }) => (state === LISTEN && ports.includes(port) ? [port] : []));
+}
+
+/** Whether that process has the file open. */
+export function hasOpen(pid: number, path: string): boolean {
+  return descriptorsOf(pid).includes(path);
+}
+
+export interface ListenCounters {
+  readonly ListenOverflows: number;
+  readonly ListenDrops: number;
+}
+
+/** Of this network namespace, proc_pid_net(5): a line of names, a line of values. */
+export function listenCounters(): ListenCounters {
+  const [names = '', values = ''] = (read('/proc/net/netstat') ?? '')
+    .split('\n')
+    .filter((line) => /^TcpExt:/.test(line));
+  const at = (name: string): number => Number(values.split(' ')[names.split(' ').indexOf(name)] ?? Number.NaN);
+  return { ListenOverflows: at('ListenOverflows'), ListenDrops: at('ListenDrops') };
+}

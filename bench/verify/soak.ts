@@ -1,0 +1,111 @@
+// One soak: servers and clients up, warm-up, handovers and samples, everything down again, and what was found.
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import type { Evidence } from './evidence.js';
+import type { VerifyOptions } from './options.js';
+import { listenCounters } from './proc.js';
+import { Subject } from './subject.js';
+import { Target } from './target.js';
+
+const MINUTE = 60_000;
+/** V8 and the kernel's caches settle; a fifth of what is measured, at most two minutes. */
+const WARM_UP = { part: 1 / 5, most: 2 * MINUTE };
+/** Probation at its default, or less where handovers follow each other faster. */
+const PROBATION = { most: 1_000, part: 1 / 5 };
+const ALIVE_INTERVAL = 250;
+
+export interface SoakView {
+  /** Now and then; `measured` and the rest in milliseconds, negative in the warm-up. */
+  progress(subjects: readonly Subject[], measured: number): void;
+}
+
+export interface Signals {
+  readonly interrupted: AbortSignal;
+  /** Nothing is waited for any more. */
+  readonly hurry: AbortSignal;
+}
+
+/** @throws Error a server did not start; nothing is left then */
+export async function soak(
+  options: VerifyOptions,
+  out: string,
+  view: SoakView,
+  { interrupted, hurry }: Signals,
+): Promise<Evidence> {
+  const work = join(out, 'work');
+  mkdirSync(work, { mode: 0o700 });
+  const targets = await makeTargets(options, work);
+  const subjects: Subject[] = [];
+  const before = listenCounters();
+  let measuredSince = Number.NaN;
+  let measured = 0;
+  const watching = setInterval(() => {
+    for (const subject of subjects) subject.countAlive();
+    view.progress(subjects, performance.now() - measuredSince);
+  }, ALIVE_INTERVAL);
+  try {
+    await Promise.all(targets.map((target) => target.start(interrupted)));
+    const duration = options.minutes * MINUTE;
+    const warmUp = Math.min(WARM_UP.most, Math.max(duration * WARM_UP.part, 2 * options.every));
+    for (const target of targets) {
+      const rate = target.kind === 'chain' || targets.length === 1 ? options.rate : options.rate / 3;
+      subjects.push(new Subject(target, { rate, duration: duration + warmUp, out }));
+    }
+    const from = performance.now();
+    measuredSince = from + warmUp;
+    const until = measuredSince + duration;
+    // Not all at the same time: two starts at once are another load than two in turn.
+    const offset = (index: number): number => from + options.every * (1 + index / targets.length);
+    await Promise.all(
+      subjects.map((subject, index) =>
+        subject.run({ first: offset(index), every: options.every, measuredSince, until }, interrupted),
+      ),
+    );
+    measured = Math.max(0, Math.min(until, performance.now()) - measuredSince);
+  } finally {
+    clearInterval(watching);
+    await Promise.all(subjects.map((subject) => subject.endClients(hurry)));
+    await Promise.all(targets.map((target) => stopServer(target, subjects, hurry)));
+  }
+  const after = listenCounters();
+  const evidence = subjects.map((subject) => subject.evidence());
+  const snapshots = subjects.flatMap((subject) => keepSnapshots(subject, out));
+  rmSync(work, { recursive: true, force: true });
+  const { rssLimit } = options;
+  return { targets: evidence, kernel: { before, after }, minutes: measured / MINUTE, rssLimit, snapshots };
+}
+
+async function makeTargets({ targets, app, every }: VerifyOptions, work: string): Promise<Target[]> {
+  const probation = Math.round(Math.min(PROBATION.most, every * PROBATION.part));
+  const ports = await freePorts(targets.length * 2);
+  return targets.map((kind, index) => {
+    const [port = 0, rawPort = 0] = ports.slice(index * 2);
+    return new Target({ kind, app, directory: join(work, kind), port, rawPort, probation });
+  });
+}
+
+/** Also one whose clients never began, as another server did not start. */
+async function stopServer(target: Target, subjects: readonly Subject[], hurry: AbortSignal): Promise<void> {
+  const subject = subjects.find((it) => it.target === target);
+  await (subject?.stopServer(hurry) ?? target.stop(hurry));
+}
+
+/** Out of the way of what is looked through for leftovers. */
+function keepSnapshots({ target, snapshots }: Subject, out: string): string[] {
+  return Object.entries(snapshots).flatMap(([name, file]) => {
+    if (file === undefined) return [];
+    const kept = join(out, `heap-${target.kind}-${name}.heapsnapshot`);
+    renameSync(file, kept);
+    return [kept];
+  });
+}
+
+/** Ports that were free a moment ago. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => net.createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.once('listening', resolve))));
+  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}

@@ -1,0 +1,201 @@
+// One server under soak with its clients: when it is handed over, what is sampled, and what was found in the end.
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { GenerationEnd, Sample, Series, TargetEvidence } from './evidence.js';
+import { Load, type LoadResult } from './load.js';
+import { listening, ownDescriptors, type ProcessId, residentBytes, zombies } from './proc.js';
+import { RawClients, type RawResult } from './raw-clients.js';
+import { medianOf } from './slope.js';
+import type { Answers, Target } from './target.js';
+import { untilTime } from './until.js';
+
+/** Looks at one sample, and the pause between two: the fewest descriptors count, as a connection may just be closing. */
+const LOOKS = 5;
+const LOOK_PAUSE = 10;
+const MINUTE = 60_000;
+
+/** Moments of `performance.now()`. */
+export interface Schedule {
+  readonly first: number;
+  readonly every: number;
+  readonly measuredSince: number;
+  readonly until: number;
+}
+
+export interface SubjectOptions {
+  readonly rate: number;
+  readonly duration: number;
+  readonly out: string;
+}
+
+export class Subject {
+  readonly target: Target;
+  readonly load: Load;
+  readonly snapshots: { early?: string; late?: string } = {};
+  asked = 0;
+  readonly #raw: RawClients;
+  readonly #series = new Map<string, Sample[]>();
+  readonly #alive = { most: 0, mostAtRest: 0 };
+  #killed: readonly string[] = [];
+  #loadResult: LoadResult | undefined;
+  #loadProblem: string | undefined;
+  #rawResult: RawResult | undefined;
+
+  constructor(target: Target, { rate, duration, out }: SubjectOptions) {
+    this.target = target;
+    const [port, rawPort] = target.ports;
+    const data = join(out, target.kind === 'chain' ? 'data.json' : `data-${target.kind}.json`);
+    this.load = new Load({ port, ledger: target.ledger, rate, duration, data });
+    this.#raw = new RawClients(rawPort);
+  }
+
+  /** Hands over again and again, and takes a sample each time just before, when the process is as old as the last was. */
+  async run({ first, every, measuredSince, until }: Schedule, interrupted: AbortSignal): Promise<void> {
+    const { target } = this;
+    for (let next = first; ; ) {
+      await untilTime(Math.min(next, until), interrupted);
+      if (interrupted.aborted) return;
+      if (performance.now() >= until) break;
+      if (performance.now() >= measuredSince) await this.#sample(measuredSince);
+      // Writing it takes memory, so not while memory is measured; in a chain that process is replaced right after it.
+      else if (this.snapshots.early === undefined) await this.#snapshot('early');
+      if (target.kind !== 'steady') {
+        this.asked++;
+        await target.handOver();
+      }
+      // At least half the time between the processes' first moment and the next handover, however long this one took.
+      const sinceCharge = (target.inCharge?.inChargeAt ?? 0) + every / 2;
+      next = Math.max(next + every, target.kind === 'steady' ? 0 : sinceCharge, performance.now());
+    }
+    await this.#snapshot('late');
+  }
+
+  countAlive(): number {
+    const count = this.target.alive.length;
+    this.#alive.most = Math.max(this.#alive.most, count);
+    return count;
+  }
+
+  async endClients(hurry: AbortSignal): Promise<void> {
+    if (hurry.aborted) this.load.kill();
+    hurry.addEventListener('abort', () => this.load.kill());
+    const [load, raw] = await Promise.all([
+      this.load.end().catch((error: Error) => {
+        this.#loadProblem = error.message;
+        return undefined;
+      }),
+      this.#raw.end(),
+    ]);
+    this.#loadResult = load;
+    this.#rawResult = raw;
+  }
+
+  /** Ends the server, once the clients are done. */
+  async stopServer(hurry: AbortSignal): Promise<void> {
+    this.#killed = await this.target.stop(hurry);
+  }
+
+  /** The newest sample of what is likeliest to grow, for those who look on. */
+  get latest(): Sample | undefined {
+    return [...this.#series.values()].at(-1)?.at(-1);
+  }
+
+  /** Once everything has ended. */
+  evidence(): TargetEvidence {
+    const { target } = this;
+    const { atRest, atMost } = target.expected;
+    return {
+      kind: target.kind,
+      load: this.#loadResult,
+      loadProblem: this.#loadProblem,
+      raw: this.#rawResult ?? { sent: 0, answered: 0, refused: 0, closed: 0, wrong: [] },
+      handovers: {
+        asked: this.asked,
+        completed: Math.max(0, target.generations.length - 1),
+        failures: target.failures,
+      },
+      generations: target.generations.map((it): GenerationEnd => {
+        const { pid } = it.process;
+        return { generation: it.generation, pid, exitCode: target.ended.get(pid)?.code };
+      }),
+      exit: target.exit,
+      answered: this.#answered(),
+      series: [...this.#series].map(([name, samples]): Series => ({ name, samples })),
+      alive: { ...this.#alive, atRest, atMost },
+      left: this.#left(),
+    };
+  }
+
+  /** The last one's count, which holds those it was given, and what the others answered after they had given theirs. */
+  #answered(): Answers | undefined {
+    const { generations, ended } = this.target;
+    const last = ended.get(generations.at(-1)?.process.pid ?? 0);
+    if (last === undefined) return undefined;
+    const total = { ...last.answered };
+    for (const { process } of generations.slice(0, -1)) {
+      const late = ended.get(process.pid)?.late;
+      total.http += late?.http ?? 0;
+      total.raw += late?.raw ?? 0;
+    }
+    return total;
+  }
+
+  #left(): string[] {
+    const { target } = this;
+    return [
+      ...this.#killed.map((process) => `process ${process}`),
+      ...zombies(target.generations.map(({ process }) => process)).map((pid) => `zombie ${pid}`),
+      ...filesIn(target.state).map((file) => `file ${file}`),
+      ...listening(target.ports).map((port) => `listener at port ${port}`),
+    ];
+  }
+
+  async #sample(measuredSince: number): Promise<void> {
+    const { target } = this;
+    const { kind, inCharge, stays } = target;
+    if (inCharge === undefined) return;
+    const alive = target.alive;
+    this.#alive.mostAtRest = Math.max(this.#alive.mostAtRest, alive.length);
+    const minutes = (performance.now() - measuredSince) / MINUTE;
+    const roles: [string, readonly ProcessId[]][] = [];
+    if (kind !== 'steady') roles.push([`${kind}: the one in charge`, [inCharge.process]]);
+    if (stays !== undefined) roles.push([kind === 'steady' ? 'steady server' : 'the supervisor itself', [stays]]);
+    roles.push([`${kind}: all its processes`, alive]);
+    const looks: Look[][] = [];
+    for (let i = 0; i < LOOKS; i++) {
+      if (i > 0) await pause(LOOK_PAUSE);
+      looks.push(roles.map(([, processes]) => look(processes, target.ports)));
+    }
+    for (const [index, [name]] of roles.entries()) {
+      const of = (what: keyof Look): number[] => looks.map((roleLooks) => roleLooks[index]?.[what] ?? Number.NaN);
+      const sample = { minutes, rssBytes: medianOf(of('rssBytes')), descriptors: Math.min(...of('descriptors')) };
+      // Died meanwhile: that is another check's business.
+      if (Number.isNaN(sample.rssBytes)) continue;
+      this.#series.set(name, [...(this.#series.get(name) ?? []), sample]);
+    }
+  }
+
+  async #snapshot(when: 'early' | 'late'): Promise<void> {
+    const { inCharge, stays } = this.target;
+    const process = stays ?? inCharge?.process;
+    const file = process && (await this.target.snapshot(process));
+    if (file !== undefined) this.snapshots[when] = file;
+  }
+}
+
+type Look = Omit<Sample, 'minutes'>;
+
+function look(processes: readonly ProcessId[], ports: readonly number[]): Look {
+  const sum = (of: (pid: number) => number): number => processes.reduce((total, { pid }) => total + of(pid), 0);
+  return {
+    rssBytes: sum((pid) => residentBytes(pid) ?? Number.NaN),
+    descriptors: sum((pid) => ownDescriptors(pid, ports)),
+  };
+}
+
+/** The files and sockets below a directory; relative. */
+function filesIn(directory: string): string[] {
+  const names = readdirSync(directory, { recursive: true }) as string[];
+  return names.filter((name) => !statSync(join(directory, name), { throwIfNoEntry: false })?.isDirectory());
+}
