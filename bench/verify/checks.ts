@@ -215,10 +215,12 @@ function left(targets: readonly TargetEvidence[]): Judgement {
   return none('things', faults.length, faults, 'no process, zombie, file or listener');
 }
 
-function kernel({ kernel: { before, after } }: Evidence): Judgement {
+function kernel({ kernel: { before, after, atListeners } }: Evidence): Judgement {
   const overflows = after.ListenOverflows - before.ListenOverflows;
   const drops = after.ListenDrops - before.ListenDrops;
   const words = `ListenOverflows ${overflows}, ListenDrops ${drops}`;
-  const faults = overflows === 0 && drops === 0 ? [] : [`${words}, of this whole network namespace`];
-  return none('connections dropped', overflows + drops, faults, words);
+  const dropped = overflows === 0 && drops === 0 ? (atListeners ?? 0) : (atListeners ?? drops);
+  const others = drops > 0 ? ', none of them at these listeners (ss -ltm)' : '';
+  const faults = dropped === 0 ? [] : [`${words} in this network namespace, ${atListeners ?? '?'} at these listeners`];
+  return none('connections dropped', dropped, faults, words + others);
 }

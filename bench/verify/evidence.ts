@@ -51,7 +51,13 @@ export interface TargetEvidence {
 
 export interface Evidence {
   readonly targets: readonly TargetEvidence[];
-  readonly kernel: { readonly before: ListenCounters; readonly after: ListenCounters };
+  readonly kernel: {
+    /** Of the network namespace. */
+    readonly before: ListenCounters;
+    readonly after: ListenCounters;
+    /** Dropped at the listeners of the soak alone; undefined where nobody tells. */
+    readonly atListeners: number | undefined;
+  };
   /** What was measured, which an interruption makes shorter than what was asked for. */
   readonly minutes: number;
   readonly rssLimit: number;

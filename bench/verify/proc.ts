@@ -1,4 +1,5 @@
 // Processes, descriptors and sockets as the kernel shows them in /proc.
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** One process, told from a later one with the same pid by when it was started. */
@@ -153,4 +154,19 @@ export function listenCounters(): ListenCounters {
     .filter((line) => /^TcpExt:/.test(line));
   const at = (name: string): number => Number(values.split(' ')[names.split(' ').indexOf(name)] ?? Number.NaN);
   return { ListenOverflows: at('ListenOverflows'), ListenDrops: at('ListenDrops') };
+}
+
+/**
+ * Connections the listeners at these ports have dropped since they began to listen, as `ss` (iproute2) shows it: the counters
+ * above are those of a whole network namespace, in which others may drop some, too. Undefined without it.
+ */
+export function dropsOf(ports: readonly number[]): number | undefined {
+  const { stdout, status } = spawnSync('ss', ['-Hltmn'], { encoding: 'utf8' });
+  if (status !== 0) return undefined;
+  const listeners = stdout.replaceAll(/\n\s+skmem/g, ' skmem').split('\n');
+  const drops = listeners.flatMap((line) => {
+    const [, port, dropped] = /:(\d+) .*skmem:\([^)]*,d(\d+)\)/.exec(line) ?? [];
+    return ports.includes(Number(port)) ? [Number(dropped)] : [];
+  });
+  return drops.length === ports.length ? drops.reduce((sum, dropped) => sum + dropped, 0) : undefined;
 }

@@ -24,9 +24,9 @@ const host = '127.0.0.1';
 /**
  * What tests break on purpose; each is optional.
  * @typedef {object} Faults
- * @property {(handover: import('handover').Handover) => void} [setup]
+ * @property {(handover: import('handover').Handover, server: http.Server) => void} [setup]
  * @property {(call: Call) => boolean} [request] Takes the request over: true.
- * @property {(count: number) => number} [exitCode]
+ * @property {(generation: number) => number | undefined} [exitCode]
  */
 
 /**
@@ -101,7 +101,7 @@ export async function start(faults = {}) {
         const kept = handover.inherited('answered');
         if (kept !== undefined) account.inherited = JSON.parse(kept.bytes().toString());
       });
-      faults.setup?.(handover);
+      faults.setup?.(handover, server);
       await handover.listen(raw, { name: 'raw', port: Number(VERIFY_RAW_PORT), host, migrate });
     },
   });

@@ -8,7 +8,9 @@
 // its formula says: it is multiplied by n/n* of K. H. Hamed and A. R. Rao, "A modified Mann-Kendall trend test for
 // autocorrelated data", J. Hydrology 204 (1998), 182-196, from the autocorrelation of the ranks around the line. Only the
 // first unbroken run of significant lags counts (as C. J. Geyer's initial sequences do, Statist. Sci. 7 (1992), 473-483),
-// and never less than 1: the correction may widen the bounds and not narrow them.
+// and never less than 1: the correction may widen the bounds and not narrow them. Tried on series that remember 0, 50, 80 and
+// 95 % of what they were (AR(1), 200 each): the upper bound holds for 97, 97, 96 and 91 % of those with 240 samples, which 20
+// minutes are, and for 98, 95, 93 and 83 % of those with 60.
 
 /** One sample: minutes, and what was measured then. */
 export type Point = readonly [minutes: number, value: number];
@@ -25,14 +27,16 @@ export interface Slope {
 
 /** Two-sided 95 %: the upper bound alone holds with 97.5 %. */
 const Z = 1.959964;
+/** With four, even an order that never changes is found by chance in more than 5 % of cases. */
+export const LEAST_SAMPLES = 5;
 /** Pairs grow with the square: above this, samples are first joined to medians of neighbours. */
 const MOST_POINTS = 1_000;
 
-/** Undefined with fewer than two samples. */
+/** Undefined with fewer than five samples. */
 export function slopeOf(samples: readonly Point[]): Slope | undefined {
   const points = join(samples);
   const slopes = pairSlopes(points);
-  if (slopes.length === 0) return undefined;
+  if (points.length < LEAST_SAMPLES || slopes.length === 0) return undefined;
   const perMinute = middle(slopes);
   const inflation = varianceInflation(residualsOf(points, perMinute));
   const deviation = Z * Math.sqrt(kendallVariance(points.map(([, value]) => value)) * inflation);

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import type { Evidence } from './evidence.js';
 import type { VerifyOptions } from './options.js';
-import { listenCounters } from './proc.js';
+import { dropsOf, listenCounters } from './proc.js';
 import { Subject } from './subject.js';
 import { Target } from './target.js';
 
@@ -16,7 +16,7 @@ const PROBATION = { most: 1_000, part: 1 / 5 };
 const ALIVE_INTERVAL = 250;
 
 export interface SoakView {
-  /** Now and then; `measured` and the rest in milliseconds, negative in the warm-up. */
+  /** Now and then; `measured` in milliseconds, negative in the warm-up, NaN before it. */
   progress(subjects: readonly Subject[], measured: number): void;
 }
 
@@ -40,6 +40,7 @@ export async function soak(
   const before = listenCounters();
   let measuredSince = Number.NaN;
   let measured = 0;
+  let atListeners: number | undefined;
   const watching = setInterval(() => {
     for (const subject of subjects) subject.countAlive();
     view.progress(subjects, performance.now() - measuredSince);
@@ -52,28 +53,31 @@ export async function soak(
       const rate = target.kind === 'chain' || targets.length === 1 ? options.rate : options.rate / 3;
       subjects.push(new Subject(target, { rate, duration: duration + warmUp, out }));
     }
-    const from = performance.now();
-    measuredSince = from + warmUp;
-    const until = measuredSince + duration;
     // Not all at the same time: two starts at once are another load than two in turn.
-    const offset = (index: number): number => from + options.every * (1 + index / targets.length);
-    await Promise.all(
-      subjects.map((subject, index) =>
-        subject.run({ first: offset(index), every: options.every, measuredSince, until }, interrupted),
-      ),
-    );
-    measured = Math.max(0, Math.min(until, performance.now()) - measuredSince);
+    const first = (from: number, index: number): number => from + options.every * (1 + index / targets.length);
+    const phase = async (length: number, run: 'warmUp' | 'measure'): Promise<void> => {
+      const from = performance.now();
+      const each = (subject: Subject, index: number): Promise<void> =>
+        subject[run]({ first: first(from, index), every: options.every, until: from + length }, interrupted);
+      await Promise.all(subjects.map(each));
+    };
+    measuredSince = performance.now() + warmUp;
+    await phase(warmUp, 'warmUp');
+    measuredSince = performance.now();
+    await phase(duration, 'measure');
+    measured = performance.now() - measuredSince;
   } finally {
     clearInterval(watching);
     await Promise.all(subjects.map((subject) => subject.endClients(hurry)));
+    atListeners = dropsOf(targets.flatMap(({ ports }) => ports));
     await Promise.all(targets.map((target) => stopServer(target, subjects, hurry)));
   }
-  const after = listenCounters();
+  const kernel = { before, after: listenCounters(), atListeners };
   const evidence = subjects.map((subject) => subject.evidence());
   const snapshots = subjects.flatMap((subject) => keepSnapshots(subject, out));
   rmSync(work, { recursive: true, force: true });
   const { rssLimit } = options;
-  return { targets: evidence, kernel: { before, after }, minutes: measured / MINUTE, rssLimit, snapshots };
+  return { targets: evidence, kernel, minutes: measured / MINUTE, rssLimit, snapshots };
 }
 
 async function makeTargets({ targets, app, every }: VerifyOptions, work: string): Promise<Target[]> {

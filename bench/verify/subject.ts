@@ -6,7 +6,7 @@ import type { GenerationEnd, Sample, Series, TargetEvidence } from './evidence.j
 import { Load, type LoadResult } from './load.js';
 import { listening, ownDescriptors, type ProcessId, residentBytes, zombies } from './proc.js';
 import { RawClients, type RawResult } from './raw-clients.js';
-import { medianOf } from './slope.js';
+import { LEAST_SAMPLES, medianOf } from './slope.js';
 import type { Answers, Target } from './target.js';
 import { untilTime } from './until.js';
 
@@ -14,12 +14,13 @@ import { untilTime } from './until.js';
 const LOOKS = 5;
 const LOOK_PAUSE = 10;
 const MINUTE = 60_000;
+/** How long handovers on a busy machine are waited for, beyond the time that was asked for. */
+const PATIENCE = 30_000;
 
-/** Moments of `performance.now()`. */
+/** Milliseconds, and moments of `performance.now()`. */
 export interface Schedule {
   readonly first: number;
   readonly every: number;
-  readonly measuredSince: number;
   readonly until: number;
 }
 
@@ -50,25 +51,45 @@ export class Subject {
     this.#raw = new RawClients(rawPort);
   }
 
-  /** Hands over again and again, and takes a sample each time just before, when the process is as old as the last was. */
-  async run({ first, every, measuredSince, until }: Schedule, interrupted: AbortSignal): Promise<void> {
+  /** Hands over again and again, until the early heap snapshot is there and the time is over. */
+  async warmUp({ first, every, until }: Schedule, interrupted: AbortSignal): Promise<void> {
+    await this.#cycle(first, every, interrupted, async () => {
+      // Writing it takes memory, so not while memory is measured; in a chain that process is replaced right after it.
+      if (this.snapshots.early === undefined) await this.#snapshot('early');
+      else if (performance.now() >= until) return false;
+      return true;
+    });
+  }
+
+  /** The same, with a sample each time just before, when the process is as old as the last was. */
+  async measure({ first, every, until }: Schedule, interrupted: AbortSignal): Promise<void> {
+    const since = performance.now();
+    const latest = until + LEAST_SAMPLES * every + PATIENCE;
+    await this.#cycle(first, every, interrupted, async () => {
+      const now = performance.now();
+      // A soak too short for any bound goes on until there is one.
+      const taken = Math.min(LEAST_SAMPLES, ...[...this.#series.values()].map(({ length }) => length));
+      if (now >= latest || (now >= until && this.#series.size > 0 && taken >= LEAST_SAMPLES)) return false;
+      await this.#sample(since);
+      return true;
+    });
+    if (!interrupted.aborted) await this.#snapshot('late');
+  }
+
+  /** Calls `before` ahead of each handover; false ends it. */
+  async #cycle(first: number, every: number, interrupted: AbortSignal, before: () => Promise<boolean>): Promise<void> {
     const { target } = this;
     for (let next = first; ; ) {
-      await untilTime(Math.min(next, until), interrupted);
-      if (interrupted.aborted) return;
-      if (performance.now() >= until) break;
-      if (performance.now() >= measuredSince) await this.#sample(measuredSince);
-      // Writing it takes memory, so not while memory is measured; in a chain that process is replaced right after it.
-      else if (this.snapshots.early === undefined) await this.#snapshot('early');
+      await untilTime(next, interrupted);
+      if (interrupted.aborted || !(await before())) return;
       if (target.kind !== 'steady') {
         this.asked++;
         await target.handOver();
       }
-      // At least half the time between the processes' first moment and the next handover, however long this one took.
-      const sinceCharge = (target.inCharge?.inChargeAt ?? 0) + every / 2;
-      next = Math.max(next + every, target.kind === 'steady' ? 0 : sinceCharge, performance.now());
+      // At least half the time from the processes' first moment to the next handover, however long this one took.
+      const sinceCharge = target.kind === 'steady' ? 0 : (target.inCharge?.inChargeAt ?? 0) + every / 2;
+      next = Math.max(next + every, sinceCharge, performance.now());
     }
-    await this.#snapshot('late');
   }
 
   countAlive(): number {
@@ -158,10 +179,9 @@ export class Subject {
     const alive = target.alive;
     this.#alive.mostAtRest = Math.max(this.#alive.mostAtRest, alive.length);
     const minutes = (performance.now() - measuredSince) / MINUTE;
-    const roles: [string, readonly ProcessId[]][] = [];
-    if (kind !== 'steady') roles.push([`${kind}: the one in charge`, [inCharge.process]]);
-    if (stays !== undefined) roles.push([kind === 'steady' ? 'steady server' : 'the supervisor itself', [stays]]);
-    roles.push([`${kind}: all its processes`, alive]);
+    const roles: (readonly [name: string, processes: readonly ProcessId[]])[] = [];
+    if (stays !== undefined) roles.push([`${kind}, the one that stays`, [stays]]);
+    if (kind !== 'steady') roles.push([`${kind}, the one in charge`, [inCharge.process]], [`${kind}, all`, alive]);
     const looks: Look[][] = [];
     for (let i = 0; i < LOOKS; i++) {
       if (i > 0) await pause(LOOK_PAUSE);

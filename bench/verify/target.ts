@@ -18,6 +18,7 @@ const START_TIMEOUT = 60_000;
 export const END_TIMEOUT = 45_000;
 const SNAPSHOT_TIMEOUT = 60_000;
 const KILL_TIMEOUT = 5_000;
+const LINE_TIMEOUT = 5_000;
 const LINES_KEPT = 20;
 /** What `handover run` says when a worker was not replaced, or ended by itself. */
 const SUPERVISOR_FAILURE = /^handover run: (the roll paused|worker .*(ended with|is started again|drains:))/;
@@ -160,9 +161,11 @@ export class Target {
     }
     const failuresBefore = this.failures.length;
     const hasFailed = (): boolean => this.failures.length > failuresBefore;
-    const isInCharge = await until(() => this.inCharge !== old || hasFailed() || !isAlive(told), START_TIMEOUT);
+    await until(() => this.inCharge !== old || hasFailed() || !isAlive(told), START_TIMEOUT);
+    // It may have ended before we have read what its successor said.
+    if (!hasFailed()) await until(() => this.inCharge !== old, LINE_TIMEOUT);
     if (hasFailed()) return;
-    if (!isInCharge || this.inCharge === old) {
+    if (this.inCharge === old) {
       this.failures.push(`${what}: nobody took charge`);
       return;
     }
