@@ -6,7 +6,8 @@ import { isSupported } from 'handover/fd';
 import { checkAll } from './checks.js';
 import { HELP, parseOptions, UsageError, type VerifyOptions } from './options.js';
 import { type Outcome, writeReport } from './report.js';
-import { type Signals, soak } from './soak.js';
+import { soak } from './soak.js';
+import type { Signals } from './subject.js';
 import { ProgressLine } from './view.js';
 
 /** One Ctrl-C under npm arrives more than once, from the terminal, from npm and from tsx: later ones are second ones. */

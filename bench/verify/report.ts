@@ -77,9 +77,10 @@ export async function writeReport(outcome: Outcome): Promise<{ readonly report: 
 function textOf(report: Report, { options, isInterrupted }: Outcome): string {
   const { verdict, minutes, handovers, requests, connections, checks, out, snapshots } = report;
   const failed = checks.filter((check) => check.verdict === 'FAIL').length;
+  const passed = `${checks.length - failed} of ${checks.length} checks`;
   const head = isInterrupted
-    ? `INTERRUPTED after ${minutes} of ${options.minutes} minutes measured; until then:`
-    : `${verdict}: ${checks.length - failed} of ${checks.length} checks, ${minutes} minutes`;
+    ? `INTERRUPTED after ${minutes} of ${options.minutes} minutes: ${passed} until then`
+    : `${verdict}: ${passed}, ${minutes} minutes`;
   const rows = checks.map(({ name, verdict: each, number, unit, bound, reason }) => {
     const measured = number === null ? 'not measured' : `${Number(number.toFixed(3))} ${unit}`;
     return [`${each}  ${name}`, measured, bound, reason] as const;

@@ -6,6 +6,7 @@
 //   VERIFY_STATE                   a directory for the pid file and the control socket
 //   VERIFY_PROBATION               milliseconds
 //   VERIFY_SUPERVISED              under `handover run`, which has the pid file's and the control socket's part
+//   VERIFY_PARENT                  pid of the soak: it all ends with it
 import { openSync, writeSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
@@ -15,10 +16,12 @@ import { isMigrated, migrateWebSockets } from 'handover/websocket';
 import { WebSocketServer } from 'ws';
 import { BODY } from './body.mjs';
 
-const { VERIFY_PORT, VERIFY_RAW_PORT, VERIFY_LEDGER, VERIFY_STATE, VERIFY_PROBATION, VERIFY_SUPERVISED } = process.env;
+const { VERIFY_PORT, VERIFY_RAW_PORT, VERIFY_LEDGER, VERIFY_STATE, VERIFY_PROBATION } = process.env;
+const { VERIFY_SUPERVISED, VERIFY_PARENT } = process.env;
 
 /** Each eighth request takes so long, so that some are under way at every handover. */
 const SLOW_TIME = 100;
+const PARENT_INTERVAL = 2_000;
 const host = '127.0.0.1';
 
 /**
@@ -87,6 +90,7 @@ export async function start(faults = {}) {
   });
   const wss = echo(server, account);
   const { server: raw, migrate } = counting(account);
+  if (VERIFY_PARENT) setInterval(endWithParent, PARENT_INTERVAL).unref();
   await serve(server, {
     port: Number(VERIFY_PORT),
     host,
@@ -105,6 +109,15 @@ export async function start(faults = {}) {
       await handover.listen(raw, { name: 'raw', port: Number(VERIFY_RAW_PORT), host, migrate });
     },
   });
+}
+
+/** A soak that was killed cannot end its servers. */
+function endWithParent() {
+  try {
+    process.kill(Number(VERIFY_PARENT), 0);
+  } catch {
+    process.kill(VERIFY_SUPERVISED ? process.ppid : process.pid, 'SIGTERM');
+  }
 }
 
 function tellExit(handover, account, { exitCode }) {

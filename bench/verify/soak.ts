@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Evidence } from './evidence.js';
 import type { VerifyOptions } from './options.js';
 import { dropsOf, listenCounters } from './proc.js';
-import { Subject } from './subject.js';
+import { type Signals, Subject } from './subject.js';
 import { Target } from './target.js';
 
 const MINUTE = 60_000;
@@ -20,22 +20,12 @@ export interface SoakView {
   progress(subjects: readonly Subject[], measured: number): void;
 }
 
-export interface Signals {
-  readonly interrupted: AbortSignal;
-  /** Nothing is waited for any more. */
-  readonly hurry: AbortSignal;
-}
-
 /** @throws Error a server did not start; nothing is left then */
-export async function soak(
-  options: VerifyOptions,
-  out: string,
-  view: SoakView,
-  { interrupted, hurry }: Signals,
-): Promise<Evidence> {
+export async function soak(options: VerifyOptions, out: string, view: SoakView, signals: Signals): Promise<Evidence> {
+  const { interrupted, hurry } = signals;
   const work = join(out, 'work');
   mkdirSync(work, { mode: 0o700 });
-  const targets = await makeTargets(options, work);
+  const targets = await makeTargets(options, out, work);
   const subjects: Subject[] = [];
   const before = listenCounters();
   let measuredSince = Number.NaN;
@@ -49,7 +39,7 @@ export async function soak(
     await Promise.all(targets.map((target) => target.start(interrupted)));
     const duration = options.minutes * MINUTE;
     const warmUp = Math.min(WARM_UP.most, Math.max(duration * WARM_UP.part, 2 * options.every));
-    for (const target of targets) {
+    for (const target of interrupted.aborted ? [] : targets) {
       const rate = target.kind === 'chain' || targets.length === 1 ? options.rate : options.rate / 3;
       subjects.push(new Subject(target, { rate, duration: duration + warmUp, out }));
     }
@@ -58,7 +48,7 @@ export async function soak(
     const phase = async (length: number, run: 'warmUp' | 'measure'): Promise<void> => {
       const from = performance.now();
       const each = (subject: Subject, index: number): Promise<void> =>
-        subject[run]({ first: first(from, index), every: options.every, until: from + length }, interrupted);
+        subject[run]({ first: first(from, index), every: options.every, until: from + length }, signals);
       await Promise.all(subjects.map(each));
     };
     measuredSince = performance.now() + warmUp;
@@ -80,12 +70,20 @@ export async function soak(
   return { targets: evidence, kernel, minutes: measured / MINUTE, rssLimit, snapshots };
 }
 
-async function makeTargets({ targets, app, every }: VerifyOptions, work: string): Promise<Target[]> {
+async function makeTargets({ targets, app, every }: VerifyOptions, out: string, work: string): Promise<Target[]> {
   const probation = Math.round(Math.min(PROBATION.most, every * PROBATION.part));
   const ports = await freePorts(targets.length * 2);
   return targets.map((kind, index) => {
     const [port = 0, rawPort = 0] = ports.slice(index * 2);
-    return new Target({ kind, app, directory: join(work, kind), port, rawPort, probation });
+    return new Target({
+      kind,
+      app,
+      directory: join(work, kind),
+      log: join(out, `log-${kind}.jsonl`),
+      port,
+      rawPort,
+      probation,
+    });
   });
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { GenerationEnd, Sample, Series, TargetEvidence } from './evidence.js';
 import { Load, type LoadResult } from './load.js';
-import { listening, ownDescriptors, type ProcessId, residentBytes, zombies } from './proc.js';
+import { isAlive, listening, ownDescriptors, type ProcessId, residentBytes, zombies } from './proc.js';
 import { RawClients, type RawResult } from './raw-clients.js';
 import { LEAST_SAMPLES, medianOf } from './slope.js';
 import type { Answers, Target } from './target.js';
@@ -16,6 +16,12 @@ const LOOK_PAUSE = 10;
 const MINUTE = 60_000;
 /** How long handovers on a busy machine are waited for, beyond the time that was asked for. */
 const PATIENCE = 30_000;
+
+export interface Signals {
+  readonly interrupted: AbortSignal;
+  /** Nothing is waited for any more. */
+  readonly hurry: AbortSignal;
+}
 
 /** Milliseconds, and moments of `performance.now()`. */
 export interface Schedule {
@@ -52,8 +58,8 @@ export class Subject {
   }
 
   /** Hands over again and again, until the early heap snapshot is there and the time is over. */
-  async warmUp({ first, every, until }: Schedule, interrupted: AbortSignal): Promise<void> {
-    await this.#cycle(first, every, interrupted, async () => {
+  async warmUp({ first, every, until }: Schedule, signals: Signals): Promise<void> {
+    await this.#cycle(first, every, signals, async () => {
       // Writing it takes memory, so not while memory is measured; in a chain that process is replaced right after it.
       if (this.snapshots.early === undefined) await this.#snapshot('early');
       else if (performance.now() >= until) return false;
@@ -62,10 +68,10 @@ export class Subject {
   }
 
   /** The same, with a sample each time just before, when the process is as old as the last was. */
-  async measure({ first, every, until }: Schedule, interrupted: AbortSignal): Promise<void> {
+  async measure({ first, every, until }: Schedule, signals: Signals): Promise<void> {
     const since = performance.now();
     const latest = until + LEAST_SAMPLES * every + PATIENCE;
-    await this.#cycle(first, every, interrupted, async () => {
+    await this.#cycle(first, every, signals, async () => {
       const now = performance.now();
       // A soak too short for any bound goes on until there is one.
       const taken = Math.min(LEAST_SAMPLES, ...[...this.#series.values()].map(({ length }) => length));
@@ -73,18 +79,23 @@ export class Subject {
       await this.#sample(since);
       return true;
     });
-    if (!interrupted.aborted) await this.#snapshot('late');
+    if (!signals.interrupted.aborted) await this.#snapshot('late');
   }
 
   /** Calls `before` ahead of each handover; false ends it. */
-  async #cycle(first: number, every: number, interrupted: AbortSignal, before: () => Promise<boolean>): Promise<void> {
+  async #cycle(
+    first: number,
+    every: number,
+    { interrupted, hurry }: Signals,
+    before: () => Promise<boolean>,
+  ): Promise<void> {
     const { target } = this;
     for (let next = first; ; ) {
       await untilTime(next, interrupted);
       if (interrupted.aborted || !(await before())) return;
       if (target.kind !== 'steady') {
         this.asked++;
-        await target.handOver();
+        await target.handOver(hurry);
       }
       // At least half the time from the processes' first moment to the next handover, however long this one took.
       const sinceCharge = target.kind === 'steady' ? 0 : (target.inCharge?.inChargeAt ?? 0) + every / 2;
@@ -175,7 +186,8 @@ export class Subject {
   async #sample(measuredSince: number): Promise<void> {
     const { target } = this;
     const { kind, inCharge, stays } = target;
-    if (inCharge === undefined) return;
+    // Nobody there: that is another check's business.
+    if (inCharge === undefined || !isAlive(inCharge.process)) return;
     const alive = target.alive;
     this.#alive.mostAtRest = Math.max(this.#alive.mostAtRest, alive.length);
     const minutes = (performance.now() - measuredSince) / MINUTE;
@@ -190,7 +202,7 @@ export class Subject {
     for (const [index, [name]] of roles.entries()) {
       const of = (what: keyof Look): number[] => looks.map((roleLooks) => roleLooks[index]?.[what] ?? Number.NaN);
       const sample = { minutes, rssBytes: medianOf(of('rssBytes')), descriptors: Math.min(...of('descriptors')) };
-      // Died meanwhile: that is another check's business.
+      // Died meanwhile.
       if (Number.isNaN(sample.rssBytes)) continue;
       this.#series.set(name, [...(this.#series.get(name) ?? []), sample]);
     }

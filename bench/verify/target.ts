@@ -1,7 +1,7 @@
 // A server that is soaked, through all its generations: started, followed by what it says, handed over, ended.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -53,6 +53,8 @@ export interface TargetOptions {
   readonly port: number;
   readonly rawPort: number;
   readonly probation: number;
+  /** Gets every line its processes say. */
+  readonly log: string;
 }
 
 export class Target {
@@ -130,7 +132,7 @@ export class Target {
       VERIFY_LEDGER: this.ledger,
       VERIFY_STATE: this.state,
       VERIFY_PROBATION: String(probation),
-      VERIFY_TARGET: kind,
+      VERIFY_PARENT: String(process.pid),
       ...(kind === 'supervisor' ? { VERIFY_SUPERVISED: '1' } : {}),
       TMPDIR: this.state,
       [name]: value,
@@ -151,7 +153,7 @@ export class Target {
   }
 
   /** One handover, to the end of the old generation. What goes wrong is in `failures`. */
-  async handOver(): Promise<void> {
+  async handOver(hurry: AbortSignal): Promise<void> {
     const old = this.inCharge;
     const told = this.kind === 'supervisor' ? this.#started : old?.process;
     const what = `after generation ${old?.generation}`;
@@ -161,15 +163,15 @@ export class Target {
     }
     const failuresBefore = this.failures.length;
     const hasFailed = (): boolean => this.failures.length > failuresBefore;
-    await until(() => this.inCharge !== old || hasFailed() || !isAlive(told), START_TIMEOUT);
+    await until(() => this.inCharge !== old || hasFailed() || !isAlive(told), START_TIMEOUT, hurry);
     // It may have ended before we have read what its successor said.
-    if (!hasFailed()) await until(() => this.inCharge !== old, LINE_TIMEOUT);
+    if (!hasFailed()) await until(() => this.inCharge !== old, LINE_TIMEOUT, hurry);
     if (hasFailed()) return;
     if (this.inCharge === old) {
       this.failures.push(`${what}: nobody took charge`);
       return;
     }
-    if (!(await until(() => !isAlive(old.process), END_TIMEOUT))) this.failures.push(`${what}: it did not end`);
+    if (!(await until(() => !isAlive(old.process), END_TIMEOUT, hurry))) this.failures.push(`${what}: it did not end`);
   }
 
   /** Ends it. What does not end in time, or must not be waited for, is killed: those, by pid and command. */
@@ -213,7 +215,8 @@ export class Target {
   }
 
   #learn(line: string): void {
-    const entry = line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : undefined;
+    appendFileSync(this.#options.log, `${line}\n`);
+    const entry = parse(line);
     if (entry === undefined) {
       if (SUPERVISOR_FAILURE.test(line)) this.failures.push(line);
       else if (this.output.push(line) > LINES_KEPT) this.output.shift();
@@ -228,5 +231,14 @@ export class Target {
     } else if (entry.level === 'error') {
       this.failures.push(`generation ${generation}: ${String(entry.msg)}`);
     }
+  }
+}
+
+/** What the servers say is lines of JSON; what Node or `handover run` says is not. */
+function parse(line: string): Record<string, unknown> | undefined {
+  try {
+    return line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
   }
 }

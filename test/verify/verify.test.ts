@@ -70,6 +70,9 @@ test('G1, G2, G3, G7: a right server passes every check, and leaves no heap snap
     'data-steady.json',
     'data-supervisor.json',
     'data.json',
+    'log-chain.jsonl',
+    'log-steady.jsonl',
+    'log-supervisor.jsonl',
     'report.json',
     'report.txt',
   ]);
