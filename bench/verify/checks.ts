@@ -83,7 +83,9 @@ function lost(targets: readonly TargetEvidence[]): Judgement {
     ];
   });
   const total = sum(targets, (target) => (target.load?.requests.lost ?? 0) + unanswered(target));
-  return none('requests', total, [...unmeasured(targets), ...faults], `${ok} answered, whole and right`);
+  const notSent = sum(targets, ({ load }) => load?.notSent ?? 0);
+  const right = `${ok} answered, whole and right${notSent > 0 ? `; ${notSent} never sent, the rate is too high` : ''}`;
+  return none('requests', total, [...unmeasured(targets), ...faults], right);
 }
 
 function closed(targets: readonly TargetEvidence[]): Judgement {

@@ -1,6 +1,7 @@
 // The command line of `npm run verify`: what is wrong is named, before anything is started.
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 /** The caller erred: the message is all there is to say. */
@@ -32,7 +33,7 @@ export interface VerifyOptions {
 }
 
 const MAX_MINUTES = 7 * 24 * 60;
-const DEFAULT_APP = new URL('app.mjs', import.meta.url).pathname;
+const DEFAULT_APP = fileURLToPath(new URL('app.mjs', import.meta.url));
 
 export const HELP = `Usage: npm run verify -- [options]
 

@@ -52,12 +52,17 @@ export function signal(id: ProcessId, name: NodeJS.Signals): boolean {
   }
 }
 
-/** Every living process that was started with this in its environment, also one that has left our tree. */
-export function marked(assignment: string): ProcessId[] {
-  return pids()
-    .filter((pid) => pid !== process.pid && `\0${read(`/proc/${pid}/environ`) ?? ''}`.includes(`\0${assignment}\0`))
-    .map(identify)
-    .filter((id) => id !== undefined);
+/** For each `NAME=value`: every living process that was started with it, also one that has left our tree. */
+export function marked(assignments: readonly string[]): ProcessId[][] {
+  const found = assignments.map((): ProcessId[] => []);
+  for (const pid of pids()) {
+    if (pid === process.pid) continue;
+    const environment = `\0${read(`/proc/${pid}/environ`) ?? ''}`;
+    const index = assignments.findIndex((assignment) => environment.includes(`\0${assignment}\0`));
+    const id = index === -1 ? undefined : identify(pid);
+    if (id !== undefined) found[index]?.push(id);
+  }
+  return found;
 }
 
 /** Those of `known` that have ended and that a living process, other than pid 1, should have waited for. */
@@ -99,15 +104,17 @@ function descriptorsOf(pid: number): string[] {
 }
 
 /**
- * Descriptors without those of connections that clients have open just now, one for each: they come and go with the load.
- * A second descriptor of a connection counts, and so does one whose client has gone.
+ * For each process its descriptors without those of connections that clients have open just now, one for each: they come
+ * and go with the load. A second descriptor of a connection counts, and so does one whose client has gone.
  */
-export function ownDescriptors(pid: number, ports: readonly number[]): number {
+export function ownDescriptors(processes: readonly number[], ports: readonly number[]): number[] {
   // First the descriptors: a connection that is accepted in between is in neither.
-  const descriptors = descriptorsOf(pid);
-  const established = new Set(connectionInodes(ports).map((inode) => `socket:[${inode}]`));
-  const held = new Set(descriptors.filter((target) => established.has(target)));
-  return descriptors.length - held.size;
+  const descriptors = processes.map(descriptorsOf);
+  const established = connectionInodes(ports);
+  return descriptors.map((targets) => {
+    const held = new Set(targets.filter((target) => established.has(target)));
+    return targets.length - held.size;
+  });
 }
 
 const ESTABLISHED = '01';
@@ -119,22 +126,24 @@ interface TcpRow {
   readonly inode: string;
 }
 
-function tcp(): TcpRow[] {
-  const [, ...lines] = (read('/proc/net/tcp') ?? '').trimEnd().split('\n');
-  return lines.map((line) => {
+/** The rows of these local ports; there are tens of thousands of others on a busy machine. */
+function tcp(ports: readonly number[]): TcpRow[] {
+  const hex = ports.map((port) => port.toString(16).toUpperCase().padStart(4, '0'));
+  const rows = new RegExp(`^ *\\d+: [0-9A-F]+:(?:${hex.join('|')}) .*$`, 'gm');
+  return [...(read('/proc/net/tcp') ?? '').matchAll(rows)].map(([line]) => {
     const [, local = '', , state = '', , , , , , inode = ''] = line.trim().split(/\s+/);
     return { port: Number.parseInt(local.split(':')[1] ?? '', 16), state, inode };
   });
 }
 
-function connectionInodes(ports: readonly number[]): string[] {
-  const rows = tcp().filter(({ port, state }) => state === ESTABLISHED && ports.includes(port));
-  return rows.map(({ inode }) => inode);
+function connectionInodes(ports: readonly number[]): ReadonlySet<string> {
+  const rows = tcp(ports).filter(({ state }) => state === ESTABLISHED);
+  return new Set(rows.map(({ inode }) => `socket:[${inode}]`));
 }
 
 /** Those of `ports` that somebody listens on. */
 export function listening(ports: readonly number[]): number[] {
-  return tcp().flatMap(({ port, state }) => (state === LISTEN && ports.includes(port) ? [port] : []));
+  return tcp(ports).flatMap(({ port, state }) => (state === LISTEN ? [port] : []));
 }
 
 /** Whether that process has the file open. */

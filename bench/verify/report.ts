@@ -74,7 +74,7 @@ export async function writeReport(outcome: Outcome): Promise<{ readonly report: 
   return { report, text };
 }
 
-function textOf(report: Report, { options, isInterrupted }: Outcome): string {
+function textOf(report: Report, { options, evidence, isInterrupted }: Outcome): string {
   const { verdict, minutes, handovers, requests, connections, checks, out, snapshots } = report;
   const failed = checks.filter((check) => check.verdict === 'FAIL').length;
   const passed = `${checks.length - failed} of ${checks.length} checks`;
@@ -96,6 +96,11 @@ function textOf(report: Report, { options, isInterrupted }: Outcome): string {
     `${head}, a handover every ${options.every} ms, ${report.date.slice(0, 10)}, ${report.kernel}, Node ${report.node}, ${report.cpus} CPUs`,
     `${count(handovers)} handovers, ${count(requests.ok)} requests answered, ${count(requests.lost)} lost, ` +
       `${count(connections.opened)} connections opened, ${count(connections.closedByServer)} closed by a server`,
+    ...evidence.targets.flatMap(({ kind, load }) => {
+      if (load === undefined) return [];
+      const { p50, p99, max } = load.latencyMs;
+      return [`${kind}: answers in ${p50} ms (p50), ${p99} (p99), ${max} (most); longest gap ${load.longestGapMs} ms`];
+    }),
     '',
     ...lines,
     '',

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import type { Evidence } from './evidence.js';
 import type { VerifyOptions } from './options.js';
-import { dropsOf, listenCounters } from './proc.js';
+import { dropsOf, listenCounters, marked } from './proc.js';
 import { type Signals, Subject } from './subject.js';
 import { Target } from './target.js';
 
@@ -32,7 +32,8 @@ export async function soak(options: VerifyOptions, out: string, view: SoakView, 
   let measured = 0;
   let atListeners: number | undefined;
   const watching = setInterval(() => {
-    for (const subject of subjects) subject.countAlive();
+    const alive = marked(subjects.map(({ target }) => target.mark));
+    for (const [index, subject] of subjects.entries()) subject.sawAlive(alive[index]?.length ?? 0);
     view.progress(subjects, performance.now() - measuredSince);
   }, ALIVE_INTERVAL);
   try {

@@ -11,8 +11,8 @@ import type { Answers, Target } from './target.js';
 import { untilTime } from './until.js';
 
 /** Looks at one sample, and the pause between two: the fewest descriptors count, as a connection may just be closing. */
-const LOOKS = 5;
-const LOOK_PAUSE = 10;
+const LOOKS = 3;
+const LOOK_PAUSE = 15;
 const MINUTE = 60_000;
 /** How long handovers on a busy machine are waited for, beyond the time that was asked for. */
 const PATIENCE = 30_000;
@@ -103,10 +103,9 @@ export class Subject {
     }
   }
 
-  countAlive(): number {
-    const count = this.target.alive.length;
+  /** So many processes of it live at some moment. */
+  sawAlive(count: number): void {
     this.#alive.most = Math.max(this.#alive.most, count);
-    return count;
   }
 
   async endClients(hurry: AbortSignal): Promise<void> {
@@ -185,25 +184,25 @@ export class Subject {
 
   async #sample(measuredSince: number): Promise<void> {
     const { target } = this;
-    const { kind, inCharge, stays } = target;
+    const { inCharge } = target;
     // Nobody there: that is another check's business.
     if (inCharge === undefined || !isAlive(inCharge.process)) return;
     const alive = target.alive;
     this.#alive.mostAtRest = Math.max(this.#alive.mostAtRest, alive.length);
     const minutes = (performance.now() - measuredSince) / MINUTE;
-    const roles: (readonly [name: string, processes: readonly ProcessId[]])[] = [];
-    if (stays !== undefined) roles.push([`${kind}, the one that stays`, [stays]]);
-    if (kind !== 'steady') roles.push([`${kind}, the one in charge`, [inCharge.process]], [`${kind}, all`, alive]);
-    const looks: Look[][] = [];
+    const roles = rolesOf(target, inCharge.process, alive);
+    const looks: ReadonlyMap<number, Look>[] = [];
     for (let i = 0; i < LOOKS; i++) {
       if (i > 0) await pause(LOOK_PAUSE);
-      looks.push(roles.map(([, processes]) => look(processes, target.ports)));
+      looks.push(look([...new Set(roles.flatMap(([, processes]) => processes.map(({ pid }) => pid)))], target.ports));
     }
-    for (const [index, [name]] of roles.entries()) {
-      const of = (what: keyof Look): number[] => looks.map((roleLooks) => roleLooks[index]?.[what] ?? Number.NaN);
-      const sample = { minutes, rssBytes: medianOf(of('rssBytes')), descriptors: Math.min(...of('descriptors')) };
+    for (const [name, processes] of roles) {
+      const of = (what: keyof Look): number[] =>
+        looks.map((seen) => processes.reduce((sum, { pid }) => sum + (seen.get(pid)?.[what] ?? Number.NaN), 0));
+      const rssBytes = of('rssBytes');
       // Died meanwhile.
-      if (Number.isNaN(sample.rssBytes)) continue;
+      if (rssBytes.some(Number.isNaN)) continue;
+      const sample = { minutes, rssBytes: medianOf(rssBytes), descriptors: Math.min(...of('descriptors')) };
       this.#series.set(name, [...(this.#series.get(name) ?? []), sample]);
     }
   }
@@ -216,14 +215,27 @@ export class Subject {
   }
 }
 
+type Role = readonly [name: string, processes: readonly ProcessId[]];
+
+function rolesOf({ kind, stays }: Target, inCharge: ProcessId, alive: readonly ProcessId[]): readonly Role[] {
+  return [
+    ...(stays === undefined ? [] : [[`${kind}, the one that stays`, [stays]] as const]),
+    ...(kind === 'steady'
+      ? []
+      : [[`${kind}, the one in charge`, [inCharge]] as const, [`${kind}, all`, alive] as const]),
+  ];
+}
+
 type Look = Omit<Sample, 'minutes'>;
 
-function look(processes: readonly ProcessId[], ports: readonly number[]): Look {
-  const sum = (of: (pid: number) => number): number => processes.reduce((total, { pid }) => total + of(pid), 0);
-  return {
-    rssBytes: sum((pid) => residentBytes(pid) ?? Number.NaN),
-    descriptors: sum((pid) => ownDescriptors(pid, ports)),
-  };
+function look(pids: readonly number[], ports: readonly number[]): ReadonlyMap<number, Look> {
+  const descriptors = ownDescriptors(pids, ports);
+  return new Map(
+    pids.map((pid, index) => [
+      pid,
+      { rssBytes: residentBytes(pid) ?? Number.NaN, descriptors: descriptors[index] ?? Number.NaN },
+    ]),
+  );
 }
 
 /** The files and sockets below a directory; relative. */

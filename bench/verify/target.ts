@@ -71,8 +71,9 @@ export class Target {
   readonly failures: string[] = [];
   /** Lines that are no log entries: a stack, say. */
   readonly output: string[] = [];
+  /** In the environment of each of its processes. */
+  readonly mark: string = `VERIFY_RUN=${randomUUID()}`;
   readonly #options: TargetOptions;
-  readonly #mark = `VERIFY_RUN=${randomUUID()}`;
   #child: ChildProcess | undefined;
   /** How the process we started ended. */
   #exit: string | undefined;
@@ -94,7 +95,7 @@ export class Target {
 
   /** Every process of it that lives. */
   get alive(): ProcessId[] {
-    return marked(this.#mark);
+    return marked([this.mark]).flat();
   }
 
   /** The process that stays although generations change, where there is one. */
@@ -125,7 +126,7 @@ export class Target {
     const node = [`--heapsnapshot-signal=${SNAPSHOT_SIGNAL}`, `--diagnostic-dir=${this.snapshots}`];
     const server = [process.execPath, ...node, app];
     const run = [...node, COMMAND, 'run', '--settle', '0', '--', ...server];
-    const [name = '', value = ''] = this.#mark.split('=');
+    const [name = '', value = ''] = this.mark.split('=');
     const variables = {
       VERIFY_PORT: String(port),
       VERIFY_RAW_PORT: String(rawPort),
