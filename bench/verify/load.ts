@@ -11,7 +11,9 @@ import { COMMAND } from './target.js';
 const MIX = 'keep-alive:6,new:2,idle:4,pipelined:2,half-sent:2,websocket:4';
 /** It is ended by a signal; this is only when it would end by itself, and what it has to make room for. */
 const MARGIN = 600_000;
-const END_TIMEOUT = 30_000;
+/** Writing a heap snapshot stops a server for seconds where the machine is busy: the soak's own doing. */
+export const ANSWER_TIMEOUT = 30_000;
+const END_TIMEOUT = 60_000;
 
 /** What is used of the last two lines of `handover hammer --json`. */
 export interface LoadResult {
@@ -58,10 +60,11 @@ export class Load {
     const what = ['--mix', MIX, '--rate', String(rate), '--websocket', '/echo', '--idle', '3s'];
     const sha256 = createHash('sha256').update(BODY).digest('hex');
     const judged = ['--expect', `sha256:${sha256}`, '--identify', 'header:x-pid', '--ledger', ledger];
+    const patience = ['--timeout', `${ANSWER_TIMEOUT}ms`];
     const length = ['--duration', `${Math.ceil(duration + MARGIN)}ms`, '--json'];
     this.#child = spawn(
       process.execPath,
-      [COMMAND, 'hammer', `http://127.0.0.1:${port}/`, ...what, ...judged, ...length],
+      [COMMAND, 'hammer', `http://127.0.0.1:${port}/`, ...what, ...judged, ...patience, ...length],
       { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
     );
     this.#closed = once(this.#child, 'close').catch(({ message }: Error) => {

@@ -1,10 +1,10 @@
 // Clients of the raw TCP server: each keeps one connection, sends numbered lines, and expects each back with how many came
 // before it on that connection, whichever generation answers.
 import net from 'node:net';
+import { ANSWER_TIMEOUT } from './load.js';
 
 const CLIENTS = 6;
 const INTERVAL = 200;
-const ANSWER_TIMEOUT = 10_000;
 
 export interface RawResult {
   readonly sent: number;
@@ -41,12 +41,13 @@ export class RawClients {
   }
 
   /** Waits for what was sent, and closes. */
-  async end(): Promise<RawResult> {
+  async end(hurry: AbortSignal): Promise<RawResult> {
     clearInterval(this.#ticking);
     const deadline = performance.now() + ANSWER_TIMEOUT;
     const waits = (): boolean =>
       this.#talks.some(({ socket, sent, answered }) => answered < sent && !socket.destroyed) &&
-      performance.now() < deadline;
+      performance.now() < deadline &&
+      !hurry.aborted;
     while (waits()) await new Promise((resolve) => setTimeout(resolve, 10));
     this.#hasEnded = true;
     for (const { socket } of this.#talks) socket.destroy();

@@ -99,7 +99,8 @@ function textOf(report: Report, { options, evidence, isInterrupted }: Outcome): 
     ...evidence.targets.flatMap(({ kind, load }) => {
       if (load === undefined) return [];
       const { p50, p99, max } = load.latencyMs;
-      return [`${kind}: answers in ${p50} ms (p50), ${p99} (p99), ${max} (most); longest gap ${load.longestGapMs} ms`];
+      const gap = `longest gap ${load.longestGapMs} ms, while a heap snapshot was written or not`;
+      return [`${kind}: answers in ${p50} ms (p50), ${p99} (p99), ${max} (most); ${gap}`];
     }),
     '',
     ...lines,

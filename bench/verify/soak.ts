@@ -22,12 +22,38 @@ export interface SoakView {
 
 /** @throws Error a server did not start; nothing is left then */
 export async function soak(options: VerifyOptions, out: string, view: SoakView, signals: Signals): Promise<Evidence> {
-  const { interrupted, hurry } = signals;
   const work = join(out, 'work');
   mkdirSync(work, { mode: 0o700 });
-  const targets = await makeTargets(options, out, work);
+  try {
+    const targets = await makeTargets(options, out, work);
+    const before = listenCounters();
+    const { subjects, measured, atListeners } = await serveAndEnd(targets, options, out, view, signals);
+    const kernel = { before, after: listenCounters(), atListeners };
+    const evidence = subjects.map((subject) => subject.evidence());
+    const snapshots = subjects.flatMap((subject) => keepSnapshots(subject, out));
+    return { targets: evidence, kernel, minutes: measured / MINUTE, rssLimit: options.rssLimit, snapshots };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+interface Soaked {
+  readonly subjects: readonly Subject[];
+  /** Milliseconds. */
+  readonly measured: number;
+  readonly atListeners: number | undefined;
+}
+
+/** All that is started is ended, whatever happens. */
+async function serveAndEnd(
+  targets: readonly Target[],
+  options: VerifyOptions,
+  out: string,
+  view: SoakView,
+  signals: Signals,
+): Promise<Soaked> {
+  const { interrupted, hurry } = signals;
   const subjects: Subject[] = [];
-  const before = listenCounters();
   let measuredSince = Number.NaN;
   let measured = 0;
   let atListeners: number | undefined;
@@ -44,18 +70,10 @@ export async function soak(options: VerifyOptions, out: string, view: SoakView, 
       const rate = target.kind === 'chain' || targets.length === 1 ? options.rate : options.rate / 3;
       subjects.push(new Subject(target, { rate, duration: duration + warmUp, out }));
     }
-    // Not all at the same time: two starts at once are another load than two in turn.
-    const first = (from: number, index: number): number => from + options.every * (1 + index / targets.length);
-    const phase = async (length: number, run: 'warmUp' | 'measure'): Promise<void> => {
-      const from = performance.now();
-      const each = (subject: Subject, index: number): Promise<void> =>
-        subject[run]({ first: first(from, index), every: options.every, until: from + length }, signals);
-      await Promise.all(subjects.map(each));
-    };
     measuredSince = performance.now() + warmUp;
-    await phase(warmUp, 'warmUp');
+    await phase('warmUp', warmUp, subjects, options.every, signals);
     measuredSince = performance.now();
-    await phase(duration, 'measure');
+    await phase('measure', duration, subjects, options.every, signals);
     measured = performance.now() - measuredSince;
   } finally {
     clearInterval(watching);
@@ -63,12 +81,22 @@ export async function soak(options: VerifyOptions, out: string, view: SoakView, 
     atListeners = dropsOf(targets.flatMap(({ ports }) => ports));
     await Promise.all(targets.map((target) => stopServer(target, subjects, hurry)));
   }
-  const kernel = { before, after: listenCounters(), atListeners };
-  const evidence = subjects.map((subject) => subject.evidence());
-  const snapshots = subjects.flatMap((subject) => keepSnapshots(subject, out));
-  rmSync(work, { recursive: true, force: true });
-  const { rssLimit } = options;
-  return { targets: evidence, kernel, minutes: measured / MINUTE, rssLimit, snapshots };
+  return { subjects, measured, atListeners };
+}
+
+async function phase(
+  name: 'warmUp' | 'measure',
+  length: number,
+  subjects: readonly Subject[],
+  every: number,
+  signals: Signals,
+): Promise<void> {
+  const from = performance.now();
+  // Not all at the same time: two starts at once are another load than two in turn.
+  const first = (index: number): number => from + every * (1 + index / subjects.length);
+  const each = (subject: Subject, index: number): Promise<void> =>
+    subject[name]({ first: first(index), every, until: from + length }, signals);
+  await Promise.all(subjects.map(each));
 }
 
 async function makeTargets({ targets, app, every }: VerifyOptions, out: string, work: string): Promise<Target[]> {

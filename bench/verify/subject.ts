@@ -116,7 +116,7 @@ export class Subject {
         this.#loadProblem = error.message;
         return undefined;
       }),
-      this.#raw.end(),
+      this.#raw.end(hurry),
     ]);
     this.#loadResult = load;
     this.#rawResult = raw;
