@@ -99,7 +99,7 @@ function textOf(report: Report, { options, evidence, isInterrupted }: Outcome): 
     ...evidence.targets.flatMap(({ kind, load }) => {
       if (load === undefined) return [];
       const { p50, p99, max } = load.latencyMs;
-      const gap = `longest gap ${load.longestGapMs} ms, while a heap snapshot was written or not`;
+      const gap = `longest gap ${load.longestGapMs} ms (a heap snapshot stops a server, too)`;
       return [`${kind}: answers in ${p50} ms (p50), ${p99} (p99), ${max} (most); ${gap}`];
     }),
     '',
