@@ -53,7 +53,8 @@ export class Load {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;
   readonly #written: Promise<unknown>;
-  #lines: Record<string, unknown>[] = [];
+  #details: Record<string, unknown> | undefined;
+  #result: Record<string, unknown> | undefined;
   #complaint = '';
 
   constructor({ port, ledger, rate, duration, data }: LoadOptions) {
@@ -87,8 +88,8 @@ export class Load {
     await this.#closed;
     await this.#written;
     clearTimeout(timer);
-    const [details, result] = this.#lines;
-    if (details?.type === 'details' && result !== undefined) return { ...details, ...result } as unknown as LoadResult;
+    const found = this.#details && this.#result && { ...this.#details, ...this.#result };
+    if (found !== undefined) return found as unknown as LoadResult;
     throw new Error(`handover hammer has no result: ${this.#complaint.trim() || 'it was killed'}`);
   }
 
@@ -98,10 +99,9 @@ export class Load {
 
   #learn(line: string): void {
     const entry = JSON.parse(line) as Record<string, unknown>;
-    if (entry.type !== 'tick') {
-      this.#lines = [...this.#lines, entry].slice(-2);
-      return;
-    }
+    if (entry.type === 'details') this.#details = entry;
+    if (entry.type === undefined) this.#result = entry;
+    if (entry.type !== 'tick') return;
     for (const name of ['ok', 'lost', 'closedByServer'] as const) this.progress[name] += Number(entry[name]);
   }
 }
