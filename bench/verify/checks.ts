@@ -1,6 +1,6 @@
 // From what was found to a verdict for each check, with the number, its bound and the reason.
-import type { Evidence, Series, TargetEvidence } from './evidence.js';
-import { type Point, type Slope, slopeOf } from './slope.js';
+import type { Evidence, Sample, Series, TargetEvidence } from './evidence.js';
+import { LEAST_SAMPLES, medianOf, type Point, type Slope, slopeOf } from './slope.js';
 
 export interface Check {
   readonly name: string;
@@ -172,17 +172,15 @@ function memory({ samples }: Series, limit: number): Judgement {
 
 function descriptors({ samples }: Series): Judgement {
   const slope = slopeOf(samples.map(({ minutes, descriptors: count }): Point => [minutes, count]));
-  const common = { unit: 'a minute', bound: 'upper bound <= 0' };
+  const common = { unit: 'a minute', bound: 'upper bound <= 0, no more at the end' };
   if (slope === undefined || !Number.isFinite(slope.high)) return { ...common, ...tooFew(samples.length) };
-  const [first, last] = [samples.at(0)?.descriptors, samples.at(-1)?.descriptors];
-  const passes = slope.high <= 0;
-  const why = slope.low > 0 ? 'they grow: ' : passes ? '' : 'not shown to stay: ';
-  return {
-    ...common,
-    passes,
-    number: slope.high,
-    reason: `${why}${first} at first, ${last} at last, ${describe(slope, 3)}`,
-  };
+  const ofSome = (some: readonly Sample[]): number => medianOf(some.map(({ descriptors: count }) => count));
+  // One leaked once in a whole soak is no slope, and a leak.
+  const [first, last] = [ofSome(samples.slice(0, LEAST_SAMPLES)), ofSome(samples.slice(-LEAST_SAMPLES))];
+  const passes = slope.high <= 0 && last <= first;
+  const why = slope.low > 0 ? 'they grow: ' : passes ? '' : last > first ? 'more than before: ' : 'not shown to stay: ';
+  const reason = `${why}${first} at first, ${last} at last, ${describe(slope, 3)}`;
+  return { ...common, passes, number: slope.high, reason };
 }
 
 function tooFew(samples: number): Pick<Judgement, 'passes' | 'number' | 'reason'> {

@@ -130,7 +130,27 @@ it.each<[string, Evidence, RegExp]>([
   [
     'a descriptor every other minute',
     ofSeries((minutes) => ({ descriptors: 30 + Math.floor(minutes / 2) })),
-    /^descriptors, chain, all: they grow: 30 at first, 39 at last/,
+    /^descriptors, chain, all: they grow: 31 at first, 38 at last/,
+  ],
+  [
+    'one descriptor more from the middle on',
+    ofSeries((minutes) => ({ descriptors: minutes < 10 ? 30 : 31 })),
+    /^descriptors, chain, all: (they grow|more than before): 30 at first, 31 at last/,
+  ],
+  [
+    'one descriptor more soon after the beginning',
+    ofSeries((minutes) => ({ descriptors: minutes < 3 ? 30 : 31 })),
+    /^descriptors, chain, all: /,
+  ],
+  [
+    'one descriptor more near the end',
+    ofSeries((minutes) => ({ descriptors: minutes < 17 ? 30 : 31 })),
+    /^descriptors, chain, all: more than before: 30 at first, 31 at last, 0.000/,
+  ],
+  [
+    'descriptors too restless to say',
+    ofSeries((minutes) => ({ descriptors: 30 + ((minutes * 7) % 5) })),
+    /^descriptors, chain, all: not shown to stay/,
   ],
   [
     'three processes at once',
