@@ -45,7 +45,7 @@ beforeAll(async () => {
   }
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
   await node(copy, ['native/prebuild.mjs']);
-  await node(copy, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
+  await run(copy, 'npm', ['run', 'build:js']);
   const [{ filename, files: contents }] = JSON.parse(
     await run(copy, 'npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch]),
   ) as [{ filename: string; files: { path: string }[] }];
@@ -70,6 +70,11 @@ describe('the packed package', () => {
       'dist/fd/index.js',
       'dist/fd/index.d.ts',
       'dist/auto.js',
+      'dist/cli/report/browser/charts.js',
+      'dist/cli/report/browser/page.css',
+      'dist/cli/report/browser/uPlot.iife.min.js',
+      'dist/cli/report/browser/uPlot.min.css',
+      'dist/cli/report/browser/uPlot.LICENSE',
       'dist/tls.js',
       'dist/tls.d.ts',
       'dist/websocket.js',

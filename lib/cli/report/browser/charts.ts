@@ -1,0 +1,185 @@
+// Draws each element with `data-chart` from the page's data: lines, or areas one upon the other, over one axis of time.
+// All charts of a page share the cursor and what part of the time is shown.
+
+interface SeriesData {
+  readonly label: string;
+  /** 1 to 8: a colour of the style. */
+  readonly color: number;
+  readonly values: readonly (number | null)[];
+  /** Shown when its name in the legend is chosen. */
+  readonly isHidden?: boolean;
+}
+
+interface ChartData {
+  readonly unit: string;
+  /** `stacked`: what is shown is the sum of those below. */
+  readonly kind: 'line' | 'stacked';
+  /** Decimals in the legend. */
+  readonly digits?: number;
+  readonly series: readonly SeriesData[];
+}
+
+/** A stretch of time behind the lines, in seconds. `label`, where there is room for it. */
+interface MarkData {
+  readonly from: number;
+  readonly to: number;
+  readonly label: string;
+}
+
+/** A row of stretches above the lines; `color` 0: none of the series. */
+interface LaneData {
+  readonly label: string;
+  readonly spans: readonly (MarkData & { readonly color: number })[];
+}
+
+interface PageData {
+  /** Seconds. */
+  readonly x: readonly number[];
+  readonly marks?: readonly MarkData[];
+  readonly lanes?: readonly LaneData[];
+  readonly charts: Readonly<Record<string, ChartData>>;
+}
+
+const HEIGHT = 210;
+const LANE = 14;
+const plots: uPlot[] = [];
+
+function colour(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+/** Sums from below; what is hidden counts nothing. */
+function stack(series: readonly SeriesData[], isShown: (index: number) => boolean): (number | null)[][] {
+  const sums: number[] = [];
+  return series.map(({ values }, index) =>
+    values.map((value, at) => {
+      if (isShown(index)) sums[at] = (sums[at] ?? 0) + (value ?? 0);
+      return sums[at] ?? 0;
+    }),
+  );
+}
+
+/** The stretches behind and above what a chart shows. */
+function drawMarks(plot: uPlot, { marks = [] }: PageData, lanes: readonly LaneData[]): void {
+  const { ctx, bbox } = plot;
+  const ratio = devicePixelRatio;
+  const at = (time: number): number => {
+    const x = plot.valToPos(time, 'x', true);
+    return Math.min(Math.max(x, bbox.left), bbox.left + bbox.width);
+  };
+  ctx.save();
+  ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.textBaseline = 'top';
+  for (const { from, to, label } of marks) {
+    const [left, right] = [at(from), at(to)];
+    if (right <= bbox.left || left >= bbox.left + bbox.width) continue;
+    ctx.fillStyle = colour('band');
+    ctx.fillRect(left, bbox.top, Math.max(right - left, 1.5 * ratio), bbox.height);
+    ctx.fillStyle = colour('quiet');
+    if (lanes.length === 0) ctx.fillText(label, right + 3 * ratio, bbox.top + 2 * ratio);
+  }
+  lanes.forEach(({ spans }, row) => {
+    const top = bbox.top - (lanes.length - row) * LANE * ratio;
+    for (const { from, to, label, color } of spans) {
+      const [left, right] = [at(from), at(to)];
+      if (right <= bbox.left || left >= bbox.left + bbox.width) continue;
+      ctx.fillStyle = color === 0 ? colour('quiet') : colour(`c${color}`);
+      ctx.fillRect(left, top + ratio, Math.max(right - left, 1.5 * ratio), (LANE - 3) * ratio);
+      if (ctx.measureText(label).width + 4 * ratio > right - left) continue;
+      ctx.fillStyle = colour('back');
+      ctx.fillText(label, left + 2 * ratio, top + 1.5 * ratio);
+    }
+  });
+  ctx.restore();
+}
+
+function optionsOf(data: PageData, chart: ChartData, width: number, lanes: readonly LaneData[]): uPlot.Options {
+  const { unit, series, kind, digits = 0 } = chart;
+  const format = (value: number | null | undefined): string =>
+    value == null
+      ? '–'
+      : value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const axis: uPlot.Axis = {
+    stroke: () => colour('quiet'),
+    grid: { stroke: () => colour('line'), width: 0.5 },
+    ticks: { stroke: () => colour('line'), width: 0.5 },
+    font: '11px system-ui, sans-serif',
+  };
+  const redraw = (plot: uPlot): void => {
+    if (kind !== 'stacked') return;
+    const sums = stack(series, (index) => plot.series[index + 1]?.show !== false);
+    plot.setData([data.x as number[], ...sums], false);
+  };
+  return {
+    width,
+    height: HEIGHT + lanes.length * LANE,
+    padding: [10 + lanes.length * LANE, 12, 0, 0],
+    scales: { x: { time: false }, y: { range: (_, __, max) => [0, (max ?? 0) > 0 ? max * 1.05 : 1] } },
+    cursor: { sync: { key: 'page' }, drag: { x: true, y: false }, points: { size: 6 } },
+    axes: [
+      { ...axis, values: (_, all) => all.map((value) => `${value} s`) },
+      { ...axis, size: 64, values: (_, all) => all.map((value) => `${value.toLocaleString('en-US')} ${unit}`.trim()) },
+    ],
+    series: [
+      { label: 'at', value: (_, time) => (time == null ? '–' : `${time.toFixed(2)} s`) },
+      ...series.map(({ label, color, values, isHidden = false }): uPlot.Series => {
+        const value: uPlot.Series['value'] = (_, __, ___, at) => `${format(at == null ? null : values[at])} ${unit}`;
+        const drawn = { label, value, show: !isHidden, width: 1.5, stroke: () => colour(`c${color}`) };
+        const fill = { fill: () => `${colour(`c${color}`)}40` };
+        return { ...drawn, points: { show: false }, ...(kind === 'stacked' && fill) };
+      }),
+    ],
+    ...(kind === 'stacked' && {
+      bands: series.slice(1).map((_, index) => ({ series: [index + 2, index + 1] as [number, number] })),
+    }),
+    hooks: {
+      drawClear: [(plot) => drawMarks(plot, data, lanes)],
+      setSeries: [redraw],
+      setScale: [(plot, key) => key === 'x' && followZoom(plot)],
+    },
+  };
+}
+
+let isFollowing = false;
+
+/** What part of the time one chart shows, all show. */
+function followZoom({ scales }: uPlot): void {
+  const { min, max } = scales.x ?? {};
+  if (isFollowing || min == null || max == null) return;
+  isFollowing = true;
+  for (const plot of plots) {
+    if (plot.scales.x?.min !== min || plot.scales.x?.max !== max) plot.setScale('x', { min, max });
+  }
+  isFollowing = false;
+}
+
+function draw(element: HTMLElement, data: PageData): void {
+  const chart = data.charts[element.dataset.chart ?? ''];
+  if (!chart) return;
+  const lanes = element.dataset.lanes === undefined ? [] : (data.lanes ?? []);
+  const values = chart.kind === 'stacked' ? stack(chart.series, () => true) : chart.series.map((one) => one.values);
+  const aligned = [data.x, ...values] as uPlot.AlignedData;
+  const plot = new uPlot(optionsOf(data, chart, element.clientWidth, lanes), aligned, element);
+  plots.push(plot);
+  new ResizeObserver(() => {
+    if (element.clientWidth !== plot.width) plot.setSize({ width: element.clientWidth, height: plot.height });
+  }).observe(element);
+}
+
+function start(data: PageData): void {
+  for (const element of document.querySelectorAll<HTMLElement>('[data-chart]')) draw(element, data);
+  for (const button of document.querySelectorAll<HTMLButtonElement>('button[data-from]')) {
+    button.addEventListener('click', () => {
+      const { from, to } = button.dataset;
+      plots[0]?.setScale('x', { min: Number(from), max: Number(to) });
+      for (const other of document.querySelectorAll('button[data-from]')) {
+        other.setAttribute('aria-pressed', String(other === button));
+      }
+    });
+  }
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    for (const plot of plots) plot.redraw(false);
+  });
+}
+
+start(JSON.parse(document.getElementById('data')?.textContent ?? '{"x":[],"charts":{}}') as PageData);
