@@ -2,6 +2,7 @@
 import type { ExitCode } from './exit-codes.js';
 import { HAMMER_OPTIONS } from './hammer/usage.js';
 import type { Output } from './output.js';
+import { REPORT_OPTIONS } from './report/options.js';
 
 export interface Option {
   readonly type: 'string' | 'boolean';
@@ -171,8 +172,24 @@ export const COMMANDS: readonly Command[] = [
     name: 'hammer',
     args: 'URL',
     summary: 'put a load on any server, and account for every single request',
-    details: 'Ends with 1 when something was lost, a limit is broken or a trigger failed.',
-    options: HAMMER_OPTIONS,
+    details: 'With --report, --baseline or --sla it says and ends as handover report does.',
+    exitCodes:
+      '0 done, 1 something was lost, a limit is broken, a trigger failed, NO-GO, or worse than the baseline, 2 wrong usage, 5 REVIEW',
+    options: { ...HAMMER_OPTIONS, ...REPORT_OPTIONS },
     load: () => import('./hammer.js'),
+  },
+  {
+    name: 'report',
+    args: 'DATA.json',
+    summary: 'make a page of what handover hammer --json has printed',
+    details: 'One file that needs nothing else; compared with another run, and judged, where that is asked for.',
+    exitCodes:
+      '0 done (GO), 1 NO-GO, or a metric significantly worse than the baseline, 2 wrong usage or malformed data, 5 REVIEW',
+    options: {
+      out: { type: 'string', value: 'FILE', help: 'where the page is written (default: DATA.html)' },
+      ...REPORT_OPTIONS,
+      json: JSON_OPTION,
+    },
+    load: () => import('./report.js'),
   },
 ];

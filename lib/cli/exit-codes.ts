@@ -10,6 +10,8 @@ export const EXIT = {
   nobody: 3,
   /** There is one, and this user may not ask it. */
   forbidden: 4,
+  /** `--sla`: nothing is known to be wrong, and somebody should look. */
+  review: 5,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

@@ -8,47 +8,112 @@ import { detailsOf, type Finished, metricsOf, percentile, resultOf } from './ham
 import { run as runLoad } from './hammer/run.js';
 import { describeRun, LiveView } from './hammer/view.js';
 import type { Output } from './output.js';
+import { parseRun } from './report/data.js';
+import { type ReportValues, readReportOptions } from './report/options.js';
+import { exitCodeOf, linesOf, readYardsticks, reportOf, summaryOf, type Yardsticks } from './report/report.js';
+import { writePage } from './report.js';
 
-/** Ends with 1 when something was lost, a limit is broken or a trigger failed. */
+/**
+ * Ends with 1 when something was lost, a limit is broken or a trigger failed; with `--baseline` and `--sla` also as
+ * `handover report` does.
+ */
 export async function run({ options: values, args, output }: Context): Promise<ExitCode> {
   const options = readOptions(values as HammerValues, args);
-  return conclude(options, await measure(options, output), output);
+  const wanted = readReport(values as HammerValues & ReportValues);
+  const ticks: object[] = [];
+  const finished = await measure(options, output, (tick) => {
+    if (wanted !== undefined) ticks.push(tick);
+  });
+  const judge = (details: object): Judged => conclude(wanted, output, [...ticks, details, resultOf(finished)]);
+  return account(options, finished, output, judge);
 }
 
-async function measure(options: HammerOptions, output: Output): Promise<Finished> {
-  if (output.isJson) {
-    return await runLoad(options, { started: () => {}, tick: (now, since) => output.json(tickOf(now, since)) });
-  }
+interface WantedReport {
+  readonly path: string | undefined;
+  readonly yardsticks: Yardsticks;
+}
+
+function readReport(values: HammerValues & ReportValues): WantedReport | undefined {
+  const yardsticks = readYardsticks(readReportOptions(values, 'hammer'));
+  const { report: path, baseline, sla } = values;
+  return [path, baseline, sla].every((value) => value === undefined) ? undefined : { path, yardsticks };
+}
+
+async function measure(options: HammerOptions, output: Output, keep: (tick: object) => void): Promise<Finished> {
+  const { threads } = options.plan;
   const view = new LiveView(output);
+  const tick = (now: number, since: Totals): void => {
+    const told = tickOf(now, threads, since);
+    keep(told);
+    output.json(told);
+    view.draw();
+  };
   try {
-    return await runLoad(options, { started: (fleet) => view.start(fleet), tick: () => view.draw() });
+    return await runLoad(options, { started: (fleet) => view.start(fleet), tick });
   } finally {
     view.end();
   }
 }
 
-function tickOf(now: number, { counts, lostBy, latency, maxLatencyMs, sightings }: Totals): object {
+function tickOf(now: number, threads: number, since: Totals): object {
+  const { counts, lostBy, latency, maxLatencyMs, distribution, coveredMs, sightings } = since;
   return {
     type: 'tick',
     atMs: Math.round(now),
+    coversMs: Math.round(coveredMs / threads),
     ok: counts.ok,
     lost: counts.lost,
     lostBy: Object.fromEntries(Object.entries(lostBy).filter(([, count]) => count > 0)),
     opened: counts.opened,
+    closed: counts.closed,
     closedByServer: counts.closedByServer,
+    reconnects: counts.reconnects,
     latencyMs: { p50: percentile(latency, 50), p99: percentile(latency, 99), max: maxLatencyMs },
+    latencyCounts: distribution,
     answersBy: Object.fromEntries([...sightings.values()].map(({ id, answers }) => [id, answers])),
   };
 }
 
+interface Judged {
+  readonly exitCode: ExitCode;
+  readonly lines: readonly string[];
+}
+
+/** The report, where one is wanted. If there can be none, that is said, and the result of the run is not lost with it. */
+function conclude(wanted: WantedReport | undefined, output: Output, run: readonly object[]): Judged {
+  if (wanted === undefined) return { exitCode: EXIT.ok, lines: [] };
+  try {
+    const { path, yardsticks } = wanted;
+    const lines = run.map((line) => JSON.stringify(line));
+    const report = reportOf(parseRun(lines, 'the run'), yardsticks);
+    if (path !== undefined) writePage(report, path);
+    output.json(summaryOf(report, path));
+    return {
+      exitCode: exitCodeOf(report),
+      lines: [...linesOf(report), ...(path === undefined ? [] : [`report       ${path}`])],
+    };
+  } catch (error) {
+    output.error((error as Error).message);
+    return { exitCode: EXIT.failed, lines: [] };
+  }
+}
+
 /** Prints what was found, and says how it is to be taken. */
-function conclude({ limits, allowsLost }: HammerOptions, finished: Finished, output: Output): ExitCode {
+function account(
+  { limits, allowsLost }: HammerOptions,
+  finished: Finished,
+  output: Output,
+  judge: (details: object) => Judged,
+): ExitCode {
   const broken = brokenLimits(limits, metricsOf(finished));
   const hasFailedTrigger = finished.triggers.some(({ error }) => error !== undefined);
-  output.json({ ...detailsOf(finished), broken });
+  const details = { ...detailsOf(finished), broken };
+  const { exitCode, lines } = judge(details);
+  output.json(details);
   output.json(resultOf(finished));
   output.line(describeRun(finished));
   for (const limit of broken) output.line(`limit        ${limit}`);
+  for (const line of lines) output.line(line);
   const hasLost = finished.totals.counts.lost > 0 && !allowsLost;
-  return broken.length > 0 || hasFailedTrigger || hasLost ? EXIT.failed : EXIT.ok;
+  return broken.length > 0 || hasFailedTrigger || hasLost ? EXIT.failed : exitCode;
 }

@@ -59,6 +59,9 @@ export abstract class Client implements Owner {
   protected connection: Connection | undefined;
   #session: Buffer | undefined;
   #hadItClosed = false;
+  /** Who answered last on this connection, and all who did. */
+  #server: string | undefined;
+  readonly #servers = new Set<string>();
   #isInRound = false;
   #hasFailed = false;
   /** Requests of this round that are not settled yet. */
@@ -108,6 +111,7 @@ export abstract class Client implements Owner {
   protected succeed(exchange: Exchange, identity: string | undefined): void {
     const now = this.context.clock();
     this.context.tally.ok(now - exchange.intendedAt, now, identity);
+    if (identity !== undefined && identity !== this.#server) this.#servedBy(identity);
     this.#open--;
   }
 
@@ -138,6 +142,7 @@ export abstract class Client implements Owner {
   ended(byServer: boolean): void {
     this.connection = undefined;
     this.#hadItClosed = byServer && this.ends === 'never';
+    if (this.#hadItClosed && this.#server !== undefined) this.context.tally.fate(this.#server, null);
     if (this.#unmade.length > 0) this.#retry();
     else if (this.#isInRound && this.#open === 0) this.#rest();
   }
@@ -168,9 +173,18 @@ export abstract class Client implements Owner {
     if (this.connection === undefined) {
       if (this.#hadItClosed) this.context.tally.counts.reconnects++;
       this.#hadItClosed = false;
+      this.#server = undefined;
+      this.#servers.clear();
       this.connection = new Connection(this.surroundings, this, this.reader, this.#session);
     }
     this.send(this.connection, exchanges);
+  }
+
+  /** Behind a gateway answers may come from the same few again and again: each counts once. */
+  #servedBy(identity: string): void {
+    if (this.#server !== undefined && !this.#servers.has(identity)) this.context.tally.fate(this.#server, identity);
+    this.#servers.add(identity);
+    this.#server = identity;
   }
 
   #retry(): void {

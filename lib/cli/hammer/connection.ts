@@ -144,11 +144,8 @@ export class Connection {
   #connected(): void {
     if (this.#isOver) return;
     this.#around.tally.counts.opened++;
-    if (this.#around.clock() - this.#openedAt > this.#around.connectTimeout) {
-      this.#tooSlow();
-      return;
-    }
     this.#phase = this.#around.dialer.isTls ? 'securing' : 'open';
+    if (this.#around.clock() - this.#openedAt > this.#around.connectTimeout) this.#tooSlow();
   }
 
   #secured(socket: TLSSocket): void {
@@ -273,6 +270,7 @@ export class Connection {
 
   #finish(): void {
     this.#isOver = true;
+    if (this.#phase !== 'connecting') this.#around.tally.counts.closed++;
     this.#around.deadlines.delete(this);
     this.#socket.destroy();
   }

@@ -1,12 +1,15 @@
 // The threads of a run as one: started together, stopped together, their counts added up.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
+import { LatencyCounts } from './distribution.js';
 import { addSighting, type Sighting } from './identify.js';
 import type { LossKind } from './outcome.js';
 import type { Plan } from './plan.js';
 import {
+  addFate,
   type Counts,
   type Delta,
+  type Fate,
   type LostBy,
   latencyHistogram,
   NO_COUNTS,
@@ -22,16 +25,23 @@ export class Totals {
   readonly lostBy: LostBy = noLosses();
   readonly latency: RecordableHistogram = latencyHistogram();
   maxLatencyMs = 0;
+  readonly distribution: LatencyCounts = new LatencyCounts();
+  readonly fates: Fate[] = [];
+  /** How long all threads together have counted for this. */
+  coveredMs = 0;
   readonly sightings: Map<string, Sighting> = new Map();
   readonly losses: ToldLoss[] = [];
   readonly lostNumbers: Set<number> = new Set();
   readonly unusedNumbers: Set<number> = new Set();
 
-  add(delta: Delta): void {
+  add(delta: Delta, coveredMs: number): void {
+    this.coveredMs += coveredMs;
     for (const name of Object.keys(delta.counts) as (keyof Counts)[]) this.counts[name] += delta.counts[name];
     for (const kind of Object.keys(delta.lostBy) as LossKind[]) this.lostBy[kind] += delta.lostBy[kind];
     if (delta.latency.count > 0) this.latency.add(delta.latency);
     this.maxLatencyMs = Math.max(this.maxLatencyMs, delta.maxLatencyMs);
+    this.distribution.add(delta.distribution);
+    for (const fate of delta.fates) addFate(this.fates, fate);
     for (const sighting of delta.sightings) addSighting(this.sightings, sighting);
     this.losses.push(...delta.losses);
     for (const number of delta.lostNumbers) this.lostNumbers.add(number);
@@ -57,10 +67,11 @@ export class Fleet {
   readonly #ready: Promise<unknown>;
   readonly #successes: Successes;
   #startedAt = 0n;
+  #epoch = 0;
   #endedAt = 0;
 
   /** `heard` is told of each delta, behind the sum. */
-  constructor(plan: Plan, heard: (delta: Delta) => void) {
+  constructor(plan: Plan, heard: (delta: Delta, coveredMs: number) => void) {
     const { duration, answerTimeout, connectTimeout } = plan;
     const shared = Successes.create(duration + answerTimeout * 2 + connectTimeout + SLACK);
     this.#successes = new Successes(shared);
@@ -89,8 +100,15 @@ export class Fleet {
     await Promise.race([this.#ready, this.done]);
   }
 
+  /** When it started; milliseconds since the epoch. */
+  get startedAt(): number {
+    return this.#epoch;
+  }
+
   start(): void {
     this.#startedAt = process.hrtime.bigint();
+    // By the clock that the timelines of the server are by (timeline-recorder.ts).
+    this.#epoch = performance.timeOrigin + performance.now();
     this.#order({ type: 'go', startedAt: this.#startedAt });
   }
 
@@ -113,14 +131,16 @@ export class Fleet {
     for (const worker of this.#workers) worker.postMessage(order);
   }
 
-  #follow(worker: Worker, index: number, heard: (delta: Delta) => void): Promise<void> {
+  #follow(worker: Worker, index: number, heard: (delta: Delta, coveredMs: number) => void): Promise<void> {
+    let last = 0;
     return new Promise((resolve, reject) => {
       worker.on('message', (report: ThreadReport) => {
         if (report.type === 'ready') return;
         this.issued[index] = report.issued;
         if (report.type === 'done') this.#endedAt = Math.max(this.#endedAt, report.at);
-        this.totals.add(report.delta);
-        heard(report.delta);
+        this.totals.add(report.delta, report.at - last);
+        heard(report.delta, report.at - last);
+        last = report.at;
       });
       worker.once('error', reject);
       worker.once('exit', (code) => {

@@ -26,11 +26,15 @@ export interface HammerResult {
 export interface Finished {
   readonly url: string;
   readonly plan: Plan;
+  /** Milliseconds since the epoch; all times of the run count from here. */
+  readonly startedAt: number;
   readonly totals: Totals;
   /** How long new requests began; ms. */
   readonly elapsed: number;
   readonly longestGapMs: number;
   readonly switches: readonly Switch[];
+  /** The longest time without a success around each of them. */
+  readonly switchGapsMs: readonly number[];
   readonly triggers: readonly Triggered[];
   readonly kernel: KernelCounts;
   readonly ledger?: LedgerResult;
@@ -54,7 +58,8 @@ export function resultOf({ totals, longestGapMs, switches, ledger }: Finished): 
 }
 
 /** The line before the last: what the result has no place for. */
-export function detailsOf({ url, plan, totals, elapsed, triggers, kernel }: Finished): object {
+export function detailsOf(finished: Finished): object {
+  const { url, plan, startedAt, totals, elapsed, triggers, switchGapsMs, kernel } = finished;
   const {
     ok: _,
     lost: __,
@@ -68,6 +73,7 @@ export function detailsOf({ url, plan, totals, elapsed, triggers, kernel }: Fini
   return {
     type: 'details',
     url,
+    startedAt: round(startedAt),
     mix: plan.mix,
     threads: plan.threads,
     loop: plan.rate === undefined ? 'closed' : 'open',
@@ -84,6 +90,8 @@ export function detailsOf({ url, plan, totals, elapsed, triggers, kernel }: Fini
     ...others,
     identities: [...totals.sightings.values()],
     triggers,
+    switchGapsMs,
+    fates: totals.fates,
     kernel,
     losses: totals.losses,
   };

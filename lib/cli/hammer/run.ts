@@ -1,6 +1,6 @@
 // One run from the first connection to the last answer: threads, triggers, witnesses.
 import { Fleet, Totals } from './fleet.js';
-import { findSwitches } from './identify.js';
+import { findSwitches, type Switch } from './identify.js';
 import { kernelDifference, readKernel } from './kernel.js';
 import { ledgerStart, readLedger } from './ledger.js';
 import { type HammerOptions, resolveTarget } from './options.js';
@@ -9,6 +9,8 @@ import { Trigger, type TriggerOptions } from './trigger.js';
 
 /** How often {@link Watcher.tick} is called; ms. */
 const TICK = 250;
+/** What is looked at before and behind a switch; ms. */
+const AROUND = 1_000;
 const NO_TRIGGER: TriggerOptions = { signalName: 'SIGUSR2' };
 
 /** Who looks on. */
@@ -25,7 +27,7 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
   const plan = { ...options.plan, target: await resolveTarget(options.plan.target) };
   const logStart = ledger === undefined ? 0 : await ledgerStart(ledger);
   let since = new Totals();
-  const fleet = new Fleet(plan, (delta) => since.add(delta));
+  const fleet = new Fleet(plan, (delta, coveredMs) => since.add(delta, coveredMs));
   const newest = (): string | undefined => fleet.totals.newest();
   const trigger = new Trigger(triggering ?? NO_TRIGGER, () => fleet.now, newest);
   await fleet.ready();
@@ -47,16 +49,19 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
     const kernel = kernelDifference(kernelBefore, readKernel());
     const { lostNumbers: lost, unusedNumbers: unused, sightings } = fleet.totals;
     const triggers = trigger.fired;
+    const switches = findSwitches(
+      sightings.values(),
+      triggers.map(({ atMs }) => atMs),
+    );
     return {
       url,
       plan,
+      startedAt: fleet.startedAt,
       totals: fleet.totals,
       elapsed,
       longestGapMs: fleet.longestGap(0, elapsed),
-      switches: findSwitches(
-        sightings.values(),
-        triggers.map(({ atMs }) => atMs),
-      ),
+      switches,
+      switchGapsMs: switches.map((found) => gapAround(found, fleet, elapsed)),
       triggers,
       kernel,
       ...(ledger && { ledger: await readLedger(ledger, logStart, { byThread: fleet.issued, lost, unused }) }),
@@ -67,6 +72,12 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
     tick();
     await fleet.end();
   }
+}
+
+/** What clients felt of a switch: from its trigger until a second after both had answered last, respectively first. */
+function gapAround({ atMs, triggeredAtMs, overlapMs }: Switch, fleet: Fleet, elapsed: number): number {
+  const from = triggeredAtMs ?? Math.min(atMs, atMs + overlapMs) - AROUND;
+  return fleet.longestGap(Math.max(0, from), Math.min(elapsed, Math.max(atMs, atMs + overlapMs) + AROUND));
 }
 
 /** Resolves with when no more requests begin: time is up, the last is answered, or somebody has had enough. */

@@ -1,5 +1,6 @@
 // Counts what the clients of one thread report; every `drain` gives what came since the last one.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { type Distribution, LatencyCounts } from './distribution.js';
 import { addSighting, type Sighting } from './identify.js';
 import { LOSS_KINDS, type Loss, type LossKind } from './outcome.js';
 
@@ -17,6 +18,8 @@ export interface Counts {
   lost: number;
   /** Sockets that connected. */
   opened: number;
+  /** Of these, those that have ended, whoever ended them. */
+  closed: number;
   /** Connections the server ended although the client had not asked it to. */
   closedByServer: number;
   /** Connections that ended by a reset, or by a write the other side no longer took. */
@@ -39,6 +42,7 @@ export const NO_COUNTS: Readonly<Counts> = {
   ok: 0,
   lost: 0,
   opened: 0,
+  closed: 0,
   closedByServer: 0,
   resets: 0,
   reconnects: 0,
@@ -62,12 +66,28 @@ export interface ToldLoss extends Loss {
   readonly atMs: number;
 }
 
+/** What became of connections a process had answered on: another one answered, or (`null`) the server closed them. */
+export interface Fate {
+  readonly from: string;
+  readonly to: string | null;
+  readonly connections: number;
+}
+
+/** Adds up what several threads saw. */
+export function addFate(fates: Fate[], { from, to, connections }: Fate): void {
+  const at = fates.findIndex((known) => known.from === from && known.to === to);
+  const before = fates[at]?.connections ?? 0;
+  fates.splice(at === -1 ? fates.length : at, 1, { from, to, connections: before + connections });
+}
+
 /** What a thread sends: what happened since the last one. */
 export interface Delta {
   readonly counts: Counts;
   readonly lostBy: LostBy;
   readonly latency: RecordableHistogram;
   readonly maxLatencyMs: number;
+  readonly distribution: Distribution;
+  readonly fates: readonly Fate[];
   readonly sightings: readonly Sighting[];
   readonly losses: readonly ToldLoss[];
   /** Ledger mode: the numbers of lost requests. */
@@ -117,6 +137,8 @@ export class Tally {
   #lostBy = noLosses();
   #latency = latencyHistogram();
   #maxLatency = 0;
+  #distribution = new LatencyCounts();
+  #fates: Fate[] = [];
   #sightings = new Map<string, Sighting>();
   /** The same process answers again and again: its sighting is changed in place. */
   #seen: { -readonly [K in keyof Sighting]: Sighting[K] } | undefined;
@@ -151,6 +173,11 @@ export class Tally {
     this.#record(latency);
   }
 
+  /** See {@link Fate}: of one connection. */
+  fate(from: string, to: string | null): void {
+    addFate(this.#fates, { from, to, connections: 1 });
+  }
+
   drain(): Delta {
     this.#settleSeen();
     const delta: Delta = {
@@ -158,6 +185,8 @@ export class Tally {
       lostBy: this.#lostBy,
       latency: this.#latency,
       maxLatencyMs: this.#maxLatency,
+      distribution: this.#distribution.toJSON(),
+      fates: this.#fates,
       sightings: [...this.#sightings.values()],
       losses: this.#losses,
       lostNumbers: this.#lostNumbers,
@@ -168,6 +197,8 @@ export class Tally {
     // A new one: a clone that was posted shares the memory of its original.
     this.#latency = latencyHistogram();
     this.#maxLatency = 0;
+    this.#distribution = new LatencyCounts();
+    this.#fates = [];
     this.#sightings = new Map();
     this.#losses = [];
     this.#lostNumbers = [];
@@ -177,7 +208,9 @@ export class Tally {
 
   #record(latency: number): void {
     if (latency > this.#maxLatency) this.#maxLatency = latency;
-    this.#latency.record(Math.max(1, Math.round(latency * 1_000)));
+    const micros = Math.max(1, Math.round(latency * 1_000));
+    this.#latency.record(micros);
+    this.#distribution.record(micros);
   }
 
   #see(id: string, now: number): void {

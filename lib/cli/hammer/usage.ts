@@ -1,4 +1,5 @@
-// The options of `handover hammer`: one table for parsing and for the help (lib/cli/commands.ts).
+// The options of `handover hammer`: one table for parsing and for the help (lib/cli/commands.ts). Those of its report
+// are in report/options.ts.
 
 export const HAMMER_OPTIONS = {
   duration: {
@@ -83,5 +84,6 @@ export const HAMMER_OPTIONS = {
     help: "exit 1 if one of them holds: 'p99>800,errorRate>0.01' (times in ms)",
   },
   'allow-lost': { type: 'boolean', help: 'lost requests alone are no failure' },
+  report: { type: 'string', value: 'FILE.html', help: 'write a page of charts and tables about the run' },
   json: { type: 'boolean', help: 'lines of JSON instead of text; the last one is the result' },
 } as const;

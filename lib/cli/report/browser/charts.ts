@@ -105,6 +105,7 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
     ticks: { stroke: () => colour('line'), width: 0.5 },
     font: '11px system-ui, sans-serif',
   };
+  const stepped = uPlot.paths.stepped?.({ align: 1 });
   const redraw = (plot: uPlot): void => {
     if (kind !== 'stacked') return;
     const sums = stack(series, (index) => plot.series[index + 1]?.show !== false);
@@ -115,7 +116,13 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
     height: HEIGHT + lanes.length * LANE,
     padding: [10 + lanes.length * LANE, 12, 0, 0],
     scales: { x: { time: false }, y: { range: (_, __, max) => [0, (max ?? 0) > 0 ? max * 1.05 : 1] } },
-    cursor: { sync: { key: 'page' }, drag: { x: true, y: false }, points: { size: 6 } },
+    cursor: {
+      sync: { key: 'page' },
+      drag: { x: true, y: false },
+      points: { size: 6 },
+      // A step is from its own point to the next, not around it.
+      dataIdx: (_, __, nearest, time) => ((data.x[nearest] ?? 0) > time ? Math.max(0, nearest - 1) : nearest),
+    },
     axes: [
       { ...axis, values: (_, all) => all.map((value) => `${value} s`) },
       { ...axis, size: 64, values: (_, all) => all.map((value) => `${value.toLocaleString('en-US')} ${unit}`.trim()) },
@@ -125,8 +132,9 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
       ...series.map(({ label, color, values, isHidden = false }): uPlot.Series => {
         const value: uPlot.Series['value'] = (_, __, ___, at) => `${format(at == null ? null : values[at])} ${unit}`;
         const drawn = { label, value, show: !isHidden, width: 1.5, stroke: () => colour(`c${color}`) };
+        const steps = stepped === undefined ? {} : { paths: stepped };
         const fill = { fill: () => `${colour(`c${color}`)}40` };
-        return { ...drawn, points: { show: false }, ...(kind === 'stacked' && fill) };
+        return { ...drawn, ...steps, points: { show: false }, ...(kind === 'stacked' && fill) };
       }),
     ],
     ...(kind === 'stacked' && {
@@ -135,9 +143,23 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
     hooks: {
       drawClear: [(plot) => drawMarks(plot, data, lanes)],
       setSeries: [redraw],
+      setCursor: [(plot) => tellLanes(plot, lanes)],
       setScale: [(plot, key) => key === 'x' && followZoom(plot)],
     },
   };
+}
+
+/** What the rows above the lines are at the cursor: bars may be too short for their names. */
+function tellLanes(plot: uPlot, lanes: readonly LaneData[]): void {
+  const line = plot.root.parentElement?.nextElementSibling;
+  const { left } = plot.cursor;
+  if (lanes.length === 0 || !line?.classList.contains('at-cursor') || left == null) return;
+  const time = left < 0 ? Number.NaN : plot.posToVal(left, 'x');
+  const names = lanes.flatMap(({ label, spans }) => {
+    const under = spans.filter(({ from, to }) => from <= time && time <= to);
+    return under.length === 0 ? [] : [`${label} ${under.map((span) => span.label).join(', ')}`];
+  });
+  line.textContent = names.join('  ·  ');
 }
 
 let isFollowing = false;
