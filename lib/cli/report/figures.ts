@@ -139,7 +139,7 @@ function servingLane({ details: { identities } }: Run): object[] {
     const color = (order.indexOf(id) % COLOURS) + 1;
     return { from: seconds(firstAt), to: seconds(lastAt), label: order.length > NAMED ? '' : id, color };
   });
-  return stagger(spans).map((row) => ({ label: 'process', spans: row }));
+  return stagger(spans).map((row, index) => ({ label: index === 0 ? 'process' : '', spans: row }));
 }
 
 /** What overlaps goes into another row. */
@@ -181,7 +181,7 @@ function phaseLanes(recorded: readonly Recorded[]): object[] {
           return { from: seconds(startedAt), to: seconds(startedAt + durationMs), label: name, color };
         }),
     );
-    return spans.length === 0 ? [] : [{ label: role, spans }];
+    return spans.length === 0 ? [] : [{ label: role === 'predecessor' ? 'old' : 'new', spans }];
   });
 }
 

@@ -8,6 +8,10 @@ import { ms } from './tables.js';
 const SHOWN = 10;
 /** Collections of garbage shorter than this stay out of the table. */
 const WORTH_MS = 1;
+/** What a name needs beside a moment, as a part of all. */
+const ROOM_FOR_NAME = 0.12;
+/** Below each other; what is still on top of something else is in the table. */
+const MOST_LANES = 6;
 /** How far behind the end of the critical path is drawn: a drain may last for hours. */
 const BEYOND = 1.3;
 /** Clocks that differ by less are taken as alike. */
@@ -29,24 +33,24 @@ function handover(recorded: Recorded, isFirst: boolean): Html {
   const which = switchIndex === undefined ? 'A handover clients saw nothing of' : `Switch ${switchIndex + 1}`;
   const ready = spawnToReadyMs === undefined ? '' : `, spawn to READY ${ms(spawnToReadyMs)} ms`;
   const isMoved = Math.abs(shiftMs) > WORTH_TELLING_MS;
-  return html`<details class="handover"${isFirst && html` open`}><summary><strong>${which}</strong>: critical path ${ms(total)} ms${ready}</summary>
+  return html`<details class="recorded"${isFirst && html` open`}><summary><strong>${which}</strong>: critical path ${ms(total)} ms${ready}</summary>
 <p class="quiet">handover ${handoverId}${isMoved && `; the clocks of server and client differ: its times were moved by ${ms(Math.abs(shiftMs))} ms, ${shiftMs > 0 ? 'later' : 'earlier'}`}</p>
 ${drawing(recorded)}
 ${hints.length > 0 ? html`<ul class="hints">${hints.map((hint) => html`<li>${hint}</li>`)}</ul>` : html`<p class="quiet">No hints.</p>`}
 <details><summary>The critical path and all stretches as tables</summary><div class="scroll" tabindex="0"><table><caption>Critical path</caption>
 <thead><tr><th scope="col">process</th><th scope="col">stretch</th><th scope="col" class="number">from, s</th><th scope="col" class="number">ms</th></tr></thead>
-<tbody>${path.map(({ role, name, startedAt, durationMs }) => row(role, name, startedAt, durationMs))}</tbody></table>
+<tbody>${path.map(({ role, name, startedAt, durationMs }) => tableRow(role, name, startedAt, durationMs))}</tbody></table>
 <table><caption>All</caption><tbody>${processes.map(({ role, spans }) =>
     spans
       .filter(({ track, durationMs = 0 }) => track !== 'frames' && (track !== 'gc' || durationMs >= WORTH_MS))
       .map(({ track, name, startedAt, durationMs }) =>
-        row(role, track === 'gc' ? `gc: ${name}` : name, startedAt, durationMs),
+        tableRow(role, track === 'gc' ? `gc: ${name}` : name, startedAt, durationMs),
       ),
   )}</tbody></table></div></details>
 </details>`;
 }
 
-function row(role: string, name: string, startedAt: number, durationMs: number | undefined): Html {
+function tableRow(role: string, name: string, startedAt: number, durationMs: number | undefined): Html {
   return html`<tr><td>${role}</td><td>${name}</td><td class="number">${(startedAt / 1_000).toFixed(4)}</td><td class="number">${ms(durationMs)}</td></tr>`;
 }
 
@@ -61,73 +65,79 @@ function drawing({ processes, path }: Recorded): Html {
   const order = [...processes].sort((a, b) => a.role.localeCompare(b.role));
   return html`<div class="bars" role="img" aria-label="${`Both processes over ${ms(length)} ms; the same is in the tables below`}">
 <div class="scale"><span>0</span><span>${ms(length / 2)} ms</span><span>${ms(length)} ms</span></div>
+${row(
+  'critical path',
+  path.map((segment) => bar({ ...segment, track: 'path' }, false, from, length)),
+)}
 ${order.map((process) => tracks(process, path, from, length))}
 </div>`;
 }
 
 function tracks(process: RecordedProcess, path: Recorded['path'], from: number, length: number): Html {
   const { role, pid, generation, spans } = process;
-  const visible = spans.filter(
-    ({ startedAt, durationMs = 0 }) => startedAt < from + length && startedAt + durationMs >= from,
-  );
+  const visible = spans.filter(({ startedAt, durationMs = 0, track }) => {
+    const isWorth = track !== 'frames' && (track !== 'gc' || durationMs >= WORTH_MS);
+    return isWorth && startedAt < from + length && startedAt + durationMs >= from;
+  });
+  const of = (wanted: TimelineSpan['track']): TimelineSpan[] => visible.filter(({ track }) => track === wanted);
+  const phases = of('handover');
+  const isMoment = ({ durationMs }: TimelineSpan): boolean => durationMs === undefined;
   const rows = [
     ...lanes(
       'phases',
-      visible.filter(({ track, name }) => track === 'handover' && name !== 'spawn'),
+      phases.filter((span) => !isMoment(span)),
+      0,
     ),
-    ...lanes(
-      'spawn',
-      visible.filter(({ track, name }) => track === 'handover' && name === 'spawn'),
-    ),
-    ...lanes(
-      'steps',
-      visible.filter(({ track }) => track === 'steps'),
-    ),
-    ...lanes(
-      'connections',
-      visible.filter(({ track }) => track === 'connections'),
-    ),
-    ...lanes(
-      'gc',
-      visible.filter(({ track }) => track === 'gc'),
-    ),
+    ...lanes('moments', phases.filter(isMoment), length * ROOM_FOR_NAME),
+    ...lanes('steps', of('steps'), 0),
+    ...lanes('batches', of('connections'), 0),
+    ...lanes('gc', of('gc'), 0),
   ];
   return html`<p class="who">${role}, generation ${generation}, pid ${pid}</p>
-${rows.map(
-  ({ title, spans: some }) =>
-    html`<div class="row"><span class="name">${title}</span><div class="track">${some.map((span) => bar(span, role, path, from, length))}</div></div>`,
+${rows.map(({ title, spans: some }) =>
+  row(
+    title,
+    some.map((span) => bar(span, isCriticalIn(path, role, span), from, length)),
+  ),
 )}`;
 }
+
+function row(title: string, bars: readonly Html[]): Html {
+  return html`<div class="row"><span class="name">${title}</span><div class="track">${bars}</div></div>`;
+}
+
+function isCriticalIn(path: Recorded['path'], role: string, { name, track }: TimelineSpan): boolean {
+  const wanted = track === 'steps' ? `step ${name}` : name;
+  return path.some((segment) => segment.role === role && segment.name === wanted);
+}
+
+type Drawn = Omit<TimelineSpan, 'track'> & { readonly track: TimelineSpan['track'] | 'path' };
 
 interface Lane {
   readonly title: string;
   readonly spans: TimelineSpan[];
 }
 
-/** What runs side by side lies one below the other; moments lie upon the first. */
-function lanes(title: string, spans: readonly TimelineSpan[]): Lane[] {
+/** What runs side by side lies one below the other. */
+function lanes(title: string, spans: readonly TimelineSpan[], leastMs: number): Lane[] {
   const rows: Lane[] = [];
-  const endOf = ({ startedAt, durationMs = 0 }: TimelineSpan): number => startedAt + durationMs;
-  const moments = spans.filter(({ durationMs }) => durationMs === undefined);
-  for (const span of spans
-    .filter(({ durationMs }) => durationMs !== undefined)
-    .sort((a, b) => a.startedAt - b.startedAt)) {
+  const endOf = (span: TimelineSpan | undefined): number => {
+    return span === undefined ? 0 : span.startedAt + Math.max(span.durationMs ?? 0, leastMs);
+  };
+  for (const span of [...spans].sort((a, b) => a.startedAt - b.startedAt)) {
     // Stretches that follow each other may overlap by a rounding.
-    const row = rows.find((lane) => lane.spans.every((other) => endOf(other) <= span.startedAt + 0.01));
-    if (row) row.spans.push(span);
-    else rows.push({ title: rows.length === 0 ? title : '', spans: [span] });
+    const lane = rows.find((one) => endOf(one.spans.at(-1)) <= span.startedAt + 0.01);
+    if (lane) lane.spans.push(span);
+    else if (rows.length < MOST_LANES) rows.push({ title: rows.length === 0 ? title : '', spans: [span] });
   }
-  if (moments.length > 0) rows.push({ title: rows.length === 0 ? title : 'moments', spans: moments });
   return rows;
 }
 
-function bar(span: TimelineSpan, role: string, path: Recorded['path'], from: number, length: number): Html {
+function bar(span: Drawn, isCritical: boolean, from: number, length: number): Html {
   const { name, track, startedAt, durationMs } = span;
   const percent = (time: number): number => Math.min(100, Math.max(0, ((time - from) / length) * 100));
   const left = percent(startedAt);
   const width = percent(startedAt + (durationMs ?? 0)) - left;
-  const wanted = track === 'steps' ? `step ${name}` : name;
-  const isCritical = path.some((segment) => segment.role === role && segment.name === wanted);
   const isCut = durationMs !== undefined && startedAt + durationMs > from + length;
   const kinds = [
     track,
@@ -135,9 +145,6 @@ function bar(span: TimelineSpan, role: string, path: Recorded['path'], from: num
     ...(isCut ? ['cut'] : []),
     ...(durationMs === undefined ? ['moment'] : []),
   ];
-  const title =
-    durationMs === undefined
-      ? `${name} at +${ms(startedAt - from)} ms`
-      : `${name}: ${ms(durationMs)} ms from +${ms(startedAt - from)} ms`;
-  return html`<span class="bar ${kinds.join(' ')}" style="left:${left.toFixed(3)}%;width:${width.toFixed(3)}%" title="${title}"><span>${name}</span></span>`;
+  const took = durationMs === undefined ? '' : `: ${ms(durationMs)} ms`;
+  return html`<span class="bar ${kinds.join(' ')}" style="left:${left.toFixed(3)}%;width:${width.toFixed(3)}%" title="${`${name}${took} at +${ms(startedAt - from)} ms`}"><span>${name}</span></span>`;
 }

@@ -48,15 +48,23 @@ function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-/** Sums from below; what is hidden counts nothing. */
+/**
+ * Sums from the last one on: who comes last lies at the bottom, and is drawn over those that are nothing then. What is hidden
+ * counts nothing.
+ */
 function stack(series: readonly SeriesData[], isShown: (index: number) => boolean): (number | null)[][] {
   const sums: number[] = [];
-  return series.map(({ values }, index) =>
-    values.map((value, at) => {
-      if (isShown(index)) sums[at] = (sums[at] ?? 0) + (value ?? 0);
-      return sums[at] ?? 0;
-    }),
-  );
+  return series
+    .map(({ values }, index) => ({ values, isCounted: isShown(index) }))
+    .reverse()
+    .map(({ values, isCounted }) =>
+      values.map((value, at) => {
+        const sum = (sums[at] ?? 0) + (isCounted ? (value ?? 0) : 0);
+        sums[at] = sum;
+        return sum;
+      }),
+    )
+    .reverse();
 }
 
 /** The stretches behind and above what a chart shows. */
@@ -70,6 +78,7 @@ function drawMarks(plot: uPlot, { marks = [] }: PageData, lanes: readonly LaneDa
   ctx.save();
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
   ctx.textBaseline = 'top';
+  ctx.textAlign = 'left';
   for (const { from, to, label } of marks) {
     const [left, right] = [at(from), at(to)];
     if (right <= bbox.left || left >= bbox.left + bbox.width) continue;
@@ -78,8 +87,12 @@ function drawMarks(plot: uPlot, { marks = [] }: PageData, lanes: readonly LaneDa
     ctx.fillStyle = colour('quiet');
     if (lanes.length === 0) ctx.fillText(label, right + 3 * ratio, bbox.top + 2 * ratio);
   }
-  lanes.forEach(({ spans }, row) => {
+  lanes.forEach(({ label: name, spans }, row) => {
     const top = bbox.top - (lanes.length - row) * LANE * ratio;
+    ctx.fillStyle = colour('quiet');
+    ctx.textAlign = 'right';
+    ctx.fillText(name, bbox.left - 6 * ratio, top + 1.5 * ratio);
+    ctx.textAlign = 'left';
     for (const { from, to, label, color } of spans) {
       const [left, right] = [at(from), at(to)];
       if (right <= bbox.left || left >= bbox.left + bbox.width) continue;
@@ -138,7 +151,7 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
       }),
     ],
     ...(kind === 'stacked' && {
-      bands: series.slice(1).map((_, index) => ({ series: [index + 2, index + 1] as [number, number] })),
+      bands: series.slice(1).map((_, index) => ({ series: [index + 1, index + 2] as [number, number] })),
     }),
     hooks: {
       drawClear: [(plot) => drawMarks(plot, data, lanes)],
