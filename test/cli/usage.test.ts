@@ -30,6 +30,7 @@ describe('the help', () => {
         doctor                    look for what makes a handover refuse or lose connections on this machine
         explain [CODE]            what an error code means, whether the old process still serves, and what to do
         hammer URL                put a load on any server, and account for every single request
+        report DATA.json          make a page of what handover hammer --json has printed
 
       handover COMMAND --help says more; handover --version
       exit codes: 0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed
