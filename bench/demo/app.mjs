@@ -1,6 +1,6 @@
 // The server under demonstration: examples/http.mjs, and WebSockets that echo and number what they echo.
 //
-//   PORT, LOG=json as there; it also says how many connections were open when it was superseded.
+//   PORT, LOG=json as there; it also says how many connections were open when it was superseded. TIMELINE=DIR records handovers.
 
 import http from 'node:http';
 import process from 'node:process';
@@ -41,6 +41,7 @@ const line = (level) => (fields, msg) => say({ level, ...fields, msg });
 await serve(server, {
   port: Number(process.env.PORT ?? 8080),
   log: { info: line('info'), warn: line('warn'), error: line('error') },
+  ...(process.env.TIMELINE && { timeline: { directory: process.env.TIMELINE } }),
   setup(handover) {
     migrateWebSockets(handover, wss, {
       save: (ws) => sent.get(ws),

@@ -32,12 +32,12 @@ it('GO: a run within all limits, line by line', () => {
       {
         name: 'start',
         verdict: 'GO',
-        reason: 'at most 490 ms, the limit is 5000 ms (trigger to first answer of 1 of 1 switches)',
+        reason: 'at most 490 ms, the limit is 5 s (trigger to first answer of 1 of 1 switches)',
       },
       {
         name: 'switch',
         verdict: 'GO',
-        reason: 'at most 5 ms, the limit is 1000 ms (the longest gap without an answer around each)',
+        reason: 'at most 5 ms, the limit is 1 s (the longest gap without an answer around each)',
       },
       { name: 'lost', verdict: 'GO', reason: '0 of 40000 requests (0 %), the error budget is 0.01 %' },
       { name: 'triggers', verdict: 'GO', reason: '1 of 1, 1 switches seen' },
@@ -90,7 +90,7 @@ describe('what was not measured', () => {
       hints: [],
     };
     expect(line('start', started(null), '99.9', [recorded])).toBe(
-      'GO at most 321 ms, the limit is 15000 ms (spawn to READY of 1 of 1 switches)',
+      'GO at most 321 ms, the limit is 15 s (spawn to READY of 1 of 1 switches)',
     );
   });
 

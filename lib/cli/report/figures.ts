@@ -68,10 +68,10 @@ export function figuresOf(run: Run, recorded: readonly Recorded[]): Figures {
   const rows = columnsOf(run, ROWS);
   const drawn = FIGURES.filter(({ id }) => columns[id].length > 0);
   const first = drawn[0]?.id;
-  const stretch = Math.round((run.details.elapsedMs / Math.max(1, columns.x.length - 1)) * 10) / 10;
+  const stretch = Math.round(run.details.elapsedMs / Math.max(1, columns.x.length - 1));
   return {
     body: html`<h2 id="over-time">Over time</h2>
-<p class="quiet">A step is ${stretch} ms of the run. Grey bands: from a trigger (or the last answer of the old process) to the
+<p class="quiet">A step is about ${stretch} ms of the run. Grey bands: from a trigger (or the last answer of the old process) to the
 first answer of the new one. Drag to look closer, double-click for all; a name in a legend hides its line.</p>
 ${zoomButtons(run)}
 ${drawn.map((figure) => figureOf(figure, columns, rows, figure.id === first))}

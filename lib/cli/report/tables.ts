@@ -80,7 +80,7 @@ function keyFigures({ details, result }: Run): [string, string, string][] {
     ['p90', ms(details.latencyMs.p90), 'ms'],
     ['p99', ms(latencyMs.p99), 'ms'],
     ['max', ms(latencyMs.max), 'ms'],
-    ['longest gap', ms(result.longestGapMs), 'ms without an answer'],
+    ['longest gap without an answer', ms(result.longestGapMs), 'ms'],
   ];
 }
 

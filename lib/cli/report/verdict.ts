@@ -79,7 +79,7 @@ function limited(
   how: string,
 ): VerdictLine {
   const worst = Math.max(0, ...measured);
-  const said = `at most ${Math.round(worst)} ms, the limit is ${limit} ms (${how})`;
+  const said = `at most ${time(worst)}, the limit is ${time(limit)} (${how})`;
   if (worst > limit) return { name, verdict: 'NO-GO', reason: said };
   if (missing > 0) {
     const which = `${missing} of ${measured.length + missing} switches could not be measured (no trigger, no timeline)`;
@@ -128,6 +128,10 @@ function triggersLine({ result: { switches }, details }: Run, { startMs }: Limit
   const waited = elapsedMs - oldest.atMs;
   const said = `no new process answered in the ${seconds(waited)} after the trigger at ${seconds(oldest.atMs)}`;
   return { name, verdict: waited > startMs ? 'NO-GO' : 'REVIEW', reason: said };
+}
+
+function time(ms: number): string {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 10) / 100} s`;
 }
 
 function seconds(ms: number): string {

@@ -85,7 +85,10 @@ function drawMarks(plot: uPlot, { marks = [] }: PageData, lanes: readonly LaneDa
     ctx.fillStyle = colour('band');
     ctx.fillRect(left, bbox.top, Math.max(right - left, 1.5 * ratio), bbox.height);
     ctx.fillStyle = colour('quiet');
-    if (lanes.length === 0) ctx.fillText(label, right + 3 * ratio, bbox.top + 2 * ratio);
+    const room = bbox.left + bbox.width - right - 3 * ratio;
+    const isRight = ctx.measureText(label).width <= room;
+    const x = isRight ? right + 3 * ratio : left - 3 * ratio - ctx.measureText(label).width;
+    if (lanes.length === 0) ctx.fillText(label, x, bbox.top + 2 * ratio);
   }
   lanes.forEach(({ label: name, spans }, row) => {
     const top = bbox.top - (lanes.length - row) * LANE * ratio;
