@@ -148,6 +148,17 @@ describe('the gate against a baseline', () => {
       note: expect.stringMatching(/10 %/),
     });
     expect((await compare({}, slower, '--tolerance', '2')).code).toBe(1);
+    const waiting: MadeRun = {
+      ticks: Array.from({ length: 40 }, () => ({ latencyCounts: { 160: 490, 166: 500, 177: 10 } })),
+      result: { latencyMs: { p50: 1.044, p99: 2, max: 5 } },
+    };
+    const later = await compare({}, waiting);
+    expect(later.code).toBe(0);
+    expect(named(later.compared, 'latency p50')).toMatchObject({
+      judgement: 'same',
+      note: expect.stringMatching(/10 %/),
+    });
+    expect((await compare({}, waiting, '--tolerance', '1')).code).toBe(1);
   });
 
   it('the first lost request is worse; one more or less of many is not', async () => {
