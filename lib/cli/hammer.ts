@@ -1,6 +1,6 @@
 // `handover hammer URL`: puts a load on any server and accounts for every request.
 import type { Context } from './commands.js';
-import { EXIT, type ExitCode } from './exit-codes.js';
+import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import type { Totals } from './hammer/fleet.js';
 import { brokenLimits } from './hammer/limits.js';
 import { type HammerOptions, type HammerValues, readOptions } from './hammer/options.js';
@@ -35,7 +35,10 @@ interface WantedReport {
 
 function readReport(values: HammerValues & ReportValues): WantedReport | undefined {
   const yardsticks = readYardsticks(readReportOptions(values, 'hammer'));
-  const { report: path, baseline, sla } = values;
+  const { report: path, baseline, sla, timeline } = values;
+  if (timeline !== undefined && path === undefined && sla === undefined) {
+    throw new CommandError(EXIT.usage, '--timeline needs --report or --sla; see handover hammer --help');
+  }
   return [path, baseline, sla].every((value) => value === undefined) ? undefined : { path, yardsticks };
 }
 

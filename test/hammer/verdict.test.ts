@@ -52,6 +52,8 @@ describe('the verdict', () => {
     [['http://localhost', '--expect', 'match:('], /regular expression/],
     [['http://localhost', '--header', 'a: b\r\nc: d'], /is not NAME: VALUE/],
     [['http://localhost', '--tls-version', '1.1'], /1.2 or 1.3/],
+    [['http://localhost', '--timeline', 'x'], /needs --report or --sla/],
+    [['http://localhost', '--sla', '5'], /99, 99\.9 or 99\.99/],
     [['http://localhost', '--nonsense'], /Unknown option/],
   ])('%j is a wrong usage', async (args, complaint) => {
     const { code, stdout, stderr } = await runForPeople(programs, ...args);

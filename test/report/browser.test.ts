@@ -209,7 +209,7 @@ describe.runIf(executablePath)(`a report in Chromium${needs('chromium')}`, () =>
     // Without B, A alone is left to be drawn, and that is nothing in the second half.
     expect(await pixels(page, 'processes', '--c2', 'upper right')).toBeGreaterThan(100);
     await page.locator('[data-chart="processes"] .u-legend').getByText('B', { exact: true }).click();
-    await page.waitForSelector('[data-chart="processes"] .u-off');
+    await page.waitForSelector('[data-chart="processes"] .u-series.u-off');
     await page.evaluate('new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))');
     expect(await pixels(page, 'processes', '--c1', 'upper right')).toBe(0);
   });

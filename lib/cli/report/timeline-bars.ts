@@ -12,6 +12,8 @@ const WORTH_MS = 1;
 const ROOM_FOR_NAME = 0.12;
 /** Below each other; what is still on top of something else is in the table. */
 const MOST_LANES = 6;
+/** Frames that are turns of the handover; the others are in the trace. */
+const FRAMES = /READY|COMMIT|RETIRE|ABORT/;
 /** How far behind the end of the critical path is drawn: a drain may last for hours. */
 const BEYOND = 1.3;
 /** Clocks that differ by less are taken as alike. */
@@ -76,7 +78,7 @@ ${order.map((process) => tracks(process, path, from, length))}
 function tracks(process: RecordedProcess, path: Recorded['path'], from: number, length: number): Html {
   const { role, pid, generation, spans } = process;
   const visible = spans.filter(({ startedAt, durationMs = 0, track }) => {
-    const isWorth = track !== 'frames' && (track !== 'gc' || durationMs >= WORTH_MS);
+    const isWorth = track !== 'gc' || durationMs >= WORTH_MS;
     return isWorth && startedAt < from + length && startedAt + durationMs >= from;
   });
   const of = (wanted: TimelineSpan['track']): TimelineSpan[] => visible.filter(({ track }) => track === wanted);
@@ -89,6 +91,11 @@ function tracks(process: RecordedProcess, path: Recorded['path'], from: number, 
       0,
     ),
     ...lanes('moments', phases.filter(isMoment), length * ROOM_FOR_NAME),
+    ...lanes(
+      'frames',
+      of('frames').filter(({ name }) => FRAMES.test(name)),
+      length * ROOM_FOR_NAME,
+    ),
     ...lanes('steps', of('steps'), 0),
     ...lanes('batches', of('connections'), 0),
     ...lanes('gc', of('gc'), 0),
