@@ -1,11 +1,22 @@
 // The package as its users get it: packed from a copy of the tree with a prebuilt addon, installed without scripts.
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { madeRun } from '../report/runs.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Compiling the addon on a small machine that runs another test file beside it. */
@@ -110,6 +121,15 @@ describe('the packed package', () => {
   it('brings the handover command', async () => {
     const stdout = await run(user, join(user, 'node_modules', '.bin', 'handover'), ['--help']);
     expect(stdout).toMatch(/^usage: handover COMMAND/);
+  });
+
+  it('makes a report, charts and all, without a development dependency', async () => {
+    writeFileSync(join(user, 'data.json'), madeRun());
+    await run(user, join(user, 'node_modules', '.bin', 'handover'), ['report', 'data.json']);
+    const page = readFileSync(join(user, 'data.html'), 'utf8');
+    expect(page).toContain('Leon Sorokin');
+    expect(page).toMatch(/var uPlot=function/);
+    expect(existsSync(join(user, 'node_modules', 'uplot'))).toBe(false);
   });
 
   it('is imported as a module, and required where Node can', async () => {
