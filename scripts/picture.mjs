@@ -55,7 +55,7 @@ async function endServers() {
 async function photograph() {
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   const browser = await chromium.launch({ executablePath, args });
-  const view = await browser.newPage({ viewport: { width: 800, height: 1_530 }, colorScheme: 'light' });
+  const view = await browser.newPage({ viewport: { width: 800, height: 1_425 }, colorScheme: 'light' });
   await view.goto(pathToFileURL(page).href);
   await view.waitForSelector('[data-chart="latency"] canvas');
   mkdirSync(join(root, 'docs'), { recursive: true });

@@ -24,7 +24,7 @@ const FIGURES: readonly Figure[] = [
   {
     id: 'processes',
     title: 'Who answers',
-    text: 'Answers a second by the process that gave them, one upon the other; the first row says who served when.',
+    text: 'Answers a second by the process that gave them, one upon the other. Above: who served when.',
     unit: '/s',
     kind: 'stacked',
     digits: 0,
@@ -74,6 +74,7 @@ export function figuresOf(run: Run, recorded: readonly Recorded[]): Figures {
 <p class="quiet">A step is about ${stretch} ms of the run. Grey bands: from a trigger (or the last answer of the old process) to the
 first answer of the new one. Drag to look closer, double-click for all; a name in a legend hides its line.</p>
 ${zoomButtons(run)}
+${recorded.length > 0 && html`<p class="quiet">The rows <em>old</em> and <em>new</em> are the phases of the two processes, as they recorded them.</p>`}
 ${drawn.map((figure) => figureOf(figure, columns, rows, figure.id === first))}
 ${columns.failures.length === 0 && html`<p><strong>Failures</strong>: no request was lost.</p>`}
 ${columns.processes.length === 0 && html`<p><strong>Who answers</strong> is not known: the run was without <code>--identify</code>.</p>`}`,

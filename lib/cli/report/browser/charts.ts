@@ -131,7 +131,7 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
     width,
     height: HEIGHT + lanes.length * LANE,
     padding: [10 + lanes.length * LANE, 12, 0, 0],
-    scales: { x: { time: false }, y: { range: (_, __, max) => [0, (max ?? 0) > 0 ? max * 1.05 : 1] } },
+    scales: { x: { time: false }, y: { range: (_, __, max) => [0, (max ?? 0) > 0 ? max * 1.15 : 1] } },
     cursor: {
       sync: { key: 'page' },
       drag: { x: true, y: false },
