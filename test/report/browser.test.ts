@@ -186,6 +186,11 @@ describe.runIf(executablePath)(`a report in Chromium${needs('chromium')}`, () =>
     // Closed parts, too.
     await page.evaluate('for (const details of document.querySelectorAll("details")) details.open = true');
     const widths = await page.evaluate('[document.documentElement.scrollWidth, innerWidth]');
+    // What grew out of nothing, and what is nothing in both.
+    const cells = await page.locator('tr', { hasText: 'lost requests' }).locator('td').allInnerTexts();
+    expect(cells.slice(0, 4)).toEqual(['lost requests', '0', '3', '∞']);
+    const closed = await page.locator('tr', { hasText: 'forced reconnects' }).first().locator('td').allInnerTexts();
+    expect(closed.slice(0, 6)).toEqual(['forced reconnects', '0', '0', '–', '–', 'same']);
     expect(widths).toEqual([PHONE.width, PHONE.width]);
     expect(await pixels(page, 'failures', '--c1')).toBeGreaterThan(0);
     expect(complaints).toEqual([]);

@@ -101,14 +101,14 @@ export function comparisonTable(compared: readonly Compared[], differences: read
     metric,
     value(baseline, unit),
     value(current, unit),
-    change(ratio),
+    ratio === null ? (baseline === 0 && current !== 0 ? '∞' : '–') : change(ratio),
     interval === null ? '–' : `${change(interval.low)} to ${change(interval.high)}`,
     html`<span class="${CLASSES[judgement]}">${judgement}</span>`,
     note,
   ]);
   return html`<h2>Against the baseline</h2>
 <p class="quiet">${name}. The interval (95 %) says what varied within the two runs, not what differs between two mornings: requests and
-latencies by resampling a second at a time, counts by the exact interval of two rates.</p>
+latencies by resampling stretches of both, counts by the exact interval of two rates.</p>
 ${differences.length > 0 && html`<p class="doubt">The two runs were not made alike. ${differences.join('; ')}.</p>`}
 ${table('', ['metric', '#baseline', '#current', '#change', '#95 % interval', 'judgement', ''], rows)}`;
 }
@@ -137,7 +137,7 @@ export function switchTable(run: Run): Html {
     const slowest = Math.max(0, ...around.map(({ latencyMs }) => latencyMs.max));
     return [
       index + 1,
-      `${from} → ${to}`,
+      html`<span class="whole">${from} → ${to}</span>`,
       (atMs / 1_000).toFixed(3),
       ms(triggerToFirstAnswerMs),
       triggeredAtMs === null ? '–' : ms(atMs + overlapMs - triggeredAtMs),
