@@ -17,6 +17,13 @@ const BENCHES = new Map<string, Known>([
   ],
   ['hammer', { summary: 'the rate of `handover hammer`, beside that of wrk', load: () => import('./hammer/bench.js') }],
   [
+    'herd',
+    {
+      summary: 'a new connection: one process, ten on one listener, ten with SO_REUSEPORT',
+      load: () => import('./herd/bench.js'),
+    },
+  ],
+  [
     'migrate',
     {
       summary: 'moving live connections, beside what their clients pay to reconnect',

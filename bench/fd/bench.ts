@@ -2,7 +2,7 @@
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
 import { type Contestant, startContestant, startNodeContestant } from '../lib/contestant.js';
 import { medianRatio, spread } from '../lib/stats.js';
-import { figure, table } from '../lib/table.js';
+import { figure, presentSpread, table } from '../lib/table.js';
 import { compileFloor } from './floor.js';
 
 type System = 'c' | 'handover' | 'node-ipc';
@@ -129,7 +129,7 @@ function present(entries: readonly Entry[]): string {
       return [
         handover.mode,
         String(handover.perMessage),
-        ...[c, handover, ipc].map((entry) => (entry ? presentSpread(entry.rounds) : '-')),
+        ...[c, handover, ipc].map((entry) => (entry ? presentSpread(spread(entry.rounds)) : '-')),
         c ? figure(medianRatio(handover.rounds, c.rounds)) : '-',
         c ? figure(Math.min(...handover.rounds) / Math.min(...c.rounds)) : '-',
         ipc ? figure(medianRatio(ipc.rounds, handover.rounds)) : '-',
@@ -143,8 +143,3 @@ function present(entries: readonly Entry[]): string {
 const READING =
   'handover : c is the median of the ratios round by round; best : best compares the fastest round of each, which the\n' +
   'placement of two processes on cores by the scheduler distorts least.';
-
-function presentSpread(rounds: readonly number[]): string {
-  const { median, min, max } = spread(rounds);
-  return `${figure(median)} (${figure(min)} to ${figure(max)})`;
-}

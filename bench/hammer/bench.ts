@@ -1,9 +1,9 @@
 // What exact counting costs: the rate of `handover hammer` against one Node server, beside that of wrk, which only counts.
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import { hammer } from '../lib/hammer.js';
 import { medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
@@ -11,7 +11,6 @@ import { hasWrk, wrk } from '../lib/wrk.js';
 const CONNECTIONS = 32;
 /** wrk measures whole seconds. */
 const TURN_MS = { quick: 1_000, full: 2_000 };
-const COMMAND = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url));
 
 export const bench: Bench = { defaultRounds: 15, run };
@@ -24,7 +23,7 @@ async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
     const [line] = (await once(server.stdout, 'data')) as [Buffer];
     const port = Number(line);
     const turns = {
-      hammer: async () => rates.hammer.push(await hammer(port, ms)),
+      hammer: async () => rates.hammer.push(await ours(port, ms)),
       wrk: async () => rates.wrk.push(await wrk({ port, connections: CONNECTIONS, ms })),
     };
     const contestants = hasWrk() ? (['hammer', 'wrk'] as const) : (['hammer'] as const);
@@ -40,12 +39,11 @@ async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
 }
 
 /** Requests a second. */
-async function hammer(port: number, ms: number): Promise<number> {
-  const load = ['--connections', String(CONNECTIONS), '--duration', `${ms}ms`, '--json'];
-  const args = [COMMAND, 'hammer', `http://127.0.0.1:${port}/`, ...load];
-  const { stdout } = await promisify(execFile)(process.execPath, args);
-  const details = JSON.parse(stdout.trim().split('\n').at(-2) ?? '') as { requestsPerSecond: number };
-  return details.requestsPerSecond;
+async function ours(port: number, ms: number): Promise<number> {
+  const load = ['--connections', String(CONNECTIONS), '--duration', `${ms}ms`];
+  const { requests, requestsPerSecond } = await hammer(`http://127.0.0.1:${port}/`, load);
+  if (requests.lost > 0) throw new Error(`handover hammer lost ${requests.lost} requests`);
+  return requestsPerSecond;
 }
 
 function report({ hammer: ours, wrk: theirs }: { readonly hammer: number[]; readonly wrk: number[] }): Report {

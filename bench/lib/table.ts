@@ -1,4 +1,5 @@
 // Text in columns: the first one to the left, figures to the right.
+import type { Spread } from './stats.js';
 
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
@@ -16,4 +17,8 @@ export function table(rows: readonly (readonly string[])[]): string {
 export function figure(value: number): string {
   if (value >= 100) return Math.round(value).toLocaleString('en-US');
   return value.toFixed(value >= 10 ? 1 : 2);
+}
+
+export function presentSpread({ median, min, max }: Spread): string {
+  return `${figure(median)} (${figure(min)} to ${figure(max)})`;
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
 import { type Interval, type Line, lineThrough, median, medianInterval, type Spread, spread } from '../lib/stats.js';
-import { figure, table } from '../lib/table.js';
+import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk } from '../lib/wrk.js';
 import { Chain, Clients, type Handover, Plain } from './chain.js';
 import { requestsPerSecond } from './throughput.js';
@@ -222,10 +222,6 @@ function presentRatio({ median: middle, low, high }: Interval, pairs: number): s
     `requests per second with handover.listen : with server.listen, median of ${pairs} pairs: ` +
     `${middle.toFixed(3)} (95 % confidence: ${low.toFixed(3)} to ${high.toFixed(3)})`
   );
-}
-
-function presentSpread({ median: middle, min, max }: Spread): string {
-  return `${figure(middle)} (${figure(min)} to ${figure(max)})`;
 }
 
 /** Of the kind whose handshake costs least. */

@@ -1,8 +1,9 @@
 // A server and its successors, and the clients whose connections go from one to the next.
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { Told } from '../lib/told.js';
 
 /** One client process holds at most so many: their number of descriptors is limited. */
 const HELD_BY_ONE = 2_500;
@@ -89,37 +90,6 @@ export class Chain {
   }
 }
 
-/** A program that is told by IPC what to do. */
-class Told {
-  readonly #child: ChildProcess;
-
-  constructor(file: string, args: readonly string[] = []) {
-    this.#child = fork(fileURLToPath(new URL(file, import.meta.url)), [...args], { execArgv: [] });
-  }
-
-  async tell<T>(order?: object): Promise<T> {
-    const ended = new AbortController();
-    const answered = once(this.#child, 'message', { signal: ended.signal }) as Promise<[T & { error?: string }]>;
-    const onExit = (): void => ended.abort(new Error('the process ended'));
-    this.#child.once('exit', onExit);
-    if (order) this.#child.send(order);
-    try {
-      const [answer] = await answered;
-      if (answer.error !== undefined) throw new Error(answer.error);
-      return answer;
-    } finally {
-      this.#child.off('exit', onExit);
-    }
-  }
-
-  async end(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exit = once(this.#child, 'exit');
-    this.#child.disconnect();
-    await exit;
-  }
-}
-
 /** A server without this package. */
 export class Plain {
   readonly #told: Told;
@@ -127,7 +97,7 @@ export class Plain {
   tlsPort = 0;
 
   constructor(key = '', cert = '') {
-    this.#told = new Told('plain.mjs', [key, cert]);
+    this.#told = new Told(new URL('plain.mjs', import.meta.url), { args: [key, cert] });
   }
 
   async start(): Promise<void> {
@@ -154,7 +124,7 @@ export class Clients {
     this.connections = connections;
     const count = Math.ceil(connections / HELD_BY_ONE);
     this.#clients = Array.from({ length: count }, (_, i) => ({
-      told: new Told('client.mjs'),
+      told: new Told(new URL('client.mjs', import.meta.url)),
       share: Math.floor((connections + i) / count),
       localAddress: `127.0.0.${firstAddress + i}`,
     }));

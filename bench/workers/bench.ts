@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
 import { type Interval, medianInterval, type Spread, spread } from '../lib/stats.js';
-import { figure, table } from '../lib/table.js';
+import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
 import { type Group, Load } from '../load/start.mjs';
 import {
@@ -184,10 +184,6 @@ function present(rows: readonly Row[]): string {
     String(reload.closed),
   ]);
   return table([header, ...lines]);
-}
-
-function presentSpread({ median: middle, min, max }: Spread): string {
-  return `${figure(middle)} (${figure(min)} to ${figure(max)})`;
 }
 
 function presentRatio({ median: middle, low, high }: Interval): string {
