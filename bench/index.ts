@@ -31,6 +31,13 @@ const BENCHES = new Map<string, Known>([
     },
   ],
   [
+    'rebind',
+    {
+      summary: 'the listening descriptor inherited, beside the socket bound anew: TCP, Unix path, HTTPS',
+      load: () => import('./rebind/bench.js'),
+    },
+  ],
+  [
     'workers',
     {
       summary: '`handover run` beside node:cluster and pm2: requests, new connections, reloads under load',

@@ -1,11 +1,8 @@
 // What it costs to move live connections to the next process: idle keep-alive connections of client processes, from a
 // server to its successor, in real handovers. Beside it: what the same clients would pay to reconnect, what the first
 // request on a moved connection costs more than another one, and what the library costs a server that only serves.
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import { makeCertificate } from '../lib/certificate.js';
 import { type Interval, type Line, lineThrough, median, medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk } from '../lib/wrk.js';
@@ -222,18 +219,4 @@ function presentRatio({ median: middle, low, high }: Interval, pairs: number): s
     `requests per second with handover.listen : with server.listen, median of ${pairs} pairs: ` +
     `${middle.toFixed(3)} (95 % confidence: ${low.toFixed(3)} to ${high.toFixed(3)})`
   );
-}
-
-/** Of the kind whose handshake costs least. */
-function makeCertificate(): { readonly key: string; readonly cert: string } | undefined {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
-  try {
-    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    const files = ['-keyout', 'key', '-out', 'cert'];
-    const args = ['req', '-x509', ...curve, '-days', '2', '-subj', '/CN=localhost', ...files];
-    if (spawnSync('openssl', args, { cwd: folder }).status !== 0) return undefined;
-    return { key: readFileSync(join(folder, 'key'), 'utf8'), cert: readFileSync(join(folder, 'cert'), 'utf8') };
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
