@@ -1,6 +1,7 @@
 // What it costs to pass a descriptor: this package, the same system calls in C, and Node's own handle passing.
-import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
 import { type Contestant, startContestant, startNodeContestant } from '../lib/contestant.js';
+import { atLeast, atMost } from '../lib/expectations.js';
 import { medianRatio, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { compileFloor } from './floor.js';
@@ -44,8 +45,11 @@ async function run(options: BenchOptions): Promise<Report> {
     const entries = entriesFor(contestants);
     await measure(entries, options);
     const rows = rowsOf(entries);
-    const note = typeof floor === 'string' ? `\n\nc: skipped, ${floor}` : '';
-    return { text: `${present(entries)}\n\n${READING}${note}`, rows, skipped: typeof floor === 'string' ? ['c'] : [] };
+    const tables = [present(entries)];
+    const notes = [READING, ...(typeof floor === 'string' ? [`c: skipped, ${floor}`] : [])];
+    const text = [...tables.map(table), ...notes].join('\n\n');
+    const skipped = typeof floor === 'string' ? ['c'] : [];
+    return { text, tables, notes, charts: chartsOf(entries), expectations: expectationsOf(entries), rows, skipped };
   } finally {
     await Promise.all([...contestants.values()].map((contestant) => contestant.end()));
     if (typeof floor !== 'string') floor.remove();
@@ -110,7 +114,7 @@ function rowsOf(entries: readonly Entry[]): Row[] {
   });
 }
 
-function present(entries: readonly Entry[]): string {
+function present(entries: readonly Entry[]): string[][] {
   const header = [
     'ns per descriptor',
     'a message',
@@ -135,7 +139,44 @@ function present(entries: readonly Entry[]): string {
         ipc ? figure(medianRatio(ipc.rounds, handover.rounds)) : '-',
       ];
     });
-  return table([header, ...lines]);
+  return [header, ...lines];
+}
+
+/** The sizes differ a hundredfold: a chart for each end. */
+function chartsOf(entries: readonly Entry[]): Chart[] {
+  return [1, 64].map((perMessage) => ({
+    title: `ns per descriptor, ${perMessage} a message`,
+    unit: 'ns',
+    bars: entries
+      .filter((entry) => entry.perMessage === perMessage)
+      .map(({ system, mode, rounds }) => ({ name: `${system}, ${mode}`, value: spread(rounds) })),
+  }));
+}
+
+const LIMITS = [
+  { mode: 'one-process', perMessage: 1, c: 1.5 },
+  { mode: 'one-process', perMessage: 64, c: 1.25 },
+  { mode: 'one-process', perMessage: 253, c: 1.25 },
+  { mode: 'two-process', perMessage: 64, c: 1.6 },
+  { mode: 'two-process', perMessage: 253, c: 1.6 },
+  { mode: 'two-process', perMessage: 64, ipc: 60 },
+  { mode: 'two-process', perMessage: 1, ipc: 2 },
+] as const;
+
+function expectationsOf(entries: readonly Entry[]): Expectation[] {
+  const rounds = (system: System, { mode, perMessage }: (typeof LIMITS)[number]): readonly number[] | undefined =>
+    entries.find((it) => it.system === system && it.mode === mode && it.perMessage === perMessage)?.rounds;
+  return LIMITS.flatMap((limit) => {
+    const where = `${limit.mode}, ${limit.perMessage} a message`;
+    const [c, handover, ipc] = [rounds('c', limit), rounds('handover', limit), rounds('node-ipc', limit)];
+    if (handover && ipc && 'ipc' in limit) {
+      return [atLeast(`node-ipc : handover, ${where}`, limit.ipc, medianRatio(ipc, handover), ' x')];
+    }
+    if (handover && c && 'c' in limit) {
+      return [atMost(`handover : c, ${where}`, limit.c, medianRatio(handover, c), ' x')];
+    }
+    return [];
+  });
 }
 
 // Two processes that wait for each other take half as long on one core as on two, where each wakes an idle one; the

@@ -3,17 +3,20 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import { atLeast } from '../lib/expectations.js';
 import { hammer } from '../lib/hammer.js';
 import { medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
 
 const CONNECTIONS = 32;
+/** Of the rate of wrk. */
+const WANTED = 0.9;
 /** wrk measures whole seconds. */
 const TURN_MS = { quick: 1_000, full: 2_000 };
 const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url));
 
-export const bench: Bench = { defaultRounds: 15, run };
+export const bench: Bench = { defaultRounds: 11, run };
 
 async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
   const server = spawn(process.execPath, [SERVER], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -49,15 +52,22 @@ async function ours(port: number, ms: number): Promise<number> {
 function report({ hammer: ours, wrk: theirs }: { readonly hammer: number[]; readonly wrk: number[] }): Report {
   const row = (client: string, values: readonly number[]) => ({ client, requestsPerSecond: spread(values) });
   const rows = [row('handover hammer', ours), ...(theirs.length > 0 ? [row('wrk', theirs)] : [])];
-  const text = table([
-    ['client', 'requests/s', 'min', 'max'],
-    ...rows.map(({ client, requestsPerSecond: rate }) => [client, ...cells(rate)]),
-  ]);
-  if (theirs.length === 0) return { text: `${text}\n\nwithout wrk: it is not installed\n`, rows, skipped: ['wrk'] };
+  const tables = [
+    [
+      ['client', 'requests/s', 'min', 'max'],
+      ...rows.map(({ client, requestsPerSecond: rate }) => [client, ...cells(rate)]),
+    ],
+  ];
+  const title = `requests/s against one Node server, ${CONNECTIONS} keep-alive connections`;
+  const bars = rows.map(({ client, requestsPerSecond }) => ({ name: client, value: requestsPerSecond }));
+  const shown = { tables, charts: [{ title, unit: 'requests/s', bars }] };
+  const told = (notes: readonly string[]) => ({ notes, text: [...tables.map(table), ...notes].join('\n\n') });
+  if (theirs.length === 0) return { ...told(['wrk: skipped, it is not installed']), ...shown, rows, skipped: ['wrk'] };
   const ratio = medianInterval(ours.map((rate, round) => rate / (theirs[round] ?? Number.NaN)));
   const bounds = `${figure(ratio.low)} to ${figure(ratio.high)}`;
-  const verdict = `hammer : wrk, round by round: ${figure(ratio.median)} (95 %: ${bounds}); wanted: 0.9`;
-  return { text: `${text}\n\n${verdict}\n`, rows, figures: { ratio }, skipped: [] };
+  const verdict = `hammer : wrk, round by round: ${figure(ratio.median)} (95 %: ${bounds}); wanted: ${WANTED}`;
+  const expectations = [atLeast('rate of handover hammer : rate of wrk', WANTED, ratio.median)];
+  return { ...told([verdict]), ...shown, expectations, rows, figures: { ratio }, skipped: [] };
 }
 
 function cells({ median, min, max }: Spread): string[] {

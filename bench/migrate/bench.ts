@@ -1,8 +1,9 @@
 // What it costs to move live connections to the next process: idle keep-alive connections of client processes, from a
 // server to its successor, in real handovers. Beside it: what the same clients would pay to reconnect, what the first
 // request on a moved connection costs more than another one, and what the library costs a server that only serves.
-import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
 import { makeCertificate } from '../lib/certificate.js';
+import { atLeast, atMost, reaches } from '../lib/expectations.js';
 import { type Interval, type Line, lineThrough, median, medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk } from '../lib/wrk.js';
@@ -27,7 +28,7 @@ const PROBED = 1_000;
 const MIN_PAIRS = 10;
 const LOAD_MS = { quick: 200, full: 2_000 };
 
-export const bench: Bench = { defaultRounds: 11, run };
+export const bench: Bench = { defaultRounds: 7, run };
 
 async function run(options: BenchOptions): Promise<Report> {
   const certificate = makeCertificate();
@@ -160,17 +161,50 @@ function report(
     rows.map(({ connections, usPerConnection }) => [connections, connections * usPerConnection.median]),
   );
   const linear = { fixedMs: line.fixed / 1_000, usPerConnection: line.slope, deviation: line.deviation };
-  const text = [
-    present(rows),
-    presentLine(line),
-    presentFirst(firstRequest),
-    presentRatio(throughputRatio, ratios.length),
-    ...notes,
-  ];
-  return { text: text.join('\n\n'), rows, figures: { linear, firstRequest, throughputRatio }, skipped };
+  const found = { linear, firstRequest, throughputRatio };
+  const tables = [present(rows)];
+  const told = [presentLine(line), presentFirst(firstRequest), presentRatio(throughputRatio, ratios.length), ...notes];
+  const text = [...tables.map(table), ...told].join('\n\n');
+  const shown = { tables, notes: told, charts: chartsOf(rows), expectations: expectationsOf(rows, found) };
+  return { text, ...shown, rows, figures: found, skipped };
 }
 
-function present(rows: readonly Row[]): string {
+function chartsOf(rows: readonly Row[]): Chart[] {
+  const exact = (value: number): Spread => ({ median: value, min: value, max: value });
+  const bars = rows.flatMap(({ connections, usPerConnection, reconnectTcpUs, reconnectTlsUs }) => {
+    const of = connections.toLocaleString('en-US');
+    const tls = reconnectTlsUs === null ? [] : [{ name: `${of} reconnect, TLS`, value: exact(reconnectTlsUs) }];
+    const tcp = { name: `${of} reconnect, TCP`, value: exact(reconnectTcpUs) };
+    return [{ name: `${of} moved`, value: usPerConnection }, tcp, ...tls];
+  });
+  return [{ title: 'us per connection: moved, or made anew by its client', unit: 'us', bars }];
+}
+
+interface Found {
+  readonly linear: { readonly deviation: number };
+  readonly firstRequest: FirstRequest;
+  readonly throughputRatio: Interval;
+}
+
+function expectationsOf(rows: readonly Row[], { linear, firstRequest, throughputRatio }: Found): Expectation[] {
+  const bySize = rows.flatMap(({ connections, usPerConnection, loopDelayMaxMs, reconnectTlsUs }) => {
+    const of = `${connections.toLocaleString('en-US')} connections`;
+    const times = reconnectTlsUs === null ? [] : [reconnectTlsUs / usPerConnection.median];
+    return [
+      atMost(`COMMIT to settled, ${of}`, 40, usPerConnection.median, ' us each'),
+      atMost(`longest delay in the successor, ${of}`, 20, loopDelayMaxMs, ' ms'),
+      ...times.map((ratio) => atLeast(`reconnecting over TLS : moving, ${of}`, 10, ratio, ' x')),
+    ];
+  });
+  return [
+    ...bySize,
+    atMost('distance of the sizes from one line', 20, 100 * linear.deviation, ' %'),
+    atMost('first request on a moved connection, more than on another', 60, firstRequest.extraUs.median, ' us'),
+    reaches('requests/s, handover.listen : server.listen', 0.98, throughputRatio),
+  ];
+}
+
+function present(rows: readonly Row[]): string[][] {
   const header = [
     'us per connection',
     'COMMIT to settled',
@@ -191,7 +225,7 @@ function present(rows: readonly Row[]): string {
     figure(row.loopDelayMaxMs),
     figure(row.loopDelayWorstMs),
   ]);
-  return table([header, ...lines]);
+  return [header, ...lines];
 }
 
 function presentLine({ fixed, slope, deviation }: Line): string {

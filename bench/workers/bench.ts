@@ -2,7 +2,8 @@
 // connections that are kept, requests on a new connection each, and what the clients notice of a replacement of all workers.
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
+import { reaches } from '../lib/expectations.js';
 import { type Interval, medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
@@ -38,7 +39,7 @@ interface Row {
   readonly reload: { readonly answered: number; readonly lost: number; readonly closed: number };
 }
 
-const TURN_MS = { quick: 500, full: 3_000 };
+const TURN_MS = { quick: 500, full: 2_000 };
 const AROUND_RELOAD_MS = { quick: 200, full: 1_000 };
 /** Reloads take seconds, and their counts need no median. */
 const MAX_RELOADS = 3;
@@ -159,10 +160,36 @@ function report(entries: readonly Entry[]): Report {
     ...(hasWrk() ? [] : ['wrk: not there, the load comes from a client of this bench']),
   ];
   const reading = `${WORKERS} workers each. Lost requests and closed connections: of ${Math.min(ours.requests.length, MAX_RELOADS)} replacements of all workers together.`;
-  return { text: [present(rows), reading, ...notes].join('\n\n'), rows, skipped };
+  const tables = [present(rows)];
+  const told = [reading, ...notes];
+  const chart = (unit: string, of: (row: Row) => Spread): Chart => ({
+    title: `${unit}, ${WORKERS} workers`,
+    unit,
+    bars: rows.map((row) => ({ name: row.system, value: of(row) })),
+  });
+  const charts = [
+    chart('requests/s', (row) => row.requestsPerSecond),
+    chart('new connections/s', (row) => row.connectionsPerSecond),
+  ];
+  const text = [...tables.map(table), ...told].join('\n\n');
+  return { text, tables, notes: told, charts, expectations: expectationsOf(rows), rows, skipped };
 }
 
-function present(rows: readonly Row[]): string {
+/** At least as fast as each of the others, and nobody notices a reload. */
+function expectationsOf(rows: readonly Row[]): Expectation[] {
+  const speed = rows
+    .filter(({ system }) => system !== 'handover run')
+    .flatMap(({ system, handoverRatio: { requests, connections } }) => [
+      reaches(`handover run : ${system}, requests/s`, 1, requests),
+      reaches(`handover run : ${system}, new connections/s`, 1, connections),
+    ]);
+  const { lost, closed } = rows.find(({ system }) => system === 'handover run')?.reload ?? {};
+  const measured = `${lost} lost, ${closed} closed`;
+  const name = 'handover run, all workers replaced under load';
+  return [...speed, { name, expectation: '0 lost, 0 closed', measured, reached: lost === 0 && closed === 0 }];
+}
+
+function present(rows: readonly Row[]): string[][] {
   const header = [
     '',
     'requests/s',
@@ -183,7 +210,7 @@ function present(rows: readonly Row[]): string {
     String(reload.lost),
     String(reload.closed),
   ]);
-  return table([header, ...lines]);
+  return [header, ...lines];
 }
 
 function presentRatio({ median: middle, low, high }: Interval): string {
