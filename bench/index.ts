@@ -1,9 +1,11 @@
-// `npm run bench -- NAME`: measures this package beside others. One file a benchmark, loaded when it is asked for.
+// `npm run bench`: measures this package beside others. One file a benchmark, loaded when it is asked for.
 import { existsSync } from 'node:fs';
-import os from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { runAll } from './all/all.js';
+import type { Message } from './all/suite.js';
 import type { Bench } from './lib/bench.js';
-import { parseCommandLine, UsageError } from './lib/options.js';
+import { machine } from './lib/machine.js';
+import { type CommandLine, parseCommandLine, UsageError } from './lib/options.js';
 
 interface Known {
   readonly summary: string;
@@ -49,12 +51,19 @@ const BENCHES = new Map<string, Known>([
 const QUICK_ROUNDS = 2;
 const PROGRESS_INTERVAL = 5_000;
 
-const HELP = `Usage: npm run bench -- NAME [options]
+/** Of many: none should take longer, and one that hangs must not take all the time. */
+const LIMIT = { quick: 120_000, full: 360_000 };
+
+const HELP = `Usage: npm run bench [-- NAME … [options]]
 
 ${[...BENCHES].map(([name, { summary }]) => `  ${name.padEnd(9)} ${summary}`).join('\n')}
 
+Without a name all of them, one after the other, in under 15 minutes; then, and with several names, what they found is
+written as JSON and as a page.
+
   --rounds N  how often every contestant takes its turn, 1 to 1000; figures are medians over the rounds
   --quick     little work a turn and ${QUICK_ROUNDS} rounds: shows that it runs, the figures mean nothing
+  --out DIR   where JSON and page go, also those of a single one (default, of several: bench/results)
   --json      print one JSON object as the last line
   --help      show this
 
@@ -71,26 +80,18 @@ async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(HELP);
       return 0;
     }
-    const names = [...BENCHES.keys()].join(', ');
-    if (options.name === undefined) throw new UsageError(`which benchmark? There are: ${names}`);
-    const known = BENCHES.get(options.name);
-    if (known === undefined) throw new UsageError(`unknown benchmark "${options.name}"; there are: ${names}`);
+    const all = [...BENCHES.keys()];
+    const unknown = options.names.find((name) => !BENCHES.has(name));
+    if (unknown !== undefined) {
+      throw new UsageError(`unknown benchmark ${JSON.stringify(unknown)}; there are: ${all.join(', ')}`);
+    }
     if (!isBuilt()) {
       process.stderr.write('bench: dist/ is not there, and the package is measured as built: npm run build\n');
       return 1;
     }
-    const { bench } = await known.load();
-    const rounds = options.rounds ?? (options.quick ? QUICK_ROUNDS : bench.defaultRounds);
-    const progress = progressLine();
-    const { text, rows, figures, skipped } = await bench
-      .run({ rounds, quick: options.quick, progress })
-      .finally(() => progress(''));
-    const about = { bench: options.name, date: new Date().toISOString(), ...machine(), rounds, quick: options.quick };
-    process.stdout.write(
-      `${options.name}, ${about.date.slice(0, 10)}, ${about.kernel}, Node ${about.node}, ${about.cpus} CPUs, median (min to max) of ${rounds} rounds\n\n${text}\n`,
-    );
-    if (options.json) process.stdout.write(`${JSON.stringify({ ...about, skipped, rows, ...figures })}\n`);
-    return 0;
+    const [name] = options.names;
+    if (name !== undefined && options.names.length === 1 && options.out === undefined) return await one(name, options);
+    return await many(options.names.length > 0 ? options.names : all, options);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`bench: ${error.message}\n`);
@@ -98,16 +99,40 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-function isBuilt(): boolean {
-  return existsSync(fileURLToPath(import.meta.resolve('handover/fd')));
+/** Also as the child of {@link many}, which it tells by IPC how far it is and what it found. */
+async function one(name: string, { quick, json, rounds: asked }: CommandLine): Promise<number> {
+  const known = BENCHES.get(name) as Known;
+  const { bench } = await known.load();
+  const rounds = asked ?? (quick ? QUICK_ROUNDS : bench.defaultRounds);
+  const tell = (message: Message): void => void process.send?.(message);
+  const progress = process.send ? (text: string) => tell({ progress: text }) : progressLine();
+  const found = await bench
+    .run({ rounds, quick, progress })
+    .catch((error: unknown) => {
+      tell({ failure: String(error) });
+      throw error;
+    })
+    .finally(() => progress(''));
+  tell({ found: { ...found, rounds } });
+  const { text, rows, figures, skipped, expectations = [] } = found;
+  const about = { bench: name, date: new Date().toISOString(), ...machine(), rounds, quick };
+  process.stdout.write(
+    `${name}, ${about.date.slice(0, 10)}, ${about.kernel}, Node ${about.node}, ${about.cpus} CPUs, median (min to max) of ${rounds} rounds\n\n${text}\n`,
+  );
+  if (json) process.stdout.write(`${JSON.stringify({ ...about, skipped, expectations, rows, ...figures })}\n`);
+  return 0;
 }
 
-function machine(): { kernel: string; node: string; cpus: number } {
-  return {
-    kernel: `${os.type()} ${os.release()} ${os.arch()}`,
-    node: process.version.slice(1),
-    cpus: os.availableParallelism(),
-  };
+function many(names: readonly string[], { quick, rounds, json, out }: CommandLine): Promise<number> {
+  const options = [...(quick ? ['--quick'] : []), ...(rounds === undefined ? [] : ['--rounds', String(rounds)])];
+  const program = fileURLToPath(import.meta.url);
+  const command = (name: string): string[] => [...process.execArgv, program, name, ...options];
+  const limit = quick ? LIMIT.quick : LIMIT.full;
+  return runAll({ names, command, limit, quick, json, out, progress: progressLine() });
+}
+
+function isBuilt(): boolean {
+  return existsSync(fileURLToPath(import.meta.resolve('handover/fd')));
 }
 
 /** One line that is rewritten on a terminal; elsewhere a line now and then. */

@@ -5,10 +5,13 @@ import { parseArgs } from 'node:util';
 export class UsageError extends Error {}
 
 export interface CommandLine {
-  readonly name: string | undefined;
+  /** In order, each once; none: all there are. */
+  readonly names: readonly string[];
   readonly rounds: number | undefined;
   readonly quick: boolean;
   readonly json: boolean;
+  /** Where the page goes. */
+  readonly out: string | undefined;
   readonly help: boolean;
 }
 
@@ -24,32 +27,37 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     tokens: true,
     options: {
       rounds: { type: 'string' },
+      out: { type: 'string' },
       quick: { type: 'boolean' },
       json: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     },
   });
-  let name: string | undefined;
+  const names: string[] = [];
+  let out: string | undefined;
   let rounds: number | undefined;
   const flags = { quick: false, json: false, help: false };
   for (const token of tokens) {
     if (token.kind === 'positional') {
-      if (name !== undefined) throw new UsageError(`unexpected argument ${JSON.stringify(token.value)}`);
-      name = token.value;
+      if (names.includes(token.value)) throw new UsageError(`${JSON.stringify(token.value)} is named twice`);
+      names.push(token.value);
     }
     if (token.kind !== 'option') continue;
     const flag = FLAGS.find((known) => known === token.name);
     if (token.name === 'rounds') {
       rounds = parseRounds(token.rawName, token.value);
+    } else if (token.name === 'out') {
+      if (!token.value) throw expectation(token.rawName, 'a folder', token.value);
+      out = token.value;
     } else if (flag === undefined) {
-      throw new UsageError(`unknown option ${token.rawName}; known are --rounds, --quick, --json and --help`);
+      throw new UsageError(`unknown option ${token.rawName}; known are --rounds, --quick, --out, --json and --help`);
     } else if (token.value !== undefined) {
       throw expectation(token.rawName, 'no value', token.value);
     } else {
       flags[flag] = true;
     }
   }
-  return { name, rounds, ...flags };
+  return { names, rounds, out, ...flags };
 }
 
 function parseRounds(option: string, value: string | undefined): number {

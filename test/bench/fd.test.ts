@@ -75,6 +75,7 @@ describe('bench fd', () => {
       rounds: 2,
       quick: true,
       skipped: [],
+      expectations: expect.any(Array),
       rows: expect.any(Array),
     });
     expect(names(report.rows)).toEqual(combinations(['c', 'handover', 'node-ipc']));
@@ -105,10 +106,11 @@ describe('bench fd', () => {
 
 describe('the command line of bench', () => {
   it.each([
-    [[], 'which benchmark? There are: fd'],
     [['fdd'], 'unknown benchmark "fdd"; there are: fd'],
     [['constructor'], 'unknown benchmark "constructor"'],
-    [['fd', 'again'], 'unexpected argument "again"'],
+    [['fd', 'again'], 'unknown benchmark "again"; there are: fd'],
+    [['fd', 'fd'], '"fd" is named twice'],
+    [['fd', '--out'], 'option --out expects a folder, got nothing'],
     [['fd', '--rounds'], 'option --rounds expects a whole number from 1 to 1000, got nothing'],
     [['fd', '--rounds=0'], 'option --rounds expects a whole number from 1 to 1000, got "0"'],
     [['fd', '--rounds', '0x10'], 'option --rounds expects a whole number from 1 to 1000, got "0x10"'],
@@ -124,7 +126,7 @@ describe('the command line of bench', () => {
 
   it('--help names every benchmark and option', async () => {
     const { code, stdout } = await run(['--help']);
-    for (const word of ['  fd ', '--rounds', '--quick', '--json', '--help']) expect(stdout).toContain(word);
+    for (const word of ['  fd ', '--rounds', '--quick', '--out', '--json', '--help']) expect(stdout).toContain(word);
     expect(code).toBe(0);
   });
 });

@@ -1,0 +1,134 @@
+// Benchmarks one after the other, each in a process of its own: none finds the heap of the one before, and one that fails or
+// hangs takes no other with it. What it leaves behind, processes and files, is removed before the next begins.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Report } from '../lib/bench.js';
+
+/** What a benchmark says by IPC: how far it is, and in the end what it found. */
+export interface Message {
+  readonly progress?: string;
+  readonly found?: Found;
+  /** Why it found nothing. */
+  readonly failure?: string;
+}
+
+export interface Found extends Report {
+  readonly rounds: number;
+}
+
+/** How one benchmark ended. */
+export interface Ended {
+  readonly name: string;
+  readonly elapsedMs: number;
+  readonly found?: Found;
+  /** Why there is nothing found. */
+  readonly failure?: string;
+}
+
+export interface SuiteOptions {
+  readonly names: readonly string[];
+  /** The arguments of Node for a benchmark. */
+  readonly command: (name: string) => readonly string[];
+  /** Milliseconds for one of them. */
+  readonly limit: number;
+  readonly progress: (text: string) => void;
+  readonly ended: (one: Ended) => void;
+  /** Ends the one that runs, and begins no other. */
+  readonly signal: AbortSignal;
+}
+
+const MARK = 'HANDOVER_BENCH_RUN';
+/** Of what a failed one wrote to stderr. */
+const LAST_LINES = 20;
+/** Milliseconds. */
+const LAST_WORDS = 2_000;
+
+/** Never rejects because of a benchmark: how each ended is in the result. */
+export async function runSuite(options: SuiteOptions): Promise<Ended[]> {
+  const all: Ended[] = [];
+  for (const [index, name] of options.names.entries()) {
+    if (options.signal.aborted) break;
+    const prefix = `[${index + 1}/${options.names.length}]`;
+    options.progress(`${prefix} ${name}`);
+    const one = await runOne(name, options, (text) => options.progress(`${prefix} ${text}`));
+    all.push(one);
+    options.ended(one);
+  }
+  return all;
+}
+
+async function runOne(name: string, options: SuiteOptions, progress: (text: string) => void): Promise<Ended> {
+  const { command, limit, signal } = options;
+  const started = performance.now();
+  const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
+  const mark = randomUUID();
+  const child = spawn(process.execPath, [...command(name)], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    env: { ...process.env, TMPDIR: folder, [MARK]: mark },
+  });
+  const expired = AbortSignal.timeout(limit);
+  const stop = (): void => void child.kill('SIGTERM');
+  const ending = AbortSignal.any([signal, expired]);
+  ending.addEventListener('abort', stop);
+  if (ending.aborted) stop();
+  try {
+    const { found, failure } = await watch(child, mark, progress);
+    const elapsedMs = Math.round(performance.now() - started);
+    if (signal.aborted) return { name, elapsedMs, failure: 'interrupted' };
+    if (expired.aborted) return { name, elapsedMs, failure: `not done after ${limit / 1_000} s` };
+    return failure === undefined && found ? { name, elapsedMs, found } : { name, elapsedMs, failure: failure ?? '' };
+  } finally {
+    ending.removeEventListener('abort', stop);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What it says until it has ended, and how it ended when that was badly. */
+async function watch(
+  child: ChildProcess,
+  mark: string,
+  progress: (text: string) => void,
+): Promise<{ readonly found?: Found; readonly failure?: string }> {
+  let found: Found | undefined;
+  let failure: string | undefined;
+  let stderr = '';
+  child.on('message', (message: Message) => {
+    if (message.progress) progress(message.progress);
+    if (message.found) found = message.found;
+    if (message.failure) failure = message.failure;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).split('\n').slice(-LAST_LINES).join('\n');
+  });
+  const closed = once(child, 'close');
+  const [code, signalName] = (await once(child, 'exit')) as [number | null, string | null];
+  // What it left behind may hold its stderr, which is read to its end.
+  killMarked(mark);
+  await Promise.race([closed, sleep(LAST_WORDS, undefined, { ref: false })]);
+  if (code === 0 && found) return { found };
+  const how = signalName === null ? `exit code ${code}` : `signal ${signalName}`;
+  const reason = failure ?? (code === 0 ? 'it found nothing' : how);
+  return { failure: [reason, stderr.trim()].filter((text) => text !== '').join('\n') };
+}
+
+/** Its servers and their successors carry the mark of their environment. Only where there is a /proc. */
+function killMarked(mark: string): void {
+  const entry = `${MARK}=${mark}`;
+  for (const pid of pids()) {
+    try {
+      if (!readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(entry)) continue;
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // Gone meanwhile, or somebody else's.
+    }
+  }
+}
+
+function pids(): string[] {
+  return process.platform === 'linux' ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [];
+}
