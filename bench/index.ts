@@ -62,7 +62,8 @@ Without a name all of them, one after the other, in under 15 minutes; then, and 
 written as JSON and as a page.
 
   --rounds N  how often every contestant takes its turn, 1 to 1000; figures are medians over the rounds
-  --quick     little work a turn and ${QUICK_ROUNDS} rounds: shows that it runs, the figures mean nothing
+  --quick     little work a turn and ${QUICK_ROUNDS} rounds, one where there are several: shows that it runs, in under two minutes;
+              the figures mean nothing
   --out DIR   where JSON and page go, also those of a single one (default, of several: bench/results)
   --json      print one JSON object as the last line
   --help      show this
@@ -123,7 +124,9 @@ async function one(name: string, { quick, json, rounds: asked }: CommandLine): P
   return 0;
 }
 
-function many(names: readonly string[], { quick, rounds, json, out }: CommandLine): Promise<number> {
+function many(names: readonly string[], { quick, rounds: asked, json, out }: CommandLine): Promise<number> {
+  // That each runs is shown by one round.
+  const rounds = asked ?? (quick ? 1 : undefined);
   const options = [...(quick ? ['--quick'] : []), ...(rounds === undefined ? [] : ['--rounds', String(rounds)])];
   const program = fileURLToPath(import.meta.url);
   const command = (name: string): string[] => [...process.execArgv, program, name, ...options];

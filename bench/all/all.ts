@@ -25,11 +25,13 @@ export async function runAll({ quick, json, out = RESULTS, ...options }: AllOpti
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, interrupt);
+  const elapsed = (): number => Math.round(performance.now() - started);
+  const progress = (text: string): void => options.progress(`${text} (${minutes(elapsed())} in all)`);
   const ended = (one: Ended): void => tell(one, options.progress);
-  const benches = await runSuite({ ...options, ended, signal: interrupted.signal });
+  const benches = await runSuite({ ...options, progress, ended, signal: interrupted.signal });
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.removeListener(name, interrupt);
   options.progress('');
-  const run: Run = { ...about, elapsedMs: Math.round(performance.now() - started), benches };
+  const run: Run = { ...about, elapsedMs: elapsed(), benches };
   const base = join(folder, about.date.replaceAll(':', '-').replace(/\.\d+/, ''));
   const data = JSON.stringify(forPrograms(run));
   writeFileSync(`${base}.json`, `${data}\n`);

@@ -46,6 +46,7 @@ const MARK = 'HANDOVER_BENCH_RUN';
 /** Of what a failed one wrote to stderr. */
 const LAST_LINES = 20;
 /** Milliseconds. */
+const LAST_DEEDS = 10_000;
 const LAST_WORDS = 2_000;
 
 /** Never rejects because of a benchmark: how each ended is in the result. */
@@ -72,7 +73,11 @@ async function runOne(name: string, options: SuiteOptions, progress: (text: stri
     env: { ...process.env, TMPDIR: folder, [MARK]: mark },
   });
   const expired = AbortSignal.timeout(limit);
-  const stop = (): void => void child.kill('SIGTERM');
+  const stop = (): void => {
+    // Time to end what it has started in its own way: a daemon, a service.
+    child.kill('SIGTERM');
+    setTimeout(() => child.kill('SIGKILL'), LAST_DEEDS).unref();
+  };
   const ending = AbortSignal.any([signal, expired]);
   ending.addEventListener('abort', stop);
   if (ending.aborted) stop();

@@ -1,6 +1,6 @@
 // One of the processes behind a port: the hello app, on a listener it inherits as descriptor 3, or on one of its own with
 // SO_REUSEPORT. Says its port by IPC; asked, what it has done since its start. Ends with the channel.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import process from 'node:process';
 import { bindListener } from 'handover/fd';
@@ -37,8 +37,9 @@ process.on('message', () => {
 });
 process.on('disconnect', () => process.exit());
 
-/** How often this thread has slept: it was woken as often. Not those of V8, which `resourceUsage()` would count, too. */
+/** How often this thread has slept: it was woken as often. Where there is no /proc, with the threads of V8. */
 function wakeUps() {
+  if (!existsSync('/proc/self/status')) return process.resourceUsage().voluntaryContextSwitches;
   const [, switches] = /^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'latin1')) ?? [];
   return Number(switches);
 }
