@@ -16,7 +16,7 @@ const WANTED = 0.9;
 const TURN_MS = { quick: 1_000, full: 2_000 };
 const SERVER = fileURLToPath(new URL('server.mjs', import.meta.url));
 
-export const bench: Bench = { defaultRounds: 11, run };
+export const bench: Bench = { defaultRounds: 9, run };
 
 async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
   const server = spawn(process.execPath, [SERVER], { stdio: ['pipe', 'pipe', 'inherit'] });

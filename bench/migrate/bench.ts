@@ -28,7 +28,7 @@ const PROBED = 1_000;
 const MIN_PAIRS = 10;
 const LOAD_MS = { quick: 200, full: 2_000 };
 
-export const bench: Bench = { defaultRounds: 7, run };
+export const bench: Bench = { defaultRounds: 6, run };
 
 async function run(options: BenchOptions): Promise<Report> {
   const certificate = makeCertificate();

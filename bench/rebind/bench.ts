@@ -39,7 +39,7 @@ interface Row {
   readonly lostBy: Readonly<Record<string, number>>;
 }
 
-export const bench: Bench = { defaultRounds: 7, run };
+export const bench: Bench = { defaultRounds: 5, run };
 
 async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
   const certificate = makeCertificate();
