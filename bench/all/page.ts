@@ -19,6 +19,7 @@ th[scope="row"], .bars td:nth-child(2) { min-width: 10rem; }
 .summary th[scope="row"] { min-width: 0; }
 .bars td:nth-child(3), .bars td:nth-child(4) { min-width: 8rem; }
 pre { overflow-x: auto; font-size: 0.8rem; line-height: 1.4; }
+.scroll { margin-bottom: 0.75rem; }
 .chart { min-height: 0; }
 @media (max-width: 40rem) { body { padding: 1rem 0.75rem 3rem; } }
 `;

@@ -1,6 +1,6 @@
 // Who is woken by a new connection: one process, ten that share one listener, ten with SO_REUSEPORT. Latency, CPU and
 // wake-ups a connection, at a rate that leaves them idle in between and at the most they can do, and who got how many.
-import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import type { Bench, BenchOptions, Chart, Report } from '../lib/bench.js';
 import { type Hammered, hammer } from '../lib/hammer.js';
 import { type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
@@ -116,16 +116,16 @@ const TITLES = { paced: `${PACED} connections a second`, full: 'as many as they 
 function report(entries: readonly Entry[]): Report {
   const rows = LOAD_NAMES.flatMap((load) => entries.map((entry) => rowOf(entry, load)));
   const tables = LOAD_NAMES.map((load) => tableOf(load, rows));
-  const chart = (load: LoadName, unit: string, of: (row: Row) => Spread) => ({
-    title: `${unit}, ${TITLES[load]}`,
+  const chart = (load: LoadName, title: string, unit: string, of: (row: Row) => Spread): Chart => ({
+    title: `${title}, ${TITLES[load]}`,
     unit,
     bars: rows.filter((row) => row.load === load).map((row) => ({ name: row.system, value: of(row) })),
   });
   const charts = [
-    chart('paced', 'wake-ups per connection', (row) => row.wakeUpsPerConnection),
-    chart('paced', 'us of CPU per connection', (row) => row.cpuUsPerConnection),
-    chart('paced', 'p99, ms', (row) => row.latencyMs.p99),
-    chart('full', 'connections/s', (row) => row.connectionsPerSecond),
+    chart('paced', 'wake-ups per connection', 'wake-ups', (row) => row.wakeUpsPerConnection),
+    chart('paced', 'us of CPU per connection', 'us', (row) => row.cpuUsPerConnection),
+    chart('paced', 'p99, ms', 'ms', (row) => row.latencyMs.p99),
+    chart('full', 'connections a second', '/s', (row) => row.connectionsPerSecond),
   ];
   const text = [...tables.map(table), ...NOTES].join('\n\n');
   return { text, tables, notes: NOTES, charts, rows, skipped: [] };

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Bench, BenchOptions, Report } from '../lib/bench.js';
+import type { Bench, BenchOptions, Chart, Report } from '../lib/bench.js';
 import { makeCertificate } from '../lib/certificate.js';
 import { type Hammered, startHammer } from '../lib/hammer.js';
 import { type Spread, spread } from '../lib/stats.js';
@@ -101,20 +101,20 @@ function rowOf({ pair: { kind, way }, changes, loads }: Entry): Row {
 function report(rows: readonly Row[], hasTls: boolean): Report {
   const header = [
     'descriptor',
+    'changes',
+    'answered',
+    'lost',
     'last to first accept, ms',
     'stop to listening, ms',
     'longest gap of a turn, ms',
     'p99, ms',
-    'changes',
-    'answered',
-    'lost',
     'lost by',
   ];
   const tables = [[header, ...rows.map(cells)]];
   const notes = [...NOTES, ...(hasTls ? [] : ['HTTPS: skipped, there is no openssl to make a certificate'])];
   const charts = [
-    chart('last to first accept, ms', rows, ({ gapMs }) => gapMs),
-    chart('lost in a hundred changes', rows, ({ lost, changes }) => spread([(100 * lost) / changes])),
+    chart('last to first accept, ms', 'ms', rows, ({ gapMs }) => gapMs),
+    chart('lost in a hundred changes', 'lost', rows, ({ lost, changes }) => spread([(100 * lost) / changes])),
   ];
   const expectations = rows
     .filter(({ way }) => way === 'inherited')
@@ -131,16 +131,16 @@ function report(rows: readonly Row[], hasTls: boolean): Report {
 function cells({ kind, way, changes, answered, lost, lostBy, ...spreads }: Row): string[] {
   return [
     `${kind}, ${way}`,
-    ...[spreads.gapMs, spreads.stopToListeningMs, spreads.longestGapMs, spreads.p99Ms].map(presentSpread),
     ...[changes, answered, lost].map((count) => count.toLocaleString('en-US')),
+    ...[spreads.gapMs, spreads.stopToListeningMs, spreads.longestGapMs, spreads.p99Ms].map(presentSpread),
     Object.entries(lostBy)
       .map(([cause, count]) => `${cause} ${count}`)
       .join(', ') || '-',
   ];
 }
 
-function chart(unit: string, rows: readonly Row[], of: (row: Row) => Spread) {
-  return { title: unit, unit, bars: rows.map((row) => ({ name: `${row.kind}, ${row.way}`, value: of(row) })) };
+function chart(title: string, unit: string, rows: readonly Row[], of: (row: Row) => Spread): Chart {
+  return { title, unit, bars: rows.map((row) => ({ name: `${row.kind}, ${row.way}`, value: of(row) })) };
 }
 
 const NOTES = [
