@@ -37,7 +37,7 @@ interface Data {
 /** Started with a folder for its own files, and one for its results. */
 function start(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const [out, temporary] = [folder(), folder()];
-  const all = [...args, '--quick', '--rounds', '1', '--out', out];
+  const all = ['--quick', '--rounds', '1', '--out', out, ...args];
   const options = { args: all, execArgv: ['--import', TSX], cwd: ROOT, env: { TMPDIR: temporary, ...env } };
   const program = programs.start(BENCH, options);
   const left = (): string[] => readdirSync(temporary).filter((name) => name.startsWith('handover-'));
@@ -94,8 +94,9 @@ describe.runIf(process.platform === 'linux')('bench of several', () => {
   it(
     'told to end, it ends the one that runs, begins no other, and writes what there is',
     async () => {
-      const { program, left, written } = start(['rebind', 'fd']);
-      await program.errorLine(/rebind: round 1/, RUN_TIMEOUT);
+      const { program, left, written } = start(['rebind', 'fd', '--rounds', '1000']);
+      // A line now and then: each says where it is.
+      await program.errorLine(/\[1\/2\] rebind: round \d+ of 1000/, RUN_TIMEOUT);
       expect(await program.stop('SIGTERM', RUN_TIMEOUT)).toEqual({ code: 1, signal: null });
       await program.closed;
       expect(written().json.benches).toMatchObject([{ name: 'rebind', failure: 'interrupted' }]);
