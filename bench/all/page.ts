@@ -15,9 +15,9 @@ export interface Run extends Machine, Measured {
 
 const STYLE = `
 a { color: inherit; }
-th[scope="row"], .bars td:nth-child(2) { min-width: 10rem; }
-.summary th[scope="row"] { min-width: 0; }
-.bars td:nth-child(3), .bars td:nth-child(4) { min-width: 8rem; }
+th[scope="row"], .expectations td:nth-child(2) { min-width: 10rem; }
+.runs th[scope="row"] { min-width: 0; }
+.expectations td:nth-child(3), .expectations td:nth-child(4) { min-width: 8rem; }
 pre { overflow-x: auto; font-size: 0.8rem; line-height: 1.4; }
 .scroll { margin-bottom: 0.75rem; }
 .chart { min-height: 0; }
@@ -54,7 +54,7 @@ function summary(benches: readonly Ended[]): Html {
     const skipped = found?.skipped.join(', ') || '–';
     return html`<tr><th scope="row"><a href="#${name}">${name}</a></th>${state}<td>${skipped}</td><td class="number">${minutes(elapsedMs)}</td></tr>`;
   });
-  return html`<div class="scroll"><table class="summary"><caption>What was run</caption>
+  return html`<div class="scroll"><table class="runs"><caption>What was run</caption>
 <thead><tr><th>bench</th><th></th><th>skipped, not on this machine</th><th class="number">took</th></tr></thead>
 <tbody>${rows}</tbody></table></div>`;
 }
@@ -68,7 +68,7 @@ function bars(benches: readonly Ended[]): Html {
   );
   if (rows.length === 0) return html``;
   return html`<h2>The bars that were set</h2>
-<div class="scroll"><table class="bars"><thead><tr><th>bench</th><th>what</th><th>set</th><th>measured</th><th></th></tr></thead>
+<div class="scroll"><table class="expectations"><thead><tr><th>bench</th><th>what</th><th>set</th><th>measured</th><th></th></tr></thead>
 <tbody>${rows}</tbody></table></div>`;
 }
 
