@@ -139,7 +139,8 @@ const reusePort: Entrant = {
     }, here('reuseport.mjs')),
 };
 
-const stopAndStart: Entrant = {
+/** What everybody else is there to avoid. */
+export const stopAndStart: Entrant = {
   name: 'stop, start',
   replaces: 'process',
   start: () =>
