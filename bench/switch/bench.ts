@@ -14,34 +14,40 @@ const QUICK_ENTRANTS: readonly Entrant[] = [...OURS, stopAndStart];
 
 export const bench: Bench = { defaultRounds: 10, run };
 
+interface Running extends Entry {
+  readonly contestant: Contestant;
+}
+
 async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
   const entrants = quick ? QUICK_ENTRANTS : ENTRANTS;
   const load = new Load();
-  const running: (Entry & { readonly contestant: Contestant })[] = [];
+  const running: Running[] = [];
+  const end = async (): Promise<void> => {
+    await Promise.all([load.end(), ...running.splice(0).map(({ contestant }) => contestant.end())]);
+  };
+  // Daemons and folders of their own would outlive it.
+  const endEarly = (): void => void end().finally(() => process.exit(1));
+  process.once('SIGINT', endEarly).once('SIGTERM', endEarly);
   try {
     for (const entrant of [bareStart, ...entrants]) {
       if (entrant.missing !== undefined) continue;
       progress(`switch: ${entrant.name} starts`);
       running.push({ entrant, contestant: await entrant.start(), turns: [] });
     }
+    const entries = [...running];
     for (let round = 0; round < rounds; round++) {
       // Back and forth, so that what drifts within a round favours nobody.
-      for (const { entrant, contestant, turns } of round % 2 === 0 ? running : running.toReversed()) {
+      for (const { entrant, contestant, turns } of round % 2 === 0 ? entries : entries.toReversed()) {
         progress(`switch: round ${round + 1} of ${rounds}, ${entrant.name}`);
-        turns.push(await takeTurn(entrant, contestant, load, { quick }).catch(named(entrant.name)));
+        turns.push(await takeTurn(entrant, contestant, load, { quick }));
       }
     }
+    return report(
+      entries,
+      entrants.filter(({ missing }) => missing !== undefined),
+    );
   } finally {
-    await Promise.all([load.end(), ...running.map(({ contestant }) => contestant.end())]);
+    process.removeListener('SIGINT', endEarly).removeListener('SIGTERM', endEarly);
+    await end();
   }
-  return report(
-    running,
-    entrants.filter(({ missing }) => missing !== undefined),
-  );
-}
-
-function named(name: string): (error: Error) => never {
-  return (error) => {
-    throw new Error(`${name}: ${error.message}`, { cause: error });
-  };
 }

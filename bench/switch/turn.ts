@@ -8,7 +8,7 @@ import { endOf, figuresOf, type Moments, SETTLING, type SwitchFigures } from './
 export interface Turn {
   readonly figures: SwitchFigures;
   readonly marks: Marks;
-  /** From the moment a standby was told to be in charge, or a bare process was started, ms; of those that tell. */
+  /** From when a standby was told to be in charge to its first answer; ms. */
   readonly commitToAnswer: number | undefined;
 }
 
@@ -17,8 +17,9 @@ const CALM = { full: 350, quick: 100 };
 /** Whatever has not happened by then does not. */
 const PATIENCE = 20_000;
 
+/** @throws Error naming whose switch has not ended */
 export async function takeTurn(
-  { replaces }: Entrant,
+  entrant: Entrant,
   contestant: Contestant,
   load: Load,
   { quick }: { readonly quick: boolean },
@@ -27,6 +28,20 @@ export async function takeTurn(
   await contestant.prepare?.();
   await load.start(contestant.port);
   await sleep(SETTLING + calm);
+  const { marks, ...moments } = await change(entrant, contestant, load).catch((error: Error) => {
+    throw new Error(`${entrant.name}: ${error.message}`, { cause: error });
+  });
+  await sleep(Math.max(0, endOf(moments) - load.now) + calm);
+  const recording = await load.stop();
+  const commitToAnswer = marks.commit === undefined ? undefined : moments.answeredAt - load.at(marks.commit);
+  return { figures: figuresOf(recording, moments), marks, commitToAnswer };
+}
+
+async function change(
+  { replaces }: Entrant,
+  contestant: Contestant,
+  load: Load,
+): Promise<Moments & { readonly marks: Marks }> {
   const old = new Set(load.seen.keys());
   const triggeredAt = load.now;
   const isDone = contestant.trigger();
@@ -35,9 +50,5 @@ export async function takeTurn(
     replaces === 'none' ? isDone.then(() => load.now) : load.answerOfAnother(old, PATIENCE),
     replaces === 'process' ? allGone([...old].map(Number), PATIENCE).then(() => load.now) : undefined,
   ]);
-  const moments: Moments = { triggeredAt, answeredAt, goneAt };
-  await sleep(Math.max(0, endOf(moments) - load.now) + calm);
-  const recording = await load.stop();
-  const commitToAnswer = marks.commit === undefined ? undefined : answeredAt - load.at(marks.commit);
-  return { figures: figuresOf(recording, moments), marks, commitToAnswer };
+  return { marks, triggeredAt, answeredAt, goneAt };
 }
