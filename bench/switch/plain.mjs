@@ -2,4 +2,6 @@
 import process from 'node:process';
 import { createServer, mark } from '../workers/app.mjs';
 
-createServer().listen(Number(process.env.PORT), '127.0.0.1', () => mark('accepting'));
+createServer()
+  .once('connection', () => mark('accepted'))
+  .listen(Number(process.env.PORT), '127.0.0.1', () => mark('accepting'));

@@ -5,11 +5,9 @@ import process from 'node:process';
 export const body = 'hello\n';
 
 export function createServer() {
-  const server = http.createServer({ keepAliveTimeout: 65_000 }, (_request, response) => {
+  return http.createServer({ keepAliveTimeout: 65_000 }, (_request, response) => {
     response.setHeader('x-pid', process.pid).setHeader('content-length', body.length).end(body);
   });
-  if (process.env.BENCH_MARKS) server.once('connection', () => mark('accepted'));
-  return server;
 }
 
 /** Tells on stdout when something happened, in nanoseconds of the clock all processes share; where it is wanted. */

@@ -8,5 +8,6 @@ subscribe('handover:spawn', ({ startedAt }) => {
   const ago = performance.timeOrigin + performance.now() - startedAt;
   mark('spawn', process.hrtime.bigint() - BigInt(Math.round(ago * 1e6)));
 });
-await serve(createServer(), { port: Number(process.env.PORT), host: '127.0.0.1' });
+const server = createServer().once('connection', () => mark('accepted'));
+await serve(server, { port: Number(process.env.PORT), host: '127.0.0.1' });
 mark('accepting');
