@@ -16,6 +16,7 @@ export const bench: Bench = { defaultRounds: 10, run };
 
 interface Running extends Entry {
   readonly contestant: Contestant;
+  failure?: string;
 }
 
 async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
@@ -37,9 +38,10 @@ async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
     const entries = [...running];
     for (let round = 0; round < rounds; round++) {
       // Back and forth, so that what drifts within a round favours nobody.
-      for (const { entrant, contestant, turns } of round % 2 === 0 ? entries : entries.toReversed()) {
-        progress(`switch: round ${round + 1} of ${rounds}, ${entrant.name}`);
-        turns.push(await takeTurn(entrant, contestant, load, { quick }));
+      for (const entry of round % 2 === 0 ? entries : entries.toReversed()) {
+        if (entry.failure !== undefined) continue;
+        progress(`switch: round ${round + 1} of ${rounds}, ${entry.entrant.name}`);
+        await takeIn(entry, load, quick);
       }
     }
     return report(
@@ -49,5 +51,16 @@ async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
   } finally {
     process.removeListener('SIGINT', endEarly).removeListener('SIGTERM', endEarly);
     await end();
+  }
+}
+
+/** Another's failure is a finding, and costs nobody else his turns. @throws Error of this package: nothing is to be measured then */
+async function takeIn(entry: Running, load: Load, quick: boolean): Promise<void> {
+  const { entrant, contestant, turns } = entry;
+  try {
+    turns.push(await takeTurn(entrant, contestant, load, { quick }));
+  } catch (error) {
+    if (entrant.isOurs || entrant.replaces === 'none') throw error;
+    entry.failure = (error as Error).message;
   }
 }

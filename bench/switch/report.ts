@@ -11,6 +11,8 @@ import { type Availability, availabilityOf, FOLLOW_UP, type Latency, type LostBy
 export interface Entry {
   readonly entrant: Entrant;
   readonly turns: Turn[];
+  /** Why it takes no more turns. */
+  readonly failure?: string;
 }
 
 interface LatencySpread {
@@ -37,7 +39,10 @@ interface Row {
 
 export function report(entries: readonly Entry[], missing: readonly Entrant[]): Report {
   const bare = entries.find(({ entrant }) => entrant.replaces === 'none')?.turns ?? [];
-  const others = entries.filter(({ entrant }) => entrant.replaces !== 'none');
+  const others = entries.filter(({ entrant, turns }) => entrant.replaces !== 'none' && turns.length > 0);
+  const failures = entries.flatMap(({ entrant, turns, failure }) =>
+    failure === undefined ? [] : [{ system: entrant.name, afterSwitches: turns.length, failure }],
+  );
   const rows = others.map(rowOf);
   const bars = others.filter(({ entrant }) => entrant.isOurs).flatMap((entry) => barsOf(entry, bare));
   const bareStart = spread(startTimes(bare));
@@ -47,12 +52,13 @@ export function report(entries: readonly Entry[], missing: readonly Entrant[]): 
     latencies(rows),
     reading(bareStart),
     bars.map(presentBar).join('\n'),
+    ...failures.map((each) => `${each.system}: out after ${each.afterSwitches} switches: ${each.failure}`),
     ...missing.map(({ name, missing: why }) => `${name}: skipped, ${why}`),
   ];
   return {
     text: sections.join('\n\n'),
     rows,
-    figures: { bareStartMs: bareStart, bars },
+    figures: { bareStartMs: bareStart, bars, failures },
     skipped: missing.map(({ name }) => name),
   };
 }

@@ -28,7 +28,8 @@ export async function takeTurn(
   await contestant.prepare?.();
   await load.start(contestant.port);
   await sleep(SETTLING + calm);
-  const { marks, ...moments } = await change(entrant, contestant, load).catch((error: Error) => {
+  const { marks, ...moments } = await change(entrant, contestant, load).catch(async (error: Error) => {
+    await load.stop();
     throw new Error(`${entrant.name}: ${error.message}`, { cause: error });
   });
   await sleep(Math.max(0, endOf(moments) - load.now) + calm);
