@@ -10,29 +10,34 @@ const PLAIN = here('plain.mjs');
 const SERVE = here('../workers/serve.mjs');
 
 /** Starts an app and waits until it accepts. */
-async function launch(port: number, ...args: readonly string[]): Promise<Program> {
-  const program = new Program({ args, env: { PORT: String(port), BENCH_MARKS: '1' } });
-  await told(program, ['accepting']);
+async function launch(port: number, ...args: readonly string[]): Promise<MarkedProgram> {
+  const program = new MarkedProgram({ args, env: { PORT: String(port), BENCH_MARKS: '1' } });
+  await program.told(['accepting']);
   return program;
 }
 
-interface Told extends Marks {
-  /** Who told it last. */
-  readonly pid: number;
-}
+/** An app that tells what it does, whoever it is by now. */
+class MarkedProgram extends Program {
+  /** The process in charge. */
+  current = 0;
 
-/** Reads marks until each of those events has come. */
-async function told(program: Program, events: readonly Event[]): Promise<Told> {
-  const left = new Set<Event>(events);
-  const marks: { [K in Event]?: bigint } = {};
-  let pid = program.pid;
-  while (left.size > 0) {
-    const mark = JSON.parse(await program.says(/^\{"event":/)) as { event: Event; pid: number; at: string };
-    left.delete(mark.event);
-    marks[mark.event] = BigInt(mark.at);
-    pid = mark.pid;
+  /** Reads marks until each of those events has come; the last two only count of a new process, which is current then. */
+  async told(events: readonly Event[]): Promise<Marks> {
+    const left = new Set<Event>(events);
+    const marks: { [K in Event]?: bigint } = {};
+    let next = this.current;
+    while (left.size > 0) {
+      const mark = JSON.parse(await this.says(/^\{"event":/)) as { event: Event; pid: number; at: string };
+      const isOfNew = mark.event === 'accepting' || mark.event === 'accepted';
+      // Left unread: the first connection of the process that was the first.
+      if (isOfNew && mark.pid === this.current) continue;
+      left.delete(mark.event);
+      marks[mark.event] = BigInt(mark.at);
+      if (isOfNew) next = mark.pid;
+    }
+    this.current = next;
+    return marks;
   }
-  return { ...marks, pid };
 }
 
 const self: Entrant = {
@@ -42,16 +47,13 @@ const self: Entrant = {
   async start() {
     const port = await freePort();
     const program = await launch(port, SERVE);
-    let pid = program.pid;
     return {
       port,
       async trigger() {
-        program.signal('SIGUSR2', pid);
-        const marks = await told(program, ['spawn', 'accepting', 'accepted']);
-        pid = marks.pid;
-        return marks;
+        program.signal('SIGUSR2', program.current);
+        return program.told(['spawn', 'accepting', 'accepted']);
       },
-      end: () => program.end(pid),
+      end: () => program.end(program.current),
     };
   },
 };
@@ -63,20 +65,17 @@ const standby: Entrant = {
   async start() {
     const port = await freePort();
     const program = await launch(port, here('standby.mjs'));
-    let pid = program.pid;
     return {
       port,
       async prepare() {
-        program.signal('SIGHUP', pid);
-        await told(program, ['prepared']);
+        program.signal('SIGHUP', program.current);
+        await program.told(['prepared']);
       },
       async trigger() {
-        program.signal('SIGUSR2', pid);
-        const marks = await told(program, ['commit', 'accepting', 'accepted']);
-        pid = marks.pid;
-        return marks;
+        program.signal('SIGUSR2', program.current);
+        return program.told(['commit', 'accepting', 'accepted']);
       },
-      end: () => program.end(pid),
+      end: () => program.end(program.current),
     };
   },
 };
@@ -101,7 +100,7 @@ const supervisor: Entrant = {
       port,
       async trigger() {
         program.signal('SIGUSR2');
-        return told(program, ['accepting', 'accepted']);
+        return program.told(['accepting', 'accepted']);
       },
       end: () => program.end(),
     };
@@ -150,7 +149,10 @@ export const stopAndStart: Entrant = {
     }, PLAIN),
 };
 
-async function restarted(replace: (port: number, old: Program) => Promise<Program>, app: string): Promise<Contestant> {
+async function restarted(
+  replace: (port: number, old: MarkedProgram) => Promise<MarkedProgram>,
+  app: string,
+): Promise<Contestant> {
   const port = await freePort();
   let program = await launch(port, app);
   return {
@@ -175,8 +177,8 @@ export const bareStart: Entrant = {
       async trigger() {
         const own = await freePort();
         const spawn = process.hrtime.bigint();
-        const beside = new Program({ args: [PLAIN], env: { PORT: String(own), BENCH_MARKS: '1' } });
-        const marks = told(beside, ['accepting', 'accepted']);
+        const beside = new MarkedProgram({ args: [PLAIN], env: { PORT: String(own), BENCH_MARKS: '1' } });
+        const marks = beside.told(['accepting', 'accepted']);
         try {
           await answers(own, 1);
           return { spawn, ...(await marks) };
