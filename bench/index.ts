@@ -40,6 +40,14 @@ const BENCHES = new Map<string, Known>([
     },
   ],
   [
+    'switch',
+    {
+      summary:
+        'the same app handed over ten times by this package and by others: what clients lose, and how long it takes',
+      load: () => import('./switch/bench.js'),
+    },
+  ],
+  [
     'workers',
     {
       summary: '`handover run` beside node:cluster and pm2: requests, new connections, reloads under load',

@@ -9,3 +9,8 @@ export function createServer() {
     response.setHeader('x-pid', process.pid).setHeader('content-length', body.length).end(body);
   });
 }
+
+/** Tells on stdout when something happened, in nanoseconds of the clock all processes share; where it is wanted. */
+export function mark(event, at = process.hrtime.bigint()) {
+  if (process.env.BENCH_MARKS) process.stdout.write(`${JSON.stringify({ event, pid: process.pid, at: String(at) })}\n`);
+}

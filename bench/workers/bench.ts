@@ -4,19 +4,12 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
 import { reaches } from '../lib/expectations.js';
+import { INSTALL_PEERS, peer } from '../lib/peers.js';
 import { type Interval, medianInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
 import { type Group, Load } from '../load/start.mjs';
-import {
-  type Contestant,
-  hasPm2,
-  type Name,
-  startCluster,
-  startHandoverRun,
-  startPm2,
-  WORKERS,
-} from './contestants.js';
+import { type Contestant, type Name, startCluster, startHandoverRun, startPm2, WORKERS } from './contestants.js';
 
 type Kind = 'requests' | 'connections';
 
@@ -65,7 +58,7 @@ export const bench: Bench = { defaultRounds: 7, run };
 async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
   const contestants: Contestant[] = [];
   try {
-    for (const start of [startHandoverRun, startCluster, ...(hasPm2() ? [startPm2] : [])]) {
+    for (const start of [startHandoverRun, startCluster, ...(peer('pm2').isThere ? [startPm2] : [])]) {
       contestants.push(await start());
     }
     const entries = contestants.map((contestant) => ({
@@ -154,9 +147,9 @@ function report(entries: readonly Entry[]): Report {
     handoverRatio: { requests: ratio('requests', entry), connections: ratio('connections', entry) },
     reload: entry.reloads,
   }));
-  const skipped = [...(hasPm2() ? [] : ['pm2']), ...(hasWrk() ? [] : ['wrk'])];
+  const skipped = [...(peer('pm2').isThere ? [] : ['pm2']), ...(hasWrk() ? [] : ['wrk'])];
   const notes = [
-    ...(hasPm2() ? [] : ['pm2: skipped, it is not installed: npm install --prefix bench/workers/pm2']),
+    ...(peer('pm2').isThere ? [] : [`pm2: skipped, it is not installed: ${INSTALL_PEERS}`]),
     ...(hasWrk() ? [] : ['wrk: not there, the load comes from a client of this bench']),
   ];
   const reading = `${WORKERS} workers each. Lost requests and closed connections: of ${Math.min(ours.requests.length, MAX_RELOADS)} replacements of all workers together.`;

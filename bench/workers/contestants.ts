@@ -1,13 +1,12 @@
 // Those that keep several workers behind one port: each started, told to replace its workers, ended.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import net from 'node:net';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { peer } from '../lib/peers.js';
+import { answers, freePort, Program } from '../lib/program.js';
 
 export type Name = 'handover run' | 'node:cluster' | 'pm2';
 
@@ -21,17 +20,12 @@ export interface Contestant {
 
 export const WORKERS = 2;
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
-const PM2 = here('pm2/node_modules/pm2/bin/pm2');
-
-export function hasPm2(): boolean {
-  return existsSync(PM2);
-}
 
 export async function startHandoverRun(): Promise<Contestant> {
   const port = await freePort();
   const keeping = ['--workers', String(WORKERS), '--listen', `web=tcp://127.0.0.1:${port}`];
   const args = [here('../../dist/cli/main.js'), 'run', ...keeping, '--', process.execPath, here('serve.mjs')];
-  const program = new Keeper(args, port);
+  const program = new Program({ args, env: { PORT: String(port) } });
   await program.says(/workers serve/);
   return {
     name: 'handover run',
@@ -46,7 +40,7 @@ export async function startHandoverRun(): Promise<Contestant> {
 
 export async function startCluster(): Promise<Contestant> {
   const port = await freePort();
-  const program = new Keeper([here('cluster.mjs'), String(WORKERS)], port);
+  const program = new Program({ args: [here('cluster.mjs'), String(WORKERS)], env: { PORT: String(port) } });
   await program.says(/^serving$/);
   return {
     name: 'node:cluster',
@@ -65,7 +59,7 @@ export async function startPm2(): Promise<Contestant> {
   const home = mkdtempSync(join(tmpdir(), 'handover-bench-'));
   const env = { ...process.env, PM2_HOME: home, PORT: String(port) };
   const pm2 = (...args: string[]): Promise<unknown> =>
-    promisify(execFile)(process.execPath, [PM2, '--silent', ...args], { env, cwd: home });
+    promisify(execFile)(process.execPath, [peer('pm2').path('bin/pm2'), '--silent', ...args], { env, cwd: home });
   const end = async (): Promise<void> => {
     await pm2('kill');
     rmSync(home, { recursive: true });
@@ -78,63 +72,4 @@ export async function startPm2(): Promise<Contestant> {
     throw error;
   }
   return { name: 'pm2', port, reload: async () => void (await pm2('reload', 'app')), end };
-}
-
-/** The process that keeps the workers, ours to signal; tells what it does on stderr. */
-class Keeper {
-  readonly #child: ChildProcess;
-  readonly #exit: Promise<unknown>;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(args: readonly string[], port: number) {
-    const env = { ...process.env, PORT: String(port) };
-    this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env });
-    this.#exit = once(this.#child, 'exit');
-    this.#lines = createInterface({ input: this.#child.stderr as NodeJS.ReadableStream })[Symbol.asyncIterator]();
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
-  }
-
-  async says(what: RegExp): Promise<void> {
-    const said: string[] = [];
-    for (;;) {
-      const { value, done } = await this.#lines.next();
-      if (done) throw new Error(`${this.#child.spawnargs[1]} ended before it said ${what}:\n${said.join('\n')}`);
-      if (what.test(value)) return;
-      said.push(value);
-    }
-  }
-
-  async end(): Promise<void> {
-    this.signal('SIGTERM');
-    await this.#exit;
-    while (!(await this.#lines.next()).done);
-  }
-}
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as net.AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
-
-const START_TIMEOUT = 20_000;
-
-/** pm2 does not tell when an app listens. */
-async function answers(port: number): Promise<void> {
-  const deadline = performance.now() + START_TIMEOUT;
-  for (;;) {
-    try {
-      await (await fetch(`http://127.0.0.1:${port}/`)).text();
-      return;
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }

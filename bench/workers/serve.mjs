@@ -1,5 +1,13 @@
-// The app as a worker of `handover run`.
+// The app as a process that replaces itself, and as a worker of `handover run`.
+import { subscribe } from 'node:diagnostics_channel';
+import process from 'node:process';
 import { serve } from 'handover';
-import { createServer } from './app.mjs';
+import { createServer, mark } from './app.mjs';
 
-await serve(createServer(), { port: Number(process.env.PORT), host: '127.0.0.1' });
+subscribe('handover:spawn', ({ startedAt }) => {
+  const ago = performance.timeOrigin + performance.now() - startedAt;
+  mark('spawn', process.hrtime.bigint() - BigInt(Math.round(ago * 1e6)));
+});
+const server = createServer().once('connection', () => mark('accepted'));
+await serve(server, { port: Number(process.env.PORT), host: '127.0.0.1' });
+mark('accepting');

@@ -1,5 +1,4 @@
 // What is told of handovers to those who count, log and draw them: one account each, from the request to the end.
-import { randomUUID } from 'node:crypto';
 import type { EndedHandover, Hello } from '../channel/wire.js';
 import { HandoverError } from '../errors.js';
 import {
@@ -23,8 +22,11 @@ export interface Fates {
 
 /** One handover, as the process that gives knows it. */
 export class Account {
-  /** Minted here; the successor learns it by HELLO. */
-  readonly id: string = randomUUID();
+  /**
+   * Minted here; the successor learns it by HELLO. Not by an import: loading crypto costs 2 ms, and a process that starts
+   * and hands nothing over is not to pay them.
+   */
+  readonly id: string = process.getBuiltinModule('node:crypto').randomUUID();
   readonly log: PhaseLog = new PhaseLog();
   readonly #generation: number;
   readonly #requester: Requester;

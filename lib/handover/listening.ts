@@ -1,7 +1,6 @@
 // From the app's server and options to a place in the ledger and a managed server.
 
 import { Socket as DatagramSocket } from 'node:dgram';
-import { lookup } from 'node:dns/promises';
 import { type AddressInfo, isIP, Server } from 'node:net';
 import type { Managed } from '../connections/managed.js';
 import { ManagedDatagram } from '../connections/managed-datagram.js';
@@ -44,7 +43,10 @@ export function placeOf(listener: Listener, address: ListenAddress): Place {
 export function resolving(place: Place): Promise<Place> | undefined {
   if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return undefined;
   const { bind } = place;
-  return lookup(place.bind.host).then(({ address: host }) => ({ ...place, bind: { ...bind, host } }));
+  const name = place.bind.host;
+  // Not loaded by all those who say an address.
+  const looked = import('node:dns/promises').then(({ lookup }) => lookup(name));
+  return looked.then(({ address: host }) => ({ ...place, bind: { ...bind, host } }));
 }
 
 export async function resolveHost(place: Place): Promise<Place> {

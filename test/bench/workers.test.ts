@@ -9,7 +9,7 @@ expectNoLeaks();
 const programs = usePrograms();
 
 const RUN_TIMEOUT = 90_000;
-const hasPm2 = existsSync(new URL('../../bench/workers/pm2/node_modules/pm2', import.meta.url));
+const hasPm2 = existsSync(new URL('../../bench/peers/node_modules/pm2', import.meta.url));
 
 interface Row {
   readonly system: string;

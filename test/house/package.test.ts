@@ -148,6 +148,23 @@ describe('the packed package', () => {
     expect(result).toEqual([['function', 'function', 'function'], true, false]);
   });
 
+  it('is loaded in few files: each costs a successor half a millisecond before it can listen', async () => {
+    const loaded = await userProgram(`
+      import { readFileSync } from 'node:fs';
+      const files = new Set();
+      const visit = (url) => {
+        if (files.has(url.href)) return;
+        files.add(url.href);
+        const imports = readFileSync(url, 'utf8').matchAll(/^(?:import|export|})[^;()]*?"(\\.[^"]+)";$/gm);
+        for (const [, path] of imports) visit(new URL(path, url));
+      };
+      visit(new URL(import.meta.resolve('handover')));
+      process.stdout.write(JSON.stringify([...files]));
+    `);
+    expect((loaded as string[]).length).toBeGreaterThan(2);
+    expect((loaded as string[]).length).toBeLessThan(15);
+  });
+
   it('is preloaded by its name', async () => {
     const program = `
       import http from 'node:http';

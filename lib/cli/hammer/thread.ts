@@ -50,8 +50,8 @@ function serve({ plan, index, successes }: ThreadData): void {
   report({ type: 'ready' });
 }
 
-/** Runs until every client has finished; returns what makes them finish. */
-function run(
+/** Runs until every client has finished; returns what makes them finish. Also of use in a process of its own. */
+export function run(
   plan: Plan,
   index: number,
   tally: Tally,

@@ -1,0 +1,165 @@
+// nginx and HAProxy as Debian ships them, each with one worker that answers by itself, in a folder that is removed.
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { allGone } from '../lib/processes.js';
+import { answers, freePort, Program } from '../lib/program.js';
+import type { Contestant, Entrant } from './contestant.js';
+
+const PATIENCE = 10_000;
+
+/** Where it is: nginx starts its new binary by the path it was started by. Daemons are in sbin, which is not in every PATH. */
+function find(command: string): string | undefined {
+  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'];
+  return folders.map((folder) => join(folder, command)).find((path) => existsSync(path));
+}
+
+const NGINX = find('nginx');
+const HAPROXY = find('haproxy');
+
+function missing(command: string, path: string | undefined): string | undefined {
+  return path === undefined ? `it is not installed: apt-get install ${command}` : undefined;
+}
+
+function nginxConfig(port: number): string {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((of) => `${of}_temp_path ${of};`);
+  return `worker_processes 1;
+pid nginx.pid;
+error_log error.log;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  keepalive_timeout 65s;
+  keepalive_requests 1000000000;
+  default_type text/plain;
+  ${temporary.join('\n  ')}
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      add_header x-pid $pid;
+      return 200 "hello\\n";
+    }
+  }
+}
+`;
+}
+
+/** As a daemon: only one whose parent is not its starter takes the signal to replace its binary (ngx_process.c). */
+async function startNginx(replace: (master: () => number, pidFile: string) => Promise<void>): Promise<Contestant> {
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
+  const pidFile = join(folder, 'nginx.pid');
+  const master = (): number => Number(readFileSync(pidFile, 'utf8'));
+  const end = async (): Promise<void> => {
+    const pid = master();
+    process.kill(pid, 'SIGTERM');
+    await allGone([pid], PATIENCE);
+    rmSync(folder, { recursive: true });
+  };
+  writeFileSync(join(folder, 'nginx.conf'), nginxConfig(port));
+  await promisify(execFile)(NGINX ?? '', ['-p', folder, '-e', 'error.log', '-c', 'nginx.conf']);
+  try {
+    await answers(port);
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return {
+    port,
+    async trigger() {
+      await replace(master, pidFile);
+      return {};
+    },
+    end,
+  };
+}
+
+const nginxReload: Entrant = {
+  name: 'nginx reload',
+  replaces: 'process',
+  missing: missing('nginx', NGINX),
+  start: () => startNginx(async (master) => void process.kill(master(), 'SIGHUP')),
+};
+
+/** As nginx.org/en/docs/control.html has it: the new binary beside the old one, then the old master is told to finish. */
+const nginxUpgrade: Entrant = {
+  name: 'nginx binary upgrade',
+  replaces: 'process',
+  missing: missing('nginx', NGINX),
+  start: () =>
+    startNginx(async (master) => {
+      const old = master();
+      process.kill(old, 'SIGUSR2');
+      await until(() => {
+        try {
+          return master() !== old;
+        } catch {
+          return false; // between the renaming of the old file and the writing of the new one
+        }
+      });
+      process.kill(old, 'SIGQUIT');
+      await allGone([old], PATIENCE);
+    }),
+};
+
+function haproxyConfig(port: number, socket: string): string {
+  return `global
+  master-worker
+  nbthread 1
+  stats socket ${socket} mode 600 level admin expose-fd listeners
+  hard-stop-after 5s
+defaults
+  mode http
+  timeout client 65s
+  timeout http-keep-alive 65s
+  timeout connect 5s
+  timeout server 65s
+frontend web
+  bind 127.0.0.1:${port}
+  http-request return status 200 content-type text/plain string "hello\\n" hdr x-pid "%pid"
+`;
+}
+
+const haproxyReload: Entrant = {
+  name: 'HAProxy seamless reload',
+  replaces: 'process',
+  missing: missing('haproxy', HAPROXY),
+  async start() {
+    const port = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
+    const config = join(folder, 'haproxy.cfg');
+    writeFileSync(config, haproxyConfig(port, join(folder, 'haproxy.sock')));
+    const program = new Program({ command: HAPROXY ?? '', args: ['-W', '-f', config] });
+    const end = async (): Promise<void> => {
+      await program.end();
+      rmSync(folder, { recursive: true });
+    };
+    try {
+      await answers(port);
+    } catch (error) {
+      await end();
+      throw error;
+    }
+    return {
+      port,
+      async trigger() {
+        program.signal('SIGUSR2');
+        return {};
+      },
+      end,
+    };
+  },
+};
+
+async function until(holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + PATIENCE;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`nothing came of it within ${PATIENCE} ms`);
+    await sleep(1);
+  }
+}
+
+export const DAEMONS: readonly Entrant[] = [nginxReload, nginxUpgrade, haproxyReload];

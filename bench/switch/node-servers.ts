@@ -1,0 +1,195 @@
+// The contestants that need nothing but Node and this package.
+import { fileURLToPath } from 'node:url';
+import { answers, freePort, Program } from '../lib/program.js';
+import type { Contestant, Entrant, Marks } from './contestant.js';
+
+type Event = keyof Marks | 'prepared';
+
+const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
+const PLAIN = here('plain.mjs');
+const SERVE = here('../workers/serve.mjs');
+
+/** Starts an app and waits until it accepts. */
+async function launch(port: number, ...args: readonly string[]): Promise<MarkedProgram> {
+  const program = new MarkedProgram({ args, env: { PORT: String(port), BENCH_MARKS: '1' } });
+  await program.told(['accepting']);
+  return program;
+}
+
+/** An app that tells what it does, whoever it is by now. */
+class MarkedProgram extends Program {
+  /** The process in charge. */
+  current = 0;
+
+  /** Reads marks until each of those events has come; the last two only count of a new process, which is current then. */
+  async told(events: readonly Event[]): Promise<Marks> {
+    const left = new Set<Event>(events);
+    const marks: { [K in Event]?: bigint } = {};
+    let next = this.current;
+    while (left.size > 0) {
+      const mark = JSON.parse(await this.says(/^\{"event":/)) as { event: Event; pid: number; at: string };
+      const isOfNew = mark.event === 'accepting' || mark.event === 'accepted';
+      // Left unread: the first connection of the process that was the first.
+      if (isOfNew && mark.pid === this.current) continue;
+      left.delete(mark.event);
+      marks[mark.event] = BigInt(mark.at);
+      if (isOfNew) next = mark.pid;
+    }
+    this.current = next;
+    return marks;
+  }
+}
+
+const self: Entrant = {
+  name: 'handover, self',
+  replaces: 'process',
+  isOurs: true,
+  async start() {
+    const port = await freePort();
+    const program = await launch(port, SERVE);
+    return {
+      port,
+      async trigger() {
+        program.signal('SIGUSR2', program.current);
+        return program.told(['spawn', 'accepting', 'accepted']);
+      },
+      end: () => program.end(program.current),
+    };
+  },
+};
+
+const standby: Entrant = {
+  name: 'handover, standby',
+  replaces: 'process',
+  isOurs: true,
+  async start() {
+    const port = await freePort();
+    const program = await launch(port, here('standby.mjs'));
+    return {
+      port,
+      async prepare() {
+        program.signal('SIGHUP', program.current);
+        await program.told(['prepared']);
+      },
+      async trigger() {
+        program.signal('SIGUSR2', program.current);
+        return program.told(['commit', 'accepting', 'accepted']);
+      },
+      end: () => program.end(program.current),
+    };
+  },
+};
+
+const supervisor: Entrant = {
+  name: 'handover run',
+  replaces: 'process',
+  isOurs: true,
+  async start() {
+    const port = await freePort();
+    const keeping = ['--workers', '1', '--listen', `web=tcp://127.0.0.1:${port}`];
+    const program = await launch(
+      port,
+      here('../../dist/cli/main.js'),
+      'run',
+      ...keeping,
+      '--',
+      process.execPath,
+      SERVE,
+    );
+    return {
+      port,
+      async trigger() {
+        program.signal('SIGUSR2');
+        return program.told(['accepting', 'accepted']);
+      },
+      end: () => program.end(),
+    };
+  },
+};
+
+const cluster: Entrant = {
+  name: 'node:cluster',
+  replaces: 'process',
+  async start() {
+    const port = await freePort();
+    const program = new Program({ args: [here('../workers/cluster.mjs'), '1'], env: { PORT: String(port) } });
+    await program.says(/^serving$/);
+    return {
+      port,
+      async trigger() {
+        program.signal('SIGUSR2');
+        await program.says(/^reloaded$/);
+        return {};
+      },
+      end: () => program.end(),
+    };
+  },
+};
+
+/** The new process beside the old one, on the same port; the old one is told to end when the new one accepts. */
+const reusePort: Entrant = {
+  name: 'SO_REUSEPORT overlap',
+  replaces: 'process',
+  start: () =>
+    restarted(async (port, old) => {
+      const next = await launch(port, here('reuseport.mjs'));
+      await old.end();
+      return next;
+    }, here('reuseport.mjs')),
+};
+
+/** What everybody else is there to avoid. */
+export const stopAndStart: Entrant = {
+  name: 'stop, start',
+  replaces: 'process',
+  start: () =>
+    restarted(async (port, old) => {
+      await old.end();
+      return launch(port, PLAIN);
+    }, PLAIN),
+};
+
+async function restarted(
+  replace: (port: number, old: MarkedProgram) => Promise<MarkedProgram>,
+  app: string,
+): Promise<Contestant> {
+  const port = await freePort();
+  let program = await launch(port, app);
+  return {
+    port,
+    async trigger() {
+      program = await replace(port, program);
+      return {};
+    },
+    end: () => program.end(),
+  };
+}
+
+/** How long the same app takes to start without any handover, while another one serves the same load beside it. */
+export const bareStart: Entrant = {
+  name: 'bare cold start',
+  replaces: 'none',
+  async start() {
+    const port = await freePort();
+    const program = await launch(port, PLAIN);
+    return {
+      port,
+      async trigger() {
+        const own = await freePort();
+        const spawn = process.hrtime.bigint();
+        const beside = new MarkedProgram({ args: [PLAIN], env: { PORT: String(own), BENCH_MARKS: '1' } });
+        const marks = beside.told(['accepting', 'accepted']);
+        try {
+          await answers(own, 1);
+          return { spawn, ...(await marks) };
+        } finally {
+          await beside.end();
+        }
+      },
+      end: () => program.end(),
+    };
+  },
+};
+
+export const OURS: readonly Entrant[] = [self, standby, supervisor];
+export const NODE_SERVERS: readonly Entrant[] = [cluster, reusePort, stopAndStart];

@@ -1,0 +1,162 @@
+// The figures of all turns as rows, tables and bars.
+import type { Report } from '../lib/bench.js';
+import { type Spread, spread } from '../lib/stats.js';
+import { figure, table } from '../lib/table.js';
+import { answersAtOnce, type Bar, nothingLost, presentBar, startsLikeBare, startTimes, staysFast } from './bars.js';
+import type { Entrant } from './contestant.js';
+import { RATE } from './load.js';
+import type { Turn } from './turn.js';
+import { type Availability, availabilityOf, FOLLOW_UP, type Latency, type LostBy, RESTARTS } from './window.js';
+
+export interface Entry {
+  readonly entrant: Entrant;
+  readonly turns: Turn[];
+  /** Why it takes no more turns. */
+  readonly failure?: string;
+}
+
+interface LatencySpread {
+  readonly p50: Spread;
+  readonly p99: Spread;
+  readonly max: Spread;
+}
+
+interface Row {
+  readonly system: string;
+  readonly switches: number;
+  readonly answered: number;
+  readonly lost: number;
+  readonly lostBy: LostBy;
+  readonly closed: number;
+  readonly triggerToAnswerMs: Spread;
+  /** Absent where no process ends. */
+  readonly triggerToGoneMs?: Spread;
+  readonly longestGapMs: Spread;
+  readonly insideMs: LatencySpread;
+  readonly outsideMs: LatencySpread;
+  readonly restarts30Days: Availability;
+}
+
+export function report(entries: readonly Entry[], missing: readonly Entrant[]): Report {
+  const bare = entries.find(({ entrant }) => entrant.replaces === 'none')?.turns ?? [];
+  const others = entries.filter(({ entrant, turns }) => entrant.replaces !== 'none' && turns.length > 0);
+  const failures = entries.flatMap(({ entrant, turns, failure }) =>
+    failure === undefined ? [] : [{ system: entrant.name, afterSwitches: turns.length, failure }],
+  );
+  const rows = others.map(rowOf);
+  const bars = others.filter(({ entrant }) => entrant.isOurs).flatMap((entry) => barsOf(entry, bare));
+  const bareStart = spread(startTimes(bare));
+  const sections = [
+    costs(rows),
+    times(rows),
+    latencies(rows),
+    reading(bareStart),
+    bars.map(presentBar).join('\n'),
+    ...failures.map((each) => `${each.system}: out after ${each.afterSwitches} switches: ${each.failure}`),
+    ...missing.map(({ name, missing: why }) => `${name}: skipped, ${why}`),
+  ];
+  return {
+    text: sections.join('\n\n'),
+    rows,
+    figures: { bareStartMs: bareStart, bars, failures },
+    skipped: missing.map(({ name }) => name),
+  };
+}
+
+function rowOf({ entrant, turns }: Entry): Row {
+  const figures = turns.map((turn) => turn.figures);
+  const sum = (of: 'answered' | 'lost' | 'closed'): number => figures.reduce((total, each) => total + each[of], 0);
+  const latency = (of: (each: (typeof figures)[number]) => Latency): LatencySpread => ({
+    p50: spread(figures.map((each) => of(each).p50)),
+    p99: spread(figures.map((each) => of(each).p99)),
+    max: spread(figures.map((each) => of(each).max)),
+  });
+  const lostBy: Record<string, number> = {};
+  for (const each of figures) {
+    for (const [kind, count] of Object.entries(each.lostBy)) lostBy[kind] = (lostBy[kind] ?? 0) + count;
+  }
+  const gone = figures.flatMap(({ triggerToGone }) => triggerToGone ?? []);
+  const rate = figures.reduce((total, each) => total + each.rate, 0) / figures.length;
+  return {
+    system: entrant.name,
+    switches: turns.length,
+    answered: sum('answered'),
+    lost: sum('lost'),
+    lostBy,
+    closed: sum('closed'),
+    triggerToAnswerMs: spread(figures.map(({ triggerToAnswer }) => triggerToAnswer)),
+    ...(gone.length === 0 ? {} : { triggerToGoneMs: spread(gone) }),
+    longestGapMs: spread(figures.map(({ longestGap }) => longestGap)),
+    insideMs: latency(({ inside }) => inside),
+    outsideMs: latency(({ outside }) => outside),
+    restarts30Days: availabilityOf(sum('lost') / turns.length, rate),
+  };
+}
+
+function barsOf({ entrant: { name }, turns }: Entry, bare: readonly Turn[]): Bar[] {
+  const [first] = turns;
+  return [
+    nothingLost(name, turns),
+    ...(first?.marks.spawn === undefined ? [] : [startsLikeBare(name, turns, bare)]),
+    ...(first?.marks.commit === undefined ? [] : [answersAtOnce(name, turns), staysFast(name, turns)]),
+  ];
+}
+
+function costs(rows: readonly Row[]): string {
+  const header = ['', 'answered', 'lost', 'closed', `lost in ${RESTARTS} in 30 days`, 'availability', 'lost by kind'];
+  return table([
+    header,
+    ...rows.map(({ system, answered, lost, closed, restarts30Days, lostBy }) => [
+      system,
+      figure(answered),
+      String(lost),
+      String(closed),
+      figure(restarts30Days.lost),
+      percent(restarts30Days.availability),
+      Object.entries(lostBy)
+        .map(([kind, count]) => `${kind} ${count}`)
+        .join(', '),
+    ]),
+  ]);
+}
+
+function times(rows: readonly Row[]): string {
+  const header = ['ms', 'trigger to first answer of the new', 'trigger to old gone', 'longest gap'];
+  return table([
+    header,
+    ...rows.map(({ system, triggerToAnswerMs, triggerToGoneMs, longestGapMs }) => [
+      system,
+      present(triggerToAnswerMs),
+      triggerToGoneMs === undefined ? 'the process stays' : present(triggerToGoneMs),
+      present(longestGapMs),
+    ]),
+  ]);
+}
+
+function latencies(rows: readonly Row[]): string {
+  const header = ['latency inside / outside, ms', 'p50', 'p99', 'max'];
+  return table([
+    header,
+    ...rows.map(({ system, insideMs, outsideMs }) => [
+      system,
+      ...(['p50', 'p99', 'max'] as const).map((of) => `${present(insideMs[of])} / ${figure(outsideMs[of].median)}`),
+    ]),
+  ]);
+}
+
+function reading(bareStart: Spread): string {
+  return `${RATE} requests a second come at fixed times, whatever the server does; latency counts from then.
+Inside the switch: from the trigger until the new process has answered and the old one is gone, whichever is later, and
+${FOLLOW_UP} ms more; requests of which any part is within. Outside: the rest of the turn.
+Availability: what ${RESTARTS} such switches in 30 days lose, of all requests that come in 30 days at this rate.
+A bare cold start of the app, beside the same load: ${present(bareStart)} ms from spawn to accepting.`;
+}
+
+function present({ median, min, max }: Spread): string {
+  return `${figure(median)} (${figure(min)} to ${figure(max)})`;
+}
+
+function percent(share: number): string {
+  // One request lost in ten switches is in the eighth digit: it is not to be rounded away.
+  return share === 1 ? '100 %' : `${(share * 100).toFixed(7)} %`;
+}

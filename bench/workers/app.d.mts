@@ -1,0 +1,3 @@
+// The type of what the benchmarks use of app.mjs.
+
+export const body: string;
