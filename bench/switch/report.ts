@@ -1,8 +1,8 @@
 // The figures of all turns as rows, tables and bars.
-import type { Report } from '../lib/bench.js';
+import type { Chart, Expectation, Report } from '../lib/bench.js';
 import { type Spread, spread } from '../lib/stats.js';
-import { figure, table } from '../lib/table.js';
-import { answersAtOnce, type Bar, nothingLost, presentBar, startsLikeBare, startTimes, staysFast } from './bars.js';
+import { figure, presentSpread as present, table } from '../lib/table.js';
+import { answersAtOnce, nothingLost, presentBar, startsLikeBare, startTimes, staysFast } from './bars.js';
 import type { Entrant } from './contestant.js';
 import { RATE } from './load.js';
 import type { Turn } from './turn.js';
@@ -44,23 +44,38 @@ export function report(entries: readonly Entry[], missing: readonly Entrant[]): 
     failure === undefined ? [] : [{ system: entrant.name, afterSwitches: turns.length, failure }],
   );
   const rows = others.map(rowOf);
-  const bars = others.filter(({ entrant }) => entrant.isOurs).flatMap((entry) => barsOf(entry, bare));
+  const expectations = others.filter(({ entrant }) => entrant.isOurs).flatMap((entry) => barsOf(entry, bare));
   const bareStart = spread(startTimes(bare));
-  const sections = [
-    costs(rows),
-    times(rows),
-    latencies(rows),
+  const tables = [costs(rows), times(rows), latencies(rows)];
+  const notes = [
     reading(bareStart),
-    bars.map(presentBar).join('\n'),
     ...failures.map((each) => `${each.system}: out after ${each.afterSwitches} switches: ${each.failure}`),
     ...missing.map(({ name, missing: why }) => `${name}: skipped, ${why}`),
   ];
-  return {
-    text: sections.join('\n\n'),
-    rows,
-    figures: { bareStartMs: bareStart, bars, failures },
-    skipped: missing.map(({ name }) => name),
-  };
+  const text = [...tables.map(table), ...notes, expectations.map(presentBar).join('\n')].join('\n\n');
+  const skipped = missing.map(({ name }) => name);
+  const figures = { bareStartMs: bareStart, failures };
+  return { text, tables, notes, charts: chartsOf(rows), expectations, rows, figures, skipped };
+}
+
+function chartsOf(rows: readonly Row[]): Chart[] {
+  const chart = (title: string, unit: string, of: (row: Row) => Spread | undefined): Chart => ({
+    title,
+    unit,
+    bars: rows.flatMap((row) => {
+      const value = of(row);
+      return value === undefined ? [] : [{ name: row.system, value }];
+    }),
+  });
+  const each = (count: number): Spread => ({ median: count, min: count, max: count });
+  return [
+    chart('lost requests, a switch', 'lost', ({ lost, switches }) => each(lost / switches)),
+    chart('keep-alive connections closed, a switch', 'closed', ({ closed, switches }) => each(closed / switches)),
+    chart('trigger to the first answer of the new process, ms', 'ms', (row) => row.triggerToAnswerMs),
+    chart('trigger to the old process gone, ms', 'ms', (row) => row.triggerToGoneMs),
+    chart('longest gap without a right answer, ms', 'ms', (row) => row.longestGapMs),
+    chart('p99 inside the switch, ms', 'ms', (row) => row.insideMs.p99),
+  ];
 }
 
 function rowOf({ entrant, turns }: Entry): Row {
@@ -93,7 +108,7 @@ function rowOf({ entrant, turns }: Entry): Row {
   };
 }
 
-function barsOf({ entrant: { name }, turns }: Entry, bare: readonly Turn[]): Bar[] {
+function barsOf({ entrant: { name }, turns }: Entry, bare: readonly Turn[]): Expectation[] {
   const [first] = turns;
   return [
     nothingLost(name, turns),
@@ -102,9 +117,9 @@ function barsOf({ entrant: { name }, turns }: Entry, bare: readonly Turn[]): Bar
   ];
 }
 
-function costs(rows: readonly Row[]): string {
+function costs(rows: readonly Row[]): string[][] {
   const header = ['', 'answered', 'lost', 'closed', `lost in ${RESTARTS} in 30 days`, 'availability', 'lost by kind'];
-  return table([
+  return [
     header,
     ...rows.map(({ system, answered, lost, closed, restarts30Days, lostBy }) => [
       system,
@@ -117,12 +132,12 @@ function costs(rows: readonly Row[]): string {
         .map(([kind, count]) => `${kind} ${count}`)
         .join(', '),
     ]),
-  ]);
+  ];
 }
 
-function times(rows: readonly Row[]): string {
+function times(rows: readonly Row[]): string[][] {
   const header = ['ms', 'trigger to first answer of the new', 'trigger to old gone', 'longest gap'];
-  return table([
+  return [
     header,
     ...rows.map(({ system, triggerToAnswerMs, triggerToGoneMs, longestGapMs }) => [
       system,
@@ -130,18 +145,18 @@ function times(rows: readonly Row[]): string {
       triggerToGoneMs === undefined ? 'the process stays' : present(triggerToGoneMs),
       present(longestGapMs),
     ]),
-  ]);
+  ];
 }
 
-function latencies(rows: readonly Row[]): string {
+function latencies(rows: readonly Row[]): string[][] {
   const header = ['latency inside / outside, ms', 'p50', 'p99', 'max'];
-  return table([
+  return [
     header,
     ...rows.map(({ system, insideMs, outsideMs }) => [
       system,
       ...(['p50', 'p99', 'max'] as const).map((of) => `${present(insideMs[of])} / ${figure(outsideMs[of].median)}`),
     ]),
-  ]);
+  ];
 }
 
 function reading(bareStart: Spread): string {
@@ -150,10 +165,6 @@ Inside the switch: from the trigger until the new process has answered and the o
 ${FOLLOW_UP} ms more; requests of which any part is within. Outside: the rest of the turn.
 Availability: what ${RESTARTS} such switches in 30 days lose, of all requests that come in 30 days at this rate.
 A bare cold start of the app, beside the same load: ${present(bareStart)} ms from spawn to accepting.`;
-}
-
-function present({ median, min, max }: Spread): string {
-  return `${figure(median)} (${figure(min)} to ${figure(max)})`;
 }
 
 function percent(share: number): string {
