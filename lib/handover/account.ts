@@ -97,7 +97,7 @@ export class Account {
       result,
       code: error === undefined ? undefined : codeOf(error),
       durationMs: performance.now() - this.#start,
-      phases: this.log.records,
+      phases: this.log.soFar,
       ...this.#fates,
     };
   }

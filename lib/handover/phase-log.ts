@@ -21,14 +21,23 @@ export class PhaseLog {
   }
 
   end(): void {
-    if (!this.#open) return;
-    const { name, startedAt, start } = this.#open;
-    this.#ended.push({ name, startedAt, durationMs: performance.now() - start });
+    this.#ended.push(...this.#going);
     this.#open = undefined;
   }
 
   /** The phases that have ended. */
   get records(): readonly PhaseRecord[] {
     return [...this.#ended];
+  }
+
+  /** These, and the one going on as if it ended now. */
+  get soFar(): readonly PhaseRecord[] {
+    return [...this.#ended, ...this.#going];
+  }
+
+  get #going(): readonly PhaseRecord[] {
+    if (!this.#open) return [];
+    const { name, startedAt, start } = this.#open;
+    return [{ name, startedAt, durationMs: performance.now() - start }];
   }
 }

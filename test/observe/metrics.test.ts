@@ -185,6 +185,8 @@ it('G8: counters go on through three handovers, a failure, a refusal and a recal
   // Three that went through all of it, and the one that was recalled.
   expect(samples.get('handover_phase_duration_seconds_count{phase="COMMIT"}')).toBe(4);
   expect(samples.get('handover_phase_duration_seconds_bucket{le="+Inf",phase="COMMIT"}')).toBe(4);
+  // Going on while RETIRE tells of it.
+  expect(samples.get('handover_phase_duration_seconds_count{phase="DRAIN"}')).toBeGreaterThanOrEqual(3);
   expect(samples.get('handover_phase_duration_seconds_sum{phase="PROBATION"}')).toBeGreaterThan(0.3);
   expect(samples.get('handover_connections_total{fate="migrated"}')).toBeGreaterThanOrEqual(3);
   expect(samples.get('handover_connections_total{fate="cut"}')).toBe(0);
