@@ -15,7 +15,7 @@ import { HANDOVER_OPTIONS } from './handover/options.js';
 import { CHANNEL_VARIABLE } from './handover/start-self.js';
 import { SUPERVISOR_VARIABLE } from './handover/supervised.js';
 import type { Listener } from './handover/types.js';
-import { logHandover, stderrLogger } from './observe/log.js';
+import { logHandover, stderrLogger } from './log.js';
 import { openPreloaded } from './observed.js';
 import { type CheckedServeOptions, checkServeOptions, pick, type ServeOptions } from './serve.js';
 

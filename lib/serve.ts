@@ -4,7 +4,7 @@ import { HandoverError, hasCode, typeError } from './errors.js';
 import { expectOptions } from './fd/arguments.js';
 import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handover/options.js';
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
-import { type Logger, logHandover, stderrLogger } from './observe/log.js';
+import { type Logger, logHandover, stderrLogger } from './log.js';
 import { openPreloaded } from './observed.js';
 
 /** What `serve()` takes: the options of `openHandover` and of `listen` in one, and its own. */

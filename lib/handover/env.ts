@@ -2,11 +2,11 @@
 // process by giving another one.
 import { spawn } from 'node:child_process';
 import cluster from 'node:cluster';
-import { accessSync, constants, writeSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isMainThread } from 'node:worker_threads';
-import { hasCode } from '../errors.js';
+import { writeStderr } from './write-stderr.js';
 
 /** What to start as successor. */
 export interface Command {
@@ -77,35 +77,6 @@ export const processEnv: Env = {
   stderrFd: 2,
   writeStderr,
 };
-
-/**
- * Never by an exception: process.stderr would raise EPIPE as an 'error' nobody handles, and what the successor says must
- * not end this process.
- */
-function writeStderr(bytes: Uint8Array): void {
-  let at = 0;
-  try {
-    // Never past what waits already.
-    if (process.stderr.writableLength > 0) queueStderr(bytes);
-    else while (at < bytes.length) at += writeSync(process.stderr.fd, bytes, at);
-  } catch (error) {
-    // A full pipe: the stream waits for it.
-    if (hasCode(error, 'EAGAIN')) queueStderr(bytes.subarray(at));
-  }
-}
-
-const ignore = (): void => {};
-
-/** While something waits, an 'error' of the stream is taken from it: it comes after the callback. */
-function queueStderr(bytes: Uint8Array): void {
-  const { stderr } = process;
-  if (!stderr.listeners('error').includes(ignore)) stderr.on('error', ignore);
-  stderr.write(bytes, () =>
-    setImmediate(() => {
-      if (stderr.writableLength === 0) stderr.off('error', ignore);
-    }),
-  );
-}
 
 function isExecutable(file: string): boolean {
   try {

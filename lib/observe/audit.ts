@@ -1,6 +1,7 @@
 // One line of JSON for each handover that is over, appended to a file.
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
-import { eventChannel, type HandoverEvents, publish } from '../events.js';
+import type { HandoverEvents } from '../events.js';
+import { Observer } from './observer.js';
 
 /** Nobody else reads who deployed what and when, unless the file is there with another mode. */
 const MODE = 0o600;
@@ -13,18 +14,11 @@ const { O_APPEND, O_CREAT, O_WRONLY } = constants;
  */
 export function keepAudit(path: string): () => void {
   append(path, '');
-  const outcomes = eventChannel('outcome');
-  const onOutcome = (message: unknown): void => {
-    const outcome = message as HandoverEvents['outcome'];
-    if (!isOwn(outcome)) return;
-    try {
-      append(path, `${JSON.stringify(lineOf(outcome))}\n`);
-    } catch (error) {
-      publish('hook-failed', { name: 'audit', error: error as Error });
-    }
-  };
-  outcomes.subscribe(onOutcome);
-  return () => void outcomes.unsubscribe(onOutcome);
+  const observer = new Observer('audit');
+  observer.on('outcome', (outcome) => {
+    if (isOwn(outcome)) append(path, `${JSON.stringify(lineOf(outcome))}\n`);
+  });
+  return observer.end;
 }
 
 /** The process that gave writes it; where it has died, the one that knows. */

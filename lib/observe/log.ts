@@ -1,11 +1,6 @@
-// Log lines from the diagnostics channels, for a pino-compatible logger or as text on stderr.
-import {
-  type CutConnections,
-  eventChannel,
-  type HandoverEventName,
-  type HandoverEvents,
-  type Requester,
-} from '../events.js';
+// Log lines from the diagnostics channels, for a pino-compatible logger.
+import type { CutConnections, HandoverEventName, HandoverEvents, Requester } from '../events.js';
+import { Observer } from './observer.js';
 
 /** What is asked of a logger: pino has it, and most others. */
 export interface Logger {
@@ -85,24 +80,18 @@ function describeCut({ listener, protocol, isTls, state, reason, ...sums }: CutC
   return `${connections} ${kind} of "${listener}" by ${reason} (read ${bytesRead}, wrote ${bytesWritten} bytes, up to ${age})`;
 }
 
-/** Logs what happens to this process' handover from now on. */
-export function logHandover(logger: Logger): void {
+/**
+ * Logs what happens to this process' handover from now on, until the function returned is called. A logger that throws is
+ * told of as `hook-failed`, and ends nothing.
+ */
+export function logHandover(logger: Logger): () => void {
+  const observer = new Observer('log');
   for (const name of Object.keys(LINES) as HandoverEventName[]) {
     const toLine = LINES[name] as (payload: unknown) => Line;
-    eventChannel(name).subscribe((payload) => {
+    observer.on(name, (payload) => {
       const [level, fields, message] = toLine(payload);
       logger[level](fields, message);
     });
   }
-}
-
-/** One line of text each, on stderr. */
-export const stderrLogger: Logger = {
-  info: (_fields, message) => write(message),
-  warn: (_fields, message) => write(message),
-  error: (_fields, message) => write(message),
-};
-
-function write(message: string): void {
-  process.stderr.write(`handover[${process.pid}]: ${message}\n`);
+  return observer.end;
 }

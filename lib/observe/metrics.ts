@@ -1,8 +1,9 @@
 // Metrics of handovers for a registry of prom-client: counters that go on over generations, gauges of this process.
 import { typeError } from '../errors.js';
-import { eventChannel, type HandoverCounts, type HandoverEventName, type HandoverEvents, publish } from '../events.js';
+import { type HandoverCounts, type HandoverEvents, publish } from '../events.js';
 import { durationSamples, family, type MetricFamily, type MetricsRegistry, type Sample } from './metric-families.js';
 import { count, encodeState, type MetricState, NOTHING_COUNTED, newer } from './metric-state.js';
+import { Observer } from './observer.js';
 
 /** What is asked of a handover: what `openHandover()` and `serve()` give. */
 export interface MeasuredHandover {
@@ -41,26 +42,22 @@ class Metrics {
   readonly #underWay = new Set<string>();
   readonly #certificates = new Map<string, number>();
   #unclaimed = 0;
-  readonly #unsubscribe: (() => void)[];
+  readonly #observer = new Observer('metrics');
 
   constructor(handover: MeasuredHandover, prefix: string) {
     this.#handover = handover;
     this.#prefix = prefix;
     this.#take(EARLY);
     handover.keep(LATE, () => encodeState(this.#waiting.reduce(count, this.#state)));
-    this.#unsubscribe = [
-      on('requested', ({ handoverId }) => this.#underWay.add(handoverId)),
-      on('outcome', (outcome) => this.#onOutcome(outcome)),
-      // The successor says all of it by now, and connections that have not moved are still answered here.
-      on('superseded', () => this.#countWaiting()),
-      on('in-charge', ({ unclaimed }) => this.#onInCharge(unclaimed)),
-      on('certificates', ({ subject, validTo }) => this.#onCertificate(subject, validTo)),
-    ];
+    this.#observer.on('requested', ({ handoverId }) => this.#underWay.add(handoverId));
+    this.#observer.on('outcome', (outcome) => this.#onOutcome(outcome));
+    // The successor says all of it by now, and connections that have not moved are still answered here.
+    this.#observer.on('superseded', () => this.#countWaiting());
+    this.#observer.on('in-charge', ({ unclaimed }) => this.#onInCharge(unclaimed));
+    this.#observer.on('certificates', ({ subject, validTo }) => this.#onCertificate(subject, validTo));
   }
 
-  readonly stop = (): void => {
-    for (const end of this.#unsubscribe) end();
-  };
+  readonly stop = (): void => this.#observer.end();
 
   get families(): readonly MetricFamily[] {
     const named = (name: string): string => `${this.#prefix}${name}`;
@@ -172,13 +169,6 @@ class Metrics {
 }
 
 const STATES = ['loading', 'serving', 'draining'] as const;
-
-function on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvents[N]) => void): () => void {
-  const channel = eventChannel(name);
-  const listener = (payload: unknown): void => heard(payload as HandoverEvents[N]);
-  channel.subscribe(listener);
-  return () => void channel.unsubscribe(listener);
-}
 
 /**
  * Registers the metrics of a handover. Call it before `ready()`, in every release: the counters go on where those of the

@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { join } from 'node:path';
-import { eventChannel, type HandoverEventName, type HandoverEvents, publish } from '../events.js';
+import { publish } from '../events.js';
+import { Observer } from './observer.js';
 
 /** Begins one. The function returned ends it and writes it to the file, once; what fails is published. */
 export function startProfile(file: string): () => void {
@@ -30,22 +31,14 @@ export function startProfile(file: string): () => void {
 /** Profiles this process from the moment it is superseded until that handover is over. */
 export function profileDrain(directory: string, handoverId: string): void {
   let stop = (): void => {};
-  const unsubscribe = [
-    on('superseded', (superseded) => {
-      if (superseded.handoverId !== handoverId) return;
-      stop = startProfile(join(directory, `${handoverId}.predecessor-drain.cpuprofile`));
-    }),
-    on('outcome', (outcome) => {
-      if (outcome.handoverId !== handoverId || outcome.role !== 'predecessor') return;
-      stop();
-      for (const end of unsubscribe) end();
-    }),
-  ];
-}
-
-function on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvents[N]) => void): () => void {
-  const channel = eventChannel(name);
-  const listener = (payload: unknown): void => heard(payload as HandoverEvents[N]);
-  channel.subscribe(listener);
-  return () => void channel.unsubscribe(listener);
+  const observer = new Observer('profile');
+  observer.on('superseded', (superseded) => {
+    if (superseded.handoverId !== handoverId) return;
+    stop = startProfile(join(directory, `${handoverId}.predecessor-drain.cpuprofile`));
+  });
+  observer.on('outcome', (outcome) => {
+    if (outcome.handoverId !== handoverId || outcome.role !== 'predecessor') return;
+    stop();
+    observer.end();
+  });
 }

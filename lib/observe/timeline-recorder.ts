@@ -1,9 +1,9 @@
 // Records this process' part of each handover from the diagnostics channels, and writes it down.
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import module from 'node:module';
 import { type PerformanceEntry, PerformanceObserver, performance } from 'node:perf_hooks';
-import type { HandoverEventName, HandoverEvents } from '../events.js';
+import type { HandoverEvents } from '../events.js';
 import { publish } from '../events.js';
+import { Observer } from './observer.js';
 import {
   type TimelinePart,
   type TimelineRole,
@@ -120,29 +120,29 @@ class Recorder {
   /** The start of this process, and each handover it gives. */
   readonly #recordings = new Set<Recording>();
   readonly #collections = new PerformanceObserver((list) => this.#onCollections(list.getEntries()));
-  readonly #listeners: { readonly name: string; readonly listener: (payload: unknown) => void }[] = [];
+  readonly #observer = new Observer('timeline');
 
   constructor(directory: string, openedAt: number) {
     this.#directory = directory;
     this.#openedAt = openedAt;
     this.#begin(new Recording('successor', openedAt)).enter('start');
-    this.#on('listen', ({ name, origin }) => this.#starting?.moment('handover', `listen ${name}`, { origin }));
-    this.#on('step', ({ name, after, startedAt, durationMs, hasFailed }) => {
+    this.#observer.on('listen', ({ name, origin }) => this.#starting?.moment('handover', `listen ${name}`, { origin }));
+    this.#observer.on('step', ({ name, after, startedAt, durationMs, hasFailed }) => {
       this.#starting?.add({ track: 'steps', name, startedAt, durationMs, args: { after, hasFailed } });
     });
-    this.#on('requested', (requested) => this.#onRequested(requested));
-    this.#on('spawn', ({ handoverId, pid, startedAt, durationMs }) => {
+    this.#observer.on('requested', (requested) => this.#onRequested(requested));
+    this.#observer.on('spawn', ({ handoverId, pid, startedAt, durationMs }) => {
       this.#given(handoverId)?.add({ track: 'handover', name: 'spawn', startedAt, durationMs, args: { pid } });
     });
-    this.#on('phase', ({ handoverId, phase }) => this.#given(handoverId)?.enter(phase));
-    this.#on('frame', (frame) => this.#onFrame(frame));
-    this.#on('in-charge', ({ handoverId, generation }) => this.#onInCharge(handoverId, generation));
-    this.#on('outcome', (outcome) => this.#onOutcome(outcome));
+    this.#observer.on('phase', ({ handoverId, phase }) => this.#given(handoverId)?.enter(phase));
+    this.#observer.on('frame', (frame) => this.#onFrame(frame));
+    this.#observer.on('in-charge', ({ handoverId, generation }) => this.#onInCharge(handoverId, generation));
+    this.#observer.on('outcome', (outcome) => this.#onOutcome(outcome));
     process.on('exit', this.#onExit);
   }
 
   readonly stop = (): void => {
-    for (const { name, listener } of this.#listeners) unsubscribe(`handover:${name}`, listener);
+    this.#observer.end();
     this.#collections.disconnect();
     // What is over waits for the end of the process only.
     for (const recording of this.#recordings) if (!recording.isOver) this.#recordings.delete(recording);
@@ -251,12 +251,6 @@ class Recorder {
     } catch (error) {
       publish('hook-failed', { name: 'timeline', error: error as Error });
     }
-  }
-
-  #on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvents[N]) => void): void {
-    const listener = (payload: unknown): void => heard(payload as HandoverEvents[N]);
-    this.#listeners.push({ name, listener });
-    subscribe(`handover:${name}`, listener);
   }
 }
 

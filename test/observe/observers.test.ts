@@ -1,0 +1,45 @@
+// G5: whoever looks on stops no server: an observer that throws, cannot write, or is not wanted any more.
+import { expect, it } from 'vitest';
+import { boot, useApps } from '../handover/apps.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+
+expectNoLeaks();
+const { chain } = useApps();
+
+it('G5: a logger that throws ends neither process, and everybody else is told of it', async () => {
+  const logged = boot(async (inside) => {
+    const { logHandover } = (await inside.load('handover/log')) as typeof import('../../lib/log.js');
+    const full = (): void => {
+      throw new Error('the disk is full');
+    };
+    logHandover({ info: full, warn: full, error: full });
+    await inside.open({ probation: 0 });
+    await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+    await inside.handover.ready();
+  });
+  const { chain: processes, first } = await chain(logged);
+  await first.upgrade();
+  await first.gone();
+  const failed = { name: 'log', error: { name: 'Error', message: 'the disk is full' } };
+  // listen, in-charge, requested, superseded, drained.
+  expect(first.allSaid('handover:hook-failed')).toEqual(Array.from({ length: 5 }, () => failed));
+  await (await processes.generation(2)).close();
+});
+
+it('G5: nobody reads stderr any more: lines are lost, and no process', async () => {
+  const logged = boot(async (inside) => {
+    const { logHandover, stderrLogger } = (await inside.load('handover/log')) as typeof import('../../lib/log.js');
+    const { socketpair, dup3, closeFds } = (await inside.load('handover/fd')) as typeof import('../../lib/fd/index.js');
+    const pair = socketpair();
+    await inside.open({ probation: 0 });
+    dup3(pair[0], 2);
+    closeFds(pair);
+    logHandover(stderrLogger);
+    await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+    await inside.handover.ready();
+  });
+  const { chain: processes, first } = await chain(logged);
+  await first.upgrade();
+  await first.gone();
+  await (await processes.generation(2)).close();
+});
