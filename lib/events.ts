@@ -179,7 +179,8 @@ export interface HandoverEvents {
   'certificates-refused': { readonly key: string; readonly cert: string; readonly error: Error };
   /**
    * What stops nothing else failed or did not end in time: a hook of `onClose`, by its name; one of `migrate`, as
-   * `migrate.save`; a duty of `whenInCharge`; the pid file or a socket of a process that serves anyhow.
+   * `migrate.save`; a duty of `whenInCharge`; the pid file or a socket of a process that serves anyhow; `log`, `audit`,
+   * `timeline`, `profile` or `metrics`: who looks on, and cannot write or has thrown.
    */
   'hook-failed': { readonly name: string; readonly error: Error };
 }

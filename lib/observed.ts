@@ -63,18 +63,24 @@ async function lookOn({ audit, timeline }: CheckedOptions): Promise<() => void> 
   const requests = eventChannel('requested');
   requests.subscribe(onRequest);
   const stops: (() => void)[] = [() => requests.unsubscribe(onRequest)];
-  const openedAt = performance.now();
-  if (timeline) {
-    const { recordTimeline } = await import('./observe/timeline-recorder.js');
-    stops.push(recordTimeline(timeline.directory, openedAt));
-  }
-  if (audit !== undefined) {
-    const { keepAudit } = await import('./observe/audit.js');
-    stops.push(keepAudit(audit));
-  }
-  return () => {
-    for (const stop of stops) stop();
+  const stop = (): void => {
+    for (const end of stops) end();
   };
+  const openedAt = performance.now();
+  try {
+    if (timeline) {
+      const { recordTimeline } = await import('./observe/timeline-recorder.js');
+      stops.push(recordTimeline(timeline.directory, openedAt));
+    }
+    if (audit !== undefined) {
+      const { keepAudit } = await import('./observe/audit.js');
+      stops.push(keepAudit(audit));
+    }
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return stop;
 }
 
 /** The profile of this process' drain; of the successor's start it makes its own. */

@@ -9,15 +9,15 @@ const { O_APPEND, O_CREAT, O_WRONLY } = constants;
 
 /**
  * Writes each line with one write(2) to a descriptor opened with O_APPEND, so that lines of several processes never mix, and
- * opens the file anew each time, so that it can be rotated. The function returned ends that.
- * @throws what open(2) says: better now than when there is something to write down
+ * opens the file anew each time, so that it can be rotated. The function returned ends that. A file that cannot be opened
+ * is told of at once, as `hook-failed`: better now than when there is something to write down, and it ends no server.
  */
 export function keepAudit(path: string): () => void {
-  append(path, '');
   const observer = new Observer('audit');
   observer.on('outcome', (outcome) => {
     if (isOwn(outcome)) append(path, `${JSON.stringify(lineOf(outcome))}\n`);
   });
+  observer.guard(() => append(path, ''));
   return observer.end;
 }
 

@@ -13,7 +13,7 @@ export class Observer {
 
   on<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvents[N]) => void): void {
     const channel = eventChannel(name);
-    const listener = (payload: unknown): void => this.#guard(() => heard(payload as HandoverEvents[N]));
+    const listener = (payload: unknown): void => this.guard(() => heard(payload as HandoverEvents[N]));
     channel.subscribe(listener);
     this.#ends.push(() => channel.unsubscribe(listener));
   }
@@ -22,7 +22,8 @@ export class Observer {
     for (const end of this.#ends.splice(0)) end();
   };
 
-  #guard(work: () => void): void {
+  /** Runs what may fail as a subscriber may. */
+  guard(work: () => void): void {
     // It would fail again, and be told of that, too.
     if (this.#isFailing) return;
     try {

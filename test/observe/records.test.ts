@@ -201,16 +201,17 @@ it('G8: it says which release gave way to which, and who asked: a signal, a proc
   ]);
 });
 
-it('G8: an audit that cannot be kept is known at the start', async () => {
+it('G5: an audit that cannot be kept is known at the start, and stops no server', async () => {
   const folder = privateFolder();
-  const work = boot(async (inside, folder) => {
-    await inside.open({ audit: `${folder}/missing/audit` }).catch(({ code }) => inside.say('refused', code));
-    // Nothing is left of the attempt.
-    await inside.open();
-  }, folder);
-  const { first } = await chain(work);
-  expect(await first.said('refused')).toBe('ENOENT');
+  const missing = logged(folder, { audit: join(folder, 'missing', 'audit') });
+  const { chain: processes, first } = await chain(missing);
+  const enoent = { name: 'audit', error: { message: expect.stringContaining('ENOENT') } };
+  expect(await first.said('handover:hook-failed')).toMatchObject(enoent);
+  await first.upgrade();
   await first.gone();
+  const second = await processes.generation(2);
+  expect(await second.said('handover:hook-failed')).toMatchObject(enoent);
+  await second.close();
 });
 
 it('G8: profiles of the start of the successor and of the drain of its predecessor', async () => {
