@@ -158,6 +158,8 @@ export interface HandoverEvents {
     readonly role: 'predecessor' | 'successor';
     /** The last phase it was in. */
     readonly phase: string | undefined;
+    /** Connections the successor owned when it failed, as far as it had said: those that had moved, and its own. */
+    readonly lost: number | undefined;
     /** Known to the process that gave. */
     readonly requester: Requester | undefined;
     readonly from: ReleaseName | undefined;

@@ -67,6 +67,11 @@ export class Account {
     this.#fates = { moved, ended, cut };
   }
 
+  /** So many had moved when the successor failed. */
+  recalled(moved: number): void {
+    this.#fates = { ...this.#fates, moved };
+  }
+
   /** The operating system or the peer said no, or the one who asked thought better of it. */
   failed(error: Error): void {
     const { code = 'ABORT_ERR', phase, stillServing = true } = error as Partial<HandoverError>;
@@ -82,6 +87,7 @@ export class Account {
       ...this.counts(result, error),
       role: 'predecessor',
       phase: this.log.current,
+      lost: error instanceof HandoverError ? error.connectionsLost : undefined,
       requester: this.#requester,
       from: this.#from,
       to: this.#to,
@@ -161,6 +167,7 @@ export class Tally {
       })),
       role: 'successor',
       phase: undefined,
+      lost: undefined,
       requester: undefined,
       from: undefined,
       to: undefined,

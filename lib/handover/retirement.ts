@@ -72,6 +72,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     // Ending the successor may take its time: what was not offered goes on at once.
     stopMoving();
     const failure = await predecessor.giveUp(reason);
+    account.recalled(stopMoving());
     account.end('recalled', failure);
     return failure;
   } finally {

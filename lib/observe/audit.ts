@@ -33,6 +33,7 @@ function lineOf({
   result,
   code,
   phase,
+  lost,
   requester,
   from,
   to,
@@ -53,7 +54,7 @@ function lineOf({
     code: code ?? null,
     phase: phase ?? null,
     durationMs: Math.round(durationMs),
-    connections: { moved, ended, cut },
+    connections: { moved, ended, cut, ...(lost !== undefined && { lost }) },
   };
 }
 

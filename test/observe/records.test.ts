@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { failureOf, privateFolder } from '../engine/engine.js';
 import { boot, useApps } from '../handover/apps.js';
+import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 
@@ -146,6 +147,32 @@ it('G8: a recall is one line, and so is a predecessor that dies', async () => {
     { outcome: 'predecessor-lost', code: 'ERR_HANDOVER_PEER_LOST', pid: third.pid, requester: null },
   ]);
   expect(audit()[1]?.handoverId).not.toBe(audit()[0]?.handoverId);
+});
+
+it('G5: connections that had moved to a successor that fails are counted, and named as lost', async () => {
+  const folder = privateFolder();
+  const { chain: processes, first } = await chain(logged(folder));
+  const port = await first.run(async ({ handover, servers, kept }) => {
+    handover.waitUntil(
+      new Promise((resolve) => {
+        kept.release = resolve;
+      }),
+    );
+    return ((servers.http as unknown as import('node:net').Server).address() as { port: number }).port;
+  });
+  const client = new HttpConnection({ port, host: '127.0.0.1' });
+  expect((await client.request('/')).pid).toBe(first.pid);
+  const { pid } = await first.upgrade();
+  // What came before it had moved was answered by the first.
+  while ((await client.request('/')).pid !== pid);
+  (await processes.generation(2)).process.signal('SIGKILL');
+  await first.said('handover:in-charge', 2);
+  client.close();
+  await first.run(({ kept }) => (kept.release as () => void)());
+  await first.close();
+  expect(linesOf<AuditLine>(join(folder, 'audit'))).toMatchObject([
+    { outcome: 'recalled', pid: first.pid, connections: { moved: 1, ended: 0, cut: 0, lost: 1 } },
+  ]);
 });
 
 const SERVER = `
