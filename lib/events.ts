@@ -168,7 +168,7 @@ export interface HandoverEvents {
     readonly successorPid: number | undefined;
   };
   /** A standby ended before it was committed. */
-  'standby-lost': { readonly generation: number; readonly error: Error };
+  'standby-lost': { readonly handoverId: string; readonly generation: number; readonly error: Error };
   /** A process that asked to take over was refused. */
   'takeover-refused': { readonly uid: number; readonly pid: number | undefined; readonly reason: string };
   /** A process that asked to control this one was refused. */

@@ -57,9 +57,10 @@ export function explainFailure(error: HandoverError, { phase, exit, stderr, conn
   );
 }
 
-/** For people: `systemctl status` shows it. */
+/** For people: `systemctl status` shows it to everybody, so without what a process said on stderr. */
 export function failureText(error: unknown): string {
-  return `the handover failed: ${error instanceof Error ? error.message : String(error)}`;
+  const [reason] = (error instanceof Error ? error.message : String(error)).split('\n', 1);
+  return `the handover failed: ${reason}`;
 }
 
 /** The process at the other end is gone. */

@@ -1,5 +1,5 @@
 // What is looked at before a successor is started, so that a handover that cannot work has no side effect.
-import { execFile } from 'node:child_process';
+import { type ExecFileException, execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { HandoverError } from '../errors.js';
@@ -27,10 +27,17 @@ function runCommand({ file, args, cwd, variables }: Command, extra: readonly str
   return new Promise((resolve, reject) => {
     const options = { cwd, env: variables, timeout: CHECK_TIMEOUT, maxBuffer: STDERR_BYTES };
     execFile(file, [...args, ...extra], options, (error, _stdout, stderr) => {
-      if (error) reject(Object.assign(error, { stderr: stderr.trimEnd() }));
+      if (error) reject(failureOf(error, stderr.trimEnd()));
       else resolve();
     });
   });
+}
+
+/** Not the one of Node, whose message and `cmd` are the command line: arguments may hold what nobody is to read in a log. */
+function failureOf({ code, signal, message }: ExecFileException, stderr: string): Error {
+  const end = signal ? `killed by ${signal}` : typeof code === 'number' ? `exit code ${code}` : message;
+  const said = stderr ? `\n${stderr.replace(/^/gm, '  | ')}` : '';
+  return Object.assign(new Error(`${end}${said}`), { stderr });
 }
 
 /**

@@ -287,7 +287,8 @@ export class Upgrades {
     const failure = await givenUp;
     attempt.account.end('failed', failure);
     this.#attempt = undefined;
-    publish('standby-lost', { generation: this.#host.hello.generation + 1, error: asError(failure) });
+    const generation = this.#host.hello.generation + 1;
+    publish('standby-lost', { handoverId: attempt.account.id, generation, error: asError(failure) });
     return failure;
   }
 

@@ -39,8 +39,9 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
     const fields = { event: 'upgrade-failed', handoverId, generation, pid: process.pid, code, phase, stillServing };
     return ['error', fields, `the handover failed in ${phase ?? 'its beginning'}: ${firstLine(error)}`];
   },
-  'standby-lost': ({ generation, error }) => {
-    return ['error', { event: 'standby-lost', generation, pid: process.pid }, `the standby was lost: ${error.message}`];
+  'standby-lost': ({ handoverId, generation, error }) => {
+    const fields = { event: 'standby-lost', handoverId, generation, pid: process.pid };
+    return ['error', fields, `the standby was lost: ${firstLine(error)}`];
   },
   'takeover-refused': (refused) => {
     return ['warn', { event: 'takeover-refused', ...refused }, `user ${refused.uid} may not take over`];
@@ -58,9 +59,9 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
   },
   'certificates-refused': ({ key, cert, error }) => {
     const fields = { event: 'certificates-refused', pid: process.pid, key, cert };
-    return ['error', fields, `${cert} and ${key} cannot be used: ${error.message}`];
+    return ['error', fields, `${cert} and ${key} cannot be used: ${firstLine(error)}`];
   },
-  'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, error.message],
+  'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, firstLine(error)],
 };
 
 /** Below it is what the successor said on stderr: it went there already, and may say anything. */

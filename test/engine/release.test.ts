@@ -192,10 +192,12 @@ describe('G5: what is looked at before a successor is started', () => {
   };
 
   it('a check by arguments that fails: its stderr is in the error', async () => {
-    const check = ['-e', "process.stderr.write('line 3: no such directive\\n'); process.exitCode = 4"];
+    const check = ['-e', "process.stderr.write('line 3: no such directive\\n'); process.exitCode = 4", 'hunter2'];
     const failure = await refused({ check, successor: { args: [] } }, 'ERR_HANDOVER_CHECK_FAILED');
     expect(failure.stderr).toBe('line 3: no such directive');
-    expect(failure.message).toContain('line 3: no such directive');
+    // Not the command line: nobody knows what is in it.
+    expect(failure.message).toBe('the new release failed its check: exit code 4\n  | line 3: no such directive');
+    expect(failure.cause?.message).not.toContain('hunter2');
   });
 
   it('an executable that is gone', () =>

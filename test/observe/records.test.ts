@@ -117,6 +117,37 @@ it('G8: each handover has its own id, and a failure is in the audit with its cod
   for (const text of [log, readFileSync(join(folder, 'audit'), 'utf8')]) expect(text).not.toContain(SECRET);
 });
 
+it('G8: a standby that is lost and a hook that fails are logged without what is below their first line', async () => {
+  const folder = privateFolder();
+  const dying = boot(async (inside) => {
+    await inside.open();
+    await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+    process.stderr.write(`loaded ${process.env.DATABASE_PASSWORD}\n`);
+    await inside.handover.ready();
+  });
+  const { chain: processes, first } = await chain([logged(folder), dying], { env: { DATABASE_PASSWORD: SECRET } });
+  const preparing = first.run(async ({ handover, say }) => {
+    const { lost } = await handover.prepare();
+    lost.then((error) => say('lost', (error as Error).message));
+  });
+  await preparing;
+  (await processes.generation(2)).process.signal('SIGKILL');
+  expect(await first.said('lost')).toContain(SECRET);
+  await first.run(({ handover }) => {
+    handover.onClose('pool', () => {
+      throw new Error(`already ended\n${process.env.DATABASE_PASSWORD}`);
+    });
+  });
+  await first.close();
+  const log = readFileSync(join(folder, 'log'), 'utf8');
+  const lost = linesOf<{ event: string; handoverId?: string }>(join(folder, 'log')).filter(
+    ({ event }) => event === 'standby-lost',
+  );
+  expect(lost).toEqual([expect.objectContaining({ handoverId: ID })]);
+  expect(log).toContain('already ended');
+  expect(log).not.toContain(SECRET);
+});
+
 it('G8: a recall is one line, and so is a predecessor that dies', async () => {
   const folder = privateFolder();
   const { chain: processes, first } = await chain(logged(folder, { connections: 'drain' }));

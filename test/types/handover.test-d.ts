@@ -384,7 +384,12 @@ same<
     }
   >
 >();
-same<Equal<HandoverEvents['standby-lost'], { readonly generation: number; readonly error: Error }>>();
+same<
+  Equal<
+    HandoverEvents['standby-lost'],
+    { readonly handoverId: string; readonly generation: number; readonly error: Error }
+  >
+>();
 same<
   Equal<
     HandoverEvents['frame'],
