@@ -143,9 +143,9 @@ class Recorder {
 
   readonly stop = (): void => {
     this.#observer.end();
-    this.#collections.disconnect();
     // What is over waits for the end of the process only.
-    for (const recording of this.#recordings) if (!recording.isOver) this.#recordings.delete(recording);
+    for (const recording of this.#recordings) if (!recording.isOver) this.#end(recording);
+    this.#collections.disconnect();
     if (this.#recordings.size === 0) process.off('exit', this.#onExit);
   };
 
