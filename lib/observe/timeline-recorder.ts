@@ -12,8 +12,8 @@ import {
   writePart,
 } from './timeline-part.js';
 
-/** A drain may take hours, with collections all the time. */
-const MAX_SPANS = 20_000;
+/** Collections and frames: a drain may take hours, with both all the time. Of the rest there is little. */
+const MAX_FREQUENT = 20_000;
 
 const GC_KINDS: Readonly<Record<number, string>> = {
   1: 'scavenge',
@@ -34,6 +34,7 @@ class Recording {
   readonly #openedAt: number;
   readonly #batches = new Map<number, { at: number; connections: number | undefined; held?: number | undefined }>();
   #open: { readonly name: string; readonly at: number } | undefined;
+  #frequent = 0;
   #dropped = 0;
 
   constructor(role: TimelineRole, openedAt: number) {
@@ -42,7 +43,8 @@ class Recording {
   }
 
   add(span: TimelineSpan): void {
-    if (this.#spans.length < MAX_SPANS) this.#spans.push(span);
+    if (span.track !== 'gc' && span.track !== 'frames') this.#spans.push(span);
+    else if (this.#frequent++ < MAX_FREQUENT) this.#spans.push(span);
     else this.#dropped += 1;
   }
 
