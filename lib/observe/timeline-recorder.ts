@@ -30,6 +30,9 @@ class Recording {
   generation = 0;
   /** Nothing more happens but the end of this process. */
   isOver = false;
+  /** Of a start: this process is in charge; its predecessor has died. Nothing more happens after both. */
+  isInCharge = false;
+  isOrphan = false;
   readonly #spans: TimelineSpan[] = [];
   readonly #openedAt: number;
   readonly #batches = new Map<number, { at: number; connections: number | undefined; held?: number | undefined }>();
@@ -202,16 +205,19 @@ class Recorder {
     const recording = this.#starting;
     if (!recording) return;
     recording.generation = generation;
+    recording.isInCharge = true;
+    recording.moment('handover', 'in charge');
     // The first of a chain: there is no handover to record.
     if (handoverId === undefined) this.#end(recording);
-    else if (recording.handoverId === handoverId) this.#write(recording);
+    else if (recording.isOrphan) this.#end(recording);
+    // Later: COMMITTED is still to be said.
+    else setImmediate(() => this.#recordings.has(recording) && this.#write(recording));
   }
 
   #onOutcome({ role, handoverId, result, code }: HandoverEvents['outcome']): void {
     if (role === 'successor') {
-      // Its predecessor has died: no RETIRE will come.
       const recording = this.#starting;
-      if (result === 'predecessor-lost' && recording?.handoverId === handoverId) this.#end(recording);
+      if (result === 'predecessor-lost' && recording?.handoverId === handoverId) this.#onOrphaned(recording);
       return;
     }
     const recording = this.#given(handoverId);
@@ -225,6 +231,13 @@ class Recorder {
     recording.enter('exit');
     recording.isOver = true;
     this.#write(recording);
+  }
+
+  /** No RETIRE will come. */
+  #onOrphaned(recording: Recording): void {
+    recording.moment('handover', 'predecessor-lost');
+    recording.isOrphan = true;
+    if (recording.isInCharge) this.#end(recording);
   }
 
   readonly #onExit = (): void => {
