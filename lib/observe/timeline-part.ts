@@ -1,5 +1,5 @@
 // What one process writes down of one handover, and where: a file for each of the two, found by the handover's id.
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export type TimelineRole = 'predecessor' | 'successor';
@@ -36,13 +36,18 @@ export interface TimelinePart {
 
 const FILE = /^([\w-]+)\.(predecessor|successor)\.json$/;
 
-/** Whole or not at all: somebody may read it at any time. */
+/** Whole or not at all: somebody may read it at any time. @throws what the system says; nothing is left of the attempt */
 export function writePart(directory: string, part: TimelinePart): void {
   mkdirSync(directory, { recursive: true });
   const file = join(directory, `${part.handoverId}.${part.role}.json`);
   const temporary = `${file}.${part.pid}.tmp`;
-  writeFileSync(temporary, JSON.stringify(part));
-  renameSync(temporary, file);
+  try {
+    writeFileSync(temporary, JSON.stringify(part));
+    renameSync(temporary, file);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
 }
 
 /** A handover that has been recorded. */
@@ -54,7 +59,7 @@ export interface RecordedHandover {
 }
 
 /**
- * The handovers recorded in a directory, oldest first.
+ * The handovers recorded in a directory, oldest first. A file that holds no part, as after a crash, is passed over.
  * @throws what readdir(3) says of the directory
  */
 export function listTimelines(directory: string): RecordedHandover[] {
@@ -62,12 +67,21 @@ export function listTimelines(directory: string): RecordedHandover[] {
   for (const name of readdirSync(directory).sort()) {
     const [, id] = FILE.exec(name) ?? [];
     if (id === undefined) continue;
-    const part = JSON.parse(readFileSync(join(directory, name), 'utf8')) as TimelinePart;
-    parts.set(id, [...(parts.get(id) ?? []), part]);
+    const part = readPart(join(directory, name));
+    if (part) parts.set(id, [...(parts.get(id) ?? []), part]);
   }
   return [...parts]
     .map(([handoverId, both]) => ({ handoverId, startedAt: Math.min(...both.map(beginOf)), parts: both }))
     .sort((a, b) => a.startedAt - b.startedAt);
+}
+
+function readPart(file: string): TimelinePart | undefined {
+  try {
+    const part = JSON.parse(readFileSync(file, 'utf8')) as TimelinePart | null;
+    return Array.isArray(part?.spans) ? part : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A predecessor may have served for weeks before. */
