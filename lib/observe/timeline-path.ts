@@ -87,7 +87,8 @@ export function hintsFor(parts: readonly TimelinePart[]): string[] {
   const total = path.reduce((sum, { durationMs }) => sum + durationMs, 0);
   const start = path.filter(({ role, name }) => role === 'successor' || name === 'spawn' || name === 'checks');
   const startMs = start.reduce((sum, { durationMs }) => sum + durationMs, 0);
-  const isStandby = path.some(({ name }) => name === 'waits for COMMIT');
+  // Between READY and COMMIT there is always a moment.
+  const isStandby = path.some(({ name, durationMs }) => name === 'waits for COMMIT' && durationMs >= WORTH_MS);
   if (predecessor && successor && !isStandby && startMs >= WORTH_STANDBY_MS && startMs > total / 2) {
     const advice = 'a standby (`prepare()`, then `commit()`) starts before the switch';
     hints.push(`${Math.round(startMs)} of ${Math.round(total)} ms were the start of the process: ${advice}`);

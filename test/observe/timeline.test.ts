@@ -254,6 +254,18 @@ describe('the critical path and its hints', () => {
     ]);
   });
 
+  it('name a standby also without a probation, where the moment before COMMIT is no wait', () => {
+    const plain = part('predecessor', [
+      span('handover', 'requested', 100),
+      span('handover', 'spawn', 102, 6),
+      span('handover', 'PREPARE', 108, 592),
+      span('handover', 'COMMIT', 700.3, 5),
+    ]);
+    expect(hintsFor([plain, young([], { hasCompileCache: true })])).toEqual([
+      expect.stringMatching(/were the start of the process: a standby/),
+    ]);
+  });
+
   it('are silent where there is nothing to gain', () => {
     const steps = [span('steps', 'a', 460, 50, { after: [] }), span('steps', 'b', 511, 80, { after: ['a'] })];
     const standby = part('predecessor', [
