@@ -47,8 +47,8 @@ export class Account {
   /** The successor was started. */
   spawned(pid: number, since: number): void {
     this.#pid = pid;
-    const startedAt = performance.timeOrigin + since;
-    publish('spawn', { handoverId: this.id, pid, startedAt, durationMs: performance.now() - since });
+    const durationMs = performance.now() - since;
+    publish('spawn', { handoverId: this.id, pid, startedAt: Date.now() - durationMs, durationMs });
   }
 
   /** The successor has said who it is. */

@@ -15,6 +15,9 @@ import {
 /** Collections and frames: a drain may take hours, with both all the time. Of the rest there is little. */
 const MAX_FREQUENT = 20_000;
 
+/** Milliseconds the two clocks may differ by rounding. */
+const CLOCK_STEP = 2;
+
 const GC_KINDS: Readonly<Record<number, string>> = {
   1: 'scavenge',
   2: 'minor',
@@ -35,6 +38,8 @@ class Recording {
   isOrphan = false;
   readonly #spans: TimelineSpan[] = [];
   readonly #openedAt: number;
+  /** What `performance.now()` counts from, by the clock as it was when this began. */
+  readonly #origin = originNow();
   readonly #batches = new Map<number, { at: number; connections: number | undefined; held?: number | undefined }>();
   #open: { readonly name: string; readonly at: number } | undefined;
   #frequent = 0;
@@ -52,12 +57,22 @@ class Recording {
   }
 
   moment(track: TimelineTrack, name: string, args?: TimelineSpan['args']): void {
-    this.add({ track, name, startedAt: now(), args });
+    this.add({ track, name, startedAt: this.#now(), args });
+  }
+
+  /** What has just ended. */
+  took(span: Omit<TimelineSpan, 'startedAt'> & { readonly durationMs: number }): void {
+    this.add({ ...span, startedAt: this.#now() - span.durationMs });
+  }
+
+  /** A stretch by the clock of `performance.now()`. */
+  measured(span: TimelineSpan): void {
+    this.add({ ...span, startedAt: this.#origin + span.startedAt });
   }
 
   /** Ends the stretch before; undefined: nothing comes after it. */
   enter(name: string | undefined): void {
-    const at = now();
+    const at = this.#now();
     if (this.#open) this.#end(this.#open, at);
     this.#open = name === undefined ? undefined : { name, at };
   }
@@ -65,7 +80,7 @@ class Recording {
   frame({ name, direction, batch, connections }: HandoverEvents['frame']): void {
     if (name === 'HEARTBEAT') return;
     if (batch === undefined) this.moment('frames', `${direction === 'sent' ? '→' : '←'} ${name}`);
-    else if (name === 'OFFER') this.#batches.set(batch, { at: now(), connections });
+    else if (name === 'OFFER') this.#batches.set(batch, { at: this.#now(), connections });
     else if (name === 'HELD') this.#onHeld(batch, connections);
     else this.#onBatchEnd(batch, name);
   }
@@ -73,8 +88,7 @@ class Recording {
   part(): TimelinePart | undefined {
     const { handoverId, role, generation } = this;
     if (handoverId === undefined) return undefined;
-    const { timeOrigin, nodeTiming } = performance;
-    const spans = this.#open ? [...this.#spans, spanOf(this.#open, now())] : this.#spans;
+    const spans = this.#open ? [...this.#spans, spanOf(this.#open, this.#now())] : this.#spans;
     const getCacheDirectory = (module as { getCompileCacheDir?: () => string | undefined }).getCompileCacheDir;
     return {
       version: 1,
@@ -83,9 +97,9 @@ class Recording {
       pid: process.pid,
       generation,
       node: process.version,
-      startedAt: timeOrigin,
-      bootstrappedAt: timeOrigin + nodeTiming.bootstrapComplete,
-      openedAt: timeOrigin + this.#openedAt,
+      startedAt: this.#origin,
+      bootstrappedAt: this.#origin + performance.nodeTiming.bootstrapComplete,
+      openedAt: this.#origin + this.#openedAt,
       hasCompileCache: getCacheDirectory?.() !== undefined,
       spans,
       dropped: this.#dropped,
@@ -107,7 +121,11 @@ class Recording {
     this.#batches.delete(batch);
     const { at, connections, held } = open;
     const args = { connections, held, end: name };
-    this.add({ track: 'connections', name: `batch ${batch}`, startedAt: at, durationMs: now() - at, args });
+    this.add({ track: 'connections', name: `batch ${batch}`, startedAt: at, durationMs: this.#now() - at, args });
+  }
+
+  #now(): number {
+    return this.#origin + performance.now();
   }
 }
 
@@ -115,8 +133,10 @@ function spanOf({ name, at }: { readonly name: string; readonly at: number }, en
   return { track: 'handover', name, startedAt: at, durationMs: end - at };
 }
 
-function now(): number {
-  return performance.timeOrigin + performance.now();
+/** The clock may have been set since the process began. Where it was not, its own origin is the finer one. */
+function originNow(): number {
+  const origin = Date.now() - performance.now();
+  return Math.abs(origin - performance.timeOrigin) < CLOCK_STEP ? performance.timeOrigin : origin;
 }
 
 class Recorder {
@@ -132,12 +152,12 @@ class Recorder {
     this.#openedAt = openedAt;
     this.#begin(new Recording('successor', openedAt)).enter('start');
     this.#observer.on('listen', ({ name, origin }) => this.#starting?.moment('handover', `listen ${name}`, { origin }));
-    this.#observer.on('step', ({ name, after, startedAt, durationMs, hasFailed }) => {
-      this.#starting?.add({ track: 'steps', name, startedAt, durationMs, args: { after, hasFailed } });
+    this.#observer.on('step', ({ name, after, durationMs, hasFailed }) => {
+      this.#starting?.took({ track: 'steps', name, durationMs, args: { after, hasFailed } });
     });
     this.#observer.on('requested', (requested) => this.#onRequested(requested));
-    this.#observer.on('spawn', ({ handoverId, pid, startedAt, durationMs }) => {
-      this.#given(handoverId)?.add({ track: 'handover', name: 'spawn', startedAt, durationMs, args: { pid } });
+    this.#observer.on('spawn', ({ handoverId, pid, durationMs }) => {
+      this.#given(handoverId)?.took({ track: 'handover', name: 'spawn', durationMs, args: { pid } });
     });
     this.#observer.on('phase', ({ handoverId, phase }) => this.#given(handoverId)?.enter(phase));
     this.#observer.on('frame', (frame) => this.#onFrame(frame));
@@ -249,11 +269,10 @@ class Recorder {
 
   #onCollections(entries: readonly PerformanceEntry[]): void {
     for (const entry of entries) {
-      const { startTime, duration: durationMs } = entry;
+      const { startTime: startedAt, duration: durationMs } = entry;
       const { kind = 0 } = (entry as { detail?: { kind?: number } }).detail ?? {};
-      const startedAt = performance.timeOrigin + startTime;
       const span = { track: 'gc', name: GC_KINDS[kind] ?? `kind ${kind}`, startedAt, durationMs } as const;
-      for (const recording of this.#recordings) recording.add(span);
+      for (const recording of this.#recordings) recording.measured(span);
     }
   }
 
