@@ -1,8 +1,8 @@
 // `openHandover` with those who look on: what an option asks to be written down, and profiles an upgrade asks for.
-import { eventChannel, type HandoverEvents, publish } from './events.js';
 import { openPreloaded as open, type Preloaded } from './handover/open.js';
 import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './handover/options.js';
 import type { Handover } from './handover/types.js';
+import { profileDrains } from './observe/profile-drain.js';
 
 /**
  * Opens this process' handover: receives what a predecessor hands over, or begins a chain.
@@ -60,9 +60,8 @@ export async function openPreloaded(options: HandoverOptions): Promise<Preloaded
 
 /** Each part is loaded where it is used only. The function returned ends all of them. */
 async function lookOn({ audit, timeline }: CheckedOptions): Promise<() => void> {
-  const requests = eventChannel('requested');
-  requests.subscribe(onRequest);
-  const stops: (() => void)[] = [() => requests.unsubscribe(onRequest)];
+  // Of its start the successor makes its own profile.
+  const stops = [profileDrains()];
   const stop = (): void => {
     for (const end of stops) end();
   };
@@ -81,14 +80,4 @@ async function lookOn({ audit, timeline }: CheckedOptions): Promise<() => void> 
     throw error;
   }
   return stop;
-}
-
-/** The profile of this process' drain; of the successor's start it makes its own. */
-function onRequest(request: unknown): void {
-  const { profile, handoverId } = request as HandoverEvents['requested'];
-  if (profile === undefined) return;
-  import('./observe/profile.js').then(
-    ({ profileDrain }) => profileDrain(profile, handoverId),
-    (error: Error) => publish('hook-failed', { name: 'profile', error }),
-  );
 }

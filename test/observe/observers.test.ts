@@ -43,3 +43,28 @@ it('G5: nobody reads stderr any more: lines are lost, and no process', async () 
   await first.gone();
   await (await processes.generation(2)).close();
 });
+
+it('G7: refused handovers that were to be profiled leave no subscriptions', async () => {
+  const { first } = await chain(
+    boot(async (inside) => {
+      await inside.open();
+      await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+      await inside.handover.ready();
+    }),
+  );
+  const counts = await first.run(async ({ handover }) => {
+    const { channel } = process.getBuiltinModule('node:diagnostics_channel');
+    const count = (): number =>
+      (channel('handover:outcome') as unknown as { _subscribers?: [] })._subscribers?.length ?? 0;
+    const standby = await handover.prepare();
+    const before = count();
+    // A standby waits: each is refused.
+    for (let i = 0; i < 5; i++) await handover.upgrade({ profile: 'profiles' }).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const after = count();
+    await standby.discard();
+    return [before, after];
+  });
+  expect(counts[1]).toBe(counts[0]);
+  await first.close();
+});
