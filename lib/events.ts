@@ -119,6 +119,7 @@ export interface HandoverEvents {
   failed: {
     readonly handoverId: string;
     readonly generation: number;
+    /** The error's own; `ABORT_ERR` where whoever asked cancelled it, `ERR_HANDOVER_INTERNAL` where it has none. */
     readonly code: string;
     readonly phase: string | undefined;
     readonly stillServing: boolean;

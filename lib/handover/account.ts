@@ -35,6 +35,7 @@ export class Account {
   #to: ReleaseName | undefined;
   #pid: number | undefined;
   #fates: Fates = { moved: 0, ended: 0, cut: 0 };
+  #cancellation: { readonly reason: unknown } | undefined;
   #isOver = false;
 
   constructor({ generation, release }: Hello, requester: Requester, profile: string | undefined) {
@@ -72,9 +73,16 @@ export class Account {
     this.#fates = { ...this.#fates, moved };
   }
 
+  /** Whoever asked thought better of it, for this reason. */
+  cancelled(reason: unknown): void {
+    this.#cancellation = { reason };
+  }
+
   /** The operating system or the peer said no, or the one who asked thought better of it. */
-  failed(error: Error): void {
-    const { code = 'ABORT_ERR', phase, stillServing = true } = error as Partial<HandoverError>;
+  failed(reason: unknown): void {
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    const { phase, stillServing = true } = error as Partial<HandoverError>;
+    const code = this.#codeOf(reason);
     publish('failed', { handoverId: this.id, generation: this.#generation, code, phase, stillServing, error });
   }
 
@@ -101,11 +109,16 @@ export class Account {
       handoverId: this.id,
       generation: this.#generation,
       result,
-      code: error === undefined ? undefined : codeOf(error),
+      code: error === undefined ? undefined : this.#codeOf(error),
       durationMs: performance.now() - this.#start,
       phases: this.log.soFar,
       ...this.#fates,
     };
+  }
+
+  #codeOf(error: unknown): string {
+    const isCancelled = this.#cancellation !== undefined && this.#cancellation.reason === error;
+    return isCancelled && !(error instanceof HandoverError) ? 'ABORT_ERR' : codeOf(error);
   }
 }
 
@@ -185,8 +198,11 @@ function nameOf(release: Hello['release']): ReleaseName | undefined {
   return release && { entry: release.entry, version: release.version };
 }
 
+/** Of what an AbortSignal gives by itself `code` is a number of the DOM. */
 function codeOf(error: unknown): string {
-  return error instanceof HandoverError ? error.code : 'ABORT_ERR';
+  const { name, code } = (error ?? {}) as { readonly name?: unknown; readonly code?: unknown };
+  if (name === 'AbortError' || name === 'TimeoutError') return 'ABORT_ERR';
+  return typeof code === 'string' ? code : 'ERR_HANDOVER_INTERNAL';
 }
 
 function toMicros(milliseconds: number): number {

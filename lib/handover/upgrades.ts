@@ -198,6 +198,7 @@ export class Upgrades {
   async #settle<T>(attempt: Attempt, signal: AbortSignal | undefined, steps: () => Promise<T>): Promise<T> {
     const onAbort = (): void => {
       attempt.reason = signal?.reason;
+      attempt.account.cancelled(signal?.reason);
       attempt.predecessor?.abort(signal?.reason);
     };
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -298,7 +299,7 @@ export class Upgrades {
 }
 
 function recordFailure(account: Account, error: unknown): void {
-  account.failed(asError(error));
+  account.failed(error);
   account.end('failed', error);
 }
 

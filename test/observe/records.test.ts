@@ -89,7 +89,7 @@ it('G8: each handover has its own id, and a failure is in the audit with its cod
     process.exit(3);
   });
   const env = { DATABASE_PASSWORD: SECRET };
-  const { first } = await chain([logged(folder), failing, failing, logged(folder)], { env });
+  const { first } = await chain([logged(folder), failing, failing, logged(folder), logged(folder)], { env });
   for (let i = 0; i < 2; i++) {
     const failure = await failureOf(first);
     expect(failure.code).toBe('ERR_HANDOVER_SUCCESSOR_EXITED');
@@ -98,9 +98,17 @@ it('G8: each handover has its own id, and a failure is in the audit with its cod
   const aborted = await first.run(async ({ handover }) => {
     const upgrading = handover.upgrade({ signal: AbortSignal.timeout(20) });
     const refused = await handover.upgrade({ requester: { by: 'control', pid: 7, uid: 8 } }).catch(({ code }) => code);
-    return [refused, await upgrading.catch(({ name }) => name)];
+    const names = [refused, await upgrading.catch(({ name }) => name)];
+    const cancelling = new AbortController();
+    const cancelled = handover.upgrade({ signal: cancelling.signal }).catch((reason) => reason);
+    cancelling.abort('not on a Friday');
+    names.push(await cancelled);
+    // No directory can be there.
+    names.push(await handover.upgrade({ profile: '/dev/null/profiles' }).catch(({ code }) => code));
+    return names;
   });
-  expect(aborted).toEqual(['ERR_HANDOVER_IN_PROGRESS', 'TimeoutError']);
+  expect(aborted).toEqual(['ERR_HANDOVER_IN_PROGRESS', 'TimeoutError', 'not on a Friday', 'ENOTDIR']);
+  const failures = first.allSaid('handover:failed') as { code: string }[];
   await first.close();
 
   const lines = linesOf<AuditLine>(join(folder, 'audit'));
@@ -109,9 +117,13 @@ it('G8: each handover has its own id, and a failure is in the audit with its cod
     ['failed', 'ERR_HANDOVER_SUCCESSOR_EXITED', 'PREPARE'],
     ['failed', 'ERR_HANDOVER_IN_PROGRESS', null],
     ['failed', 'ABORT_ERR', 'PREPARE'],
+    ['failed', 'ABORT_ERR', 'PREPARE'],
+    ['failed', 'ENOTDIR', null],
   ]);
+  // The same in both.
+  expect(failures.map(({ code }) => code)).toEqual(lines.map(({ code }) => code));
   expect(lines[2]?.requester).toEqual({ by: 'control', pid: 7, uid: 8 });
-  expect(new Set(lines.map(({ handoverId }) => handoverId)).size).toBe(4);
+  expect(new Set(lines.map(({ handoverId }) => handoverId)).size).toBe(6);
   const log = readFileSync(join(folder, 'log'), 'utf8');
   expect(log).toContain('the handover failed in PREPARE: the successor ended (exit code 3)');
   for (const text of [log, readFileSync(join(folder, 'audit'), 'utf8')]) expect(text).not.toContain(SECRET);
