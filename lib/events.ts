@@ -157,6 +157,8 @@ export interface HandoverEvents {
    */
   outcome: HandoverCounts & {
     readonly role: 'predecessor' | 'successor';
+    /** Of each handover once, over all processes: this one gave, or learned that the one that gave has died. */
+    readonly isFirstHand: boolean;
     /** The last phase it was in. */
     readonly phase: string | undefined;
     /** Connections the successor owned when it failed, as far as it had said: those that had moved, and its own. */

@@ -94,6 +94,7 @@ export class Account {
     publish('outcome', {
       ...this.counts(result, error),
       role: 'predecessor',
+      isFirstHand: true,
       phase: this.log.current,
       lost: error instanceof HandoverError ? error.connectionsLost : undefined,
       requester: this.#requester,
@@ -132,7 +133,7 @@ export class Tally {
     for (const outcome of outcomes) {
       const { result } = outcome;
       // A newer version may know more ways to end.
-      if (isResult(result)) this.#tell({ ...outcome, result });
+      if (isResult(result)) this.#tell({ ...outcome, result }, false);
     }
   }
 
@@ -143,7 +144,7 @@ export class Tally {
     const durationMicros = toMicros(performance.now() - since);
     const fates = { moved: 0, ended: 0, cut: 0 };
     const code = 'ERR_HANDOVER_PEER_LOST';
-    this.#tell({ handoverId, generation, result: 'predecessor-lost', code, durationMicros, phases: [], ...fates });
+    this.#tell({ handoverId, generation, result: 'predecessor-lost', code, durationMicros, phases: [], ...fates }, true);
   }
 
   /** For RETIRE: all the next process has not been told, with the handover to it. */
@@ -166,7 +167,7 @@ export class Tally {
     this.#ended.length = 0;
   }
 
-  #tell(outcome: EndedHandover & { readonly result: HandoverResult }): void {
+  #tell(outcome: EndedHandover & { readonly result: HandoverResult }, isFirstHand: boolean): void {
     this.#ended.push(outcome);
     const { durationMicros, phases, code, ...counts } = outcome;
     const event: HandoverEvents['outcome'] = {
@@ -179,6 +180,7 @@ export class Tally {
         durationMs: micros / 1_000,
       })),
       role: 'successor',
+      isFirstHand,
       phase: undefined,
       lost: undefined,
       requester: undefined,

@@ -15,15 +15,11 @@ const { O_APPEND, O_CREAT, O_WRONLY } = constants;
 export function keepAudit(path: string): () => void {
   const observer = new Observer('audit');
   observer.on('outcome', (outcome) => {
-    if (isOwn(outcome)) append(path, `${JSON.stringify(lineOf(outcome))}\n`);
+    // The process that gave writes it; where it has died, the one that knows.
+    if (outcome.isFirstHand) append(path, `${JSON.stringify(lineOf(outcome))}\n`);
   });
   observer.guard(() => append(path, ''));
   return observer.end;
-}
-
-/** The process that gave writes it; where it has died, the one that knows. */
-function isOwn({ role, result }: HandoverEvents['outcome']): boolean {
-  return role === 'predecessor' || result === 'predecessor-lost';
 }
 
 /** Names and numbers only: neither messages nor the environment, in which there may be secrets. */
