@@ -36,8 +36,18 @@ export interface ServeOptions extends HandoverOptions, ListenOptions {
  * ```
  */
 export async function serve(listener: Listener, options: ServeOptions): Promise<Handover> {
-  const { signals, log, setup, ...rest } = checkServeOptions(options);
-  if (log) logHandover(log === true ? stderrLogger : log);
+  const { log, ...rest } = checkServeOptions(options);
+  const stopLogging = log ? logHandover(log === true ? stderrLogger : log) : () => {};
+  try {
+    return await open(listener, rest);
+  } catch (error) {
+    stopLogging();
+    throw error;
+  }
+}
+
+async function open(listener: Listener, options: Omit<CheckedServeOptions, 'log'>): Promise<Handover> {
+  const { signals, setup, ...rest } = options;
   const handover = await openPreloaded(pick(rest, HANDOVER_OPTIONS));
   const uninstall = signals ? installSignals(handover, signals) : () => {};
   try {

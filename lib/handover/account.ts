@@ -144,7 +144,10 @@ export class Tally {
     const durationMicros = toMicros(performance.now() - since);
     const fates = { moved: 0, ended: 0, cut: 0 };
     const code = 'ERR_HANDOVER_PEER_LOST';
-    this.#tell({ handoverId, generation, result: 'predecessor-lost', code, durationMicros, phases: [], ...fates }, true);
+    this.#tell(
+      { handoverId, generation, result: 'predecessor-lost', code, durationMicros, phases: [], ...fates },
+      true,
+    );
   }
 
   /** For RETIRE: all the next process has not been told, with the handover to it. */

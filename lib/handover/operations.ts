@@ -27,7 +27,7 @@ export interface OperatedProcess {
   readonly draining: readonly DrainingGeneration[];
   readonly listeners: readonly ListenerStatus[];
   upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
-  prepare(): Promise<Standby>;
+  prepare(options?: UpgradeOptions): Promise<Standby>;
   close(): Promise<void>;
 }
 
@@ -62,7 +62,7 @@ export class Operations {
 
   readonly methods: ControlMethods = {
     status: () => this.#status(),
-    plan: () => this.#plan(),
+    plan: (call) => this.#plan(call),
     upgrade: (call) => this.#upgrade(call),
     drain: (call) => this.#drain(call),
   };
@@ -89,9 +89,9 @@ export class Operations {
     };
   }
 
-  async #plan(): Promise<Plan> {
+  async #plan({ peer }: ControlCall): Promise<Plan> {
     const young = identifyRelease(successorCommand(this.#env, this.#start, this.#options.successor));
-    const standby = await this.#process.prepare();
+    const standby = await this.#process.prepare({ requester: { by: 'control', ...peer } });
     try {
       const { execPath, execArgv, argv } = this.#env;
       const old = { command: [execPath, ...execArgv, ...argv.slice(1)], cwd: this.#env.cwd() };

@@ -190,7 +190,12 @@ export function registerMetrics(
   options: MetricsOptions = {},
 ): () => void {
   const metrics = new Metrics(handover, checkPrefix(options));
-  for (const metric of metrics.families) registry.registerMetric(metric);
+  try {
+    for (const metric of metrics.families) registry.registerMetric(metric);
+  } catch (error) {
+    metrics.stop();
+    throw error;
+  }
   return metrics.stop;
 }
 

@@ -68,3 +68,31 @@ it('G7: refused handovers that were to be profiled leave no subscriptions', asyn
   expect(counts[1]).toBe(counts[0]);
   await first.close();
 });
+
+it('G7: metrics that cannot be registered, and a server that cannot be served, leave no subscriptions', async () => {
+  const work = boot(async (inside) => {
+    const { channel } = process.getBuiltinModule('node:diagnostics_channel');
+    const { registerMetrics } = (await inside.load('handover/metrics')) as typeof import('../../lib/metrics.js');
+    const handover = await inside.open();
+    const registry = {
+      registerMetric: (): void => {
+        throw new Error('registered already');
+      },
+    };
+    const metrics = (): boolean => channel('handover:certificates').hasSubscribers;
+    try {
+      registerMetrics(handover, registry);
+    } catch (error) {
+      inside.say('metrics', [(error as Error).message, metrics()]);
+    }
+    const logged = (): boolean => channel('handover:stuck').hasSubscribers;
+    // It is open already.
+    await inside.lib.serve(inside.create('http'), { port: 0, log: true }).catch(({ code }) => {
+      inside.say('serve', [code, logged()]);
+    });
+  });
+  const { first } = await chain(work);
+  expect(await first.said('metrics')).toEqual(['registered already', false]);
+  expect(await first.said('serve')).toEqual(['ERR_HANDOVER_ALREADY_OPEN', false]);
+  await first.gone();
+});

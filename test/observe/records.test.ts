@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { ask } from '../cli/command.js';
 import { failureOf, privateFolder } from '../engine/engine.js';
 import { boot, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
@@ -225,6 +226,18 @@ it('G5: connections that had moved to a successor that fails are counted, and na
   await first.close();
   expect(linesOf<AuditLine>(join(folder, 'audit'))).toMatchObject([
     { outcome: 'recalled', pid: first.pid, connections: { moved: 1, ended: 0, cut: 0, lost: 1 } },
+  ]);
+});
+
+it('G8: who asks on the control socket what a handover would do is in the audit', async () => {
+  const folder = privateFolder();
+  const control = join(folder, 'control.sock');
+  const { first } = await chain(logged(folder, { control }));
+  await first.booted;
+  await ask(control, 'plan');
+  await first.close();
+  expect(linesOf<AuditLine>(join(folder, 'audit'))).toMatchObject([
+    { outcome: 'discarded', requester: { by: 'control', pid: process.pid, uid: process.getuid?.() } },
   ]);
 });
 
