@@ -64,12 +64,22 @@ async function join(former: Worker, successor: Worker, channel: number): Promise
   await Promise.race([successor.greeted.promise, successor.exited]);
   if (successor.hasEnded) {
     closeFd(channel);
+    await tellOf(successor, former);
     throwEarlyEnd(successor, await successor.exited);
   }
   const pidfd = openPidfd(successor.pid);
   const fds = Int32Array.from(pidfd === undefined ? [channel] : [channel, pidfd]);
   const { params } = await former.link.call('giveWay', { pid: successor.pid }, fds);
   return params;
+}
+
+/** The former one counts and writes down how its handovers end: this one by a channel at whose other end is nobody. */
+async function tellOf({ pid }: Worker, former: Worker): Promise<void> {
+  const [dead, gone] = socketpair();
+  closeFd(gone);
+  // It fails there, too, and of that nobody here has to hear.
+  const told = former.link.call('giveWay', { pid }, Int32Array.of(dead)).catch(() => {});
+  await settlesWithin(told, EXIT_GRACE);
 }
 
 /** The former one died, or hung, in the middle of it: the successor may be in charge by that. */

@@ -1,11 +1,11 @@
 // `handover run` asked by the other commands over its control socket.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
-import { running, stop } from './running.js';
+import { release, running, stop } from './running.js';
 
 expectNoLeaks();
 const { start } = usePrograms();
@@ -68,6 +68,31 @@ it('G8: status, upgrade, scale and drain, asked over the control socket', async 
   expect(await handover(control, 'drain')).toMatchObject({ code: 0 });
   expect(await app.supervisor.exit()).toEqual({ code: 0, signal: null });
   expect((await handover(control, 'status')).code).toBe(3);
+});
+
+it('G8: a release that dies before it says anything is in the audit of the worker that serves on', async () => {
+  const control = controlSocket();
+  const root = release();
+  const [server, audit] = [join(root, 'server.mjs'), join(root, 'audit')];
+  const options = '{ port: Number(process.env.PORT), audit: process.env.AUDIT }';
+  const imports = "import http from 'node:http'; import { serve } from 'handover';";
+  writeFileSync(server, `${imports} await serve(http.createServer(), ${options});`);
+  const app = await running(start, ['--control', control], { command: [server], env: { AUDIT: audit } });
+  writeFileSync(server, 'process.exit(3);');
+  expect(await handover(control, 'upgrade')).toMatchObject({
+    code: 1,
+    said: expect.arrayContaining([expect.objectContaining({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED' })]),
+  });
+  const lines = readFileSync(audit, 'utf8').trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+    {
+      pid: app.workers()[0],
+      outcome: 'failed',
+      code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
+      requester: { by: 'supervisor', pid: app.supervisor.pid },
+    },
+  ]);
+  await stop(app);
 });
 
 it('refuses a control socket that another supervisor has', async () => {
