@@ -10,9 +10,14 @@ import { LEAST_SAMPLES, medianOf } from './slope.js';
 import type { Answers, Target } from './target.js';
 import { untilTime } from './until.js';
 
-/** Looks at one sample, and the pause between two: the fewest descriptors count, as a connection may just be closing. */
-const LOOKS = 3;
-const LOOK_PAUSE = 15;
+/**
+ * Looks at one sample, and the pause between two: the fewest descriptors count, as a connection may just be closing. As many
+ * looks as it takes until there are no more than in the sample before.
+ */
+const LOOKS = { least: 3, most: 10 };
+const LOOK_PAUSE = 30;
+/** With fewer than eight, a single odd one spoils the bound. */
+const SAMPLES = Math.max(8, LEAST_SAMPLES);
 const MINUTE = 60_000;
 /** How long handovers on a busy machine are waited for, beyond the time that was asked for. */
 const PATIENCE = 30_000;
@@ -70,12 +75,12 @@ export class Subject {
   /** The same, with a sample each time just before, when the process is as old as the last was. */
   async measure({ first, every, until }: Schedule, signals: Signals): Promise<void> {
     const since = performance.now();
-    const latest = until + LEAST_SAMPLES * every + PATIENCE;
+    const latest = until + SAMPLES * every + PATIENCE;
     await this.#cycle(first, every, signals, async () => {
       const now = performance.now();
       // A soak too short for any bound goes on until there is one.
-      const taken = Math.min(LEAST_SAMPLES, ...[...this.#series.values()].map(({ length }) => length));
-      if (now >= latest || (now >= until && this.#series.size > 0 && taken >= LEAST_SAMPLES)) return false;
+      const taken = Math.min(SAMPLES, ...[...this.#series.values()].map(({ length }) => length));
+      if (now >= latest || (now >= until && this.#series.size > 0 && taken >= SAMPLES)) return false;
       await this.#sample(since);
       return true;
     });
@@ -191,18 +196,23 @@ export class Subject {
     this.#alive.mostAtRest = Math.max(this.#alive.mostAtRest, alive.length);
     const minutes = (performance.now() - measuredSince) / MINUTE;
     const roles = rolesOf(target, inCharge.process, alive);
+    const pids = [...new Set(roles.flatMap(([, processes]) => processes.map(({ pid }) => pid)))];
     const looks: ReadonlyMap<number, Look>[] = [];
-    for (let i = 0; i < LOOKS; i++) {
-      if (i > 0) await pause(LOOK_PAUSE);
-      looks.push(look([...new Set(roles.flatMap(([, processes]) => processes.map(({ pid }) => pid)))], target.ports));
+    const of = (processes: readonly ProcessId[], what: keyof Look): number[] =>
+      looks.map((seen) => processes.reduce((sum, { pid }) => sum + (seen.get(pid)?.[what] ?? Number.NaN), 0));
+    const isAsBefore = ([name, processes]: Role): boolean => {
+      const before = this.#series.get(name)?.at(-1)?.descriptors ?? Number.POSITIVE_INFINITY;
+      return !(Math.min(...of(processes, 'descriptors')) > before);
+    };
+    while (looks.length < LOOKS.least || (looks.length < LOOKS.most && !roles.every(isAsBefore))) {
+      if (looks.length > 0) await pause(LOOK_PAUSE);
+      looks.push(look(pids, target.ports));
     }
     for (const [name, processes] of roles) {
-      const of = (what: keyof Look): number[] =>
-        looks.map((seen) => processes.reduce((sum, { pid }) => sum + (seen.get(pid)?.[what] ?? Number.NaN), 0));
-      const rssBytes = of('rssBytes');
+      const rssBytes = of(processes, 'rssBytes');
       // Died meanwhile.
       if (rssBytes.some(Number.isNaN)) continue;
-      const sample = { minutes, rssBytes: medianOf(rssBytes), descriptors: Math.min(...of('descriptors')) };
+      const sample = { minutes, rssBytes: medianOf(rssBytes), descriptors: Math.min(...of(processes, 'descriptors')) };
       this.#series.set(name, [...(this.#series.get(name) ?? []), sample]);
     }
   }
