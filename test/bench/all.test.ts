@@ -21,7 +21,7 @@ const BENCH = new URL('../../bench/index.ts', import.meta.url);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TSX = import.meta.resolve('tsx');
 const PRETENDS = fileURLToPath(new URL('fixtures/pretends.mjs', import.meta.url));
-const RUN_TIMEOUT = 30_000;
+const RUN_TIMEOUT = 90_000;
 const executablePath = findTool('chromium');
 
 function folder(): string {
