@@ -52,11 +52,12 @@ function conclusion({ benches, elapsedMs }: Run, base: string): string {
   const failed = benches.filter(({ found }) => !found).map(({ name }) => name);
   const skipped = benches.flatMap(({ name, found }) => (found?.skipped ?? []).map((what) => `${name}: ${what}`));
   const bars = benches.flatMap(({ found }) => found?.expectations ?? []);
+  const unshown = bars.filter(({ reached }) => reached === undefined).length;
   const lines = [
     `${benches.length - failed.length} of ${benches.length} benchmarks measured in ${minutes(elapsedMs)}`,
     ...(failed.length > 0 ? [`failed: ${failed.join(', ')}`] : []),
     ...(skipped.length > 0 ? [`skipped, not on this machine: ${skipped.join(', ')}`] : []),
-    `bars reached: ${bars.filter(({ reached }) => reached).length} of ${bars.length}`,
+    `bars reached: ${bars.filter(({ reached }) => reached).length} of ${bars.length}${unshown > 0 ? `, ${unshown} not shown: too few rounds` : ''}`,
     `wrote ${base}.json`,
     `wrote ${base}.html`,
   ];

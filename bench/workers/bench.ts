@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
 import { reaches } from '../lib/expectations.js';
 import { INSTALL_PEERS, peer } from '../lib/peers.js';
-import { type Interval, medianInterval, type Spread, spread } from '../lib/stats.js';
+import { type Interval, medianInterval, presentInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
 import { type Group, Load } from '../load/start.mjs';
@@ -196,9 +196,9 @@ function present(rows: readonly Row[]): string[][] {
   const lines = rows.map(({ system, requestsPerSecond, connectionsPerSecond, handoverRatio, reload }) => [
     system,
     presentSpread(requestsPerSecond),
-    system === 'handover run' ? '' : presentRatio(handoverRatio.requests),
+    system === 'handover run' ? '' : presentInterval(handoverRatio.requests, toHundredths),
     presentSpread(connectionsPerSecond),
-    system === 'handover run' ? '' : presentRatio(handoverRatio.connections),
+    system === 'handover run' ? '' : presentInterval(handoverRatio.connections, toHundredths),
     figure(reload.answered),
     String(reload.lost),
     String(reload.closed),
@@ -206,6 +206,6 @@ function present(rows: readonly Row[]): string[][] {
   return [header, ...lines];
 }
 
-function presentRatio({ median: middle, low, high }: Interval): string {
-  return `${middle.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+function toHundredths(ratio: number): string {
+  return ratio.toFixed(2);
 }

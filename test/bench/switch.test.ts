@@ -171,7 +171,8 @@ describe('figures', () => {
     expect(wide.low).toBeLessThan(4.5);
     expect(wide.high).toBeGreaterThan(6.5);
     expect(wide.high).toBeLessThanOrEqual(9);
-    expect(bootstrapInterval([3, 3, 3, 3])).toEqual({ median: 3, low: 3, high: 3 });
+    expect(bootstrapInterval([3, 3, 3, 3, 3, 3])).toEqual({ median: 3, low: 3, high: 3, of: 6, isConfident: true });
+    expect(bootstrapInterval([1, 2, 3])).toEqual({ median: 2, low: 1, high: 3, of: 3, isConfident: false });
   });
 
   it('holds the bar of the latency missed while the interval reaches beyond it', () => {
@@ -181,7 +182,8 @@ describe('figures', () => {
         const figures = { inside: { ...latency, p99: ratio }, outside: { ...latency, p99: 1 } };
         return { figures } as unknown as Turn;
       });
-    expect(staysFast('it', turns([1.2, 1.2, 1.2, 1.3, 1.3])).reached).toBe(true);
-    expect(staysFast('it', turns([1.2, 1.2, 1.2, 1.9, 1.9])).reached).toBe(false);
+    expect(staysFast('it', turns([1.2, 1.2, 1.2, 1.2, 1.3, 1.3])).reached).toBe(true);
+    expect(staysFast('it', turns([1.2, 1.2, 1.2, 1.2, 1.9, 1.9, 1.9])).reached).toBe(false);
+    expect(staysFast('it', turns([1.2])).reached).toBeUndefined();
   });
 });
