@@ -79,9 +79,9 @@ function verdict(bar: Expectation): Html {
   return reached ? html`<span class="good">${text}</span>` : html`<span class="bad">${text}</span>`;
 }
 
-function section({ name, found, failure }: Ended, charts: Chart[]): Html {
+function section({ name, found, failure, left }: Ended, charts: Chart[]): Html {
   const content = found ? results(found, charts) : html`<p class="bad">failed</p><pre>${failure}</pre>`;
-  return html`<section id="${name}"><h2>${name}</h2>${content}</section>`;
+  return html`<section id="${name}"><h2>${name}</h2>${left !== undefined && html`<p class="bad">left behind: ${left}</p>`}${content}</section>`;
 }
 
 function results({ rounds, tables, notes, text, charts: drawn = [] }: Found, charts: Chart[]): Html {

@@ -1,5 +1,6 @@
 // `npm run bench` of several: one that fails is named and the others go on, what they found is written as JSON and as a page,
 // and nothing is left behind. Figures are not judged here.
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +10,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { pageOf, type Run } from '../../bench/all/page.js';
 import { type Ended, runSuite, type SuiteOptions } from '../../bench/all/suite.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { identify } from '../helpers/processes.js';
+import { identify, processesMarked } from '../helpers/processes.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 import { findTool, needs } from '../migration/tools.js';
@@ -113,7 +114,7 @@ async function pretend(names: readonly string[], limit = RUN_TIMEOUT): Promise<{
   const options: SuiteOptions = {
     names,
     command: (name) => [PRETENDS, name],
-    limit,
+    limit: () => limit,
     progress: (text) => said.push(text),
     ended: ({ name }) => ended.push(name),
     signal: new AbortController().signal,
@@ -124,6 +125,15 @@ async function pretend(names: readonly string[], limit = RUN_TIMEOUT): Promise<{
 }
 
 describe('a run', () => {
+  it.runIf(process.platform === 'linux')('kills whoever is started while it cleans up', async () => {
+    const mark = randomUUID();
+    vi.stubEnv('HANDOVER_TEST_BREED', mark);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { all } = await pretend(['breeds']);
+    expect(all).toEqual([{ name: 'breeds', elapsedMs: expect.any(Number), found: expect.any(Object) }]);
+    expect(processesMarked('HANDOVER_TEST_BREED', mark)).toEqual([]);
+  });
+
   it('says of each how it ended, and why', async () => {
     const { all, said } = await pretend(['throws', 'quiet', 'good']);
     const failures = all.map(({ failure }) => failure);
