@@ -19,6 +19,8 @@ const LOOK_PAUSE = 30;
 /** With fewer than eight, a single odd one spoils the bound. */
 const SAMPLES = Math.max(8, LEAST_SAMPLES);
 const MINUTE = 60_000;
+/** A server that does not write its heap is soaked without. */
+const SNAPSHOT_TRIES = 3;
 /** How long handovers on a busy machine are waited for, beyond the time that was asked for. */
 const PATIENCE = 30_000;
 
@@ -64,9 +66,10 @@ export class Subject {
 
   /** Hands over again and again, until the early heap snapshot is there and the time is over. */
   async warmUp({ first, every, until }: Schedule, signals: Signals): Promise<void> {
+    let tries = 0;
     await this.#cycle(first, every, signals, async () => {
       // Writing it takes memory, so not while memory is measured; in a chain that process is replaced right after it.
-      if (this.snapshots.early === undefined) await this.#snapshot('early');
+      if (this.snapshots.early === undefined && tries++ < SNAPSHOT_TRIES) await this.#snapshot('early', signals.hurry);
       else if (performance.now() >= until) return false;
       return true;
     });
@@ -84,7 +87,7 @@ export class Subject {
       await this.#sample(since);
       return true;
     });
-    if (!signals.interrupted.aborted) await this.#snapshot('late');
+    if (!signals.interrupted.aborted) await this.#snapshot('late', signals.hurry);
   }
 
   /** Calls `before` ahead of each handover; false ends it. */
@@ -217,10 +220,10 @@ export class Subject {
     }
   }
 
-  async #snapshot(when: 'early' | 'late'): Promise<void> {
+  async #snapshot(when: 'early' | 'late', hurry: AbortSignal): Promise<void> {
     const { inCharge, stays } = this.target;
     const process = stays ?? inCharge?.process;
-    const file = process && (await this.target.snapshot(process));
+    const file = process && (await this.target.snapshot(process, hurry));
     if (file !== undefined) this.snapshots[when] = file;
   }
 }

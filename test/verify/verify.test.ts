@@ -138,7 +138,9 @@ test('Ctrl-C ends everything, says what was measured until then, and exits with 
 
 test.each([
   [['--minutes', '0'], 'option --minutes expects a number above 0 and up to 10080, got "0"'],
-  [['--every', 'often'], 'option --every expects a time from 100ms on, like 500ms, 5s, 1m, got "often"'],
+  [['--every', 'often'], 'option --every expects a time from 100ms to 1440m, like 500ms, 5s, 1m, got "often"'],
+  [['--every', '1441m'], 'option --every expects a time from 100ms to 1440m, like 500ms, 5s, 1m, got "1441m"'],
+  [['--minutes', '1', '--every', '13s'], 'option --every expects at most a fifth of --minutes'],
   [['--targets', 'chain,moon'], 'option --targets expects some of chain, supervisor, steady, got "chain,moon"'],
   [['--seconds', '3'], 'unknown option --seconds; see --help'],
   [['--json=yes'], 'option --json expects no value, got "yes"'],
