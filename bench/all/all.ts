@@ -23,14 +23,13 @@ export async function runAll({ quick, json, out = RESULTS, ...options }: AllOpti
   const about = { date: new Date().toISOString(), ...machine(), ...measured(), quick };
   const started = performance.now();
   const interrupted = new AbortController();
-  // More than once: npm delivers one Ctrl-C again, and the page is still to be written.
+  // To the end, and more than once: npm delivers one Ctrl-C again, and the page is still to be written.
   const interrupt = (): void => interrupted.abort();
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, interrupt);
   const elapsed = (): number => Math.round(performance.now() - started);
   const progress = (text: string): void => options.progress(`${text} (${minutes(elapsed())} in all)`);
   const ended = (one: Ended): void => tell(one, options.progress);
   const benches = await runSuite({ ...options, progress, ended, signal: interrupted.signal });
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.removeListener(name, interrupt);
   options.progress('');
   const run: Run = { ...about, elapsedMs: elapsed(), benches };
   const base = join(folder, about.date.replaceAll(':', '-').replace(/\.\d+/, ''));
