@@ -59,7 +59,7 @@ const BENCHES = new Map<string, Known>([
 const QUICK_ROUNDS = 2;
 const PROGRESS_INTERVAL = 5_000;
 
-/** Of many: none should take longer, and one that hangs must not take all the time. */
+/** Of many, with as many rounds as by default: none should take longer, and one that hangs must not take all the time. */
 const LIMIT = { quick: 120_000, full: 360_000 };
 
 const HELP = `Usage: npm run bench [-- NAME … [options]]
@@ -132,13 +132,19 @@ async function one(name: string, { quick, json, rounds: asked }: CommandLine): P
   return 0;
 }
 
-function many(names: readonly string[], { quick, rounds: asked, json, out }: CommandLine): Promise<number> {
+async function many(names: readonly string[], { quick, rounds: asked, json, out }: CommandLine): Promise<number> {
   // That each runs is shown by one round.
   const rounds = asked ?? (quick ? 1 : undefined);
   const options = [...(quick ? ['--quick'] : []), ...(rounds === undefined ? [] : ['--rounds', String(rounds)])];
   const program = fileURLToPath(import.meta.url);
   const command = (name: string): string[] => [...process.execArgv, program, name, ...options];
-  const limit = quick ? LIMIT.quick : LIMIT.full;
+  const timesAsLong = new Map<string, number>();
+  for (const name of names) {
+    if (asked === undefined) break;
+    const byDefault = quick ? QUICK_ROUNDS : (await (BENCHES.get(name) as Known).load()).bench.defaultRounds;
+    timesAsLong.set(name, Math.max(1, asked / byDefault));
+  }
+  const limit = (name: string): number => (quick ? LIMIT.quick : LIMIT.full) * (timesAsLong.get(name) ?? 1);
   return runAll({ names, command, limit, quick, json, out, progress: progressLine() });
 }
 

@@ -23,13 +23,13 @@ export async function runAll({ quick, json, out = RESULTS, ...options }: AllOpti
   const about = { date: new Date().toISOString(), ...machine(), ...measured(), quick };
   const started = performance.now();
   const interrupted = new AbortController();
+  // To the end, and more than once: npm delivers one Ctrl-C again, and the page is still to be written.
   const interrupt = (): void => interrupted.abort();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, interrupt);
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, interrupt);
   const elapsed = (): number => Math.round(performance.now() - started);
   const progress = (text: string): void => options.progress(`${text} (${minutes(elapsed())} in all)`);
   const ended = (one: Ended): void => tell(one, options.progress);
   const benches = await runSuite({ ...options, progress, ended, signal: interrupted.signal });
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.removeListener(name, interrupt);
   options.progress('');
   const run: Run = { ...about, elapsedMs: elapsed(), benches };
   const base = join(folder, about.date.replaceAll(':', '-').replace(/\.\d+/, ''));
@@ -42,9 +42,9 @@ export async function runAll({ quick, json, out = RESULTS, ...options }: AllOpti
 }
 
 /** As soon as it is known: the rest takes minutes. */
-function tell({ name, elapsedMs, found, failure }: Ended, progress: (text: string) => void): void {
+function tell({ name, elapsedMs, found, failure, left }: Ended, progress: (text: string) => void): void {
   progress('');
-  const how = found ? `${found.text}\n` : `failed: ${failure}\n`;
+  const how = `${found ? found.text : `failed: ${failure}`}\n${left ? `\nleft behind: ${left}\n` : ''}`;
   process.stdout.write(`=== ${name}, ${minutes(elapsedMs)}\n\n${how}\n`);
 }
 
@@ -52,11 +52,13 @@ function conclusion({ benches, elapsedMs }: Run, base: string): string {
   const failed = benches.filter(({ found }) => !found).map(({ name }) => name);
   const skipped = benches.flatMap(({ name, found }) => (found?.skipped ?? []).map((what) => `${name}: ${what}`));
   const bars = benches.flatMap(({ found }) => found?.expectations ?? []);
+  const unshown = bars.filter(({ reached }) => reached === undefined).length;
   const lines = [
     `${benches.length - failed.length} of ${benches.length} benchmarks measured in ${minutes(elapsedMs)}`,
     ...(failed.length > 0 ? [`failed: ${failed.join(', ')}`] : []),
+    ...benches.flatMap(({ name, left }) => (left ? [`left behind by ${name}: ${left}`] : [])),
     ...(skipped.length > 0 ? [`skipped, not on this machine: ${skipped.join(', ')}`] : []),
-    `bars reached: ${bars.filter(({ reached }) => reached).length} of ${bars.length}`,
+    `bars reached: ${bars.filter(({ reached }) => reached).length} of ${bars.length}${unshown > 0 ? `, ${unshown} not shown: too few rounds` : ''}`,
     `wrote ${base}.json`,
     `wrote ${base}.html`,
   ];

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type Html, html } from '../../lib/cli/report/html.js';
 import { assets, page } from '../../lib/cli/report/page.js';
 import type { Chart, Expectation } from '../lib/bench.js';
+import { verdictOf } from '../lib/expectations.js';
 import type { Machine, Measured } from '../lib/machine.js';
 import type { Ended, Found } from './suite.js';
 
@@ -72,13 +73,15 @@ function bars(benches: readonly Ended[]): Html {
 <tbody>${rows}</tbody></table></div>`;
 }
 
-function verdict({ reached }: Expectation): Html {
-  return reached ? html`<span class="good">reached</span>` : html`<span class="bad">missed</span>`;
+function verdict(bar: Expectation): Html {
+  const [text, { reached }] = [verdictOf(bar), bar];
+  if (reached === undefined) return html`${text}`;
+  return reached ? html`<span class="good">${text}</span>` : html`<span class="bad">${text}</span>`;
 }
 
-function section({ name, found, failure }: Ended, charts: Chart[]): Html {
+function section({ name, found, failure, left }: Ended, charts: Chart[]): Html {
   const content = found ? results(found, charts) : html`<p class="bad">failed</p><pre>${failure}</pre>`;
-  return html`<section id="${name}"><h2>${name}</h2>${content}</section>`;
+  return html`<section id="${name}"><h2>${name}</h2>${left !== undefined && html`<p class="bad">left behind: ${left}</p>`}${content}</section>`;
 }
 
 function results({ rounds, tables, notes, text, charts: drawn = [] }: Found, charts: Chart[]): Html {

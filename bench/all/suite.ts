@@ -28,6 +28,8 @@ export interface Ended {
   readonly found?: Found;
   /** Why there is nothing found. */
   readonly failure?: string;
+  /** What of it could not be removed: processes, files. */
+  readonly left?: string;
 }
 
 export interface SuiteOptions {
@@ -35,7 +37,7 @@ export interface SuiteOptions {
   /** The arguments of Node for a benchmark. */
   readonly command: (name: string) => readonly string[];
   /** Milliseconds for one of them. */
-  readonly limit: number;
+  readonly limit: (name: string) => number;
   readonly progress: (text: string) => void;
   readonly ended: (one: Ended) => void;
   /** Ends the one that runs, and begins no other. */
@@ -48,6 +50,10 @@ const LAST_LINES = 20;
 /** Milliseconds. */
 const LAST_DEEDS = 10_000;
 const LAST_WORDS = 2_000;
+const LAST_KILLS = 5_000;
+const KILL_PAUSE = 20;
+/** What a timer of Node can wait. */
+const LONGEST = 2 ** 31 - 1;
 
 /** Never rejects because of a benchmark: how each ended is in the result. */
 export async function runSuite(options: SuiteOptions): Promise<Ended[]> {
@@ -64,7 +70,8 @@ export async function runSuite(options: SuiteOptions): Promise<Ended[]> {
 }
 
 async function runOne(name: string, options: SuiteOptions, progress: (text: string) => void): Promise<Ended> {
-  const { command, limit, signal } = options;
+  const { command, signal } = options;
+  const limit = options.limit(name);
   const started = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
   const mark = randomUUID();
@@ -72,7 +79,7 @@ async function runOne(name: string, options: SuiteOptions, progress: (text: stri
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     env: { ...process.env, TMPDIR: folder, [MARK]: mark },
   });
-  const expired = AbortSignal.timeout(limit);
+  const expired = AbortSignal.timeout(Math.min(limit, LONGEST));
   const stop = (): void => {
     // Time to end what it has started in its own way: a daemon, a service.
     child.kill('SIGTERM');
@@ -81,15 +88,26 @@ async function runOne(name: string, options: SuiteOptions, progress: (text: stri
   const ending = AbortSignal.any([signal, expired]);
   ending.addEventListener('abort', stop);
   if (ending.aborted) stop();
+  const { found, failure, left } = await watch(child, mark, progress);
+  ending.removeEventListener('abort', stop);
+  const remaining = [left, removed(folder)].filter((text) => text !== undefined).join('; ');
+  const about = {
+    name,
+    elapsedMs: Math.round(performance.now() - started),
+    ...(remaining !== '' && { left: remaining }),
+  };
+  if (signal.aborted) return { ...about, failure: 'interrupted' };
+  if (expired.aborted) return { ...about, failure: `not done after ${limit / 1_000} s` };
+  return failure === undefined && found ? { ...about, found } : { ...about, failure: failure ?? '' };
+}
+
+/** Why it could not be. */
+function removed(folder: string): string | undefined {
   try {
-    const { found, failure } = await watch(child, mark, progress);
-    const elapsedMs = Math.round(performance.now() - started);
-    if (signal.aborted) return { name, elapsedMs, failure: 'interrupted' };
-    if (expired.aborted) return { name, elapsedMs, failure: `not done after ${limit / 1_000} s` };
-    return failure === undefined && found ? { name, elapsedMs, found } : { name, elapsedMs, failure: failure ?? '' };
-  } finally {
-    ending.removeEventListener('abort', stop);
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 
@@ -98,7 +116,7 @@ async function watch(
   child: ChildProcess,
   mark: string,
   progress: (text: string) => void,
-): Promise<{ readonly found?: Found; readonly failure?: string }> {
+): Promise<Pick<Ended, 'found' | 'failure' | 'left'>> {
   let found: Found | undefined;
   let failure: string | undefined;
   let stderr = '';
@@ -111,27 +129,51 @@ async function watch(
     stderr = (stderr + text).split('\n').slice(-LAST_LINES).join('\n');
   });
   const closed = once(child, 'close');
-  const [code, signalName] = (await once(child, 'exit')) as [number | null, string | null];
+  const exited = once(child, 'exit') as Promise<[number | null, string | null]>;
+  const [code, signalName] = await exited.catch((error: Error) => [null, error.message] as const);
   // What it left behind may hold its stderr, which is read to its end.
-  killMarked(mark);
+  const alive = await killMarked(mark);
+  const left = alive.length > 0 ? { left: `processes ${alive.join(', ')}` } : {};
   await Promise.race([closed, sleep(LAST_WORDS, undefined, { ref: false })]);
-  if (code === 0 && found) return { found };
+  if (code === 0 && found) return { found, ...left };
   const how = signalName === null ? `exit code ${code}` : `signal ${signalName}`;
   const reason = failure ?? (code === 0 ? 'it found nothing' : how);
-  return { failure: [reason, stderr.trim()].filter((text) => text !== '').join('\n') };
+  return { failure: [reason, stderr.trim()].filter((text) => text !== '').join('\n'), ...left };
 }
 
-/** Its servers and their successors carry the mark of their environment. Only where there is a /proc. */
-function killMarked(mark: string): void {
-  const entry = `${MARK}=${mark}`;
-  for (const pid of pids()) {
-    try {
-      if (!readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(entry)) continue;
-      process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      // Gone meanwhile, or somebody else's.
+/**
+ * Its servers and their successors carry the mark of their environment. Again and again: one may just be starting another.
+ * Only where there is a /proc. Resolves with those that are still there in the end.
+ */
+async function killMarked(mark: string): Promise<number[]> {
+  const deadline = performance.now() + LAST_KILLS;
+  // Twice nobody: one look can miss a process whose starter has ended during it.
+  for (let nobody = 0; ; ) {
+    const alive = marked(mark);
+    nobody = alive.length === 0 ? nobody + 1 : 0;
+    if (nobody === 2 || performance.now() > deadline) return alive;
+    for (const pid of alive) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // Gone meanwhile.
+      }
     }
+    await sleep(KILL_PAUSE);
   }
+}
+
+function marked(mark: string): number[] {
+  const entry = `${MARK}=${mark}`;
+  return pids()
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(entry);
+      } catch {
+        return false; // gone meanwhile, or somebody else's
+      }
+    })
+    .map(Number);
 }
 
 function pids(): string[] {

@@ -71,7 +71,7 @@ export async function main(args, script) {
     process.stderr.write(`demo: ${error.message}\n`);
     return 1;
   } finally {
-    interruption.ignore();
+    interruption.over();
   }
 }
 
@@ -101,9 +101,9 @@ function interruptions() {
   return {
     first: first.signal,
     second: second.signal,
-    ignore() {
+    /** Its answer is known. The signals stay caught: one more would kill it on its way out, and take the exit code with it. */
+    over() {
       clearInterval(watch);
-      for (const name of signals) process.off(name, interrupt);
     },
   };
 }

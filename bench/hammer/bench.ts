@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Bench, BenchOptions, Report } from '../lib/bench.js';
 import { atLeast } from '../lib/expectations.js';
 import { hammer } from '../lib/hammer.js';
-import { medianInterval, type Spread, spread } from '../lib/stats.js';
+import { medianInterval, presentInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
 
@@ -64,8 +64,7 @@ function report({ hammer: ours, wrk: theirs }: { readonly hammer: number[]; read
   const told = (notes: readonly string[]) => ({ notes, text: [...tables.map(table), ...notes].join('\n\n') });
   if (theirs.length === 0) return { ...told(['wrk: skipped, it is not installed']), ...shown, rows, skipped: ['wrk'] };
   const ratio = medianInterval(ours.map((rate, round) => rate / (theirs[round] ?? Number.NaN)));
-  const bounds = `${figure(ratio.low)} to ${figure(ratio.high)}`;
-  const verdict = `hammer : wrk, round by round: ${figure(ratio.median)} (95 %: ${bounds}); wanted: ${WANTED}`;
+  const verdict = `hammer : wrk, round by round: ${presentInterval(ratio, figure)}; wanted: ${WANTED}`;
   const expectations = [atLeast('rate of handover hammer : rate of wrk', WANTED, ratio.median)];
   return { ...told([verdict]), ...shown, expectations, rows, figures: { ratio }, skipped: [] };
 }

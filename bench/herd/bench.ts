@@ -2,6 +2,7 @@
 // wake-ups a connection, at a rate that leaves them idle in between and at the most they can do, and who got how many.
 import type { Bench, BenchOptions, Chart, Report } from '../lib/bench.js';
 import { type Hammered, hammer } from '../lib/hammer.js';
+import { endedCpuMs } from '../lib/processes.js';
 import { type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { type Contestant, type Count, MANY, type Name, startOne, startReusePort, startShared } from './contestants.js';
@@ -24,6 +25,8 @@ interface Turn {
   readonly p99: number;
   readonly max: number;
   readonly cpuUs: number;
+  /** Of one processor, from its start to its end: where it is near 1, not the servers were measured but it. */
+  readonly clientCpu: number;
   readonly wakeUps: number;
   readonly emptyTurns: number;
   /** Parts of all connections: of the process that had the most, and the fewest. */
@@ -43,6 +46,7 @@ interface Row {
   readonly connectionsPerSecond: Spread;
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99' | 'max', Spread>>;
   readonly cpuUsPerConnection: Spread;
+  readonly clientCpu: Spread;
   readonly wakeUpsPerConnection: Spread;
   readonly emptyTurnsPerConnection: Spread;
   readonly share: { readonly most: Spread; readonly fewest: Spread };
@@ -74,12 +78,18 @@ async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
 
 async function turn(contestant: Contestant, load: LoadName, ms: number): Promise<Turn> {
   const before = await contestant.counts();
+  const [cpuBefore, begun] = [endedCpuMs(), performance.now()];
   const found = await hammer(`http://127.0.0.1:${contestant.port}/`, [...LOADS[load], '--duration', `${ms}ms`]);
+  const clientCpu = (endedCpuMs() - cpuBefore) / (performance.now() - begun);
   if (found.requests.lost > 0) throw new Error(`${contestant.name} lost ${found.requests.lost} requests`);
-  return turnOf(found, before, await contestant.counts());
+  return { ...turnOf(found, before, await contestant.counts()), clientCpu };
 }
 
-function turnOf({ latencyMs, requestsPerSecond }: Hammered, before: readonly Count[], after: readonly Count[]): Turn {
+function turnOf(
+  { latencyMs, requestsPerSecond }: Hammered,
+  before: readonly Count[],
+  after: readonly Count[],
+): Omit<Turn, 'clientCpu'> {
   const each = (of: keyof Count): number[] => after.map((count, i) => count[of] - (before[i]?.[of] ?? 0));
   const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
   const connections = each('connections');
@@ -105,6 +115,7 @@ function rowOf({ contestant, turns }: Entry, load: LoadName): Row {
     connectionsPerSecond: each('perSecond'),
     latencyMs: { p50: each('p50'), p90: each('p90'), p99: each('p99'), max: each('max') },
     cpuUsPerConnection: each('cpuUs'),
+    clientCpu: each('clientCpu'),
     wakeUpsPerConnection: each('wakeUps'),
     emptyTurnsPerConnection: each('emptyTurns'),
     share: { most: each('most'), fewest: each('fewest') },
@@ -139,6 +150,7 @@ function tableOf(load: LoadName, rows: readonly Row[]): string[][] {
     'p99',
     'max',
     'us of CPU each',
+    'client, % of a CPU',
     'wake-ups each',
     'empty turns each',
   ];
@@ -148,6 +160,7 @@ function tableOf(load: LoadName, rows: readonly Row[]): string[][] {
       row.system,
       ...[row.connectionsPerSecond, row.latencyMs.p50, row.latencyMs.p90, row.latencyMs.p99].map(presentSpread),
       ...[row.latencyMs.max, row.cpuUsPerConnection].map(presentSpread),
+      percent(row.clientCpu),
       ...[row.wakeUpsPerConnection, row.emptyTurnsPerConnection].map(presentSpread),
       `${percent(row.share.most)} / ${percent(row.share.fewest)}`,
     ]);

@@ -16,7 +16,8 @@ export interface Expectation {
   readonly name: string;
   readonly expectation: string;
   readonly measured: string;
-  readonly reached: boolean;
+  /** Undefined: too few rounds show neither. */
+  readonly reached: boolean | undefined;
 }
 
 /** Bars beside each other, each with its spread. */

@@ -13,6 +13,8 @@ export interface ProgramOptions {
 }
 
 const END_TIMEOUT = 15_000;
+/** Above what a reload of the slowest takes. */
+const SAYS_TIMEOUT = 60_000;
 
 export class Program {
   readonly child: ChildProcess;
@@ -47,18 +49,28 @@ export class Program {
     process.kill(pid, signal);
   }
 
-  /** Resolves with the next line that matches, after those that were waited for. @throws Error it has ended */
-  async says(what: RegExp): Promise<string> {
+  /** Resolves with the next line that matches, after those that were waited for. @throws Error it has ended, or hangs */
+  async says(what: RegExp, timeout = SAYS_TIMEOUT): Promise<string> {
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.#wake();
+    }, timeout);
+    try {
+      return await this.#next(what, () => (isLate ? `did not say ${what} within ${timeout} ms` : undefined));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #next(what: RegExp, problem: () => string | undefined): Promise<string> {
     for (;;) {
       while (this.#heard < this.#said.length) {
         const line = this.#said[this.#heard++] ?? '';
         if (what.test(line)) return line;
       }
-      if (this.#isClosed) {
-        throw new Error(
-          `${this.child.spawnargs.slice(1).join(' ')} ended before it said ${what}:\n${this.#said.join('\n')}`,
-        );
-      }
+      const why = this.#isClosed ? `ended before it said ${what}` : problem();
+      if (why) throw new Error(`${this.child.spawnargs.slice(1).join(' ')} ${why}:\n${this.#said.join('\n')}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -67,7 +79,9 @@ export class Program {
 
   /** Tells it, or whoever it has become, to end; resolves when nobody of them is left. */
   async end(pid: number = this.pid): Promise<void> {
-    if (!this.#isClosed) tell(pid, 'SIGTERM');
+    // One of ours that has been reaped has no pid any more.
+    if (pid === this.pid) this.child.kill('SIGTERM');
+    else if (!this.#isClosed) tell(pid, 'SIGTERM');
     const timer = setTimeout(() => {
       tell(pid, 'SIGKILL');
       this.child.kill('SIGKILL');
@@ -95,17 +109,32 @@ export async function freePort(): Promise<number> {
 }
 
 const START_TIMEOUT = 20_000;
+const ASK_AGAIN = 50;
 
-/** For those who do not tell when they listen; asks again after so many ms. */
-export async function answers(port: number, pause = 50): Promise<void> {
+/** For those who do not tell when they listen. */
+export async function answers(port: number): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT;
   for (;;) {
     try {
-      await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' } })).text();
+      const signal = AbortSignal.timeout(Math.max(1, Math.ceil(deadline - performance.now())));
+      await (await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' }, signal })).text();
       return;
     } catch (error) {
       if (performance.now() > deadline) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, pause));
+    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN));
+  }
+}
+
+/** @throws Error it takes longer, and goes on */
+export async function within<T>(promise: Promise<T>, timeout: number, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what} took more than ${timeout} ms`)), timeout);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -30,16 +30,22 @@ export interface Interval {
   readonly median: number;
   readonly low: number;
   readonly high: number;
+  /** How many values it comes from. */
+  readonly of: number;
+  /** False: there are too few values for a confidence interval, and these are the smallest and the largest. */
+  readonly isConfident: boolean;
 }
 
 const CONFIDENCE = 0.95;
+/** The median lies outside all of n values as often as n coins show the same side: with five in 6 % of cases. */
+const LEAST_VALUES = 6;
 
 /**
  * The median with its confidence interval of at least 95 %, by order statistics: whatever the distribution is, the median
- * lies below the k-th of n values with the probability that fewer than k of n coins show heads. With fewer than six
- * values even the smallest and the largest do not reach it.
+ * lies below the k-th of n values with the probability that fewer than k of n coins show heads.
  */
 export function medianInterval(values: readonly number[]): Interval {
+  if (values.length < LEAST_VALUES) return minToMax(values);
   const sorted = [...values].sort((a, b) => a - b);
   let outside = 0;
   let rank = 0;
@@ -49,7 +55,21 @@ export function medianInterval(values: readonly number[]): Interval {
     rank = k;
     ways = (ways * (sorted.length - k)) / (k + 1);
   }
-  return { median: median(values), low: sorted[rank] ?? Number.NaN, high: sorted.at(-1 - rank) ?? Number.NaN };
+  const [low, high] = [sorted[rank] ?? Number.NaN, sorted.at(-1 - rank) ?? Number.NaN];
+  return { median: median(values), low, high, of: values.length, isConfident: true };
+}
+
+function minToMax(values: readonly number[]): Interval {
+  const { median: middle, min: low, max: high } = spread(values);
+  return { median: middle, low, high, of: values.length, isConfident: false };
+}
+
+/** `1.02 (95 %: 0.98 to 1.05)`, or `1.02 (min to max of 3: 1.00 to 1.05)`. */
+export function presentInterval(
+  { median: middle, low, high, of, isConfident }: Interval,
+  show: (value: number) => string,
+): string {
+  return `${show(middle)} (${isConfident ? '95 %' : `min to max of ${of}`}: ${show(low)} to ${show(high)})`;
 }
 
 /** The smallest of the values, in ascending order, that so many percent of them do not exceed. */
@@ -62,14 +82,17 @@ const RESAMPLES = 10_000;
 /**
  * The median with its 95 % confidence interval by bootstrap: the spread of the medians of as many values, drawn again and
  * again from these with replacement. Draws by a generator with a fixed seed: the same values give the same interval.
+ * It is never wider than all values, so fewer than six allow none here, either.
  */
 export function bootstrapInterval(values: readonly number[]): Interval {
+  if (values.length < LEAST_VALUES) return minToMax(values);
   const random = mulberry32(1);
   const medians = Float64Array.from({ length: RESAMPLES }, () =>
     median(values.map(() => values[Math.floor(random() * values.length)] ?? Number.NaN)),
   ).sort();
   const tail = ((1 - CONFIDENCE) / 2) * 100;
-  return { median: median(values), low: percentile(medians, tail), high: percentile(medians, 100 - tail) };
+  const [low, high] = [percentile(medians, tail), percentile(medians, 100 - tail)];
+  return { median: median(values), low, high, of: values.length, isConfident: true };
 }
 
 /** Tommy Ettinger's mulberry32: 32 bits of state are plenty to draw from a handful of values. */

@@ -4,7 +4,16 @@
 import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
 import { makeCertificate } from '../lib/certificate.js';
 import { atLeast, atMost, reaches } from '../lib/expectations.js';
-import { type Interval, type Line, lineThrough, median, medianInterval, type Spread, spread } from '../lib/stats.js';
+import {
+  type Interval,
+  type Line,
+  lineThrough,
+  median,
+  medianInterval,
+  presentInterval,
+  type Spread,
+  spread,
+} from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk } from '../lib/wrk.js';
 import { Chain, Clients, type Handover, Plain } from './chain.js';
@@ -241,16 +250,16 @@ interface FirstRequest {
   readonly extraUs: Interval;
 }
 
-function presentFirst({ parkedUs, ordinaryUs, extraUs: { median: extra, low, high } }: FirstRequest): string {
+function presentFirst({ parkedUs, ordinaryUs, extraUs }: FirstRequest): string {
   return (
     `first request on a moved connection: ${figure(parkedUs)} us, on an ordinary one ${figure(ordinaryUs)} us: ` +
-    `${figure(extra)} us more (${figure(low)} to ${figure(high)})`
+    `${presentInterval(extraUs, figure)} us more`
   );
 }
 
-function presentRatio({ median: middle, low, high }: Interval, pairs: number): string {
+function presentRatio(ratio: Interval, pairs: number): string {
   return (
     `requests per second with handover.listen : with server.listen, median of ${pairs} pairs: ` +
-    `${middle.toFixed(3)} (95 % confidence: ${low.toFixed(3)} to ${high.toFixed(3)})`
+    presentInterval(ratio, (value) => value.toFixed(3))
   );
 }

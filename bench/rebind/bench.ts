@@ -1,11 +1,10 @@
 // What a listening socket is worth that stays: two processes take turns behind one address, which both have inherited, or
 // which each binds anew after the other has closed it. Over TCP, a Unix path and HTTPS, under a steady row of connections.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, BenchOptions, Chart, Report } from '../lib/bench.js';
 import { makeCertificate } from '../lib/certificate.js';
+import { type Ending, withEnding } from '../lib/ending.js';
 import { type Hammered, startHammer } from '../lib/hammer.js';
 import { type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
@@ -41,30 +40,30 @@ interface Row {
 
 export const bench: Bench = { defaultRounds: 5, run };
 
-async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
+function run(options: BenchOptions): Promise<Report> {
+  return withEnding((ending) => measure(options, ending));
+}
+
+async function measure({ rounds, quick, progress }: BenchOptions, ending: Ending): Promise<Report> {
   const certificate = makeCertificate();
   const kinds = certificate ? KINDS : KINDS.filter((kind) => kind !== 'HTTPS');
-  const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
+  const folder = ending.folder();
   const entries: Entry[] = [];
-  try {
-    for (const kind of kinds) {
-      for (const way of WAYS) {
-        const pair = new Pair({ kind, way, path: join(folder, way.replace(' ', '-')), certificate });
-        entries.push({ pair, changes: [], loads: [] });
-        await pair.start();
-      }
+  for (const kind of kinds) {
+    for (const way of WAYS) {
+      const path = join(folder, way.replace(' ', '-'));
+      const pair = ending.own(new Pair({ kind, way, path, certificate }));
+      entries.push({ pair, changes: [], loads: [] });
+      await pair.start();
     }
-    for (let round = 0; round < rounds; round++) {
-      progress(`rebind: round ${round + 1} of ${rounds}`);
-      for (const entry of round % 2 === 0 ? entries : entries.toReversed()) {
-        await turn(entry, quick ? CHANGES.quick : CHANGES.full);
-      }
-    }
-    return report(entries.map(rowOf), certificate !== undefined);
-  } finally {
-    await Promise.all(entries.map(({ pair }) => pair.end()));
-    rmSync(folder, { recursive: true });
   }
+  for (let round = 0; round < rounds; round++) {
+    progress(`rebind: round ${round + 1} of ${rounds}`);
+    for (const entry of round % 2 === 0 ? entries : entries.toReversed()) {
+      await turn(entry, quick ? CHANGES.quick : CHANGES.full);
+    }
+  }
+  return report(entries.map(rowOf), certificate !== undefined);
 }
 
 async function turn({ pair, changes, loads }: Entry, count: number): Promise<void> {

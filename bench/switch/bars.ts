@@ -1,6 +1,7 @@
 // What this package wants of itself, and whether a run shows it.
 import type { Expectation } from '../lib/bench.js';
-import { bootstrapInterval, type Interval, median } from '../lib/stats.js';
+import { verdictOf } from '../lib/expectations.js';
+import { bootstrapInterval, median, presentInterval } from '../lib/stats.js';
 import { figure } from '../lib/table.js';
 import type { Turn } from './turn.js';
 
@@ -33,7 +34,7 @@ export function startsLikeBare(name: string, turns: readonly Turn[], bare: reado
   return {
     name,
     expectation: `spawn to accepting at most 15 % or ${START_MORE} ms over a bare cold start`,
-    measured: `${figure(median(ours))} ms, bare ${figure(median(theirs))} ms; ratio ${interval(ratio)}; first connection after ${figure(median(startTimes(turns, 'accepted')))} ms, bare ${figure(median(startTimes(bare, 'accepted')))} ms`,
+    measured: `${figure(median(ours))} ms, bare ${figure(median(theirs))} ms; ratio ${presentInterval(ratio, figure)}; first connection after ${figure(median(startTimes(turns, 'accepted')))} ms, bare ${figure(median(startTimes(bare, 'accepted')))} ms`,
     reached: median(ours) <= allowed,
   };
 }
@@ -44,7 +45,7 @@ export function answersAtOnce(name: string, turns: readonly Turn[]): Expectation
   return {
     name,
     expectation: `first answer within ${STANDBY_ANSWER} ms of commit`,
-    measured: `${interval(middle)} ms, at most ${figure(Math.max(...times))}`,
+    measured: `${presentInterval(middle, figure)} ms, at most ${figure(Math.max(...times))}`,
     reached: middle.median <= STANDBY_ANSWER,
   };
 }
@@ -55,15 +56,11 @@ export function staysFast(name: string, turns: readonly Turn[]): Expectation {
   return {
     name,
     expectation: `p99 inside the switch at most ${P99_RATIO} times that outside`,
-    measured: interval(ratio),
-    reached: ratio.high <= P99_RATIO,
+    measured: presentInterval(ratio, figure),
+    reached: ratio.isConfident ? ratio.high <= P99_RATIO : undefined,
   };
 }
 
-export function presentBar({ name, expectation, measured, reached }: Expectation): string {
-  return `bar: ${name}: ${expectation}: ${measured}: ${reached ? 'reached' : 'missed'}`;
-}
-
-function interval({ median: middle, low, high }: Interval): string {
-  return `${figure(middle)} (95 %: ${figure(low)} to ${figure(high)})`;
+export function presentBar(bar: Expectation): string {
+  return `bar: ${bar.name}: ${bar.expectation}: ${bar.measured}: ${verdictOf(bar)}`;
 }

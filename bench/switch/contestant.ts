@@ -1,5 +1,7 @@
 // What takes its turn in `switch`: a running server that is told, again and again, to become a new process.
 
+import type { Ending } from '../lib/ending.js';
+
 /** Moments of the clock all processes share, in nanoseconds; what a contestant can tell of the switch from inside. */
 export interface Marks {
   /** The new process was started. */
@@ -18,7 +20,6 @@ export interface Contestant {
   prepare?(): Promise<void>;
   /** Begins the switch at once; resolves when whoever does it says that it is done. */
   trigger(): Promise<Marks>;
-  end(): Promise<void>;
 }
 
 export interface Entrant {
@@ -29,5 +30,6 @@ export interface Entrant {
   readonly isOurs?: boolean;
   /** Why this machine cannot run it, and what would help. */
   readonly missing?: string | undefined;
-  start(): Promise<Contestant>;
+  /** What it starts is ended by that. */
+  start(ending: Ending): Promise<Contestant>;
 }

@@ -1,10 +1,10 @@
 // nginx and HAProxy as Debian ships them, each with one worker that answers by itself, in a folder that is removed.
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import type { Ending } from '../lib/ending.js';
 import { allGone } from '../lib/processes.js';
 import { answers, freePort, Program } from '../lib/program.js';
 import type { Contestant, Entrant } from './contestant.js';
@@ -48,32 +48,29 @@ http {
 }
 
 /** As a daemon: only one whose parent is not its starter takes the signal to replace its binary (ngx_process.c). */
-async function startNginx(replace: (master: () => number, pidFile: string) => Promise<void>): Promise<Contestant> {
+async function startNginx(ending: Ending, replace: (master: () => number) => Promise<void>): Promise<Contestant> {
   const port = await freePort();
-  const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
+  const folder = ending.folder();
   const pidFile = join(folder, 'nginx.pid');
-  const master = (): number => Number(readFileSync(pidFile, 'utf8'));
-  const end = async (): Promise<void> => {
-    const pid = master();
-    process.kill(pid, 'SIGTERM');
-    await allGone([pid], PATIENCE);
-    rmSync(folder, { recursive: true });
-  };
+  const pidOf = (file: string): number => Number(readFileSync(file, 'utf8'));
+  ending.own({
+    async end() {
+      // In the middle of an upgrade there are two masters.
+      const pids = [pidFile, `${pidFile}.oldbin`].filter((file) => existsSync(file)).map(pidOf);
+      for (const pid of pids) process.kill(pid, 'SIGTERM');
+      await allGone(pids, PATIENCE);
+    },
+  });
   writeFileSync(join(folder, 'nginx.conf'), nginxConfig(port));
-  await promisify(execFile)(NGINX ?? '', ['-p', folder, '-e', 'error.log', '-c', 'nginx.conf']);
-  try {
-    await answers(port);
-  } catch (error) {
-    await end();
-    throw error;
-  }
+  const args = ['-p', folder, '-e', 'error.log', '-c', 'nginx.conf'];
+  await promisify(execFile)(NGINX ?? '', args, { timeout: PATIENCE });
+  await answers(port);
   return {
     port,
     async trigger() {
-      await replace(master, pidFile);
+      await replace(() => pidOf(pidFile));
       return {};
     },
-    end,
   };
 }
 
@@ -81,7 +78,7 @@ const nginxReload: Entrant = {
   name: 'nginx reload',
   replaces: 'process',
   missing: missing('nginx', NGINX),
-  start: () => startNginx(async (master) => void process.kill(master(), 'SIGHUP')),
+  start: (ending) => startNginx(ending, async (master) => void process.kill(master(), 'SIGHUP')),
 };
 
 /** As nginx.org/en/docs/control.html has it: the new binary beside the old one, then the old master is told to finish. */
@@ -89,8 +86,8 @@ const nginxUpgrade: Entrant = {
   name: 'nginx binary upgrade',
   replaces: 'process',
   missing: missing('nginx', NGINX),
-  start: () =>
-    startNginx(async (master) => {
+  start: (ending) =>
+    startNginx(ending, async (master) => {
       const old = master();
       process.kill(old, 'SIGUSR2');
       await until(() => {
@@ -127,29 +124,19 @@ const haproxyReload: Entrant = {
   name: 'HAProxy seamless reload',
   replaces: 'process',
   missing: missing('haproxy', HAPROXY),
-  async start() {
+  async start(ending) {
     const port = await freePort();
-    const folder = mkdtempSync(join(tmpdir(), 'handover-bench-'));
+    const folder = ending.folder();
     const config = join(folder, 'haproxy.cfg');
     writeFileSync(config, haproxyConfig(port, join(folder, 'haproxy.sock')));
-    const program = new Program({ command: HAPROXY ?? '', args: ['-W', '-f', config] });
-    const end = async (): Promise<void> => {
-      await program.end();
-      rmSync(folder, { recursive: true });
-    };
-    try {
-      await answers(port);
-    } catch (error) {
-      await end();
-      throw error;
-    }
+    const program = ending.own(new Program({ command: HAPROXY ?? '', args: ['-W', '-f', config] }));
+    await answers(port);
     return {
       port,
       async trigger() {
         program.signal('SIGUSR2');
         return {};
       },
-      end,
     };
   },
 };

@@ -1,6 +1,7 @@
 // The contestants that need nothing but Node and this package.
 import { fileURLToPath } from 'node:url';
-import { answers, freePort, Program } from '../lib/program.js';
+import type { Ending } from '../lib/ending.js';
+import { answers, freePort, Program, type ProgramOptions } from '../lib/program.js';
 import type { Contestant, Entrant, Marks } from './contestant.js';
 
 type Event = keyof Marks | 'prepared';
@@ -10,8 +11,17 @@ const PLAIN = here('plain.mjs');
 const SERVE = here('../workers/serve.mjs');
 
 /** Starts an app and waits until it accepts. */
-async function launch(port: number, ...args: readonly string[]): Promise<MarkedProgram> {
-  const program = new MarkedProgram({ args, env: { PORT: String(port), BENCH_MARKS: '1' } });
+async function launch(ending: Ending, port: number, ...args: readonly string[]): Promise<MarkedProgram> {
+  const env = { PORT: String(port), BENCH_MARKS: '1' };
+  const program = ending.own(new MarkedProgram({ args, env }));
+  await program.told(['accepting']);
+  return program;
+}
+
+/** The same, of one whose successors take its place. */
+async function launchSelf(ending: Ending, port: number, app: string): Promise<MarkedProgram> {
+  const env = { PORT: String(port), BENCH_MARKS: '1' };
+  const program = ending.own(new MarkedProgram({ args: [app], env, isReplaced: true }));
   await program.told(['accepting']);
   return program;
 }
@@ -20,6 +30,17 @@ async function launch(port: number, ...args: readonly string[]): Promise<MarkedP
 class MarkedProgram extends Program {
   /** The process in charge. */
   current = 0;
+  readonly #isReplaced: boolean;
+
+  constructor({ isReplaced = false, ...options }: ProgramOptions & { readonly isReplaced?: boolean }) {
+    super(options);
+    this.#isReplaced = isReplaced;
+  }
+
+  /** Whoever it has become. */
+  override end(): Promise<void> {
+    return super.end(this.#isReplaced && this.current !== 0 ? this.current : this.pid);
+  }
 
   /** Reads marks until each of those events has come; the last two only count of a new process, which is current then. */
   async told(events: readonly Event[]): Promise<Marks> {
@@ -44,16 +65,15 @@ const self: Entrant = {
   name: 'handover, self',
   replaces: 'process',
   isOurs: true,
-  async start() {
+  async start(ending) {
     const port = await freePort();
-    const program = await launch(port, SERVE);
+    const program = await launchSelf(ending, port, SERVE);
     return {
       port,
       async trigger() {
         program.signal('SIGUSR2', program.current);
         return program.told(['spawn', 'accepting', 'accepted']);
       },
-      end: () => program.end(program.current),
     };
   },
 };
@@ -62,9 +82,9 @@ const standby: Entrant = {
   name: 'handover, standby',
   replaces: 'process',
   isOurs: true,
-  async start() {
+  async start(ending) {
     const port = await freePort();
-    const program = await launch(port, here('standby.mjs'));
+    const program = await launchSelf(ending, port, here('standby.mjs'));
     return {
       port,
       async prepare() {
@@ -75,7 +95,6 @@ const standby: Entrant = {
         program.signal('SIGUSR2', program.current);
         return program.told(['commit', 'accepting', 'accepted']);
       },
-      end: () => program.end(program.current),
     };
   },
 };
@@ -84,10 +103,11 @@ const supervisor: Entrant = {
   name: 'handover run',
   replaces: 'process',
   isOurs: true,
-  async start() {
+  async start(ending) {
     const port = await freePort();
     const keeping = ['--workers', '1', '--listen', `web=tcp://127.0.0.1:${port}`];
     const program = await launch(
+      ending,
       port,
       here('../../dist/cli/main.js'),
       'run',
@@ -102,7 +122,6 @@ const supervisor: Entrant = {
         program.signal('SIGUSR2');
         return program.told(['accepting', 'accepted']);
       },
-      end: () => program.end(),
     };
   },
 };
@@ -110,9 +129,10 @@ const supervisor: Entrant = {
 const cluster: Entrant = {
   name: 'node:cluster',
   replaces: 'process',
-  async start() {
+  async start(ending) {
     const port = await freePort();
-    const program = new Program({ args: [here('../workers/cluster.mjs'), '1'], env: { PORT: String(port) } });
+    const args = [here('../workers/cluster.mjs'), '1'];
+    const program = ending.own(new Program({ args, env: { PORT: String(port) } }));
     await program.says(/^serving$/);
     return {
       port,
@@ -121,7 +141,6 @@ const cluster: Entrant = {
         await program.says(/^reloaded$/);
         return {};
       },
-      end: () => program.end(),
     };
   },
 };
@@ -130,63 +149,70 @@ const cluster: Entrant = {
 const reusePort: Entrant = {
   name: 'SO_REUSEPORT overlap',
   replaces: 'process',
-  start: () =>
-    restarted(async (port, old) => {
-      const next = await launch(port, here('reuseport.mjs'));
+  start: (ending) =>
+    restarted(ending, here('reuseport.mjs'), async (start, old) => {
+      const next = await start();
       await old.end();
       return next;
-    }, here('reuseport.mjs')),
+    }),
 };
 
 /** What everybody else is there to avoid. */
 export const stopAndStart: Entrant = {
   name: 'stop, start',
   replaces: 'process',
-  start: () =>
-    restarted(async (port, old) => {
+  start: (ending) =>
+    restarted(ending, PLAIN, async (start, old) => {
       await old.end();
-      return launch(port, PLAIN);
-    }, PLAIN),
+      return start();
+    }),
 };
 
 async function restarted(
-  replace: (port: number, old: MarkedProgram) => Promise<MarkedProgram>,
+  ending: Ending,
   app: string,
+  replace: (start: () => Promise<MarkedProgram>, old: MarkedProgram) => Promise<MarkedProgram>,
 ): Promise<Contestant> {
   const port = await freePort();
-  let program = await launch(port, app);
+  const start = (): Promise<MarkedProgram> => launch(ending, port, app);
+  let program = await start();
   return {
     port,
     async trigger() {
-      program = await replace(port, program);
+      program = await replace(start, program);
       return {};
     },
-    end: () => program.end(),
   };
+}
+
+async function momentOf(program: Program, event: Event): Promise<bigint> {
+  const line = await program.says(new RegExp(`^\\{"event":"${event}"`));
+  return BigInt((JSON.parse(line) as { at: string }).at);
 }
 
 /** How long the same app takes to start without any handover, while another one serves the same load beside it. */
 export const bareStart: Entrant = {
   name: 'bare cold start',
   replaces: 'none',
-  async start() {
+  async start(ending) {
     const port = await freePort();
-    const program = await launch(port, PLAIN);
+    await launch(ending, port, PLAIN);
     return {
       port,
       async trigger() {
         const own = await freePort();
         const spawn = process.hrtime.bigint();
-        const beside = new MarkedProgram({ args: [PLAIN], env: { PORT: String(own), BENCH_MARKS: '1' } });
-        const marks = beside.told(['accepting', 'accepted']);
+        const env = { PORT: String(own), BENCH_MARKS: '1' };
+        const beside = ending.own(new Program({ args: [PLAIN], env }));
         try {
-          await answers(own, 1);
-          return { spawn, ...(await marks) };
+          // Nobody knocks before: it has all there is for its start.
+          const accepting = await momentOf(beside, 'accepting');
+          await answers(own);
+          return { spawn, accepting, accepted: await momentOf(beside, 'accepted') };
         } finally {
           await beside.end();
         }
       },
-      end: () => program.end(),
     };
   },
 };

@@ -1,7 +1,4 @@
 // The contestants out of npm; where they are not installed they are skipped by name.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { INSTALL_PEERS, peer } from '../lib/peers.js';
 import { answers, freePort, Program } from '../lib/program.js';
@@ -15,22 +12,13 @@ const pm2: Entrant = {
   name: 'pm2 reload',
   replaces: 'process',
   missing: missing('pm2'),
-  async start() {
+  async start(ending) {
     const port = await freePort();
-    const home = mkdtempSync(join(tmpdir(), 'handover-bench-'));
-    const env = { PM2_HOME: home, PORT: String(port) };
-    const program = new Program({ args: [here('../peers/pm2.mjs'), here('../workers/listen.mjs')], env });
-    const end = async (): Promise<void> => {
-      await program.end();
-      rmSync(home, { recursive: true });
-    };
-    try {
-      await program.says(/^serving$/);
-      await answers(port);
-    } catch (error) {
-      await end();
-      throw error;
-    }
+    const env = { PM2_HOME: ending.folder(), PORT: String(port) };
+    const args = [here('../peers/pm2.mjs'), here('../workers/listen.mjs')];
+    const program = ending.own(new Program({ args, env }));
+    await program.says(/^serving$/);
+    await answers(port);
     return {
       port,
       async trigger() {
@@ -38,7 +26,6 @@ const pm2: Entrant = {
         await program.says(/^reloaded$/);
         return {};
       },
-      end,
     };
   },
 };
@@ -47,9 +34,10 @@ const restartable: Entrant = {
   name: '@fastify/restartable',
   replaces: 'instance',
   missing: missing('@fastify/restartable'),
-  async start() {
+  async start(ending) {
     const port = await freePort();
-    const program = new Program({ args: [here('../peers/restartable.mjs')], env: { PORT: String(port) } });
+    const args = [here('../peers/restartable.mjs')];
+    const program = ending.own(new Program({ args, env: { PORT: String(port) } }));
     await program.says(/^serving$/);
     return {
       port,
@@ -58,7 +46,6 @@ const restartable: Entrant = {
         await program.says(/^restarted$/);
         return {};
       },
-      end: () => program.end(),
     };
   },
 };

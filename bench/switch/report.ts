@@ -37,7 +37,13 @@ interface Row {
   readonly restarts30Days: Availability;
 }
 
-export function report(entries: readonly Entry[], missing: readonly Entrant[]): Report {
+/** Who took no turn, and why. */
+export interface LeftOut {
+  readonly name: string;
+  readonly why: string;
+}
+
+export function report(entries: readonly Entry[], leftOut: readonly LeftOut[]): Report {
   const bare = entries.find(({ entrant }) => entrant.replaces === 'none')?.turns ?? [];
   const others = entries.filter(({ entrant, turns }) => entrant.replaces !== 'none' && turns.length > 0);
   const failures = entries.flatMap(({ entrant, turns, failure }) =>
@@ -50,10 +56,10 @@ export function report(entries: readonly Entry[], missing: readonly Entrant[]): 
   const notes = [
     reading(bareStart),
     ...failures.map((each) => `${each.system}: out after ${each.afterSwitches} switches: ${each.failure}`),
-    ...missing.map(({ name, missing: why }) => `${name}: skipped, ${why}`),
+    ...leftOut.map(({ name, why }) => `${name}: skipped, ${why}`),
   ];
   const text = [...tables.map(table), ...notes, expectations.map(presentBar).join('\n')].join('\n\n');
-  const skipped = missing.map(({ name }) => name);
+  const skipped = leftOut.map(({ name }) => name);
   const figures = { bareStartMs: bareStart, failures };
   return { text, tables, notes, charts: chartsOf(rows), expectations, rows, figures, skipped };
 }

@@ -63,4 +63,6 @@ export interface Evidence {
   readonly rssLimit: number;
   /** Heap snapshots, the early and the late one of each process. */
   readonly snapshots: readonly string[];
+  /** Those that were to be written and are not there: `chain, late`. */
+  readonly missingSnapshots: readonly string[];
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { LEAST_SAMPLES } from './slope.js';
 
 /** The caller erred: the message is all there is to say. */
 export class UsageError extends Error {}
@@ -32,7 +33,10 @@ export interface VerifyOptions {
   readonly help: boolean;
 }
 
+const MINUTE = 60_000;
 const MAX_MINUTES = 7 * 24 * 60;
+/** A day: what a timer of Node can wait is 24 of them. */
+const MAX_EVERY = 24 * 60 * MINUTE;
 const DEFAULT_APP = fileURLToPath(new URL('app.mjs', import.meta.url));
 
 export const HELP = `Usage: npm run verify -- [options]
@@ -41,7 +45,7 @@ Hands servers over again and again under load, counts, samples their memory and 
 each check: PASS or FAIL, with the number, the bound and the reason.
 
   --minutes N        how long to measure, after a warm-up; fractions allowed (default 60)
-  --every TIME       from one handover to the next: 500ms, 5s, 1m (default 5s)
+  --every TIME       from one handover to the next: 500ms, 5s, 1m (default 5s), at most a fifth of --minutes
   --out DIR          where the report, the data and what a FAIL leaves go (default: a new temporary directory)
   --rate N           requests a second to the server that hands over to itself, a third of it to the others (default 90)
   --max-rss-slope N  megabytes a minute the upper confidence bound of every slope must stay under (default 5)
@@ -80,9 +84,15 @@ export function parseOptions(args: readonly string[]): VerifyOptions {
     if (option.type === 'string' && token.value === undefined) throw expectation(token.rawName, 'a value', undefined);
     values.set(token.name, token.value ?? '');
   }
+  const minutes = number(values, 'minutes', 60, MAX_MINUTES);
+  const every = time(values.get('every') ?? '5s');
+  if (every * LEAST_SAMPLES > minutes * MINUTE) {
+    const [wanted, got] = ['option --every expects at most a fifth of --minutes', `${every} ms of ${minutes} minutes`];
+    throw new UsageError(`${wanted}, as ${LEAST_SAMPLES} samples are the least that allow a verdict, got ${got}`);
+  }
   return {
-    minutes: number(values, 'minutes', 60, MAX_MINUTES),
-    every: time(values.get('every') ?? '5s'),
+    minutes,
+    every,
     out: values.get('out'),
     rate: number(values, 'rate', 90, 100_000),
     rssLimit: number(values, 'max-rss-slope', 5, 1e6),
@@ -105,8 +115,8 @@ const UNITS = { ms: 1, s: 1_000, m: 60_000 } as const;
 function time(text: string): number {
   const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(text) ?? [];
   const value = unit === undefined ? 0 : Number(digits) * UNITS[unit as keyof typeof UNITS];
-  if (value >= 100) return value;
-  throw expectation('--every', 'a time from 100ms on, like 500ms, 5s, 1m', text);
+  if (value >= 100 && value <= MAX_EVERY) return value;
+  throw expectation('--every', 'a time from 100ms to 1440m, like 500ms, 5s, 1m', text);
 }
 
 function targets(text: string): readonly TargetKind[] {

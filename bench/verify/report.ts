@@ -105,6 +105,7 @@ function textOf(report: Report, { options, evidence, isInterrupted }: Outcome): 
     '',
     ...lines,
     '',
+    ...(isInterrupted ? [] : evidence.missingSnapshots.map((which) => `heap snapshot not there: ${which}`)),
     ...snapshots.map((file) => `heap snapshot kept: ${file}`),
     `everything is in ${out}`,
     '',

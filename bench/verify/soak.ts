@@ -31,7 +31,18 @@ export async function soak(options: VerifyOptions, out: string, view: SoakView, 
     const kernel = { before, after: listenCounters(), atListeners };
     const evidence = subjects.map((subject) => subject.evidence());
     const snapshots = subjects.flatMap((subject) => keepSnapshots(subject, out));
-    return { targets: evidence, kernel, minutes: measured / MINUTE, rssLimit: options.rssLimit, snapshots };
+    const missingSnapshots = subjects.flatMap(({ target: { kind }, snapshots: { early, late } }) => [
+      ...(early === undefined ? [`${kind}, early`] : []),
+      ...(late === undefined ? [`${kind}, late`] : []),
+    ]);
+    return {
+      targets: evidence,
+      kernel,
+      minutes: measured / MINUTE,
+      rssLimit: options.rssLimit,
+      snapshots,
+      missingSnapshots,
+    };
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

@@ -10,10 +10,17 @@ import { LEAST_SAMPLES, medianOf } from './slope.js';
 import type { Answers, Target } from './target.js';
 import { untilTime } from './until.js';
 
-/** Looks at one sample, and the pause between two: the fewest descriptors count, as a connection may just be closing. */
-const LOOKS = 3;
-const LOOK_PAUSE = 15;
+/**
+ * Looks at one sample, and the pause between two: the fewest descriptors count, as a connection may just be closing. As many
+ * looks as it takes until there are no more than in the sample before.
+ */
+const LOOKS = { least: 3, most: 10 };
+const LOOK_PAUSE = 30;
+/** With fewer than eight, a single odd one spoils the bound. */
+const SAMPLES = Math.max(8, LEAST_SAMPLES);
 const MINUTE = 60_000;
+/** A server that does not write its heap is soaked without. */
+const SNAPSHOT_TRIES = 3;
 /** How long handovers on a busy machine are waited for, beyond the time that was asked for. */
 const PATIENCE = 30_000;
 
@@ -59,9 +66,10 @@ export class Subject {
 
   /** Hands over again and again, until the early heap snapshot is there and the time is over. */
   async warmUp({ first, every, until }: Schedule, signals: Signals): Promise<void> {
+    let tries = 0;
     await this.#cycle(first, every, signals, async () => {
       // Writing it takes memory, so not while memory is measured; in a chain that process is replaced right after it.
-      if (this.snapshots.early === undefined) await this.#snapshot('early');
+      if (this.snapshots.early === undefined && tries++ < SNAPSHOT_TRIES) await this.#snapshot('early', signals.hurry);
       else if (performance.now() >= until) return false;
       return true;
     });
@@ -70,16 +78,16 @@ export class Subject {
   /** The same, with a sample each time just before, when the process is as old as the last was. */
   async measure({ first, every, until }: Schedule, signals: Signals): Promise<void> {
     const since = performance.now();
-    const latest = until + LEAST_SAMPLES * every + PATIENCE;
+    const latest = until + SAMPLES * every + PATIENCE;
     await this.#cycle(first, every, signals, async () => {
       const now = performance.now();
       // A soak too short for any bound goes on until there is one.
-      const taken = Math.min(LEAST_SAMPLES, ...[...this.#series.values()].map(({ length }) => length));
-      if (now >= latest || (now >= until && this.#series.size > 0 && taken >= LEAST_SAMPLES)) return false;
+      const taken = Math.min(SAMPLES, ...[...this.#series.values()].map(({ length }) => length));
+      if (now >= latest || (now >= until && this.#series.size > 0 && taken >= SAMPLES)) return false;
       await this.#sample(since);
       return true;
     });
-    if (!signals.interrupted.aborted) await this.#snapshot('late');
+    if (!signals.interrupted.aborted) await this.#snapshot('late', signals.hurry);
   }
 
   /** Calls `before` ahead of each handover; false ends it. */
@@ -191,26 +199,31 @@ export class Subject {
     this.#alive.mostAtRest = Math.max(this.#alive.mostAtRest, alive.length);
     const minutes = (performance.now() - measuredSince) / MINUTE;
     const roles = rolesOf(target, inCharge.process, alive);
+    const pids = [...new Set(roles.flatMap(([, processes]) => processes.map(({ pid }) => pid)))];
     const looks: ReadonlyMap<number, Look>[] = [];
-    for (let i = 0; i < LOOKS; i++) {
-      if (i > 0) await pause(LOOK_PAUSE);
-      looks.push(look([...new Set(roles.flatMap(([, processes]) => processes.map(({ pid }) => pid)))], target.ports));
+    const of = (processes: readonly ProcessId[], what: keyof Look): number[] =>
+      looks.map((seen) => processes.reduce((sum, { pid }) => sum + (seen.get(pid)?.[what] ?? Number.NaN), 0));
+    const isAsBefore = ([name, processes]: Role): boolean => {
+      const before = this.#series.get(name)?.at(-1)?.descriptors ?? Number.POSITIVE_INFINITY;
+      return !(Math.min(...of(processes, 'descriptors')) > before);
+    };
+    while (looks.length < LOOKS.least || (looks.length < LOOKS.most && !roles.every(isAsBefore))) {
+      if (looks.length > 0) await pause(LOOK_PAUSE);
+      looks.push(look(pids, target.ports));
     }
     for (const [name, processes] of roles) {
-      const of = (what: keyof Look): number[] =>
-        looks.map((seen) => processes.reduce((sum, { pid }) => sum + (seen.get(pid)?.[what] ?? Number.NaN), 0));
-      const rssBytes = of('rssBytes');
+      const rssBytes = of(processes, 'rssBytes');
       // Died meanwhile.
       if (rssBytes.some(Number.isNaN)) continue;
-      const sample = { minutes, rssBytes: medianOf(rssBytes), descriptors: Math.min(...of('descriptors')) };
+      const sample = { minutes, rssBytes: medianOf(rssBytes), descriptors: Math.min(...of(processes, 'descriptors')) };
       this.#series.set(name, [...(this.#series.get(name) ?? []), sample]);
     }
   }
 
-  async #snapshot(when: 'early' | 'late'): Promise<void> {
+  async #snapshot(when: 'early' | 'late', hurry: AbortSignal): Promise<void> {
     const { inCharge, stays } = this.target;
     const process = stays ?? inCharge?.process;
-    const file = process && (await this.target.snapshot(process));
+    const file = process && (await this.target.snapshot(process, hurry));
     if (file !== undefined) this.snapshots[when] = file;
   }
 }

@@ -192,8 +192,8 @@ export class Target {
     return named;
   }
 
-  /** Has a process write its heap. @returns the file; undefined where it did not in time */
-  async snapshot(id: ProcessId): Promise<string | undefined> {
+  /** Has a process write its heap. @returns the file; undefined where it did not in time, or must not be waited for */
+  async snapshot(id: ProcessId, hurry: AbortSignal): Promise<string | undefined> {
     const before = new Set(readdirSync(this.snapshots));
     if (!signal(id, SNAPSHOT_SIGNAL)) return undefined;
     const written = (): string | undefined => {
@@ -201,7 +201,7 @@ export class Target {
       const file = name && join(this.snapshots, name);
       return file && !hasOpen(id.pid, file) ? file : undefined;
     };
-    await until(() => written() !== undefined || !isAlive(id), SNAPSHOT_TIMEOUT);
+    await until(() => written() !== undefined || !isAlive(id), SNAPSHOT_TIMEOUT, hurry);
     return written();
   }
 

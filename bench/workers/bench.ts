@@ -3,13 +3,23 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
+import { Ending, withEnding } from '../lib/ending.js';
 import { reaches } from '../lib/expectations.js';
 import { INSTALL_PEERS, peer } from '../lib/peers.js';
-import { type Interval, medianInterval, type Spread, spread } from '../lib/stats.js';
+import { within } from '../lib/program.js';
+import { type Interval, medianInterval, presentInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
 import { type Group, Load } from '../load/start.mjs';
-import { type Contestant, type Name, startCluster, startHandoverRun, startPm2, WORKERS } from './contestants.js';
+import {
+  type Contestant,
+  type Name,
+  type Start,
+  startCluster,
+  startHandoverRun,
+  startPm2,
+  WORKERS,
+} from './contestants.js';
 
 type Kind = 'requests' | 'connections';
 
@@ -36,6 +46,7 @@ const TURN_MS = { quick: 500, full: 2_000 };
 const AROUND_RELOAD_MS = { quick: 200, full: 1_000 };
 /** Reloads take seconds, and their counts need no median. */
 const MAX_RELOADS = 3;
+const START_TIMEOUT = 60_000;
 const REQUEST_DEADLINE = 10_000;
 const LOAD_CONNECTIONS = 64;
 
@@ -55,38 +66,55 @@ const GROUPS = [
 
 export const bench: Bench = { defaultRounds: 7, run };
 
-async function run({ rounds, quick, progress }: BenchOptions): Promise<Report> {
-  const contestants: Contestant[] = [];
-  try {
-    for (const start of [startHandoverRun, startCluster, ...(peer('pm2').isThere ? [startPm2] : [])]) {
-      contestants.push(await start());
+function run(options: BenchOptions): Promise<Report> {
+  return withEnding((ending) => measure(options, ending));
+}
+
+/** A peer that does not start is left out, with the reason. @throws Error this package does not start */
+async function startAll(ending: Ending): Promise<{ readonly contestants: Contestant[]; readonly failures: string[] }> {
+  const contestants = [await startHandoverRun(ending)];
+  const failures: string[] = [];
+  const peers: readonly (readonly [Name, Start])[] = [
+    ['node:cluster', startCluster],
+    ...(peer('pm2').isThere ? ([['pm2', startPm2]] as const) : []),
+  ];
+  for (const [name, start] of peers) {
+    const own = ending.own(new Ending());
+    try {
+      contestants.push(await within(start(own), START_TIMEOUT, 'its start'));
+    } catch (error) {
+      failures.push(`${name}: out, ${(error as Error).message}`);
+      await own.end().catch(() => {});
     }
-    const entries = contestants.map((contestant) => ({
-      contestant,
-      requests: [],
-      connections: [],
-      reloads: { answered: 0, lost: 0, closed: 0 },
-    }));
-    const ms = quick ? TURN_MS.quick : TURN_MS.full;
-    for (const entry of entries) await turn(entry, ms, { counts: false });
-    for (let round = 0; round < rounds; round++) {
-      progress(`workers: round ${round + 1} of ${rounds}`);
-      for (const entry of round % 2 === 0 ? entries : entries.toReversed()) await turn(entry, ms, { counts: true });
-    }
-    for (let reload = 0; reload < Math.min(rounds, MAX_RELOADS); reload++) {
-      for (const entry of entries) {
-        progress(`workers: ${entry.contestant.name} replaces its workers`);
-        await reloadUnderLoad(entry, quick ? AROUND_RELOAD_MS.quick : AROUND_RELOAD_MS.full);
-      }
-    }
-    return report(entries);
-  } finally {
-    await Promise.all(contestants.map((contestant) => contestant.end()));
   }
+  return { contestants, failures };
+}
+
+async function measure({ rounds, quick, progress }: BenchOptions, ending: Ending): Promise<Report> {
+  const { contestants, failures } = await startAll(ending);
+  const entries = contestants.map((contestant) => ({
+    contestant,
+    requests: [],
+    connections: [],
+    reloads: { answered: 0, lost: 0, closed: 0 },
+  }));
+  const ms = quick ? TURN_MS.quick : TURN_MS.full;
+  for (const entry of entries) await turn(entry, ms, { counts: false });
+  for (let round = 0; round < rounds; round++) {
+    progress(`workers: round ${round + 1} of ${rounds}`);
+    for (const entry of round % 2 === 0 ? entries : entries.toReversed()) await turn(entry, ms, { counts: true });
+  }
+  for (let reload = 0; reload < Math.min(rounds, MAX_RELOADS); reload++) {
+    for (const entry of entries) {
+      progress(`workers: ${entry.contestant.name} replaces its workers`);
+      await reloadUnderLoad(entry, quick ? AROUND_RELOAD_MS.quick : AROUND_RELOAD_MS.full);
+    }
+  }
+  return report(entries, failures);
 }
 
 /** Of the kind a second. */
-async function measure(kind: Kind, port: number, ms: number): Promise<number> {
+async function perSecond(kind: Kind, port: number, ms: number): Promise<number> {
   const isOneShot = kind === 'connections';
   if (hasWrk()) return wrk({ port, connections: LOAD_CONNECTIONS, ms, isOneShot });
   const groups = [{ kind: isOneShot ? 'oneShot' : 'keepAlive', connections: LOAD_CONNECTIONS } as const];
@@ -98,8 +126,8 @@ async function measure(kind: Kind, port: number, ms: number): Promise<number> {
 async function turn({ contestant, ...found }: Entry, ms: number, { counts }: { counts: boolean }): Promise<void> {
   const kinds: readonly Kind[] = ['requests', 'connections'];
   for (const kind of kinds) {
-    const perSecond = await measure(kind, contestant.port, ms);
-    if (counts) found[kind].push(perSecond);
+    const rate = await perSecond(kind, contestant.port, ms);
+    if (counts) found[kind].push(rate);
   }
 }
 
@@ -134,7 +162,7 @@ async function underLoad(port: number, groups: readonly Group[], act: () => Prom
   }
 }
 
-function report(entries: readonly Entry[]): Report {
+function report(entries: readonly Entry[], failures: readonly string[]): Report {
   const ours = entries.find(({ contestant }) => contestant.name === 'handover run');
   if (!ours) throw new Error('handover run was not measured');
   const ratio = (kind: Kind, of: Entry): Interval =>
@@ -149,6 +177,7 @@ function report(entries: readonly Entry[]): Report {
   }));
   const skipped = [...(peer('pm2').isThere ? [] : ['pm2']), ...(hasWrk() ? [] : ['wrk'])];
   const notes = [
+    ...failures,
     ...(peer('pm2').isThere ? [] : [`pm2: skipped, it is not installed: ${INSTALL_PEERS}`]),
     ...(hasWrk() ? [] : ['wrk: not there, the load comes from a client of this bench']),
   ];
@@ -196,9 +225,9 @@ function present(rows: readonly Row[]): string[][] {
   const lines = rows.map(({ system, requestsPerSecond, connectionsPerSecond, handoverRatio, reload }) => [
     system,
     presentSpread(requestsPerSecond),
-    system === 'handover run' ? '' : presentRatio(handoverRatio.requests),
+    system === 'handover run' ? '' : presentInterval(handoverRatio.requests, toHundredths),
     presentSpread(connectionsPerSecond),
-    system === 'handover run' ? '' : presentRatio(handoverRatio.connections),
+    system === 'handover run' ? '' : presentInterval(handoverRatio.connections, toHundredths),
     figure(reload.answered),
     String(reload.lost),
     String(reload.closed),
@@ -206,6 +235,6 @@ function present(rows: readonly Row[]): string[][] {
   return [header, ...lines];
 }
 
-function presentRatio({ median: middle, low, high }: Interval): string {
-  return `${middle.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
+function toHundredths(ratio: number): string {
+  return ratio.toFixed(2);
 }

@@ -1,10 +1,8 @@
 // Those that keep several workers behind one port: each started, told to replace its workers, ended.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { Ending } from '../lib/ending.js';
 import { peer } from '../lib/peers.js';
 import { answers, freePort, Program } from '../lib/program.js';
 
@@ -15,17 +13,19 @@ export interface Contestant {
   readonly port: number;
   /** Replaces every worker; resolves when the last one has been. */
   reload(): Promise<void>;
-  end(): Promise<void>;
 }
+
+/** What it starts is ended by that. */
+export type Start = (ending: Ending) => Promise<Contestant>;
 
 export const WORKERS = 2;
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 
-export async function startHandoverRun(): Promise<Contestant> {
+export async function startHandoverRun(ending: Ending): Promise<Contestant> {
   const port = await freePort();
   const keeping = ['--workers', String(WORKERS), '--listen', `web=tcp://127.0.0.1:${port}`];
   const args = [here('../../dist/cli/main.js'), 'run', ...keeping, '--', process.execPath, here('serve.mjs')];
-  const program = new Program({ args, env: { PORT: String(port) } });
+  const program = ending.own(new Program({ args, env: { PORT: String(port) } }));
   await program.says(/workers serve/);
   return {
     name: 'handover run',
@@ -34,13 +34,13 @@ export async function startHandoverRun(): Promise<Contestant> {
       program.signal('SIGUSR2');
       for (let left = WORKERS; left > 0; left--) await program.says(/worker \d+ is pid \d+ now/);
     },
-    end: () => program.end(),
   };
 }
 
-export async function startCluster(): Promise<Contestant> {
+export async function startCluster(ending: Ending): Promise<Contestant> {
   const port = await freePort();
-  const program = new Program({ args: [here('cluster.mjs'), String(WORKERS)], env: { PORT: String(port) } });
+  const args = [here('cluster.mjs'), String(WORKERS)];
+  const program = ending.own(new Program({ args, env: { PORT: String(port) } }));
   await program.says(/^serving$/);
   return {
     name: 'node:cluster',
@@ -49,27 +49,21 @@ export async function startCluster(): Promise<Contestant> {
       program.signal('SIGUSR2');
       await program.says(/^reloaded$/);
     },
-    end: () => program.end(),
   };
 }
 
+const PM2_TIMEOUT = 30_000;
+
 /** With a daemon and files of its own, in a folder that is removed. */
-export async function startPm2(): Promise<Contestant> {
+export async function startPm2(ending: Ending): Promise<Contestant> {
   const port = await freePort();
-  const home = mkdtempSync(join(tmpdir(), 'handover-bench-'));
+  const home = ending.folder();
   const env = { ...process.env, PM2_HOME: home, PORT: String(port) };
+  const options = { env, cwd: home, timeout: PM2_TIMEOUT };
   const pm2 = (...args: string[]): Promise<unknown> =>
-    promisify(execFile)(process.execPath, [peer('pm2').path('bin/pm2'), '--silent', ...args], { env, cwd: home });
-  const end = async (): Promise<void> => {
-    await pm2('kill');
-    rmSync(home, { recursive: true });
-  };
-  try {
-    await pm2('start', here('listen.mjs'), '-i', String(WORKERS), '--name', 'app');
-    await answers(port);
-  } catch (error) {
-    await end();
-    throw error;
-  }
-  return { name: 'pm2', port, reload: async () => void (await pm2('reload', 'app')), end };
+    promisify(execFile)(process.execPath, [peer('pm2').path('bin/pm2'), '--silent', ...args], options);
+  ending.own({ end: () => pm2('kill') });
+  await pm2('start', here('listen.mjs'), '-i', String(WORKERS), '--name', 'app');
+  await answers(port);
+  return { name: 'pm2', port, reload: async () => void (await pm2('reload', 'app')) };
 }

@@ -1,15 +1,17 @@
 // `npm run bench` of several: one that fails is named and the others go on, what they found is written as JSON and as a page,
 // and nothing is left behind. Figures are not judged here.
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { pageOf, type Run } from '../../bench/all/page.js';
 import { type Ended, runSuite, type SuiteOptions } from '../../bench/all/suite.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { identify } from '../helpers/processes.js';
+import { identify, processesMarked } from '../helpers/processes.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 import { findTool, needs } from '../migration/tools.js';
@@ -21,7 +23,7 @@ const BENCH = new URL('../../bench/index.ts', import.meta.url);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TSX = import.meta.resolve('tsx');
 const PRETENDS = fileURLToPath(new URL('fixtures/pretends.mjs', import.meta.url));
-const RUN_TIMEOUT = 30_000;
+const RUN_TIMEOUT = 90_000;
 const executablePath = findTool('chromium');
 
 function folder(): string {
@@ -97,7 +99,10 @@ describe.runIf(process.platform === 'linux')('bench of several', () => {
       const { program, left, written } = start(['rebind', 'fd', '--rounds', '1000']);
       // A line now and then: each says where it is.
       await program.errorLine(/\[1\/2\] rebind: round \d+ of 1000/, RUN_TIMEOUT);
-      expect(await program.stop('SIGTERM', RUN_TIMEOUT)).toEqual({ code: 1, signal: null });
+      // As npm delivers one Ctrl-C.
+      program.child.kill('SIGINT');
+      await pause(200);
+      expect(await program.stop('SIGINT', RUN_TIMEOUT)).toEqual({ code: 1, signal: null });
       await program.closed;
       expect(written().json.benches).toMatchObject([{ name: 'rebind', failure: 'interrupted' }]);
       expect(left()).toEqual([]);
@@ -113,7 +118,7 @@ async function pretend(names: readonly string[], limit = RUN_TIMEOUT): Promise<{
   const options: SuiteOptions = {
     names,
     command: (name) => [PRETENDS, name],
-    limit,
+    limit: () => limit,
     progress: (text) => said.push(text),
     ended: ({ name }) => ended.push(name),
     signal: new AbortController().signal,
@@ -124,6 +129,15 @@ async function pretend(names: readonly string[], limit = RUN_TIMEOUT): Promise<{
 }
 
 describe('a run', () => {
+  it.runIf(process.platform === 'linux')('kills whoever is started while it cleans up', async () => {
+    const mark = randomUUID();
+    vi.stubEnv('HANDOVER_TEST_BREED', mark);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { all } = await pretend(['breeds']);
+    expect(all).toEqual([{ name: 'breeds', elapsedMs: expect.any(Number), found: expect.any(Object) }]);
+    expect(processesMarked('HANDOVER_TEST_BREED', mark)).toEqual([]);
+  });
+
   it('says of each how it ended, and why', async () => {
     const { all, said } = await pretend(['throws', 'quiet', 'good']);
     const failures = all.map(({ failure }) => failure);

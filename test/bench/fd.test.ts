@@ -5,18 +5,19 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { median, medianRatio, spread } from '../../bench/lib/stats.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type StartOptions, usePrograms } from '../helpers/programs.js';
 
+vi.setConfig({ testTimeout: 65_000 });
 expectNoLeaks();
 const programs = usePrograms();
 
 const BENCH = new URL('../../bench/index.ts', import.meta.url);
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const TSX = import.meta.resolve('tsx');
-const EXIT_TIMEOUT = 12_000;
+const EXIT_TIMEOUT = 60_000;
 const hasCompiler = process.platform === 'linux' && spawnSync('cc', ['--version']).status === 0;
 
 interface Row {

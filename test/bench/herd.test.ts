@@ -14,6 +14,7 @@ interface Row {
   readonly system: string;
   readonly processes: number;
   readonly load: string;
+  readonly clientCpu: { readonly median: number };
   readonly share: { readonly most: { readonly median: number }; readonly fewest: { readonly median: number } };
 }
 
@@ -34,13 +35,17 @@ it.runIf(process.platform === 'linux')(
           connectionsPerSecond: spread,
           latencyMs: { p50: spread, p90: spread, p99: spread, max: spread },
           cpuUsPerConnection: spread,
+          clientCpu: spread,
           wakeUpsPerConnection: spread,
           emptyTurnsPerConnection: spread,
           share: { most: spread, fewest: spread },
         })),
       ),
     );
-    for (const { system, processes, share } of rows) {
+    for (const { system, processes, share, clientCpu } of rows) {
+      // Boot and load: something, and no more than its threads can.
+      expect(clientCpu.median, system).toBeGreaterThan(0.01);
+      expect(clientCpu.median, system).toBeLessThan(4);
       // The parts of the connections are of all of them, and of each process: 1 where there is one.
       expect(share.most.median, system).toBeGreaterThanOrEqual(1 / processes);
       expect(share.most.median, system).toBeLessThanOrEqual(1);

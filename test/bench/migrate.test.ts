@@ -1,5 +1,6 @@
 // `npm run bench -- migrate`: that it runs, and what it reports. Figures are not judged here: they belong to a quiet machine.
 import { describe, expect, it } from 'vitest';
+import { reaches, verdictOf } from '../../bench/lib/expectations.js';
 import { lineThrough, medianInterval } from '../../bench/lib/stats.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
@@ -38,10 +39,21 @@ describe('the confidence interval of a median', () => {
   it('is where coins would put it', () => {
     const values = Array.from({ length: 11 }, (_, i) => i + 1);
     // The second to the tenth of eleven: 98.8 %; the third to the ninth would be 93.5 %.
-    expect(medianInterval(values)).toEqual({ median: 6, low: 2, high: 10 });
+    expect(medianInterval(values)).toEqual({ median: 6, low: 2, high: 10, of: 11, isConfident: true });
     // The first to the sixth of six: 96.9 %.
-    expect(medianInterval([3, 1, 2, 6, 5, 4])).toEqual({ median: 3.5, low: 1, high: 6 });
-    expect(medianInterval([2])).toEqual({ median: 2, low: 2, high: 2 });
+    expect(medianInterval([3, 1, 2, 6, 5, 4])).toEqual({ median: 3.5, low: 1, high: 6, of: 6, isConfident: true });
+  });
+
+  it('is none of five values: a bar that needs one is not shown, and the figures are called what they are', () => {
+    const five = medianInterval([3, 1, 2, 5, 4]);
+    expect(five).toEqual({ median: 3, low: 1, high: 5, of: 5, isConfident: false });
+    expect(reaches('it', 1, five)).toMatchObject({
+      measured: expect.stringContaining('min to max of 5'),
+      reached: undefined,
+    });
+    expect(verdictOf(reaches('it', 1, five))).toBe('not shown, too few rounds');
+    expect(reaches('it', 6, medianInterval([3, 1, 2, 6, 5, 4])).reached).toBe(true);
+    expect(reaches('it', 7, medianInterval([3, 1, 2, 6, 5, 4])).reached).toBe(false);
   });
 });
 

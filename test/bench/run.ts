@@ -13,7 +13,8 @@ const TSX = import.meta.resolve('tsx');
 /** Any figure; figures over rounds; a confidence interval. They belong to a quiet machine, and are not judged. */
 export const number: unknown = expect.any(Number);
 export const spread: unknown = { median: number, min: number, max: number };
-export const interval: unknown = { median: number, low: number, high: number };
+/** One round has none. */
+export const interval: unknown = { median: number, low: number, high: number, of: 1, isConfident: false };
 
 /** One quick round; the object it printed last. */
 export async function benchReport<T>({ start }: Programs, name: string, timeout: number): Promise<T> {

@@ -11,16 +11,20 @@ import { runHammer } from './helpers.js';
 expectNoLeaks();
 const programs = usePrograms();
 
-const EVERY = ['--every', '700ms', '--identify', 'header:x-pid', '--idle', '500ms', '--expect', 'text:hello\n'];
+const LOAD = ['--identify', 'header:x-pid', '--idle', '500ms', '--expect', 'text:hello\n'];
 
 test('a naive restart loses requests and connections, and each loss has its name', async () => {
   const server = programs.start(new URL('fixtures/naive.mjs', import.meta.url));
   const { port } = await server.message<{ port: number }>('ready');
   const url = `http://127.0.0.1:${port}/`;
-  const more = ['--signal', String(server.pid), '--duration', '1900ms'];
-  const { code, result } = await runHammer(programs, url, ...EVERY, ...more);
+  const more = ['--signal', String(server.pid), '--every', '900ms', '--duration', '2600ms'];
+  const { code, result, details } = await runHammer(programs, url, ...LOAD, ...more);
   expect(code).toBe(1);
-  expect(result.switches.map(({ to }) => to)).toEqual(['generation 2', 'generation 3']);
+  // As many as it was told to make; the last one may still be under way when the load ends.
+  const told = (details.triggers as readonly object[]).map((_, index) => `generation ${index + 2}`);
+  const made = result.switches.map(({ to }) => to);
+  expect(made).toEqual(told.slice(0, Math.max(1, made.length)));
+  expect(made.length).toBeGreaterThanOrEqual(told.length - 1);
   expect(result.lostBy.refused).toBeGreaterThan(0);
   const { refused, resetBeforeWrite, resetAfterWrite, earlyClose, short, wrongBody, unanswered, status } =
     result.lostBy;
@@ -39,7 +43,7 @@ test('G2, G3: handovers of the example lose no request and close no connection',
   await untilAccepts(port);
   const url = `http://127.0.0.1:${port}/`;
   const more = ['--signal', 'identified', '--duration', '4s', '--every', '1500ms'];
-  const { code, result, details } = await runHammer(programs, url, ...EVERY, ...more);
+  const { code, result, details } = await runHammer(programs, url, ...LOAD, ...more);
   // One may still be under way when the load ends, and its successor is to be ended, too. One on probation refuses.
   const triggers = details.triggers as readonly object[];
   const inCharge = (): number[] =>

@@ -30,22 +30,17 @@ describe('switches', () => {
   }
 
   test.each(['header:X-Pid', 'body:by (\\w+),'])('are found by %s and triggered by --every --exec', async (how) => {
-    const url = await changingServer(['A', 'B', 'C']);
-    const more = [
-      '--every',
-      '400ms',
-      '--exec',
-      `kill -USR2 ${process.pid}`,
-      '--duration',
-      '1100ms',
-      '--connections',
-      '3',
-    ];
+    const url = await changingServer(['A', 'B', 'C', 'D']);
+    const more = ['--every', '700ms', '--exec', `kill -USR2 ${process.pid}`, '--duration', '2s', '--connections', '3'];
     const { code, result, details } = await runHammer(programs, url, '--identify', how, ...more, '--think', '1ms');
-    expect(result.switches.map(({ from, to }) => `${from} ${to}`)).toEqual(['A B', 'B C']);
-    for (const found of result.switches) {
-      expect(found.triggerToFirstAnswerMs).toBeGreaterThan(0);
-      expect(found.atMs).toBeGreaterThan(found.triggeredAtMs ?? Number.POSITIVE_INFINITY);
+    // As many as were triggered; the last one may come too late to be seen.
+    const triggered = (details.triggers as readonly object[]).map((_, index) => ['A B', 'B C', 'C D'][index]);
+    const found = result.switches.map(({ from, to }) => `${from} ${to}`);
+    expect(found).toEqual(triggered.slice(0, Math.max(1, found.length)));
+    expect(found.length).toBeGreaterThanOrEqual(triggered.length - 1);
+    for (const each of result.switches) {
+      expect(each.triggerToFirstAnswerMs).toBeGreaterThan(0);
+      expect(each.atMs).toBeGreaterThan(each.triggeredAtMs ?? Number.POSITIVE_INFINITY);
     }
     expect((details.identities as { answers: number }[]).reduce((sum, { answers }) => sum + answers, 0)).toBe(
       result.requests.ok,

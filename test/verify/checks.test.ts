@@ -1,8 +1,13 @@
 // From what a soak found to verdicts: everything right passes, and each thing that is wrong fails its own check alone.
-import { expect, it } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
 import { checkAll } from '../../bench/verify/checks.js';
 import type { Evidence, Sample, Series, TargetEvidence } from '../../bench/verify/evidence.js';
 import type { LoadResult } from '../../bench/verify/load.js';
+import { parseOptions } from '../../bench/verify/options.js';
+import { writeReport } from '../../bench/verify/report.js';
 
 const MEGABYTE = 1e6;
 
@@ -49,6 +54,7 @@ const RIGHT: Evidence = {
   minutes: 20,
   rssLimit: 5,
   snapshots: [],
+  missingSnapshots: [],
 };
 
 const RISEN = { before: { ListenOverflows: 5, ListenDrops: 5 }, after: { ListenOverflows: 8, ListenDrops: 8 } };
@@ -199,4 +205,13 @@ it('too few samples, and a load without a result, pass nothing they should have 
   expect(failures(short).map((text) => text.split(':')[0])).toEqual(['memory, chain, all', 'descriptors, chain, all']);
   const silent = failures(ofChain({ load: undefined, loadProblem: 'handover hammer has no result' }));
   expect(silent.map((text) => text.split(':')[0])).toEqual(['connections', 'lost', 'closed', 'counts', 'executed']);
+});
+
+it('a heap snapshot that is not there is a line of the report', async () => {
+  const out = mkdtempSync(join(tmpdir(), 'handover-verify-test-'));
+  onTestFinished(() => rmSync(out, { recursive: true }));
+  const evidence = { ...RIGHT, missingSnapshots: ['chain, late'] };
+  const checks = checkAll(evidence);
+  const { text } = await writeReport({ options: parseOptions([]), evidence, checks, out, isInterrupted: false });
+  expect(text).toContain('heap snapshot not there: chain, late');
 });

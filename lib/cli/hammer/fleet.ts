@@ -122,6 +122,11 @@ export class Fleet {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
+  /** When it came; ms. */
+  get firstSuccess(): number | undefined {
+    return this.#successes.first;
+  }
+
   /** The longest time without a success; ms. */
   longestGap(from: number, to: number): number {
     return this.#successes.longestGap(from, to);

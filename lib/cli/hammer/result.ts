@@ -16,6 +16,7 @@ export interface HammerResult {
   readonly connections: { readonly opened: number; readonly closedByServer: number };
   /** Of right answers, from when each request should have begun. */
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** Without a success, from the first one on. */
   readonly longestGapMs: number;
   readonly switches: readonly Switch[];
   /** Only of a ledger run. */

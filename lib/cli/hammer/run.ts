@@ -59,7 +59,8 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
       startedAt: fleet.startedAt,
       totals: fleet.totals,
       elapsed,
-      longestGapMs: fleet.longestGap(0, elapsed),
+      // Until the first one it is the client that starts; without any, all of it is a gap.
+      longestGapMs: fleet.longestGap(fleet.firstSuccess ?? 0, elapsed),
       switches,
       switchGapsMs: switches.map((found) => gapAround(found, fleet, elapsed)),
       triggers,

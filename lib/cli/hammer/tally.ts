@@ -116,6 +116,12 @@ export class Successes {
     this.#slots[Math.trunc(at / this.#slotTime)] = 1;
   }
 
+  /** When the first one came, as exactly as a slot; undefined without any. */
+  get first(): number | undefined {
+    const slot = this.#slots.indexOf(1);
+    return slot === -1 ? undefined : slot * this.#slotTime;
+  }
+
   /** The longest time without a success between two moments, their own ends included; ms. */
   longestGap(from: number, to: number): number {
     let last = from / this.#slotTime;
