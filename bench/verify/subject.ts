@@ -156,7 +156,7 @@ export class Subject {
       },
       generations: target.generations.map((it): GenerationEnd => {
         const { pid } = it.process;
-        return { generation: it.generation, pid, exitCode: target.ended.get(pid)?.code };
+        return { generation: it.generation, pid, exitCode: target.ended.get(it.generation)?.code };
       }),
       exit: target.exit,
       answered: this.#answered(),
@@ -169,11 +169,11 @@ export class Subject {
   /** The last one's count, which holds those it was given, and what the others answered after they had given theirs. */
   #answered(): Answers | undefined {
     const { generations, ended } = this.target;
-    const last = ended.get(generations.at(-1)?.process.pid ?? 0);
+    const last = ended.get(generations.at(-1)?.generation ?? 0);
     if (last === undefined) return undefined;
     const total = { ...last.answered };
-    for (const { process } of generations.slice(0, -1)) {
-      const late = ended.get(process.pid)?.late;
+    for (const { generation } of generations.slice(0, -1)) {
+      const late = ended.get(generation)?.late;
       total.http += late?.http ?? 0;
       total.raw += late?.raw ?? 0;
     }

@@ -66,6 +66,7 @@ export class Target {
   readonly snapshots: string;
   /** Those that were in charge, in order. */
   readonly generations: Generation[] = [];
+  /** By generation: in a long soak pids come again. */
   readonly ended = new Map<number, Ended>();
   /** Handovers that did not come about, and why. */
   readonly failures: string[] = [];
@@ -228,7 +229,7 @@ export class Target {
       const process = identify(pid) ?? { pid, startTime: 'ended at once' };
       this.generations.push({ generation, process, inChargeAt: performance.now() });
     } else if (event === 'exit') {
-      this.ended.set(pid, entry as unknown as Ended);
+      this.ended.set(generation, entry as unknown as Ended);
     } else if (entry.level === 'error') {
       this.failures.push(`generation ${generation}: ${String(entry.msg)}`);
     }
