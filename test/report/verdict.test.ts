@@ -109,8 +109,22 @@ describe('what was not measured', () => {
     expect(line('triggers', triggers(9_000, 'no such process'))).toBe(
       'NO-GO 1 of 2 failed, the first at 9.0 s: no such process',
     );
-    expect(line('triggers', triggers(20_000))).toMatch(/^REVIEW no new process answered in the 10.0 s/);
-    expect(line('triggers', triggers(10_000))).toMatch(/^NO-GO no new process answered in the 20.0 s/);
+    expect(line('triggers', triggers(20_000))).toMatch(
+      /^REVIEW no new process answered the trigger at 20.0 s in the 10.0 s after it/,
+    );
+    expect(line('triggers', triggers(10_000))).toMatch(
+      /^NO-GO no new process answered the trigger at 10.0 s in the 20.0 s after it/,
+    );
+  });
+
+  it('a late switch is the answer to one trigger, not to every one before it', () => {
+    const late = (atMs: number): MadeRun => ({
+      details: { triggers: [{ atMs: 1_000 }, { atMs: 2_000 }], elapsedMs: 10_000 },
+      result: { switches: [{ ...SWITCH, atMs, triggeredAtMs: 1_000, triggerToFirstAnswerMs: atMs - 1_000 }] },
+    });
+    expect(line('triggers', late(9_000))).toMatch(/^REVIEW no new process answered the trigger at 2.0 s/);
+    expect(line('triggers', late(9_000), '99.99')).toMatch(/^NO-GO no new process answered the trigger at 2.0 s/);
+    expect(line('start', late(9_000), '99.99')).toMatch(/^NO-GO at most 8 s/);
   });
 
   it('one NO-GO decides', () => {

@@ -19,7 +19,7 @@ export interface Switch {
   readonly to: string;
   /** The first whole, right answer of the new process. */
   readonly atMs: number;
-  /** The last trigger before it; null where there was none. */
+  /** The oldest trigger before it that no switch had answered yet, else the last one; null where there was none. */
   readonly triggeredAtMs: number | null;
   readonly triggerToFirstAnswerMs: number | null;
   /** How long both answered; negative: how long neither did. */
@@ -74,6 +74,7 @@ export function findSwitches(sightings: Iterable<Sighting>, triggers: readonly n
   const firstTrigger = triggers[0] ?? Number.POSITIVE_INFINITY;
   const current: Sighting[] = [];
   const switches: Switch[] = [];
+  let answered = 0;
   for (const next of inOrder) {
     if (next === inOrder[0] || (next.firstAt - start < FIRST_SET_WINDOW && next.firstAt < firstTrigger)) {
       current.push(next);
@@ -81,13 +82,16 @@ export function findSwitches(sightings: Iterable<Sighting>, triggers: readonly n
     }
     current.sort((a, b) => a.lastAt - b.lastAt);
     const [replaced] = current.splice(0, 1, next);
-    if (replaced !== undefined) switches.push(describe(replaced, next, triggers));
+    if (replaced === undefined) continue;
+    // One trigger may replace several processes, but a switch answers one trigger: the one that has waited longest.
+    const isOpen = (triggers[answered] ?? Number.POSITIVE_INFINITY) <= next.firstAt;
+    if (isOpen) answered++;
+    switches.push(describe(replaced, next, triggers[answered - 1]));
   }
   return switches;
 }
 
-function describe(from: Sighting, to: Sighting, triggers: readonly number[]): Switch {
-  const triggeredAt = triggers.findLast((at) => at <= to.firstAt);
+function describe(from: Sighting, to: Sighting, triggeredAt: number | undefined): Switch {
   return {
     from: from.id,
     to: to.id,

@@ -106,7 +106,7 @@ function lostLine({ result: { requests } }: Run, { budget }: Limits): VerdictLin
   return { name, verdict: 'GO', reason: said };
 }
 
-/** Each trigger worked, and a new process answered after it. */
+/** Each trigger worked, and a new process answered it: one that came later is another trigger's. */
 function triggersLine({ result: { switches }, details }: Run, { startMs }: Limits): VerdictLine {
   const name = 'triggers';
   const { triggers, elapsedMs, identities } = details;
@@ -119,14 +119,14 @@ function triggersLine({ result: { switches }, details }: Run, { startMs }: Limit
   if (identities.length === 0) {
     return { name, verdict: 'REVIEW', reason: 'nobody knows who answered: switches are found by --identify' };
   }
-  const open = triggers.filter(({ atMs }) => !switches.some((found) => found.atMs >= atMs));
+  const open = triggers.filter(({ atMs }) => !switches.some(({ triggeredAtMs }) => triggeredAtMs === atMs));
   const [oldest] = open;
   if (oldest === undefined) {
     const count = triggers.length === 0 ? 'none was asked for' : `${triggers.length} of ${triggers.length}`;
     return { name, verdict: 'GO', reason: `${count}, ${switches.length} switches seen` };
   }
   const waited = elapsedMs - oldest.atMs;
-  const said = `no new process answered in the ${seconds(waited)} after the trigger at ${seconds(oldest.atMs)}`;
+  const said = `no new process answered the trigger at ${seconds(oldest.atMs)} in the ${seconds(waited)} after it`;
   return { name, verdict: waited > startMs ? 'NO-GO' : 'REVIEW', reason: said };
 }
 
