@@ -117,6 +117,7 @@ function account(
   output.line(describeRun(finished));
   for (const limit of broken) output.line(`limit        ${limit}`);
   for (const line of lines) output.line(line);
-  const hasLost = finished.totals.counts.lost > 0 && !allowsLost;
+  const { lost, notSent } = finished.totals.counts;
+  const hasLost = lost + notSent > 0 && !allowsLost;
   return broken.length > 0 || hasFailedTrigger || hasLost ? EXIT.failed : exitCode;
 }

@@ -127,6 +127,19 @@ describe('the load', () => {
     expect(code).toBe(1);
   });
 
+  test('what never began is a failure also where everything that was sent is answered', async () => {
+    // Each answer takes 200 ms: one client makes two of the ten requests before the run is given up.
+    const url = `http://127.0.0.1:${await listen(rawServer((socket) => setTimeout(() => socket.write(WHOLE), 200)))}/`;
+    const more = ['--rate', '50', '--duration', '200ms', '--connections', '1', '--timeout', '250ms'];
+    const { code, result, details } = await runHammer(programs, url, ...more, '--fail-if', 'errorRate>0.5');
+    expect(result.requests.lost).toBe(0);
+    expect(details.notSent).toBeGreaterThan(result.requests.ok);
+    expect(details.broken).toEqual([expect.stringMatching(/^errorRate>0.5: 0\.\d+/)]);
+    expect(code).toBe(1);
+    expect((await runHammer(programs, url, ...more)).code).toBe(1);
+    expect((await runHammer(programs, url, ...more, '--allow-lost')).code).toBe(0);
+  });
+
   test('a connect that takes too long counts as refused', async () => {
     // 192.0.2.0/24 is documentation (RFC 5737): nobody answers there, or the network says at once that it is unreachable.
     const more = ['--connections', '2', '--requests', '2', '--connect-timeout', '200ms'];

@@ -70,6 +70,11 @@ describe('the limits', () => {
     expect(line('lost', lost(Math.floor(budget * 0.75)), sla)).toMatch(/^GO/);
   });
 
+  it('what was never sent is lost, too', () => {
+    const never = line('lost', { details: { notSent: 500 } });
+    expect(never).toMatch(/^NO-GO 500 of 40500 requests \(1.23 %\), 500 of them never sent, the error budget/);
+  });
+
   it('too few requests show nothing', () => {
     expect(line('lost', lost(0, 2_999), '99.9')).toMatch(/^REVIEW .* 2999 requests are too few .* it takes 3000/);
     expect(line('lost', lost(0, 3_000), '99.9')).toMatch(/^GO/);

@@ -14,6 +14,9 @@ export const LOSS_KINDS = {
   status: 'the status is not an expected one',
 } as const;
 
+/** The meaning of `notSent`, which is counted beside them: there is nothing the server could have answered. */
+export const NOT_SENT = 'the request was due, and had not begun when the run was given up';
+
 export type LossKind = keyof typeof LOSS_KINDS;
 
 export interface Loss {

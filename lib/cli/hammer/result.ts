@@ -109,7 +109,7 @@ export function metricsOf(finished: Finished): Metrics {
     p999: percentile(totals.latency, 99.9),
     max: round(totals.maxLatencyMs),
     mean: totals.latency.count === 0 ? 0 : round(totals.latency.mean / 1_000),
-    errorRate: ok + lost === 0 ? 0 : lost / (ok + lost),
+    errorRate: ok + lost + notSent === 0 ? 0 : (lost + notSent) / (ok + lost + notSent),
     lost,
     ok,
     rps: perSecond(ok, elapsed),

@@ -32,7 +32,7 @@ export interface Counts {
   slowConnects: number;
   /** Bytes nobody had asked for, between two requests; they are among the wrong bodies. */
   unasked: number;
-  /** Requests of the open loop that had not even begun when the run was given up. */
+  /** Requests that were due and had not even begun when they were given up. */
   notSent: number;
   /** This machine had no port or descriptor for a connection. */
   ownFaults: number;

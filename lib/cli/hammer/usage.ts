@@ -83,7 +83,7 @@ export const HAMMER_OPTIONS = {
     value: 'LIMITS',
     help: "exit 1 if one of them holds: 'p99>800,errorRate>0.01' (times in ms)",
   },
-  'allow-lost': { type: 'boolean', help: 'lost requests alone are no failure' },
+  'allow-lost': { type: 'boolean', help: 'requests that are lost, or never sent, are no failure' },
   report: { type: 'string', value: 'FILE.html', help: 'write a page of charts and tables about the run' },
   json: { type: 'boolean', help: 'lines of JSON instead of text; the last one is the result' },
 } as const;

@@ -1,7 +1,7 @@
 // What people see: the counts while they grow, on a terminal, and the account at the end.
 import type { Output } from '../output.js';
 import type { Fleet, Totals } from './fleet.js';
-import { LOSS_KINDS, type LossKind } from './outcome.js';
+import { LOSS_KINDS, type LossKind, NOT_SENT } from './outcome.js';
 import { type Finished, percentile, perSecond } from './result.js';
 
 /** Losses shown in full. */
@@ -79,7 +79,7 @@ export function describeRun(finished: Finished): string {
     ...(ledger === undefined ? [] : [`ledger       ${words(ledger)}`]),
     `kernel       ${Object.keys(kernel).length === 0 ? 'no counters here' : words(kernel)}`,
     `client saw   resets ${counts.resets}  refused ${totals.lostBy.refused}  of these too slow ${counts.slowConnects}`,
-    ...(counts.notSent > 0 ? [`not sent     ${counts.notSent}: the server could not keep up with the rate`] : []),
+    ...(counts.notSent > 0 ? [`lost         ${grouped(counts.notSent)} notSent: ${NOT_SENT}`] : []),
     ...(counts.ownFaults > 0
       ? [`own faults   ${counts.ownFaults} times this machine had no port or descriptor left`]
       : []),

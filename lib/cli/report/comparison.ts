@@ -1,6 +1,6 @@
 // `--baseline`: what changed against another run, how sure that is, and whether it got worse.
 import { LatencyCounts } from '../hammer/distribution.js';
-import type { Run, Tick } from './data.js';
+import { lossOf, type Run, type Tick } from './data.js';
 import { type Interval, median, type Rate, rateRatioInterval, ratioInterval } from './statistics.js';
 
 export interface Compared {
@@ -109,8 +109,9 @@ function exposureOf({ details, result }: Run, all: readonly Run[]): number {
 
 /** To lose none is a promise: the first one is worse, whatever statistics say. */
 function compareLost(base: Run, current: Run, tolerance: number): Compared {
-  const [was, is] = [base, current].map(({ result: { requests } }): Rate => {
-    return { count: requests.lost, exposure: requests.ok + requests.lost };
+  const [was, is] = [base, current].map((run): Rate => {
+    const { lost, all } = lossOf(run);
+    return { count: lost, exposure: all };
   }) as [Rate, Rate];
   const change = was.count === 0 ? null : is.count / is.exposure / (was.count / was.exposure);
   const compared = judge('lost requests', '', was.count, is.count, rateRatioInterval(was, is), tolerance, change);

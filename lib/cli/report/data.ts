@@ -45,6 +45,8 @@ export interface Details {
   readonly requestsPerSecond: number;
   readonly latencyMs: { readonly mean: number; readonly p90: number; readonly 'p99.9': number };
   readonly reconnectsForced: number;
+  /** Requests that were due and never sent; a run of an older version may not say. */
+  readonly notSent?: number | undefined;
   readonly identities: readonly Sighting[];
   readonly triggers: readonly { readonly atMs: number; readonly error?: string | undefined }[];
   readonly switchGapsMs: readonly number[];
@@ -100,6 +102,7 @@ const details: Schema<Details> = record({
   requestsPerSecond: number,
   latencyMs: record({ mean: number, p90: number, 'p99.9': number }),
   reconnectsForced: integer,
+  notSent: optional(integer),
   identities: list(record({ id: string, answers: integer, firstAt: number, lastAt: number })),
   triggers: list(record({ atMs: number, error: optional(string) })),
   switchGapsMs: list(number),
@@ -178,6 +181,15 @@ function parseLine(line: string, where: string): Readonly<Record<string, unknown
 function malformed(where: string, what: string): CommandError {
   const expected = 'expected what `handover hammer --json` prints: ticks, details, and the result as the last line';
   return new CommandError(EXIT.usage, `${where}: ${what}; ${expected}`);
+}
+
+/** Requests nobody got an answer to, and all that were due: one that was never sent is lost as well. */
+export function lossOf({ result: { requests }, details: { notSent = 0 } }: Run): {
+  readonly lost: number;
+  readonly all: number;
+} {
+  const lost = requests.lost + notSent;
+  return { lost, all: requests.ok + lost };
 }
 
 /** Milliseconds from the start of the run to the end of each tick, by what its counts cover. */

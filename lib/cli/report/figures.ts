@@ -76,7 +76,7 @@ first answer of the new one. Drag to look closer, double-click for all; a name i
 ${zoomButtons(run)}
 ${recorded.length > 0 && html`<p class="quiet">The rows <em>old</em> and <em>new</em> are the phases of the two processes, as they recorded them.</p>`}
 ${drawn.map((figure) => figureOf(figure, columns, rows, figure.id === first))}
-${columns.failures.length === 0 && html`<p><strong>Failures</strong>: no request was lost.</p>`}
+${columns.failures.length === 0 && html`<p><strong>Failures</strong>: no request that was sent was lost.</p>`}
 ${columns.processes.length === 0 && html`<p><strong>Who answers</strong> is not known: the run was without <code>--identify</code>.</p>`}`,
     data: {
       x: columns.x,

@@ -1,8 +1,8 @@
 // The parts of a report that are numbers: key figures, verdict, comparison, switches, connections, losses.
-import { LOSS_KINDS, type LossKind } from '../hammer/outcome.js';
+import { LOSS_KINDS, type LossKind, NOT_SENT } from '../hammer/outcome.js';
 import { processesOf } from './columns.js';
 import { type Compared, clientsOf } from './comparison.js';
-import { type Run, tickEnds } from './data.js';
+import { lossOf, type Run, tickEnds } from './data.js';
 import { type Content, type Html, html } from './html.js';
 import type { Judged, Verdict } from './verdict.js';
 
@@ -44,14 +44,14 @@ export function ms(value: number | null | undefined): string {
 
 /** What was done, and what came of it. */
 export function headOf(run: Run, judged: Judged | undefined, compared: readonly Compared[]): Html {
-  const { details, result } = run;
+  const { details } = run;
   const started = new Date(details.startedAt)
     .toISOString()
     .replace('T', ' ')
     .replace(/\.\d+Z$/, ' UTC');
   const loop = details.rate === null ? 'closed loop' : `open loop, ${count(details.rate)} a second`;
   const worse = compared.filter(({ judgement }) => judgement === 'worse');
-  const lost = result.requests.lost;
+  const { lost } = lossOf(run);
   return html`<header>
 <h1>${details.url}</h1>
 <p class="quiet">handover hammer, ${started}, ${(details.elapsedMs / 1_000).toFixed(1)} s, ${loop}, ${clientsOf(details.mix)}</p>
@@ -67,13 +67,14 @@ export function headOf(run: Run, judged: Judged | undefined, compared: readonly 
 </header>`;
 }
 
-function keyFigures({ details, result }: Run): [string, string, string][] {
+function keyFigures(run: Run): [string, string, string][] {
+  const { details, result } = run;
   const { requests, latencyMs, connections, switches } = result;
-  const all = requests.ok + requests.lost;
-  const percent = all === 0 ? '' : `${Number(((requests.lost / all) * 100).toPrecision(2))} %`;
+  const { lost, all } = lossOf(run);
+  const percent = all === 0 ? '' : `${Number(((lost / all) * 100).toPrecision(2))} %`;
   return [
     ['answered', count(requests.ok), `${count(Math.round(details.requestsPerSecond))}/s`],
-    ['lost', count(requests.lost), percent],
+    ['lost', count(lost), percent],
     ['switches', count(switches.length), details.triggers.length > 0 ? `${details.triggers.length} triggers` : ''],
     ['closed by the server', count(connections.closedByServer), `of ${count(connections.opened)} opened`],
     ['p50', ms(latencyMs.p50), 'ms'],
@@ -186,8 +187,10 @@ function survivalOf({ result, details }: Run, index: number): [string, string] {
 
 export function lossTable({ result, details }: Run): Html | undefined {
   const kinds = Object.entries(result.lostBy).filter(([, lost]) => lost > 0);
-  if (kinds.length === 0) return undefined;
+  const { notSent = 0 } = details;
+  if (kinds.length === 0 && notSent === 0) return undefined;
   const rows = kinds.map(([kind, lost]) => [kind, count(lost), LOSS_KINDS[kind as LossKind]]);
+  if (notSent > 0) rows.push(['notSent', count(notSent), NOT_SENT]);
   const told = details.losses
     .slice(0, LOSSES_SHOWN)
     .map(({ atMs, kind, detail }) => [(atMs / 1_000).toFixed(3), kind, detail]);

@@ -1,5 +1,5 @@
 // `--sla`: limits a restart must keep, line by line, and one verdict of all.
-import type { Run } from './data.js';
+import { lossOf, type Run } from './data.js';
 import type { SlaTarget } from './options.js';
 import type { Recorded } from './recorded.js';
 
@@ -89,13 +89,15 @@ function limited(
   return { name, verdict: 'GO', reason: said };
 }
 
-function lostLine({ result: { requests } }: Run, { budget }: Limits): VerdictLine {
+function lostLine(run: Run, { budget }: Limits): VerdictLine {
   const name = 'lost';
-  const all = requests.ok + requests.lost;
+  const { lost, all } = lossOf(run);
   if (all === 0) return { name, verdict: 'REVIEW', reason: 'there was no request' };
-  const part = requests.lost / all;
+  const part = lost / all;
   const percent = (value: number): string => `${Number((value * 100).toPrecision(3))} %`;
-  const said = `${requests.lost} of ${all} requests (${percent(part)}), the error budget is ${percent(budget)}`;
+  const { notSent = 0 } = run.details;
+  const never = notSent === 0 ? '' : `, ${notSent} of them never sent`;
+  const said = `${lost} of ${all} requests (${percent(part)})${never}, the error budget is ${percent(budget)}`;
   if (part > budget) return { name, verdict: 'NO-GO', reason: said };
   if (part > budget * NEAR) return { name, verdict: 'REVIEW', reason: `within 20 % of the budget: ${said}` };
   const needed = Math.ceil(RULE_OF_THREE / budget - 1e-6);
