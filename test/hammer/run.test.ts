@@ -127,6 +127,15 @@ describe('the load', () => {
     expect(code).toBe(1);
   });
 
+  test('answers that come after the last request was due are of no rate', async () => {
+    // 50 arrivals in half a second, answered 25 a second.
+    const url = `http://127.0.0.1:${await listen(rawServer((socket) => setTimeout(() => socket.write(WHOLE), 40)))}/`;
+    const more = ['--rate', '100', '--duration', '500ms', '--connections', '1', '--fail-if', 'rps>30'];
+    const { result, details } = await runHammer(programs, url, ...more);
+    expect(result.requests).toEqual({ ok: expect.closeTo(50, -1), lost: 0 });
+    expect(details).toMatchObject({ requestsPerSecond: expect.toSatisfy((rate: number) => rate <= 26), broken: [] });
+  });
+
   test('what never began is a failure also where everything that was sent is answered', async () => {
     // Each answer takes 200 ms: one client makes two of the ten requests before the run is given up.
     const url = `http://127.0.0.1:${await listen(rawServer((socket) => setTimeout(() => socket.write(WHOLE), 200)))}/`;

@@ -80,7 +80,7 @@ export function detailsOf(finished: Finished): object {
     loop: plan.rate === undefined ? 'closed' : 'open',
     rate: plan.rate ?? null,
     elapsedMs: round(elapsed),
-    requestsPerSecond: perSecond(totals.counts.ok, elapsed),
+    requestsPerSecond: rateOf(finished),
     latencyMs: {
       mean: totals.latency.count === 0 ? 0 : round(totals.latency.mean / 1_000),
       p90: percentile(totals.latency, 90),
@@ -98,9 +98,14 @@ export function detailsOf(finished: Finished): object {
   };
 }
 
+/** Right answers a second, while new requests began. */
+export function rateOf({ totals: { counts }, elapsed }: Finished): number {
+  return perSecond(counts.ok - counts.late, elapsed);
+}
+
 /** What `--fail-if` can look at. */
 export function metricsOf(finished: Finished): Metrics {
-  const { totals, elapsed, longestGapMs, switches, ledger } = finished;
+  const { totals, longestGapMs, switches, ledger } = finished;
   const { ok, lost, closedByServer, reconnects, notSent } = totals.counts;
   return {
     p50: percentile(totals.latency, 50),
@@ -112,7 +117,7 @@ export function metricsOf(finished: Finished): Metrics {
     errorRate: ok + lost + notSent === 0 ? 0 : (lost + notSent) / (ok + lost + notSent),
     lost,
     ok,
-    rps: perSecond(ok, elapsed),
+    rps: rateOf(finished),
     longestGap: longestGapMs,
     closedByServer,
     reconnects,

@@ -15,6 +15,8 @@ const LOSSES_TOLD = 100;
 /** Plain counts; they add up over ticks and threads. */
 export interface Counts {
   ok: number;
+  /** Of these, right answers that came after the last new request could begin: of no rate. */
+  late: number;
   lost: number;
   /** Sockets that connected. */
   opened: number;
@@ -40,6 +42,7 @@ export interface Counts {
 
 export const NO_COUNTS: Readonly<Counts> = {
   ok: 0,
+  late: 0,
   lost: 0,
   opened: 0,
   closed: 0,
@@ -152,6 +155,7 @@ export class Tally {
   #lostNumbers: number[] = [];
   #unusedNumbers: number[] = [];
   #told = 0;
+  #isLate = false;
 
   constructor(successes: Successes, isNumbered: boolean) {
     this.#successes = successes;
@@ -160,6 +164,7 @@ export class Tally {
 
   ok(latency: number, now: number, identity: string | undefined): void {
     this.counts.ok++;
+    if (this.#isLate) this.counts.late++;
     this.#record(latency);
     this.#successes.mark(now);
     if (identity !== undefined) this.#see(identity, now);
@@ -177,6 +182,11 @@ export class Tally {
     this.counts.notSent++;
     if (number !== undefined && this.#isNumbered) this.#unusedNumbers.push(number);
     this.#record(latency);
+  }
+
+  /** No new requests: what is answered from here on is late. */
+  stop(): void {
+    this.#isLate = true;
   }
 
   /** See {@link Fate}: of one connection. */

@@ -100,6 +100,7 @@ export function run(
   };
   for (const { kind, i } of mine) createClient(kind, i, context).run();
   return () => {
+    tally.stop();
     pace.stop();
     naps.end();
   };

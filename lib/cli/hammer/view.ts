@@ -2,7 +2,7 @@
 import type { Output } from '../output.js';
 import type { Fleet, Totals } from './fleet.js';
 import { LOSS_KINDS, type LossKind, NOT_SENT } from './outcome.js';
-import { type Finished, percentile, perSecond } from './result.js';
+import { type Finished, percentile, perSecond, rateOf } from './result.js';
 
 /** Losses shown in full. */
 const LOSSES_SHOWN = 5;
@@ -63,7 +63,7 @@ export function describeRun(finished: Finished): string {
   const loop = plan.rate === undefined ? 'closed loop' : `open loop, ${plan.rate} a second`;
   return [
     `${url}  ${seconds(elapsed)} s  ${loop}  ${clients.map(([kind, count]) => `${count} ${kind}`).join(', ')}`,
-    `requests     ${grouped(counts.ok)} ok  ${grouped(counts.lost)} lost  ${grouped(Math.round(perSecond(counts.ok, elapsed)))}/s`,
+    `requests     ${grouped(counts.ok)} ok  ${grouped(counts.lost)} lost  ${grouped(Math.round(rateOf(finished)))}/s`,
     latencyLine(totals),
     connectionsLine(totals),
     ...(counts.handshakes > 0 ? [`TLS          ${counts.handshakes} handshakes  ${counts.resumed} resumed`] : []),
