@@ -127,6 +127,14 @@ describe('the load', () => {
     expect(code).toBe(1);
   });
 
+  test('the ticks cover the whole run, also when one thread is done long before another', async () => {
+    const more = ['--mix', 'keep-alive:1,idle:1', '--threads', '2', '--requests', '12', '--idle', '200ms'];
+    const { details, lines } = await runHammer(programs, await helloServer(), ...more);
+    const covered = lines.reduce((sum, { type, coversMs }) => sum + (type === 'tick' ? Number(coversMs) : 0), 0);
+    expect(details.elapsedMs).toBeGreaterThan(400);
+    expect(covered).toBeCloseTo(Number(details.elapsedMs), -2);
+  });
+
   test('answers that come after the last request was due are of no rate', async () => {
     // 50 arrivals in half a second, answered 25 a second.
     const url = `http://127.0.0.1:${await listen(rawServer((socket) => setTimeout(() => socket.write(WHOLE), 40)))}/`;

@@ -66,6 +66,9 @@ export class Fleet {
   readonly #workers: readonly Worker[];
   readonly #ready: Promise<unknown>;
   readonly #successes: Successes;
+  /** Until when each thread has counted. */
+  readonly #countedTo: number[];
+  readonly #finished = new Set<number>();
   #startedAt = 0n;
   #epoch = 0;
   #endedAt = 0;
@@ -76,6 +79,7 @@ export class Fleet {
     const shared = Successes.create(duration + answerTimeout * 2 + connectTimeout + SLACK);
     this.#successes = new Successes(shared);
     this.issued = new Array<number>(plan.threads).fill(0);
+    this.#countedTo = this.issued.slice();
     const url = new URL('./thread.js', import.meta.url);
     this.#workers = this.issued.map((_, index) => {
       return new Worker(url, { workerData: { plan, index, successes: shared } satisfies ThreadData });
@@ -137,15 +141,16 @@ export class Fleet {
   }
 
   #follow(worker: Worker, index: number, heard: (delta: Delta, coveredMs: number) => void): Promise<void> {
-    let last = 0;
     return new Promise((resolve, reject) => {
       worker.on('message', (report: ThreadReport) => {
         if (report.type === 'ready') return;
         this.issued[index] = report.issued;
-        if (report.type === 'done') this.#endedAt = Math.max(this.#endedAt, report.at);
-        this.totals.add(report.delta, report.at - last);
-        heard(report.delta, report.at - last);
-        last = report.at;
+        const coveredMs = this.#cover(index, report.at);
+        this.totals.add(report.delta, coveredMs);
+        heard(report.delta, coveredMs);
+        if (report.type !== 'done') return;
+        this.#endedAt = Math.max(this.#endedAt, report.at);
+        this.#finished.add(index);
       });
       worker.once('error', reject);
       worker.once('exit', (code) => {
@@ -153,5 +158,16 @@ export class Fleet {
         else reject(new Error(`a thread of the load ended with code ${code}`));
       });
     });
+  }
+
+  /** A thread that has finished counts nothing more, and covers the time of the others: it had its part in their rate. */
+  #cover(index: number, until: number): number {
+    let coveredMs = 0;
+    for (const one of [index, ...this.#finished]) {
+      const from = this.#countedTo[one] ?? 0;
+      coveredMs += Math.max(0, until - from);
+      this.#countedTo[one] = Math.max(from, until);
+    }
+    return coveredMs;
   }
 }
