@@ -106,8 +106,33 @@ describe('a WebSocket', () => {
     expect(result).toMatchObject({ requests: { ok: 12, lost: 0 }, connections: { opened: 2, closedByServer: 0 } });
   });
 
+  test('a server that greets, and tells news before each echo, is answered right', async () => {
+    const greeted = new Set<net.Socket>();
+    const server = socketServer((socket, payload) => {
+      if (!greeted.has(socket)) socket.write(frame(1, Buffer.from('welcome')));
+      greeted.add(socket);
+      socket.write(frame(2, Buffer.from('news')));
+      socket.write(frame(1, payload));
+    });
+    const { result } = await drive(server);
+    expect(result).toMatchObject({ requests: { ok: 12, lost: 0 }, connections: { opened: 2, closedByServer: 0 } });
+  });
+
+  test('an echo that comes twice is one loss, and not that of every later message', async () => {
+    let isFirst = true;
+    const server = socketServer((socket, payload) => {
+      socket.write(Buffer.concat([frame(1, payload), isFirst ? frame(1, payload) : Buffer.alloc(0)]));
+      isFirst = false;
+    });
+    const { result } = await drive(server);
+    expect(result).toMatchObject({ requests: { ok: 11, lost: 1 }, connections: { closedByServer: 0 } });
+    expect(losses(result)).toEqual({ wrongBody: 1 });
+  });
+
   test.each<[string, (socket: net.Socket, payload: Buffer) => void, string]>([
-    ['another message', (socket) => socket.write(frame(1, Buffer.from('no echo'))), 'wrongBody'],
+    ['another message', (socket) => socket.write(frame(1, Buffer.from('no echo'))), 'unanswered'],
+    ['an echo that is cut', (socket, payload) => socket.write(frame(1, payload.subarray(0, 16))), 'wrongBody'],
+    ['an echo of another message', (socket) => socket.write(frame(1, Buffer.from('handover hammer 0'))), 'wrongBody'],
     ['reserved bits', (socket, payload) => socket.write(frame(0x41, payload)), 'wrongBody'],
     ['closed without an answer', (socket) => socket.end(), 'earlyClose'],
     ['code 1012 without an answer', (socket) => socket.end(frame(8, Buffer.from([3, 0xf4]))), 'earlyClose'],

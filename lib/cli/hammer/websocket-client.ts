@@ -8,6 +8,8 @@ import type { ResponseReader } from './response.js';
 import { acceptOf, type Message, MessageReader, maskedFrame, OPCODE } from './websocket.js';
 
 const MESSAGE_BYTES_OF_CLOSE_CODE = 2;
+/** Every message begins so, and its echo: what does not is the server's own (a greeting, a heartbeat, news). */
+const OURS = 'handover hammer ';
 
 export class WebSocketClient extends Client {
   readonly #surroundings: Surroundings;
@@ -44,7 +46,7 @@ export class WebSocketClient extends Client {
     const [exchange] = exchanges;
     if (exchange === undefined) return;
     this.#exchange = exchange;
-    this.#sent = Buffer.from(`handover hammer ${exchange.number}`);
+    this.#sent = Buffer.from(`${OURS}${exchange.number}`);
     if (this.#open === connection) connection.send(exchanges, this.#frame());
     else connection.send(exchanges, this.#handshake.of(exchange));
   }
@@ -101,10 +103,14 @@ export class WebSocketClient extends Client {
       this.#closed(connection, payload);
       return;
     }
-    // Whoever pushes messages of its own may do so between two of ours.
-    if (opcode === OPCODE.pong || this.#exchange === undefined) return;
-    if (this.#sent.equals(payload)) connection.settle(undefined);
-    else connection.settle({ kind: 'wrongBody', detail: `${payload.length} bytes that are no echo of the message` });
+    const isOurs = payload.toString('latin1', 0, OURS.length) === OURS;
+    if (opcode === OPCODE.pong || this.#exchange === undefined || !isOurs) return;
+    if (!this.#sent.equals(payload)) {
+      // The right echo may still follow, and would be taken for that of the next message.
+      connection.close({ kind: 'wrongBody', detail: `${payload.length} bytes that are no echo of the message` });
+      return;
+    }
+    connection.settle(undefined);
     this.idle();
   }
 
