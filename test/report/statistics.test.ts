@@ -1,7 +1,7 @@
 // How sure a report is of a change: intervals that hold what they promise, and counts against counts.
 import { describe, expect, it } from 'vitest';
 import { LatencyCounts } from '../../lib/cli/hammer/distribution.js';
-import { median, rateRatioInterval, ratioInterval } from '../../lib/cli/report/statistics.js';
+import { median, mostExpected, rateRatioInterval, ratioInterval } from '../../lib/cli/report/statistics.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();
@@ -84,4 +84,16 @@ describe('latency counts', () => {
 
 it('the median', () => {
   expect([median([3, 1, 2]), median([4, 1, 2, 3])]).toEqual([2, 2.5]);
+});
+
+it.each([
+  // Of tables: χ²(0.95, 2n + 2) / 2, rounded up to a tenth.
+  [0, 3.0],
+  [1, 4.8],
+  [2, 6.3],
+  [10, 17.0],
+  [100, 118.1],
+  [1_000, 1_053.6],
+])('of %d events that were seen at most %f were to be expected', (count, most) => {
+  expect(mostExpected(count)).toBeCloseTo(most, 0);
 });

@@ -8,6 +8,7 @@ export interface Interval {
 
 const RESAMPLES = 1_000;
 const TAIL = 0.025;
+const ONE_SIDED = 0.05;
 /** The quantile of the normal distribution for it. */
 const Z = 1.96;
 /** From here on the logarithm of a ratio of counts is normal enough. */
@@ -89,9 +90,29 @@ export function rateRatioInterval(base: Rate, current: Rate): Interval | undefin
   return { low, high };
 }
 
-/** Where a rising function of a probability is 0. */
-function solve(rising: (share: number) => number): number {
-  let [low, high] = [0, 1];
+/**
+ * With 95 % no more events than this were to be expected, by how many there were (Poisson; Garwood 1936). 3 for none: the
+ * rule of three. Rounded up to a tenth as that is.
+ */
+export function mostExpected(count: number): number {
+  const most = (count + 5 * Math.sqrt(count + 1) + 5) | 0;
+  return Math.ceil(solve((mean) => ONE_SIDED - poissonUpTo(count, mean), most) * 10 - 1e-6) / 10;
+}
+
+/** The probability of at most `most` events where `mean` are expected. */
+function poissonUpTo(most: number, mean: number): number {
+  let logarithm = -mean;
+  let sum = 0;
+  for (let count = 0; count <= most; count++) {
+    sum += Math.exp(logarithm);
+    logarithm += Math.log(mean / (count + 1));
+  }
+  return sum;
+}
+
+/** Where a rising function of a probability, or of a number up to `highest`, is 0. */
+function solve(rising: (share: number) => number, highest = 1): number {
+  let [low, high] = [0, highest];
   for (let i = 0; i < 60; i++) {
     const middle = (low + high) / 2;
     if (rising(middle) < 0) low = middle;

@@ -2,6 +2,7 @@
 import { lossOf, type Run } from './data.js';
 import type { SlaTarget } from './options.js';
 import type { Recorded } from './recorded.js';
+import { mostExpected } from './statistics.js';
 
 export type Verdict = 'GO' | 'REVIEW' | 'NO-GO';
 
@@ -32,8 +33,6 @@ export const SLA_LIMITS: Readonly<Record<SlaTarget, Limits>> = {
 
 /** Within so much of a limit somebody should look. */
 const NEAR = 0.8;
-/** Who saw no loss in n requests knows with 95 % that fewer than 3 / n are lost (Hanley and Lippman-Hand 1983). */
-const RULE_OF_THREE = 3;
 
 export function judgeRun(run: Run, sla: SlaTarget, recorded: readonly Recorded[]): Judged {
   const limits = SLA_LIMITS[sla];
@@ -100,9 +99,10 @@ function lostLine(run: Run, { budget }: Limits): VerdictLine {
   const said = `${lost} of ${all} requests (${percent(part)})${never}, the error budget is ${percent(budget)}`;
   if (part > budget) return { name, verdict: 'NO-GO', reason: said };
   if (part > budget * NEAR) return { name, verdict: 'REVIEW', reason: `within 20 % of the budget: ${said}` };
-  const needed = Math.ceil(RULE_OF_THREE / budget - 1e-6);
+  const needed = Math.ceil(mostExpected(lost) / budget - 1e-6);
   if (all < needed) {
-    const why = `${all} requests are too few to show it: it takes ${needed} without a loss`;
+    const losses = lost === 0 ? 'without a loss' : `for ${lost} of them lost`;
+    const why = `${all} requests are too few to show it: it takes ${needed} ${losses}`;
     return { name, verdict: 'REVIEW', reason: `${said}; ${why}` };
   }
   return { name, verdict: 'GO', reason: said };
