@@ -14,7 +14,7 @@ import { exitCodeOf, linesOf, readYardsticks, reportOf, summaryOf, type Yardstic
 import { writePage } from './report.js';
 
 /**
- * Ends with 1 when something was lost, a limit is broken or a trigger failed; with `--baseline` and `--sla` also as
+ * Ends with 1 when something was lost or nothing measured, a limit is broken or a trigger failed; with `--baseline` and `--sla` also as
  * `handover report` does.
  */
 export async function run({ options: values, args, output }: Context): Promise<ExitCode> {
@@ -117,7 +117,9 @@ function account(
   output.line(describeRun(finished));
   for (const limit of broken) output.line(`limit        ${limit}`);
   for (const line of lines) output.line(line);
-  const { lost, notSent } = finished.totals.counts;
+  const { ok, lost, notSent } = finished.totals.counts;
+  const hasNothing = ok + lost === 0;
+  if (hasNothing) output.line('nothing      no request was answered or lost: this says nothing about the server');
   const hasLost = lost + notSent > 0 && !allowsLost;
-  return broken.length > 0 || hasFailedTrigger || hasLost ? EXIT.failed : exitCode;
+  return broken.length > 0 || hasFailedTrigger || hasLost || hasNothing ? EXIT.failed : exitCode;
 }

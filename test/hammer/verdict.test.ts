@@ -5,6 +5,9 @@ import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import { Totals } from '../../lib/cli/hammer/fleet.js';
+import { brokenLimits, parseLimits } from '../../lib/cli/hammer/limits.js';
+import { type Finished, metricsOf } from '../../lib/cli/hammer/result.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { COMMAND, helloServer, listen, rawServer, runForPeople, runHammer } from './helpers.js';
@@ -26,6 +29,14 @@ describe('the verdict', () => {
     expect((await runHammer(programs, url, ...more)).code).toBe(1);
     expect((await runHammer(programs, url, ...more, '--allow-lost')).code).toBe(0);
     expect((await runHammer(programs, url, ...more, '--allow-lost', '--fail-if', 'errorRate>0.99')).code).toBe(1);
+  });
+
+  test('of nothing there is no latency and no rate of errors: a limit for one is broken', () => {
+    const nothing = metricsOf({ totals: new Totals(), elapsed: 1_000, switches: [] } as unknown as Finished);
+    const broken = brokenLimits(parseLimits('p99>800,max>1,mean>1,errorRate>0.01,lost>0'), nothing);
+    expect(broken).toEqual(
+      ['p99>800', 'max>1', 'mean>1', 'errorRate>0.01'].map((one) => `${one}: not measured in this run`),
+    );
   });
 
   test('limits that hold and limits that do not', async () => {

@@ -107,14 +107,11 @@ export function rateOf({ totals: { counts }, elapsed }: Finished): number {
 export function metricsOf(finished: Finished): Metrics {
   const { totals, longestGapMs, switches, ledger } = finished;
   const { ok, lost, closedByServer, reconnects, notSent } = totals.counts;
+  const all = ok + lost + notSent;
   return {
-    p50: percentile(totals.latency, 50),
-    p90: percentile(totals.latency, 90),
-    p99: percentile(totals.latency, 99),
-    p999: percentile(totals.latency, 99.9),
-    max: round(totals.maxLatencyMs),
-    mean: totals.latency.count === 0 ? 0 : round(totals.latency.mean / 1_000),
-    errorRate: ok + lost + notSent === 0 ? 0 : (lost + notSent) / (ok + lost + notSent),
+    // Of nothing there is no latency and no rate: a limit for it is broken then.
+    ...(totals.latency.count > 0 && latencyMetrics(totals)),
+    ...(all > 0 && { errorRate: (lost + notSent) / all }),
     lost,
     ok,
     rps: rateOf(finished),
@@ -125,6 +122,17 @@ export function metricsOf(finished: Finished): Metrics {
     switches: switches.length,
     ...totals.lostBy,
     ...ledger,
+  };
+}
+
+function latencyMetrics({ latency, maxLatencyMs }: Totals): Metrics {
+  return {
+    p50: percentile(latency, 50),
+    p90: percentile(latency, 90),
+    p99: percentile(latency, 99),
+    p999: percentile(latency, 99.9),
+    max: round(maxLatencyMs),
+    mean: round(latency.mean / 1_000),
   };
 }
 
