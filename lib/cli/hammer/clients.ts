@@ -69,9 +69,10 @@ class HalfSendingClient extends Client {
     connection.begin(exchanges, text.slice(0, cut));
     const begunAt = this.context.clock();
     this.context.naps.after(this.context.plan.halfPause, () => {
-      // The pause is the client's own: the server's time begins with the rest.
-      exchange.intendedAt += this.context.clock() - begunAt;
-      connection.complete(exchange, text.slice(cut));
+      const now = this.context.clock();
+      // The pause is the client's own: the server's time begins with the rest. That of a connection which could not be made
+      // runs beside the next one's, and counts for none.
+      if (connection.complete(exchange, text.slice(cut))) exchange.intendedAt += now - begunAt;
     });
   }
 }

@@ -86,9 +86,10 @@ export class Connection {
     if (part !== undefined) this.#write([], part);
   }
 
-  /** The rest of a request; nothing happens if its connection is over, for it was settled then. */
-  complete(exchange: Exchange, rest: string): void {
+  /** The rest of a request; false, and nothing happens, if its connection is over: it was settled then, or begins anew. */
+  complete(exchange: Exchange, rest: string): boolean {
     if (!this.#isOver) this.#write([exchange], rest);
+    return !this.#isOver;
   }
 
   /** The first exchange has its answer, or is lost by it. An owner calls it when the connection is upgraded. */
