@@ -121,6 +121,7 @@ describe('the load', () => {
     const { code, result, details } = await runHammer(programs, url, ...more);
     expect(result.requests.ok).toBe(0);
     expect(losses(result)).toEqual({ unanswered: result.requests.lost });
+    expect(result.latencyMs).toEqual({ p50: 0, p99: 0, max: 0 });
     // All arrivals are accounted for.
     expect(result.requests.lost + (details.notSent as number)).toBeGreaterThanOrEqual(50);
     expect(details.notSent).toBeGreaterThan(0);
@@ -180,6 +181,22 @@ describe('the load', () => {
     expect(JSON.parse(result ?? '')).toMatchObject({ requests: { ok: 200, lost: 0 } });
     expect(JSON.parse(details ?? '')).toMatchObject({ ownFaults: expect.toSatisfy((count: number) => count > 0) });
     expect(open).toBe(200);
+  });
+
+  test('the pause of a half-sent request that had to be made again is taken from its latency once', async () => {
+    const server = createServer((_, response) => setTimeout(() => response.end(), 100));
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const more = ['--mix', 'half-sent:60', '--half-pause', '300ms', '--requests', '120', '--json'];
+    const command = [process.execPath, fileURLToPath(COMMAND), 'hammer', url, ...more];
+    const { stdout } = await promisify(execFile)('sh', ['-c', 'ulimit -n 60; exec "$@"', 'sh', ...command]);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { latencyCounts?: object; ownFaults?: number });
+    expect(lines.at(-2)?.ownFaults).toBeGreaterThan(0);
+    const buckets = lines.flatMap(({ latencyCounts = {} }) => Object.keys(latencyCounts).map(Number));
+    // Bucket i begins at 2^(i/16) µs (lib/cli/hammer/distribution.ts): nothing was answered before 100 ms were over.
+    expect(2 ** (Math.min(...buckets) / 16) / 1_000).toBeGreaterThan(90);
   });
 
   test('a Unix socket', async () => {

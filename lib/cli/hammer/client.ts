@@ -195,7 +195,7 @@ export abstract class Client implements Owner {
       setTimeout(() => this.#launch(exchanges), PAUSE_AFTER_LOSS);
       return;
     }
-    for (const { intendedAt, number } of exchanges) tally.notSent(clock() - intendedAt, number);
+    for (const { number } of exchanges) tally.notSent(number);
     this.#open = 0;
     this.#rest();
   }

@@ -50,8 +50,8 @@ export interface OpenLoopOptions {
   readonly limit: number;
   /** How long what is overdue when the run ends is still worked off. */
   readonly patience: number;
-  /** Told of each arrival that was given up: how long it had waited. */
-  readonly notSent: (waited: number) => void;
+  /** Told of each arrival that was given up. */
+  readonly notSent: () => void;
 }
 
 interface Waiting {
@@ -112,14 +112,14 @@ export class OpenLoop implements Pace {
 
   #release(): void {
     const now = this.#clock();
-    if (now >= this.#givesUpAt) this.#giveUp(now);
+    if (now >= this.#givesUpAt) this.#giveUp();
     while (this.#waiting.length > 0 && this.#hasDue(now)) this.#waiting.shift()?.start(this.#take());
     if (this.#taken < this.#limit) return;
     clearInterval(this.#ticking);
     for (const { finished } of this.#waiting.splice(0)) finished();
   }
 
-  #giveUp(now: number): void {
-    while (this.#taken < this.#limit) this.#options.notSent(now - this.#take());
+  #giveUp(): void {
+    for (; this.#taken < this.#limit; this.#taken++) this.#options.notSent();
   }
 }

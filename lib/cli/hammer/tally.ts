@@ -177,11 +177,10 @@ export class Tally {
     if (this.#told++ < LOSSES_TOLD) this.#losses.push({ ...loss, atMs: Math.round(now * 1_000) / 1_000 });
   }
 
-  /** A request of the open loop that never began, and has waited so long already. */
-  notSent(latency: number, number?: number): void {
+  /** A request that was due and never began. It has no latency: that is of right answers. */
+  notSent(number?: number): void {
     this.counts.notSent++;
     if (number !== undefined && this.#isNumbered) this.#unusedNumbers.push(number);
-    this.#record(latency);
   }
 
   /** No new requests: what is answered from here on is late. */

@@ -116,7 +116,7 @@ function createPace(plan: Plan, index: number, clock: () => number, tally: Tally
     offset: interval * index,
     limit,
     patience: answerTimeout,
-    notSent: (waited) => tally.notSent(waited),
+    notSent: () => tally.notSent(),
   });
 }
 
