@@ -58,6 +58,30 @@ describe('TLS', () => {
     expect(losses(result)).toEqual({ [kind]: 6 });
     expect(result.connections.opened).toBe(6);
   });
+
+  test.each([
+    ['before an answer', '', 'earlyClose'],
+    ['within an answer', 'hell', 'short'],
+  ])('a connection whose TLS breaks %s was not refused', async (_, text, kind) => {
+    let spoil = (): void => {};
+    const server = https.createServer(pairOf('localhost'), (_, response) => {
+      if (text === '') return spoil();
+      response.writeHead(200, { 'content-length': 6 });
+      response.write(text, () => setTimeout(spoil, 50));
+    });
+    const port = await listen(server);
+    const between = net.createServer((client) => {
+      const upstream = net.connect(port, '127.0.0.1').on('error', () => {});
+      client
+        .on('error', () => {})
+        .pipe(upstream)
+        .pipe(client);
+      spoil = () => client.write('this is no record of TLS');
+    });
+    const url = `https://127.0.0.1:${await listen(between)}/`;
+    const { result } = await runHammer(programs, url, '--connections', '1', '--requests', '3');
+    expect(losses(result)).toEqual({ [kind]: 3 });
+  });
 });
 
 describe('a WebSocket', () => {

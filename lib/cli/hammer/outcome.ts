@@ -7,7 +7,7 @@ export const LOSS_KINDS = {
   refused: 'no connection could be made, or not within the connect timeout',
   resetBeforeWrite: 'the connection was reset before the request was written',
   resetAfterWrite: 'the connection was reset after the request was written and before the answer was whole',
-  earlyClose: 'the connection was closed before the head of the answer was whole',
+  earlyClose: 'the connection was closed, or broken, before the head of the answer was whole',
   short: 'the body is shorter than promised or expected',
   wrongBody: 'the answer is not the expected one, not HTTP, or nobody had asked for it',
   unanswered: 'the connection was accepted, and no whole answer came before the deadline',
@@ -107,20 +107,25 @@ export interface Progress {
 /** Names the loss of a request whose connection ended under it. */
 export function judgeEnd(end: End, { phase, isWritten }: Progress, reader: ResponseReader): Loss {
   const progress = `after ${reader.receivedBytes} bytes`;
-  if (end.by === 'fin') return judgeFin(reader, progress);
+  if (end.by === 'fin') return judgeCut(reader, 'closed', progress);
   const { code = '', message, syscall } = end.error;
   if (code === 'ETIMEDOUT' && phase !== 'connecting') return { kind: 'unanswered', detail: code };
-  if (!isReset(end.error)) return { kind: 'refused', detail: code || message };
+  if (!isReset(end.error)) {
+    // A connection that was made is not refused: what comes then (bytes that are no TLS, an alert) cuts the answer.
+    return phase === 'open'
+      ? judgeCut(reader, code || message, progress)
+      : { kind: 'refused', detail: code || message };
+  }
   // A FIN in the middle of the handshake has the code of a reset, but no system call failed (_tls_wrap.js).
   if (phase === 'securing' && syscall === undefined)
     return { kind: 'earlyClose', detail: 'closed in the TLS handshake' };
   return { kind: isWritten ? 'resetAfterWrite' : 'resetBeforeWrite', detail: `${code} ${progress}` };
 }
 
-function judgeFin(reader: ResponseReader, progress: string): Loss {
-  if (reader.state === 'head') return { kind: 'earlyClose', detail: `closed ${progress}` };
+function judgeCut(reader: ResponseReader, how: string, progress: string): Loss {
+  if (reader.state === 'head') return { kind: 'earlyClose', detail: `${how} ${progress}` };
   const promised = reader.head.length === undefined ? '' : ` of ${reader.head.length}`;
-  return { kind: 'short', detail: `closed after ${reader.bodyBytes}${promised} bytes of the body` };
+  return { kind: 'short', detail: `${how} after ${reader.bodyBytes}${promised} bytes of the body` };
 }
 
 /** The other side has sent a RST. EPIPE: a write came after it. */
