@@ -16,7 +16,7 @@ export interface Exchange {
   intendedAt: number;
   /** It says `Connection: close`. */
   readonly closes: boolean;
-  /** When it counts as unanswered. */
+  /** When it counts as unanswered; from the connect on, or from its write. */
   deadline: number;
   /** The write, by number, that completes it; none yet while it is half sent. */
   write: number;
@@ -116,8 +116,9 @@ export class Connection {
   /** Called every now and then: a deadline may be over. */
   check(now: number): void {
     const { connectTimeout, answerTimeout } = this.#around;
-    if (this.#phase === 'connecting' && now - this.#openedAt > connectTimeout) {
-      this.#tooSlow();
+    if (this.#phase === 'connecting') {
+      // Whatever the answer may take: nobody is there yet to give one.
+      if (now - this.#openedAt > connectTimeout) this.#tooSlow();
       return;
     }
     const [first] = this.#queue;
@@ -146,7 +147,9 @@ export class Connection {
     if (this.#isOver) return;
     this.#around.tally.counts.opened++;
     this.#phase = this.#around.dialer.isTls ? 'securing' : 'open';
-    if (this.#around.clock() - this.#openedAt > this.#around.connectTimeout) this.#tooSlow();
+    const now = this.#around.clock();
+    for (const exchange of this.#queue) if (exchange.write > 0) exchange.deadline = now + this.#around.answerTimeout;
+    if (now - this.#openedAt > this.#around.connectTimeout) this.#tooSlow();
   }
 
   #secured(socket: TLSSocket): void {
