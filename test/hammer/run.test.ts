@@ -87,6 +87,42 @@ describe('the load', () => {
     expect([...seen]).toEqual([`POST /p 1 ${Buffer.from('ü').toString('latin1')} grüße`]);
   });
 
+  test('a header of the user stands instead of the own one of that name', async () => {
+    const seen = new Set<string>();
+    const server = rawServer((socket, { text }) => {
+      const [, ...fields] = text.split('\r\n');
+      seen.add(
+        fields
+          .map((field) => field.toLowerCase())
+          .sort()
+          .join(', '),
+      );
+      socket.write(WHOLE);
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const more = [
+      '--header',
+      'host: example.org',
+      '--header',
+      'Connection: close',
+      '--header',
+      'content-length: 0',
+      '--body',
+      '',
+    ];
+    const { result } = await runHammer(
+      programs,
+      url,
+      ...more,
+      '--mix',
+      'keep-alive:2,new:2,half-sent:1',
+      '--requests',
+      '12',
+    );
+    expect([...seen]).toEqual(['connection: close, content-length: 0, host: example.org']);
+    expect(result).toMatchObject({ requests: { ok: 12, lost: 0 }, connections: { opened: 12, closedByServer: 0 } });
+  });
+
   test('an open loop counts from when each request should have begun', async () => {
     // Requests 100 and on wait for half a second: in a closed loop of one client one of them would notice.
     let count = 0;
@@ -164,6 +200,19 @@ describe('the load', () => {
     const { result } = await runHammer(programs, 'http://192.0.2.1:9/', ...more);
     expect(losses(result)).toEqual({ refused: 2 });
     expect(result.connections.opened).toBe(0);
+  });
+
+  test('a connect that hangs is refused by its own timeout, also where that of answers is shorter', async () => {
+    const server = programs.start(new URL('fixtures/deaf.mjs', import.meta.url));
+    const { port } = await server.message<{ port: number }>('ready');
+    const more = ['--connections', '6', '--requests', '6', '--timeout', '150ms', '--connect-timeout', '600ms'];
+    const { result, details } = await runHammer(programs, `http://127.0.0.1:${port}/`, ...more);
+    const { refused, unanswered } = result.lostBy;
+    expect(refused + unanswered).toBe(6);
+    // Those in the queue have connected.
+    expect(unanswered).toBeLessThanOrEqual(2);
+    expect(details.slowConnects).toBe(refused);
+    await server.stop('SIGKILL');
   });
 
   test('a want of descriptors is not the loss of the server: the requests are made later', async () => {

@@ -93,7 +93,7 @@ export abstract class Client implements Owner {
 
   /** Whether a connection serves one round only; `announced`: and its requests say so. */
   protected get ends(): 'never' | 'silently' | 'announced' {
-    return 'never';
+    return this.context.text.closes ? 'announced' : 'never';
   }
 
   protected get pause(): number {

@@ -39,7 +39,7 @@ class OneShotClient extends KeepAliveClient {
   }
 
   protected override get ends(): 'silently' | 'announced' {
-    return this.#ends;
+    return this.context.text.closes ? 'announced' : this.#ends;
   }
 }
 

@@ -2,27 +2,42 @@
 import type { RequestShape } from './plan.js';
 
 export class RequestText {
+  /** The user's own Connection field says that each connection serves one request. */
+  readonly closes: boolean;
   readonly #start: string;
+  /** Absent where the user has a Connection field of his own: one of each name is all a server should get. */
+  readonly #closeField: string;
   readonly #numberField: string | undefined;
   readonly #body: string;
   readonly #keeping: string;
   readonly #closing: string;
 
   constructor({ method, path, authority, headers, body, numberHeader }: RequestShape) {
-    const length = body === undefined ? [] : [`Content-Length: ${Buffer.byteLength(body)}`];
-    const fields = [`Host: ${authority}`, ...headers, ...length];
+    const given = (name: string): string | undefined => headers.find((header) => isNamed(header, name));
+    const host = given('host') === undefined ? [`Host: ${authority}`] : [];
+    const isMeasured = body !== undefined && given('content-length') === undefined;
+    const length = isMeasured ? [`Content-Length: ${Buffer.byteLength(body)}`] : [];
+    const fields = [...host, ...headers, ...length];
+    const connection = given('connection');
+    this.closes = /\bclose\b/i.test(connection ?? '');
+    this.#closeField = connection === undefined ? 'Connection: close\r\n' : '';
     this.#start = toLatin1(`${method} ${path} HTTP/1.1\r\n${fields.join('\r\n')}\r\n`);
     this.#numberField = numberHeader;
     this.#body = toLatin1(body ?? '');
     this.#keeping = `${this.#start}\r\n${this.#body}`;
-    this.#closing = `${this.#start}Connection: close\r\n\r\n${this.#body}`;
+    this.#closing = `${this.#start}${this.#closeField}\r\n${this.#body}`;
   }
 
   of({ number, closes }: { readonly number: number; readonly closes: boolean }): string {
     if (this.#numberField === undefined) return closes ? this.#closing : this.#keeping;
-    const close = closes ? 'Connection: close\r\n' : '';
+    const close = closes ? this.#closeField : '';
     return `${this.#start}${this.#numberField}: ${number}\r\n${close}\r\n${this.#body}`;
   }
+}
+
+/** Whether a `name: value` is of this name. */
+export function isNamed(header: string, name: string): boolean {
+  return header.slice(0, header.indexOf(':')).toLowerCase() === name;
 }
 
 /** UTF-8 as the latin1 text of its bytes. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { Client, type ClientContext } from './client.js';
 import type { Connection, Exchange, Surroundings } from './connection.js';
 import { Judge, type Loss } from './outcome.js';
-import { RequestText } from './request.js';
+import { isNamed, RequestText } from './request.js';
 import type { ResponseReader } from './response.js';
 import { acceptOf, type Message, MessageReader, maskedFrame, OPCODE } from './websocket.js';
 
@@ -34,8 +34,12 @@ export class WebSocketClient extends Client {
       `Sec-WebSocket-Key: ${this.#key}`,
     ];
     const { body: _, ...shape } = request;
-    const headers = [...request.headers, ...upgrade];
+    const headers = [...request.headers.filter((header) => !isNamed(header, 'connection')), ...upgrade];
     this.#handshake = new RequestText({ ...shape, method: 'GET', path: request.webSocketPath, headers });
+  }
+
+  protected override get ends(): 'never' {
+    return 'never';
   }
 
   protected override get surroundings(): Surroundings {
