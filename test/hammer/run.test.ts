@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import net from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -307,6 +308,18 @@ describe('the ledger', () => {
     expect(result.requests).toEqual({ ok: 70, lost: 30 });
     expect(losses(result)).toEqual({ earlyClose: 20, resetAfterWrite: 10 });
     expect(result.ledger).toEqual({ executedTwice: 10, executedUnanswered: 10, gaps: 10, begunNotEnded: 10 });
+  });
+
+  test('a request that was never sent is no gap', async () => {
+    const log = join(privateFolder(), 'log');
+    const server = net.createServer();
+    const port = await listen(server);
+    await new Promise((resolve) => server.close(resolve));
+    server.listen(0, '127.0.0.1');
+    const refusing = ['--ledger', log, '--requests', '6', '--connections', '2'];
+    const { result } = await runHammer(programs, `http://127.0.0.1:${port}/`, ...refusing);
+    expect(losses(result)).toEqual({ refused: 6 });
+    expect(result.ledger).toEqual({ executedTwice: 0, executedUnanswered: 0, gaps: 0, begunNotEnded: 0 });
   });
 
   test('a server without a fault has a ledger without one', async () => {

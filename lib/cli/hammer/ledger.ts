@@ -24,7 +24,7 @@ export interface Issued {
   /** How many numbers each thread gave out: thread t of T gives t + 1, t + 1 + T, … */
   readonly byThread: readonly number[];
   readonly lost: ReadonlySet<number>;
-  /** Given to requests that could not be made. */
+  /** Given to requests that could not be made, or not be sent. */
   readonly unused: ReadonlySet<number>;
 }
 

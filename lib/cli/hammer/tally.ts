@@ -9,6 +9,9 @@ export function latencyHistogram(): RecordableHistogram {
   return createHistogram({ lowest: 1, highest: 3_600_000_000, figures: 3 });
 }
 
+/** So lost, a request never was with the server as a whole: that it was not begun there is no gap. */
+const NEVER_WHOLE: ReadonlySet<LossKind> = new Set(['refused', 'resetBeforeWrite']);
+
 /** Losses kept in full, for each thread; all are counted. */
 const LOSSES_TOLD = 100;
 
@@ -95,7 +98,7 @@ export interface Delta {
   readonly losses: readonly ToldLoss[];
   /** Ledger mode: the numbers of lost requests. */
   readonly lostNumbers: readonly number[];
-  /** Ledger mode: numbers that were given to requests which could not be made. */
+  /** Ledger mode: numbers that were given to requests which could not be made, or not be sent. */
   readonly unusedNumbers: readonly number[];
 }
 
@@ -173,7 +176,10 @@ export class Tally {
   lost(loss: Loss, number: number, now: number): void {
     this.counts.lost++;
     this.#lostBy[loss.kind]++;
-    if (this.#isNumbered) this.#lostNumbers.push(number);
+    if (this.#isNumbered) {
+      this.#lostNumbers.push(number);
+      if (NEVER_WHOLE.has(loss.kind)) this.#unusedNumbers.push(number);
+    }
     if (this.#told++ < LOSSES_TOLD) this.#losses.push({ ...loss, atMs: Math.round(now * 1_000) / 1_000 });
   }
 
