@@ -1,6 +1,7 @@
 // From the command line to what is to be done: every mistake is named before the first connection.
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
+import { constants } from 'node:os';
 import { CommandError, EXIT } from '../exit-codes.js';
 import { parseDuration } from './duration.js';
 import type { IdentifyBy } from './identify.js';
@@ -23,6 +24,8 @@ export interface HammerOptions {
 const DEFAULT_MIX = 'keep-alive:10,new:2,idle:4,pipelined:2,half-sent:2';
 /** Runs with `--requests` end by themselves; the time of the result is still bounded. */
 const LONGEST_RUN = 24 * 3_600_000;
+/** Beyond it a timer of Node fires at once. */
+const LONGEST_TIME = 2 ** 31 - 1;
 
 type Table = typeof HAMMER_OPTIONS;
 type ValueOf<O> = O extends { readonly type: 'boolean' }
@@ -40,13 +43,14 @@ export function readOptions(values: HammerValues, args: readonly string[]): Hamm
   if (more.length > 0) throw usageError(`one URL at a time; too many: ${more.join(' ')}`);
   if (text === undefined) throw usageError('which server? handover hammer http://localhost:8080');
   const url = readUrl(text);
-  const trigger = readTrigger(values);
+  const plan = readPlan(url, values);
+  const trigger = readTrigger(values, plan.duration);
   if (values.signal === 'identified' && values.identify === undefined) {
     throw usageError('--signal identified needs --identify');
   }
   return {
     url: url.href,
-    plan: readPlan(url, values),
+    plan,
     ...(trigger === undefined ? {} : { trigger }),
     ...(values.ledger === undefined ? {} : { ledger: values.ledger }),
     limits: orUsage(() => parseLimits(values['fail-if'] ?? '')),
@@ -69,15 +73,15 @@ function readPlan(url: URL, values: HammerValues): Plan {
     ...(identify === undefined ? {} : { identify }),
     mix,
     threads: Math.min(threads, clients),
-    duration: toTime('duration', values.duration ?? (requests === undefined ? '10s' : `${LONGEST_RUN}ms`)),
+    duration: toTime('duration', values.duration ?? (requests === undefined ? '10s' : `${LONGEST_RUN}ms`), 1),
     ...(requests === undefined ? {} : { requests }),
     ...(rate === undefined ? {} : { rate }),
     think: toTime('think', values.think ?? '0ms'),
     idle: toTime('idle', values.idle ?? '3s'),
     halfPause: toTime('half-pause', values['half-pause'] ?? '200ms'),
     depth: toNumber('--depth', values.depth ?? '4', 1),
-    answerTimeout: toTime('timeout', values.timeout ?? '10s'),
-    connectTimeout: toTime('connect-timeout', values['connect-timeout'] ?? '3s'),
+    answerTimeout: toTime('timeout', values.timeout ?? '10s', 1),
+    connectTimeout: toTime('connect-timeout', values['connect-timeout'] ?? '3s', 1),
   };
 }
 
@@ -107,6 +111,9 @@ function readTarget(url: URL, values: HammerValues): Target {
 function readRequest(url: URL, values: HammerValues): Plan['request'] {
   for (const header of values.header ?? []) {
     if (!/^[^\s:]+:[^\r\n]*$/.test(header)) throw usageError(`--header ${header} is not NAME: VALUE`);
+  }
+  if (values['ledger-header'] !== undefined && values.ledger === undefined) {
+    throw usageError('--ledger-header needs --ledger');
   }
   const path = url.pathname + url.search;
   return {
@@ -158,9 +165,11 @@ function readIdentify(text: string): IdentifyBy {
   throw usageError(`--identify ${text}: header:NAME or body:REGEX`);
 }
 
-function readTrigger(values: HammerValues): TriggerOptions | undefined {
-  const { exec, signal, every } = values;
+function readTrigger(values: HammerValues, duration: number): TriggerOptions | undefined {
+  const { exec, signal, every, 'signal-name': signalName = 'SIGUSR2' } = values;
   if (exec !== undefined && signal !== undefined) throw usageError('--exec and --signal exclude each other');
+  if (values['signal-name'] !== undefined && signal === undefined) throw usageError('--signal-name needs --signal');
+  if (!Object.hasOwn(constants.signals, signalName)) throw usageError(`--signal-name ${signalName} is no signal here`);
   if (exec === undefined && signal === undefined) {
     if (every !== undefined) throw usageError('--every needs --exec or --signal');
     return undefined;
@@ -171,11 +180,15 @@ function readTrigger(values: HammerValues): TriggerOptions | undefined {
   if (every === undefined && values.requests !== undefined && values.duration === undefined) {
     throw usageError('a run that ends by --requests has no middle: --every says when to trigger');
   }
+  const interval = every === undefined ? undefined : toTime('every', every, 1);
+  if (interval !== undefined && interval >= duration) {
+    throw usageError(`--every ${every} triggers nothing in a run of ${duration} ms: it must be less than --duration`);
+  }
   return {
     ...(exec === undefined ? {} : { exec }),
     ...(signal === undefined ? {} : { signal }),
-    signalName: (values['signal-name'] ?? 'SIGUSR2') as NodeJS.Signals,
-    ...(every === undefined ? {} : { every: toTime('every', every) }),
+    signalName: signalName as NodeJS.Signals,
+    ...(interval === undefined ? {} : { every: interval }),
   };
 }
 
@@ -213,9 +226,11 @@ function orUsage<T>(read: () => T): T {
   }
 }
 
-function toTime(name: string, text: string): number {
+function toTime(name: string, text: string, minimum = 0): number {
   const time = parseDuration(text);
   if (time === undefined) throw usageError(`--${name} ${text} is no time like 500ms, 10s, 2m`);
+  if (time < minimum) throw usageError(`--${name} must be ${minimum} ms at least, not ${text}`);
+  if (time > LONGEST_TIME) throw usageError(`--${name} ${text} is more than a timer can wait: 596h at most`);
   return time;
 }
 

@@ -87,8 +87,7 @@ async function untilEnd(fleet: Fleet, duration: number): Promise<number> {
   let timer: NodeJS.Timeout | undefined;
   const isOver = new Promise<void>((resolve) => {
     enough = resolve;
-    // Beyond 2^31 ms a timer of Node fires at once.
-    timer = setTimeout(resolve, Math.min(duration, 2_147_483_647));
+    timer = setTimeout(resolve, duration);
   });
   process.once('SIGINT', enough);
   try {

@@ -77,7 +77,7 @@ export const HAMMER_OPTIONS = {
     help: "send a signal instead; PID, @FILE that holds it, or 'identified' (the newest --identify found)",
   },
   'signal-name': { type: 'string', value: 'NAME', help: 'default SIGUSR2' },
-  every: { type: 'string', value: 'TIME', help: 'trigger so often' },
+  every: { type: 'string', value: 'TIME', help: 'trigger so often; less than the duration' },
   'fail-if': {
     type: 'string',
     value: 'LIMITS',
