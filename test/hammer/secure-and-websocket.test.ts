@@ -90,6 +90,13 @@ describe('a WebSocket', () => {
     return Buffer.concat([Buffer.from([0x80 | opcode, payload.length]), payload]);
   }
 
+  function longPing(): Buffer {
+    const header = Buffer.alloc(10);
+    header.writeUInt16BE(0x897f);
+    header.writeUInt32BE(70_000, 6);
+    return Buffer.concat([header, Buffer.alloc(70_000)]);
+  }
+
   /** The payloads of the text messages among a client's frames, which are whole here and shorter than 126 bytes. */
   function textsIn(bytes: Buffer): Buffer[] {
     if (bytes.length === 0) return [];
@@ -157,6 +164,8 @@ describe('a WebSocket', () => {
     ['another message', (socket) => socket.write(frame(1, Buffer.from('no echo'))), 'unanswered'],
     ['an echo that is cut', (socket, payload) => socket.write(frame(1, payload.subarray(0, 16))), 'wrongBody'],
     ['an echo of another message', (socket) => socket.write(frame(1, Buffer.from('handover hammer 0'))), 'wrongBody'],
+    ['a ping of 70,000 bytes', (socket) => socket.write(longPing()), 'wrongBody'],
+    ['a ping in fragments', (socket, payload) => socket.write(frame(9, payload).fill(0x09, 0, 1)), 'wrongBody'],
     ['reserved bits', (socket, payload) => socket.write(frame(0x41, payload)), 'wrongBody'],
     ['closed without an answer', (socket) => socket.end(), 'earlyClose'],
     ['code 1012 without an answer', (socket) => socket.end(frame(8, Buffer.from([3, 0xf4]))), 'earlyClose'],

@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 
 const KEY_SUFFIX = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+const CONTROL_LIMIT_BYTES = 125;
 const MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024;
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
@@ -64,6 +65,10 @@ export class MessageReader {
     if (pending.length < 2 + extended) return undefined;
     const length =
       extended === 0 ? second : extended === 2 ? pending.readUInt16BE(2) : Number(pending.readBigUInt64BE(2));
+    // RFC 6455 §5.5.
+    if ((first & 15) >= OPCODE.close && (length > CONTROL_LIMIT_BYTES || (first & 0x80) === 0)) {
+      return this.#reject('a control frame that is too long or in fragments');
+    }
     if (length > MESSAGE_LIMIT_BYTES) return this.#reject(`a frame of ${length} bytes`);
     const end = 2 + extended + length;
     if (pending.length < end) return undefined;
