@@ -102,3 +102,19 @@ it('of several with the same process the nearest is it; others in the time of th
     ['unseen', undefined],
   ]);
 });
+
+it('a recording of another day is no recording of this run, whatever its pids', () => {
+  const directory = privateFolder();
+  record(directory, 'long-ago', START - 86_400_000, [100, 200]);
+  expect(readRecorded(directory, run)).toEqual([]);
+});
+
+it('a recording is that of one switch only', () => {
+  const directory = privateFolder();
+  record(directory, 'one', START + 4_510, [100, 200]);
+  const found = run.result.switches[0];
+  const twice = { ...run, result: { ...run.result, switches: found === undefined ? [] : [found, found] } };
+  expect(readRecorded(directory, twice)).toMatchObject([{ handoverId: 'one', switchIndex: 0 }]);
+  record(directory, 'two', START + 6_000, [200, 200]);
+  expect(readRecorded(directory, twice).map(({ switchIndex }) => switchIndex)).toEqual([0, 1]);
+});

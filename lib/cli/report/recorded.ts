@@ -29,11 +29,19 @@ export interface RecordedProcess {
   readonly spans: readonly TimelineSpan[];
 }
 
+/** Clocks of two machines are less than this apart; a recording beyond it is of another run, whose pid came again. */
+const MOST_SKEW = 600_000;
+
 /** @throws CommandError the directory cannot be read */
 export function readRecorded(directory: string, run: Run): Recorded[] {
   const { startedAt, elapsedMs } = run.details;
   const all = readAll(directory);
-  const bySwitch = run.result.switches.map((_, index) => findFor(index, all, run));
+  const free = new Set(all);
+  const bySwitch = run.result.switches.map((_, index) => {
+    const one = findFor(index, free, run);
+    if (one !== undefined) free.delete(one);
+    return one;
+  });
   const isWithin = (one: RecordedHandover): boolean =>
     one.startedAt > startedAt - 1_000 && one.startedAt < startedAt + elapsedMs;
   return all
@@ -50,7 +58,7 @@ function readAll(directory: string): RecordedHandover[] {
 }
 
 /** By the pid, if that is how processes tell their names; of several with the same the one nearest in time. */
-function findFor(index: number, all: readonly RecordedHandover[], run: Run): RecordedHandover | undefined {
+function findFor(index: number, all: ReadonlySet<RecordedHandover>, run: Run): RecordedHandover | undefined {
   const found = run.result.switches[index];
   if (found === undefined) return undefined;
   const at = run.details.startedAt + (found.triggeredAtMs ?? found.atMs);
@@ -60,7 +68,8 @@ function findFor(index: number, all: readonly RecordedHandover[], run: Run): Rec
     const spawned = predecessor?.spans.find(({ name }) => name === 'spawn')?.args?.pid;
     return String(successor?.pid ?? spawned) === found.to;
   };
-  return all.filter(isIt).sort((a, b) => distance(a) - distance(b))[0];
+  const near = [...all].filter((one) => isIt(one) && distance(one) < MOST_SKEW);
+  return near.sort((a, b) => distance(a) - distance(b))[0];
 }
 
 function align({ handoverId, parts }: RecordedHandover, index: number, run: Run): Recorded {
