@@ -63,26 +63,30 @@ export function addSighting(known: Map<string, Sighting>, { id, answers, firstAt
 
 /** Several processes may share the address from the start: who answers so soon after the first one replaces nobody. */
 const FIRST_SET_WINDOW = 300;
+/** Without a trigger: who still answers beside a younger one in so much of the end of the run was not replaced by it. */
+const LAST_PART = 1_000;
 
 /**
- * The switches of a run: each process that first answers after the first set (or after a trigger) has replaced one,
- * the one of those before it which stopped answering first and was not replaced yet.
+ * The switches of a run that ended at `end`: each process that first answers after the first set has replaced one, the one
+ * of those before it which stopped answering first and was not replaced yet. Where there are triggers the first set is
+ * everybody who answers before the first of them.
  */
-export function findSwitches(sightings: Iterable<Sighting>, triggers: readonly number[]): Switch[] {
+export function findSwitches(sightings: Iterable<Sighting>, triggers: readonly number[], end: number): Switch[] {
   const inOrder = [...sightings].sort((a, b) => a.firstAt - b.firstAt);
-  const start = inOrder[0]?.firstAt ?? 0;
-  const firstTrigger = triggers[0] ?? Number.POSITIVE_INFINITY;
+  const firstSetEnd = triggers[0] ?? (inOrder[0]?.firstAt ?? 0) + FIRST_SET_WINDOW;
+  const stays = (one: Sighting, next: Sighting): boolean =>
+    triggers.length === 0 && one.lastAt > Math.max(end - LAST_PART, next.firstAt);
   const current: Sighting[] = [];
   const switches: Switch[] = [];
   let answered = 0;
   for (const next of inOrder) {
-    if (next === inOrder[0] || (next.firstAt - start < FIRST_SET_WINDOW && next.firstAt < firstTrigger)) {
+    current.sort((a, b) => a.lastAt - b.lastAt);
+    const [replaced] = current;
+    if (replaced === undefined || next.firstAt < firstSetEnd || stays(replaced, next)) {
       current.push(next);
       continue;
     }
-    current.sort((a, b) => a.lastAt - b.lastAt);
-    const [replaced] = current.splice(0, 1, next);
-    if (replaced === undefined) continue;
+    current[0] = next;
     // One trigger may replace several processes, but a switch answers one trigger: the one that has waited longest.
     const isOpen = (triggers[answered] ?? Number.POSITIVE_INFINITY) <= next.firstAt;
     if (isOpen) answered++;

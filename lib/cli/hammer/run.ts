@@ -52,6 +52,7 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
     const switches = findSwitches(
       sightings.values(),
       triggers.map(({ atMs }) => atMs),
+      elapsed,
     );
     return {
       url,
