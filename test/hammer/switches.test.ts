@@ -1,11 +1,14 @@
 // `handover hammer` finds the switches from one process to the next, and triggers them.
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { Trigger } from '../../lib/cli/hammer/trigger.js';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { identify } from '../helpers/processes.js';
 import { usePrograms } from '../helpers/programs.js';
+import { until } from '../helpers/until.js';
 import { helloServer, listen, runHammer } from './helpers.js';
 
 expectNoLeaks();
@@ -79,6 +82,23 @@ describe('switches', () => {
       '2',
     );
     expect(result.switches).toEqual([]);
+  });
+
+  test('a command that ignores SIGTERM is ended with all it has started', async () => {
+    const file = join(privateFolder(), 'pids');
+    const exec = `trap '' TERM; sleep 60 & echo $! >${file}; wait; while :; do sleep 60; done`;
+    const trigger = new Trigger(
+      { exec, signalName: 'SIGUSR2' },
+      () => 0,
+      () => undefined,
+    );
+    trigger.start(0);
+    await until(() => existsSync(file) && readFileSync(file, 'utf8').endsWith('\n'), { what: 'the command' });
+    trigger.stop();
+    await trigger.finished(50);
+    expect(trigger.fired).toEqual([{ atMs: 0, error: 'ended with SIGKILL' }]);
+    const pid = Number(readFileSync(file, 'utf8'));
+    await until(() => identify(pid) === undefined, { what: `${pid} to end` });
   });
 
   test('a trigger that fails is told, and a failure', async () => {

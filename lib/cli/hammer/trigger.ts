@@ -20,6 +20,8 @@ export interface Triggered {
 
 /** What is still running then is ended, so that nothing is left behind. */
 const PATIENCE = 10_000;
+/** What is still running so long after SIGTERM does not mean to end. */
+const GRACE = 1_000;
 
 export class Trigger {
   readonly fired: Triggered[] = [];
@@ -47,12 +49,13 @@ export class Trigger {
   }
 
   /** Commands that run have ended, or were ended. */
-  async finished(): Promise<void> {
-    const timer = setTimeout(() => {
-      for (const child of this.#running.keys()) child.kill();
-    }, PATIENCE);
+  async finished(patience: number = PATIENCE): Promise<void> {
+    const end = (signal: NodeJS.Signals): void => {
+      for (const { pid } of this.#running.keys()) if (pid !== undefined) signalGroup(pid, signal);
+    };
+    const timers = [setTimeout(end, patience, 'SIGTERM'), setTimeout(end, patience + GRACE, 'SIGKILL')];
     await Promise.all(this.#running.values());
-    clearTimeout(timer);
+    for (const timer of timers) clearTimeout(timer);
   }
 
   #fire(): void {
@@ -81,7 +84,8 @@ export class Trigger {
   }
 
   #run(command: string, triggered: Triggered): void {
-    const child = spawn(command, { shell: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    // In a group of its own: a signal to the shell alone would not reach what it waits for.
+    const child = spawn(command, { shell: true, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     let complaints = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       complaints = (complaints + text).slice(-500);
@@ -100,5 +104,14 @@ export class Trigger {
       });
     });
     this.#running.set(child, ended);
+  }
+}
+
+/** The shell and everything it has started, but what leads a group of its own. */
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
