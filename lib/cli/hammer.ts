@@ -121,5 +121,6 @@ function account(
   const hasNothing = ok + lost === 0;
   if (hasNothing) output.line('nothing      no request was answered or lost: this says nothing about the server');
   const hasLost = lost + notSent > 0 && !allowsLost;
-  return broken.length > 0 || hasFailedTrigger || hasLost || hasNothing ? EXIT.failed : exitCode;
+  const hasFault = hasFailedTrigger || finished.ledgerError !== undefined;
+  return broken.length > 0 || hasFault || hasLost || hasNothing ? EXIT.failed : exitCode;
 }

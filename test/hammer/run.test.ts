@@ -1,6 +1,6 @@
 // `handover hammer` as a whole: which requests it makes, at which pace, and its ledger.
 import { execFile } from 'node:child_process';
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
-import { COMMAND, helloServer, listen, losses, rawServer, runHammer, WHOLE } from './helpers.js';
+import { COMMAND, helloServer, listen, losses, rawServer, runForPeople, runHammer, WHOLE } from './helpers.js';
 
 expectNoLeaks();
 const programs = usePrograms();
@@ -249,6 +249,20 @@ describe('the load', () => {
     expect(2 ** (Math.min(...buckets) / 16) / 1_000).toBeGreaterThan(90);
   });
 
+  test('a thread that cannot start ends the command', async () => {
+    const command = [process.execPath, fileURLToPath(COMMAND), 'hammer', await helloServer()];
+    const more = ['--connections', '16', '--threads', '16', '--duration', '200ms'];
+    // Each thread needs some descriptors of its own.
+    const limited = promisify(execFile)('sh', ['-c', 'ulimit -n 60; exec "$@"', 'sh', ...command, ...more], {
+      timeout: 6_000,
+    });
+    const failed = await limited.then(
+      () => undefined,
+      (error) => error as { code: number | null; stderr: string },
+    );
+    expect(failed).toMatchObject({ code: 1, stderr: expect.stringMatching(/EMFILE|Worker/) });
+  });
+
   test('a Unix socket', async () => {
     const path = join(privateFolder(), 'web.sock');
     const server = createServer((_, response) => response.end('hello\n'));
@@ -308,6 +322,23 @@ describe('the ledger', () => {
     expect(result.requests).toEqual({ ok: 70, lost: 30 });
     expect(losses(result)).toEqual({ earlyClose: 20, resetAfterWrite: 10 });
     expect(result.ledger).toEqual({ executedTwice: 10, executedUnanswered: 10, gaps: 10, begunNotEnded: 10 });
+  });
+
+  test('what is no file is refused before the run; what cannot be read after it is told beside the result', async () => {
+    const log = join(privateFolder(), 'log');
+    const server = createServer((_, response) => {
+      if (!existsSync(log)) mkdirSync(log);
+      response.end();
+    });
+    const url = `http://127.0.0.1:${await listen(server)}/`;
+    const more = ['--ledger', log, '--requests', '6', '--connections', '2'];
+    const { code, result, details } = await runHammer(programs, url, ...more);
+    expect(result).toMatchObject({ requests: { ok: 6, lost: 0 } });
+    expect(details.ledgerError).toMatch(/EISDIR/);
+    expect(code).toBe(1);
+    const refused = await runForPeople(programs, url, ...more);
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toMatch(/--ledger .* cannot be read: it is no file/);
   });
 
   test('a request that was never sent is no gap', async () => {

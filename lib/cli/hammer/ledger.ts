@@ -1,8 +1,9 @@
 // Compares the numbers the client gave to its requests with those a server says it has begun and ended.
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { CommandError, EXIT } from '../exit-codes.js';
 
 const LINE = /^\s*(begin|end)\s+(\d+)\b/;
 /** The log is complete when it has not grown for so long, at most for {@link PATIENCE}. */
@@ -28,8 +29,24 @@ export interface Issued {
   readonly unused: ReadonlySet<number>;
 }
 
-/** The length of the log, before the run: what is in it then is of another one. */
-export async function ledgerStart(path: string): Promise<number> {
+/**
+ * The length of the log, before the run: what is in it then is of another one. One that the server has yet to make is empty.
+ *
+ * @throws CommandError what is there is no file, or one that cannot be read
+ */
+export async function openLedger(path: string): Promise<number> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const found = await file.stat().finally(() => file.close());
+    if (!found.isFile()) throw new Error('it is no file');
+    return found.size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
+    throw new CommandError(EXIT.usage, `--ledger ${path} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+async function ledgerLength(path: string): Promise<number> {
   return (await stat(path).catch(() => ({ size: 0 }))).size;
 }
 
@@ -38,7 +55,7 @@ export async function readLedger(path: string, start: number, issued: Issued): P
   await untilQuiet(path);
   const begun = new Map<number, number>();
   const ended = new Set<number>();
-  if ((await ledgerStart(path)) > start) {
+  if ((await ledgerLength(path)) > start) {
     for await (const line of createInterface({ input: createReadStream(path, { start }) })) {
       const [, what, digits] = LINE.exec(line) ?? [];
       const number = Number(digits);
@@ -67,9 +84,9 @@ function compare(begun: ReadonlyMap<number, number>, ended: ReadonlySet<number>,
 
 async function untilQuiet(path: string): Promise<void> {
   const deadline = performance.now() + PATIENCE;
-  for (let before = -1, now = await ledgerStart(path); before !== now && performance.now() < deadline; ) {
+  for (let before = -1, now = await ledgerLength(path); before !== now && performance.now() < deadline; ) {
     before = now;
     await pause(QUIET_TIME);
-    now = await ledgerStart(path);
+    now = await ledgerLength(path);
   }
 }

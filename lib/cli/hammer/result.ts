@@ -39,6 +39,8 @@ export interface Finished {
   readonly triggers: readonly Triggered[];
   readonly kernel: KernelCounts;
   readonly ledger?: LedgerResult;
+  /** Why there is none. */
+  readonly ledgerError?: string;
 }
 
 export function resultOf({ totals, longestGapMs, switches, ledger }: Finished): HammerResult {
@@ -60,7 +62,7 @@ export function resultOf({ totals, longestGapMs, switches, ledger }: Finished): 
 
 /** The line before the last: what the result has no place for. */
 export function detailsOf(finished: Finished): object {
-  const { url, plan, startedAt, totals, elapsed, triggers, switchGapsMs, kernel } = finished;
+  const { url, plan, startedAt, totals, elapsed, triggers, switchGapsMs, kernel, ledgerError } = finished;
   const {
     ok: _,
     lost: __,
@@ -94,6 +96,7 @@ export function detailsOf(finished: Finished): object {
     switchGapsMs,
     fates: totals.fates,
     kernel,
+    ...(ledgerError === undefined ? {} : { ledgerError }),
     losses: totals.losses,
   };
 }

@@ -2,7 +2,7 @@
 import { Fleet, Totals } from './fleet.js';
 import { findSwitches, type Switch } from './identify.js';
 import { kernelDifference, readKernel } from './kernel.js';
-import { ledgerStart, readLedger } from './ledger.js';
+import { type LedgerResult, openLedger, readLedger } from './ledger.js';
 import { type HammerOptions, resolveTarget } from './options.js';
 import type { Finished } from './result.js';
 import { Trigger, type TriggerOptions } from './trigger.js';
@@ -25,22 +25,23 @@ export interface Watcher {
 export async function run(options: HammerOptions, watcher: Watcher): Promise<Finished> {
   const { url, trigger: triggering, ledger } = options;
   const plan = { ...options.plan, target: await resolveTarget(options.plan.target) };
-  const logStart = ledger === undefined ? 0 : await ledgerStart(ledger);
+  const logStart = ledger === undefined ? 0 : await openLedger(ledger);
   let since = new Totals();
   const fleet = new Fleet(plan, (delta, coveredMs) => since.add(delta, coveredMs));
   const newest = (): string | undefined => fleet.totals.newest();
   const trigger = new Trigger(triggering ?? NO_TRIGGER, () => fleet.now, newest);
-  await fleet.ready();
-  const kernelBefore = readKernel();
-  fleet.start();
-  watcher.started(fleet);
   const tick = (): void => {
     watcher.tick(fleet.now, since);
     since = new Totals();
   };
-  const ticking = setInterval(tick, TICK);
-  if (triggering !== undefined) trigger.start(plan.duration);
+  let ticking: NodeJS.Timeout | undefined;
   try {
+    await fleet.ready();
+    const kernelBefore = readKernel();
+    fleet.start();
+    watcher.started(fleet);
+    ticking = setInterval(tick, TICK);
+    if (triggering !== undefined) trigger.start(plan.duration);
     const elapsed = await untilEnd(fleet, plan.duration);
     trigger.stop();
     fleet.stop();
@@ -66,13 +67,24 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
       switchGapsMs: switches.map((found) => gapAround(found, fleet, elapsed)),
       triggers,
       kernel,
-      ...(ledger && { ledger: await readLedger(ledger, logStart, { byThread: fleet.issued, lost, unused }) }),
+      ...(ledger && (await tryLedger(() => readLedger(ledger, logStart, { byThread: fleet.issued, lost, unused })))),
     };
   } finally {
     trigger.stop();
     clearInterval(ticking);
-    tick();
+    if (ticking !== undefined) tick();
     await fleet.end();
+  }
+}
+
+/** A log that cannot be read is a fault, and no reason to lose the result beside it. */
+async function tryLedger(
+  read: () => Promise<LedgerResult>,
+): Promise<{ readonly ledger: LedgerResult } | { readonly ledgerError: string }> {
+  try {
+    return { ledger: await read() };
+  } catch (error) {
+    return { ledgerError: (error as Error).message };
   }
 }
 

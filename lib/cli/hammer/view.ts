@@ -57,7 +57,7 @@ export class LiveView {
 
 /** The account of a run. */
 export function describeRun(finished: Finished): string {
-  const { url, plan, totals, elapsed, longestGapMs, switches, triggers, kernel, ledger } = finished;
+  const { url, plan, totals, elapsed, longestGapMs, switches, triggers, kernel, ledger, ledgerError } = finished;
   const { counts } = totals;
   const clients = Object.entries(plan.mix).filter(([, count]) => count > 0);
   const loop = plan.rate === undefined ? 'closed loop' : `open loop, ${plan.rate} a second`;
@@ -77,6 +77,7 @@ export function describeRun(finished: Finished): string {
       error === undefined ? [] : [`trigger      at ${seconds(atMs)} s failed: ${error}`],
     ),
     ...(ledger === undefined ? [] : [`ledger       ${words(ledger)}`]),
+    ...(ledgerError === undefined ? [] : [`ledger       cannot be read: ${ledgerError}`]),
     `kernel       ${Object.keys(kernel).length === 0 ? 'no counters here' : words(kernel)}`,
     `client saw   resets ${counts.resets}  refused ${totals.lostBy.refused}  of these too slow ${counts.slowConnects}`,
     ...(counts.notSent > 0 ? [`lost         ${grouped(counts.notSent)} notSent: ${NOT_SENT}`] : []),
