@@ -106,6 +106,32 @@ describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
     await systemd.stop();
   });
 
+  it('G2: restarted while a predecessor drains: what that has begun is answered, though SIGTERM comes to it, too', async () => {
+    const { systemd, target, release } = await installed();
+    const entry = new URL('../../dist/index.js', import.meta.url).href;
+    release(`
+      import { createServer } from 'node:http';
+      import { serve } from ${JSON.stringify(entry)};
+      const answer = (response) => response.setHeader('x-pid', process.pid).end(String(process.pid));
+      const server = createServer((request, response) => {
+        if (request.url === '/slow') setTimeout(answer, 4_000, response);
+        else answer(response);
+      });
+      await serve(server, { port: Number(process.env.PORT), probation: 0, systemd: { fdstore: true } });
+    `);
+    await systemd.systemctl('start', UNIT);
+    const first = await systemd.mainPid(UNIT);
+    const slow = visit(target, '/slow');
+    expect(await visit(target)).toEqual({ pid: first });
+    await systemd.systemctl('reload', UNIT);
+    const second = await systemd.mainPid(UNIT, first);
+    await systemd.systemctl('restart', UNIT);
+    expect(await slow).toEqual({ pid: first });
+    const third = await systemd.mainPid(UNIT, second);
+    expect(await visit(target)).toEqual({ pid: third });
+    await systemd.stop();
+  });
+
   it('G1: killed, also after a reload, it comes back with the stored socket: 0 refused, lost only what it owned', async () => {
     const { systemd, target } = await installed();
     await systemd.systemctl('start', UNIT);
