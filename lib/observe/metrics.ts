@@ -74,9 +74,9 @@ class Metrics {
         durationSamples(phases, 'phase', this.#state.phases),
       ),
       counter('connections_total', 'What became of the connections of generations that ended.', () => [
-        { value: this.#state.moved, labels: { fate: 'migrated' } },
-        { value: this.#state.ended, labels: { fate: 'drained' } },
-        { value: this.#state.cut, labels: { fate: 'cut' } },
+        { value: this.#state.moved, labels: { result: 'migrated' } },
+        { value: this.#state.ended, labels: { result: 'drained' } },
+        { value: this.#state.cut, labels: { result: 'cut' } },
       ]),
       gauge('generation', 'The number of the generation that answers.', () => [
         { value: this.#handover.generation, labels: {} },

@@ -188,8 +188,8 @@ it('G8: counters go on through three handovers, a failure, a refusal and a recal
   // Going on while RETIRE tells of it.
   expect(samples.get('handover_phase_duration_seconds_count{phase="DRAIN"}')).toBeGreaterThanOrEqual(3);
   expect(samples.get('handover_phase_duration_seconds_sum{phase="PROBATION"}')).toBeGreaterThan(0.3);
-  expect(samples.get('handover_connections_total{fate="migrated"}')).toBeGreaterThanOrEqual(3);
-  expect(samples.get('handover_connections_total{fate="cut"}')).toBe(0);
+  expect(samples.get('handover_connections_total{result="migrated"}')).toBeGreaterThanOrEqual(3);
+  expect(samples.get('handover_connections_total{result="cut"}')).toBe(0);
   expect(samples.get('handover_generation')).toBe(4);
   expect(samples.get('handover_state{state="serving"}')).toBe(1);
   expect(samples.get('handover_in_progress')).toBe(0);
@@ -255,6 +255,18 @@ it('G8: gauges of what is there now: queues, descriptors nobody wanted, connecti
   // The newest only: a label has an end.
   expect(subjects).toHaveLength(32);
   expect(later.get('handover_certificate_not_after_seconds{subject="CN=39"}')).toBe(4_102_444_799);
+  const labels = [...later.keys()].flatMap((series) => [...series.matchAll(/(\w+)="/g)].map(([, label]) => label));
+  // Seven, and the one every histogram has.
+  expect([...new Set(labels)].sort()).toEqual([
+    'code',
+    'generation',
+    'le',
+    'listener',
+    'phase',
+    'result',
+    'state',
+    'subject',
+  ]);
   await second.close();
 });
 
