@@ -3,8 +3,15 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
-const run = JSON.parse(readFileSync(process.argv[2], 'utf8'));
-const bench = (name) => run.benches.find((each) => each.name === name);
+const [, , file = 'bench/results/<date>.json'] = process.argv;
+const run = JSON.parse(readFileSync(file, 'utf8'));
+
+/** @throws Error it failed, or was not asked for */
+function bench(name) {
+  const found = run.benches.find((each) => each.name === name);
+  if (found?.rows === undefined) throw new Error(`${file} has no figures of ${name}: npm run bench, all of them`);
+  return found;
+}
 
 /** Three digits, as the benchmarks print them. */
 function figure(value) {
