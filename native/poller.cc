@@ -6,6 +6,7 @@
 // terminated cannot.
 #include <errno.h>
 #include <node_api.h>
+#include <sys/stat.h>
 #include <uv.h>
 
 #include "bindings.h"
@@ -32,7 +33,19 @@ struct Watch {
   napi_async_context context = nullptr;
   napi_async_cleanup_hook_handle hook = nullptr;
   bool armed = false;
+  int fd = -1;
+  dev_t device = 0;
+  ino_t inode = 0;
+  bool owns_fd = false;   // closed with the environment, where nobody closed it before
+  bool close_fd = false;  // the environment is ending: nothing of JS will
 };
+
+// A number that was closed behind the poller's back names nothing, or another file: libuv aborts on the one when it
+// arms epoll, and would wait for the other for ever.
+bool IsStillOpen(const Watch* watch) {
+  struct stat now;
+  return fstat(watch->fd, &now) == 0 && now.st_dev == watch->device && now.st_ino == watch->inode;
+}
 
 void SetArmed(Watch* watch, bool armed) {
   if (watch->armed == armed) return;
@@ -51,6 +64,8 @@ void OnClosed(uv_handle_t* handle) {
   if (watch->context != nullptr) napi_async_destroy(watch->env, watch->context);
   // Also tells an environment that is shutting down that it need not wait for us any longer.
   if (watch->hook != nullptr) napi_remove_async_cleanup_hook(watch->hook);
+  // Only now: libuv has taken the descriptor out of its epoll set.
+  if (watch->close_fd && IsStillOpen(watch)) Close(watch->fd);
   delete watch;
 }
 
@@ -61,7 +76,12 @@ void CloseWatch(Watch* watch) {
   uv_close(handle, OnClosed);
 }
 
-void OnEnvironmentExit(napi_async_cleanup_hook_handle, void* watch) { CloseWatch(static_cast<Watch*>(watch)); }
+void OnEnvironmentExit(napi_async_cleanup_hook_handle, void* data) {
+  auto* watch = static_cast<Watch*>(data);
+  // A watch that is closing already was closed by its owner, who closed the descriptor, too.
+  watch->close_fd = watch->owns_fd && !uv_is_closing(reinterpret_cast<uv_handle_t*>(&watch->handle));
+  CloseWatch(watch);
+}
 
 void OnCollected(napi_env, void* data, void*) {
   auto* poller = static_cast<Poller*>(data);
@@ -113,6 +133,7 @@ napi_value Start(napi_env env, napi_callback_info info) {
   if (!Read(env, argv[0], &events) || events == 0 || (events & ~(UV_READABLE | UV_WRITABLE)) != 0) {
     return Int(env, -EINVAL);
   }
+  if (!IsStillOpen(watch)) return Int(env, -EBADF);
   const int error = uv_poll_start(&watch->handle, events, OnReady);
   if (error == 0) SetArmed(watch, true);
   return Int(env, error);
@@ -126,7 +147,7 @@ napi_value Stop(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-napi_value Close(napi_env env, napi_callback_info info) {
+napi_value CloseMethod(napi_env env, napi_callback_info info) {
   if (Watch* watch = WatchOf(env, info)) CloseWatch(watch);
   return nullptr;
 }
@@ -146,7 +167,7 @@ bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object)
   const napi_property_descriptor methods[] = {
       {"start", nullptr, Start, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"stop", nullptr, Stop, nullptr, nullptr, nullptr, napi_default, nullptr},
-      {"close", nullptr, Close, nullptr, nullptr, nullptr, napi_default, nullptr},
+      {"close", nullptr, CloseMethod, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"ref", nullptr, Ref, nullptr, nullptr, nullptr, napi_default, nullptr},
       {"unref", nullptr, Unref, nullptr, nullptr, nullptr, napi_default, nullptr},
   };
@@ -172,18 +193,25 @@ bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object)
 }  // namespace
 
 napi_value OpenPoller(napi_env env, napi_callback_info info) {
-  size_t argc = 2;
-  napi_value argv[2];
+  size_t argc = 3;
+  napi_value argv[3];
   int fd;
+  bool owns_fd = false;
   napi_valuetype type;
   uv_loop_t* loop;
   if (napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr) != napi_ok || !Read(env, argv[0], &fd) ||
-      napi_typeof(env, argv[1], &type) != napi_ok || type != napi_function ||
-      napi_get_uv_event_loop(env, &loop) != napi_ok) {
+      (argc > 2 && !Read(env, argv[2], &owns_fd)) || napi_typeof(env, argv[1], &type) != napi_ok ||
+      type != napi_function || napi_get_uv_event_loop(env, &loop) != napi_ok) {
     return Int(env, -EINVAL);
   }
+  struct stat status;
+  if (fstat(fd, &status) != 0) return Int(env, -errno);
   auto* watch = new Watch;
   watch->env = env;
+  watch->fd = fd;
+  watch->device = status.st_dev;
+  watch->inode = status.st_ino;
+  watch->owns_fd = owns_fd;
   if (const int error = uv_poll_init(loop, &watch->handle, fd); error < 0) {
     delete watch;  // the handle never joined the loop
     return Int(env, error);

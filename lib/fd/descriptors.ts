@@ -11,6 +11,7 @@ import {
   expectString,
 } from './arguments.js';
 import { native } from './native.js';
+import { expectNotOwned } from './owned.js';
 
 function checked(result: number, syscall: string, fd?: number): number {
   if (result < 0) throw systemError(result, syscall, { fd });
@@ -39,12 +40,14 @@ export function socketpair(type: 'stream' | 'dgram' | 'seqpacket' = 'stream'): [
  * Makes `to` refer to what `from` refers to; what `to` was before is closed by the same, atomic step.
  * @param cloexec close-on-exec of `to` @default true
  * @returns `to`, which is yours
- * @throws EBADF `from` is closed; EINVAL both are the same; EBADF `to` is beyond RLIMIT_NOFILE
+ * @throws EBADF `from` is closed; EINVAL both are the same; EBADF `to` is beyond RLIMIT_NOFILE; ERR_INVALID_STATE `to`
+ *   belongs to an FdSocket
  * @see dup3(2)
  */
 export function dup3(from: number, to: number, cloexec: boolean = true): number {
   expectFd('from', from);
   expectFd('to', to);
+  expectNotOwned([to]);
   return checked(native().dup3(from, to, expectBoolean('cloexec', cloexec)), 'dup3', from);
 }
 
@@ -60,10 +63,12 @@ export function dupFd(fd: number, minimum: number = 0): number {
 
 /**
  * Closes one descriptor. Never one that libuv has in its loop: close that one's handle instead.
- * @throws EBADF it is not open. After any other error it is closed all the same (close(2)).
+ * @throws EBADF it is not open; ERR_INVALID_STATE it belongs to an FdSocket, and stays open. After any other error it is
+ *   closed all the same (close(2)).
  */
 export function closeFd(fd: number): void {
-  checked(native().close(expectFd('fd', fd)), 'close', fd);
+  expectNotOwned([expectFd('fd', fd)]);
+  checked(native().close(fd), 'close', fd);
 }
 
 // V8 keeps a typed array of at most 64 bytes inside its heap, and gives it an ArrayBuffer and a malloc of its own as soon
@@ -73,10 +78,11 @@ const fewToClose = new Int32Array(MAX_HEAP_INTS + 1);
 
 /**
  * Closes many in one call: every one of them, also where one fails.
- * @throws the first error met, for example EBADF
+ * @throws the first error met, for example EBADF; ERR_INVALID_STATE one belongs to an FdSocket: then none is closed
  */
 export function closeFds(fds: ArrayLike<number>): void {
   const list = expectFds('fds', fds);
+  expectNotOwned(list);
   const { length } = list;
   if (length > MAX_HEAP_INTS) {
     checked(native().closeMany(list, length), 'close');

@@ -6,6 +6,7 @@ import { expectFd, expectMessageFds, expectPayload } from './arguments.js';
 import { socketpair } from './descriptors.js';
 import { type Received, tryReceive } from './messages.js';
 import { native, type Poller, READABLE, WRITABLE } from './native.js';
+import { disown, type Ownership, own } from './owned.js';
 
 const { EAGAIN, ECANCELED } = constants.errno;
 const NO_FDS = new Int32Array(0);
@@ -24,10 +25,39 @@ interface Waiting {
 }
 
 /**
+ * Those that somebody waits for. Nothing else would hold them: the addon's callback must not, or none were ever collected.
+ */
+const awaited = new Set<FdSocket>();
+
+/** What is left of an FdSocket that was collected unclosed. */
+interface Remains {
+  readonly ownership: Ownership;
+  readonly poller: Poller;
+}
+
+let hasWarned = false;
+
+const unclosed = new FinalizationRegistry<Remains>((remains) => {
+  release(remains);
+  if (hasWarned) return;
+  hasWarned = true;
+  const message = `an FdSocket was collected without close(): its descriptor ${remains.ownership.fd} is closed now`;
+  process.emitWarning(message, { type: 'HandoverWarning', code: 'HANDOVER_UNCLOSED_FD_SOCKET' });
+});
+
+/** In this order: libuv must take the descriptor out of its loop before the number can be another file's. */
+function release({ ownership, poller }: Remains): void {
+  poller.close();
+  if (disown(ownership)) native().close(ownership.fd);
+}
+
+/**
  * An asynchronous Unix socket that carries descriptors: borrowed to send, owned to receive.
  *
  * It owns the descriptor it is made from and sets O_NONBLOCK on it. Nothing is read before somebody asks: what nobody
- * took waits in the kernel, which closes those descriptors when the socket is closed.
+ * took waits in the kernel, which closes those descriptors when the socket is closed. Close it: one that is collected
+ * unclosed gives its descriptor back, and the first such warns (`HANDOVER_UNCLOSED_FD_SOCKET`). It also ends with its thread, when a
+ * worker is terminated. Plain descriptor numbers are yours there, too.
  *
  * @example
  * ```ts
@@ -42,6 +72,7 @@ interface Waiting {
  */
 export class FdSocket implements AsyncIterable<Received> {
   readonly #fd: number;
+  readonly #ownership: Ownership;
   readonly #poller: Poller;
   readonly #outgoing: Outgoing[] = [];
   #armed = 0;
@@ -50,13 +81,26 @@ export class FdSocket implements AsyncIterable<Received> {
 
   /**
    * Takes over a connected (or datagram) Unix socket.
-   * @throws EBADF and what else uv_poll_init refuses; the descriptor is then still yours
+   * @throws EBADF and what else uv_poll_init refuses; EEXIST an FdSocket owns it already; the descriptor is then still yours
    */
   constructor(fd: number) {
     this.#fd = expectFd('fd', fd);
-    const poller = native().openPoller(fd, (status, events) => this.#onEvents(status, events));
-    if (typeof poller === 'number') throw systemError(poller, 'uv_poll_init', { fd });
+    this.#ownership = own(fd);
+    const poller = native().openPoller(fd, FdSocket.#eventsOf(new WeakRef(this)), true);
+    if (typeof poller === 'number') {
+      disown(this.#ownership);
+      throw systemError(poller, 'uv_poll_init', { fd });
+    }
     this.#poller = poller;
+    unclosed.register(this, { ownership: this.#ownership, poller }, this);
+  }
+
+  /** Passes events on to a socket without holding it. */
+  static #eventsOf(socket: WeakRef<FdSocket>): (status: number, events: number) => void {
+    return (status, events) => {
+      const target = socket.deref();
+      if (target) target.#onEvents(status, events);
+    };
   }
 
   /** Two connected stream sockets. */
@@ -89,6 +133,7 @@ export class FdSocket implements AsyncIterable<Received> {
     }
     await new Promise<void>((resolve, reject) => {
       this.#outgoing.push(Object.assign(message, { resolve, reject }));
+      awaited.add(this);
       this.#arm(this.#armed | WRITABLE);
     });
   }
@@ -106,6 +151,7 @@ export class FdSocket implements AsyncIterable<Received> {
     // Always by way of the loop, also when something is there: a peer that never stops sending must not starve timers.
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
+      awaited.add(this);
       this.#arm(this.#armed | READABLE);
     });
   }
@@ -129,11 +175,12 @@ export class FdSocket implements AsyncIterable<Received> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#poller.close();
-    native().close(this.#fd);
+    unclosed.unregister(this);
+    release({ ownership: this.#ownership, poller: this.#poller });
     this.#waiting?.resolve(undefined);
     this.#waiting = undefined;
     for (const { reject } of this.#outgoing.splice(0)) reject(systemError(-ECANCELED, 'sendmsg', { fd: this.#fd }));
+    awaited.delete(this);
   }
 
   [Symbol.dispose](): void {
@@ -145,6 +192,12 @@ export class FdSocket implements AsyncIterable<Received> {
     if (status < 0) this.#armed = 0;
     if (this.#outgoing.length > 0 && (status < 0 || events & WRITABLE)) this.#flush();
     if (status < 0 || events & READABLE) this.#deliver();
+    this.#letGo();
+  }
+
+  /** Nobody waits any more: from here on the collector may take this socket. */
+  #letGo(): void {
+    if (this.#waiting === undefined && this.#outgoing.length === 0) awaited.delete(this);
   }
 
   #flush(): void {
@@ -191,7 +244,21 @@ export class FdSocket implements AsyncIterable<Received> {
   #arm(events: number): void {
     if (events === this.#armed || this.#closed) return;
     this.#armed = events;
-    if (events === 0) this.#poller.stop();
-    else this.#poller.start(events);
+    if (events === 0) {
+      this.#poller.stop();
+      return;
+    }
+    const error = this.#poller.start(events);
+    if (error < 0) this.#fail(error);
+  }
+
+  /** Somebody else has closed the descriptor: nothing will ever come by it. */
+  #fail(error: number): void {
+    this.#armed = 0;
+    const failure = systemError(error, 'uv_poll_start', { fd: this.#fd });
+    this.#waiting?.reject(failure);
+    this.#waiting = undefined;
+    for (const { reject } of this.#outgoing.splice(0)) reject(failure);
+    awaited.delete(this);
   }
 }

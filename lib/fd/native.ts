@@ -44,6 +44,7 @@ export interface RawDescription {
 
 /** An armed or idle uv_poll_t. Closing it takes the descriptor out of the loop; it never closes the descriptor. */
 export interface Poller {
+  /** -EBADF: closed, or the descriptor was closed by somebody else meanwhile, also where its number is in use again. */
   start(events: number): number;
   stop(): void;
   close(): void;
@@ -129,9 +130,10 @@ export interface Native {
   /**
    * `callback(status, events)` runs from the loop of the calling environment. A negative status (-EBADF, whatever the
    * kernel saw) means that libuv has stopped the poller, for instance because the peer closed with bytes of ours unread:
-   * read on until `recvmsg` tells why.
+   * read on until `recvmsg` tells why. With `ownsFd` the descriptor is closed with its environment, for instance a worker
+   * thread that is terminated, unless the poller was closed before.
    */
-  openPoller(fd: number, callback: (status: number, events: number) => void): Poller | number;
+  openPoller(fd: number, callback: (status: number, events: number) => void, ownsFd?: boolean): Poller | number;
 }
 
 let loaded: { readonly native: Native | undefined; readonly cause: unknown } | undefined;

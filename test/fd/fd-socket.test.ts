@@ -1,9 +1,21 @@
 // FdSocket: order, back-pressure, no descriptor lost or left, and every way it ends.
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { closeFds, describeFd, FdSocket, type Received, recvFds, sendFds, socketpair } from '../../lib/fd/index.js';
+import {
+  closeFd,
+  closeFds,
+  describeFd,
+  dup3,
+  dupFd,
+  FdSocket,
+  type Received,
+  recvFds,
+  sendFds,
+  socketpair,
+} from '../../lib/fd/index.js';
 import { native } from '../../lib/fd/native.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
@@ -374,6 +386,82 @@ describe('how it ends', () => {
       expect((await right.receive())?.bytes.toString()).toBe('next');
     },
   );
+});
+
+describe('nobody closes it', () => {
+  const collected = new URL('fixtures/collected.mjs', import.meta.url);
+
+  test('collected, it gives its descriptor back, and the first says so', async () => {
+    const program = start(collected, { execArgv: ['--expose-gc'], args: ['dropped'] });
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+    expect(program.stdout).toBe('20 pairs: 0 descriptors left\n');
+    expect(program.stderr.match(/HANDOVER_UNCLOSED_FD_SOCKET/g)).toHaveLength(1);
+  });
+
+  test('one that somebody waits for is not collected', async () => {
+    const program = start(collected, { execArgv: ['--expose-gc'], args: ['waiting'] });
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+    expect([program.stdout, program.stderr]).toEqual(['received x, sent 4194304\n', '']);
+  });
+
+  test('a worker that is terminated leaves none', async () => {
+    const before = openDescriptors().size;
+    for (let round = 0; round < 10; round++) {
+      const worker = new Worker(new URL('fixtures/worker-holds.mjs', import.meta.url));
+      await once(worker, 'message');
+      await worker.terminate();
+    }
+    expect(openDescriptors().size).toBe(before);
+  });
+});
+
+describe('two want one descriptor', () => {
+  test('a second FdSocket of it is refused, and the first goes on', async () => {
+    const [left, right] = sockets();
+    expect(thrownBy(() => new FdSocket(right.fd))).toEqual(refusal('EEXIST', 'uv_poll_init', { fd: right.fd }));
+    await left.send(byte);
+    expect((await right.receive())?.bytes.toString()).toBe('x');
+    const fd = own(dupFd(right.fd));
+    right.close();
+    new FdSocket(disown(fd)).close();
+  });
+
+  test('closing it in any other way of this package is refused', async () => {
+    const [left, right] = sockets();
+    const [mine] = pair();
+    const message = `descriptor ${right.fd} belongs to an FdSocket: call its close()`;
+    const refused = { class: 'Error', code: 'ERR_INVALID_STATE', message, fd: right.fd };
+    expect(thrownBy(() => closeFd(right.fd))).toEqual(refused);
+    expect(thrownBy(() => closeFds([mine, right.fd]))).toEqual(refused);
+    expect(thrownBy(() => dup3(mine, right.fd))).toEqual(refused);
+    expect(describeFd(mine).kind).toBe('socket');
+    await left.send(byte);
+    expect((await right.receive())?.bytes.toString()).toBe('x');
+  });
+
+  test('closed behind its back, it refuses with EBADF, and closes no stranger that has the number by then', async () => {
+    const [, right] = sockets();
+    const { fd } = right;
+    closeSync(fd);
+    expect(await rejectionOf(right.receive())).toEqual(refusal('EBADF', 'uv_poll_start', { fd }));
+    const stranger = own(openSync('/dev/null', 'r'));
+    expect(stranger).toBe(fd);
+    expect(await rejectionOf(right.receive())).toEqual(refusal('EBADF', 'uv_poll_start', { fd }));
+    right.close();
+    expect(describeFd(stranger).kind).not.toBe('socket');
+  });
+
+  test('a number that was closed behind an FdSocket can be another one’s', async () => {
+    const [, right] = sockets();
+    closeSync(right.fd);
+    const [a, b] = pair();
+    expect([a, b]).toContain(right.fd);
+    const again = new FdSocket(disown(right.fd));
+    right.close();
+    sendFds(a === again.fd ? b : a, byte, []);
+    expect((await again.receive())?.bytes.toString()).toBe('x');
+    again.close();
+  });
 });
 
 describe('bad arguments', () => {
