@@ -49,7 +49,7 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     more: '`handover status` shows the old generations and how many connections each still has.',
   },
   ERR_HANDOVER_PID_FILE: {
-    happened: 'raised in the successor at COMMIT: the pid file cannot be written',
+    happened: 'raised in the successor at COMMIT: the pid file cannot be written, or others can write to its directory',
     stillServing: 'yes',
     action: 'make room, mend the permissions',
   },
@@ -69,6 +69,12 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     stillServing: 'yes',
     action: 'run the command as the same user, or as root',
     more: 'The kernel says who is at the other end of the socket: only the user of the process and root may ask it for something.',
+  },
+  ERR_HANDOVER_UNSAFE_DIRECTORY: {
+    happened: 'a Unix listener with `mode`, `uid` or `gid` in a directory where others can exchange its file',
+    stillServing: 'as before',
+    action: '`chmod go-w` or `chmod +t`, own it; or leave the mode to the umask',
+    more: 'Mode and owner are set by the path, between bind(2) and listen(2): whoever can write to the directory can put another file there in that moment. A directory of its own is best: RuntimeDirectory= in a systemd unit makes one.',
   },
   ERR_HANDOVER_CONTROL_UNSAFE: {
     happened: 'others can write to the directory of the control socket',

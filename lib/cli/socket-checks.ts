@@ -1,7 +1,7 @@
 // The doctor's checks of the sockets by which a process can be replaced or ended: whether a stranger could use them.
 import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { unsafety } from '../handover/socket-rules.js';
+import { unsafety } from '../safe-files.js';
 import type { Finding } from './checks.js';
 import type { Machine } from './machine.js';
 
@@ -22,7 +22,7 @@ function judge(name: string, path: string): Finding {
     const permissions = (mode & 0o777).toString(8).padStart(4, '0');
     const value = `${path} ${permissions}`;
     const directory = dirname(path);
-    const unsafe = unsafety(directory, uid);
+    const unsafe = unsafety(directory, { user: uid });
     if (unsafe !== undefined) {
       return {
         name,

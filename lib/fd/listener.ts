@@ -1,8 +1,10 @@
 // Creating listeners: TCP, Unix paths, abstract names, and bound UDP sockets, with every option set before bind(2).
-import { chmodSync, chownSync, unlinkSync } from 'node:fs';
+import { chmodSync, fchmodSync, lchownSync, lstatSync, unlinkSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { constants } from 'node:os';
-import { rangeError, type SystemErrorDetails, systemError, typeError } from '../errors.js';
+import { dirname } from 'node:path';
+import { HandoverError, hasCode, rangeError, type SystemErrorDetails, systemError, typeError } from '../errors.js';
+import { unsafety } from '../safe-files.js';
 import { expectBoolean, expectBytes, expectInteger, expectOneOf, expectOptions, expectString } from './arguments.js';
 import { setNonblocking } from './descriptors.js';
 import { native } from './native.js';
@@ -46,9 +48,12 @@ export interface IpListenerOptions extends CommonOptions, Not<UnixOnly | 'abstra
 export interface UnixListenerOptions extends CommonOptions, Not<IpOnly | 'abstract'> {
   /** At most 107 bytes on Linux. An existing file is EADDRINUSE, also a stale one. */
   readonly path: string;
-  /** Permissions, set before the first connection can be made. @default what the umask leaves */
+  /**
+   * Permissions, set before the first connection can be made, and never wider on the way there. Needs a directory that no
+   * other user can write to, or one where nobody removes what others made, as /tmp. @default what the umask leaves
+   */
   readonly mode?: number;
-  /** Owner, set with `gid`. */
+  /** Owner, set with `gid`; of the directory as with `mode`. */
   readonly uid?: number;
   readonly gid?: number;
 }
@@ -70,6 +75,7 @@ const DEFAULT_BACKLOG = 511;
  * Creates a socket, binds it, and (unless UDP) listens. It is close-on-exec and non-blocking from birth.
  * @returns the descriptor, which is yours; when it throws, nothing is left open and no file is left behind
  * @throws EADDRINUSE, EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, ENAMETOOLONG … with `syscall` and the address
+ * @throws ERR_HANDOVER_UNSAFE_DIRECTORY `mode`, `uid` or `gid` for a path that other users can exchange meanwhile
  * @throws TypeError, RangeError a bad or unknown option, named
  * @example
  * ```ts
@@ -172,17 +178,44 @@ function bindUnix(options: UnixListenerOptions): number {
   const { AF_UNIX, SOCK_STREAM } = native().constants;
   return build(AF_UNIX, SOCK_STREAM, { path }, (fd) => {
     for (const option of options.socketOptions ?? []) setOption(fd, option, { path });
+    if (mode !== undefined || uid !== undefined) expectSafeDirectory(path);
+    if (mode !== undefined) narrow(fd, mode);
     check(native().bindUnix(fd, Buffer.from(path)), 'bind', { path });
     try {
       // Before listen(2) nobody can connect, so nobody gets in under the wrong mode.
-      if (mode !== undefined) chmodSync(path, mode);
-      if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid);
+      if (mode !== undefined && (lstatSync(path).mode & 0o777) !== mode) chmodSync(path, mode);
+      if (uid !== undefined && gid !== undefined) lchownSync(path, uid, gid);
       check(native().listen(fd, options.backlog ?? DEFAULT_BACKLOG), 'listen', { path });
     } catch (error) {
       unlinkSync(path);
       throw error;
     }
   });
+}
+
+/** After bind(2) only the path names the file, and whoever can exchange it has another file chmodded. */
+function expectSafeDirectory(path: string): void {
+  const directory = dirname(path);
+  let reason: string | undefined;
+  try {
+    reason = unsafety(directory, { allowSticky: true });
+  } catch {
+    // bind(2) says better what is wrong with the path.
+    return;
+  }
+  if (reason === undefined) return;
+  const message = `${reason}: no place for a socket with a mode or an owner (chmod go-w or +t, own it)`;
+  throw new HandoverError('ERR_HANDOVER_UNSAFE_DIRECTORY', message, { stillServing: false });
+}
+
+/** bind(2) makes the file with the socket's own mode, less the umask (unix_bind() in net/unix/af_unix.c). */
+function narrow(fd: number, mode: number): void {
+  try {
+    fchmodSync(fd, mode);
+  } catch (error) {
+    // Not on a Mac: there the file is what the umask leaves until chmod(2).
+    if (!hasCode(error, 'EINVAL')) throw error;
+  }
 }
 
 function bindAbstract(options: AbstractListenerOptions): number {

@@ -1,7 +1,8 @@
 // The pid file: written by the one in charge, atomically, and removed only by the process it names.
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { rmSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { HandoverError } from '../errors.js';
+import { expectSafe, readRegularFile, replaceFile } from '../safe-files.js';
 
 export class PidFile {
   readonly #path: string;
@@ -12,14 +13,14 @@ export class PidFile {
     this.#pid = pid;
   }
 
-  /** @throws ERR_HANDOVER_PID_FILE it cannot be written; the file is then what it was */
+  /**
+   * @throws ERR_HANDOVER_PID_FILE it cannot be written, or others can write to its directory; the file is then what it was
+   */
   write(): void {
-    const temporary = `${this.#path}.${this.#pid}`;
     try {
-      writeFileSync(temporary, `${this.#pid}\n`);
-      renameSync(temporary, this.#path);
+      expectSafe(dirname(this.#path));
+      replaceFile(this.#path, `${this.#path}.${this.#pid}`, `${this.#pid}\n`);
     } catch (cause) {
-      rmSync(temporary, { force: true });
       const message = `cannot write the pid file ${this.#path}: ${(cause as Error).message}`;
       throw new HandoverError('ERR_HANDOVER_PID_FILE', message, { cause, stillServing: false });
     }
@@ -28,7 +29,7 @@ export class PidFile {
   /** Removes it if it names this process. */
   remove(): void {
     try {
-      if (Number(readFileSync(this.#path, 'utf8')) === this.#pid) rmSync(this.#path, { force: true });
+      if (Number(readRegularFile(this.#path)) === this.#pid) rmSync(this.#path, { force: true });
     } catch {
       // Gone, or on a file system that went read-only: nothing of ours to mend at the end of a process.
     }

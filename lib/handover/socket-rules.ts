@@ -1,19 +1,11 @@
 // The rules for a socket by which this process can be replaced or ended: nobody else may reach it, or put one of his own
 // in its place.
-import { statSync } from 'node:fs';
 import { HandoverError, type HandoverErrorCode } from '../errors.js';
 import type { PeerCredentials } from '../fd/index.js';
+import { unsafety } from '../safe-files.js';
 
 /** Connecting needs write permission (unix(7)). */
 export const SOCKET_MODE = 0o600;
-
-/** What is wrong with a directory as the place of such a socket of a user; undefined where nothing is. */
-export function unsafety(directory: string, user: number | undefined = process.geteuid?.()): string | undefined {
-  const { mode, uid } = statSync(directory);
-  if ((mode & 0o022) !== 0) return `${directory} can be written to by other users`;
-  if (uid !== 0 && uid !== user) return `${directory} belongs to user ${uid}`;
-  return undefined;
-}
 
 /** Whoever can write to the directory can put a socket of his own at the path. */
 export function expectSafeDirectory(directory: string, what: 'takeover' | 'control', code: HandoverErrorCode): void {

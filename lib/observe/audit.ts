@@ -1,16 +1,18 @@
 // One line of JSON for each handover that is over, appended to a file.
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { HandoverEvents } from '../events.js';
+import { expectSafe, openToAppend } from '../safe-files.js';
 import { Observer } from './observer.js';
 
 /** Nobody else reads who deployed what and when, unless the file is there with another mode. */
 const MODE = 0o600;
-const { O_APPEND, O_CREAT, O_WRONLY } = constants;
 
 /**
  * Writes each line with one write(2) to a descriptor opened with O_APPEND, so that lines of several processes never mix, and
- * opens the file anew each time, so that it can be rotated. The function returned ends that. A file that cannot be opened
- * is told of at once, as `hook-failed`: better now than when there is something to write down, and it ends no server.
+ * opens the file anew each time, so that it can be rotated. The function returned ends that. A file that cannot be opened,
+ * is a link or a FIFO, or lies where others can write, is told of at once, as `hook-failed`: better now than when there is
+ * something to write down, and it ends no server.
  */
 export function keepAudit(path: string): () => void {
   const observer = new Observer('audit');
@@ -55,7 +57,8 @@ function lineOf({
 }
 
 function append(path: string, line: string): void {
-  const fd = openSync(path, O_APPEND | O_CREAT | O_WRONLY, MODE);
+  expectSafe(dirname(path));
+  const fd = openToAppend(path, MODE);
   try {
     if (line !== '') writeSync(fd, line);
   } finally {

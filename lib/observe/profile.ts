@@ -17,7 +17,7 @@ export function startProfile(file: string): () => void {
     session.post('Profiler.stop', (failure, result) => {
       try {
         if (failure) throw failure;
-        writeFileSync(file, JSON.stringify(result.profile));
+        writeFileSync(file, JSON.stringify(result.profile), { flag: 'wx' });
       } catch (error) {
         publish('hook-failed', { name: 'profile', error: error as Error });
       }

@@ -1,6 +1,7 @@
 // What one process writes down of one handover, and where: a file for each of the two, found by the handover's id.
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceFile } from '../safe-files.js';
 
 export type TimelineRole = 'predecessor' | 'successor';
 export type TimelineTrack = 'handover' | 'steps' | 'connections' | 'gc' | 'frames';
@@ -41,13 +42,7 @@ export function writePart(directory: string, part: TimelinePart): void {
   mkdirSync(directory, { recursive: true });
   const file = join(directory, `${part.handoverId}.${part.role}.json`);
   const temporary = `${file}.${part.pid}.tmp`;
-  try {
-    writeFileSync(temporary, JSON.stringify(part));
-    renameSync(temporary, file);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
+  replaceFile(file, temporary, JSON.stringify(part));
 }
 
 /** A handover that has been recorded. */

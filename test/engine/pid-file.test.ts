@@ -1,8 +1,18 @@
 // The pid file names the process in charge, always: written whole, restored when a handover fails, removed at the end.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { PidFile } from '../../lib/handover/pid-file.js';
 import { boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { failureOf, privateFolder, server, targetOf, Visitors, visit } from './engine.js';
@@ -116,6 +126,51 @@ describe('G5: a pid file that cannot be written fails the handover, and the old 
     const { chain: processes, first } = await chain(served);
     expect(await first.said('failed')).toMatch(/cannot write the pid file/);
     await processes.program.exit();
+  });
+});
+
+describe('G6: what others have put where it is written', () => {
+  const write = (path: string): string | undefined => {
+    try {
+      new PidFile(path, process.pid).write();
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  it('is not followed: neither a link at the path nor one at that of the temporary file', () => {
+    const folder = privateFolder();
+    const pidFile = join(folder, 'server.pid');
+    const precious = join(folder, 'precious');
+    writeFileSync(precious, 'untouched');
+    for (const planted of [pidFile, `${pidFile}.${process.pid}`]) {
+      symlinkSync(precious, planted);
+      expect(write(pidFile)).toBeUndefined();
+      expect(readFileSync(precious, 'utf8')).toBe('untouched');
+      expect(lstatSync(pidFile).isFile()).toBe(true);
+      expect(readFileSync(pidFile, 'utf8')).toBe(`${process.pid}\n`);
+      new PidFile(pidFile, process.pid).remove();
+      expect(readdirSync(folder)).toEqual(['precious']);
+    }
+  });
+
+  it('a directory that others can write to is refused', () => {
+    const folder = privateFolder();
+    for (const mode of [0o777, 0o775, 0o1777]) {
+      chmodSync(folder, mode);
+      expect(write(join(folder, 'server.pid'))).toMatch(
+        /cannot write the pid file .* can be written to by other users/,
+      );
+    }
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('a FIFO at the path holds up nothing at the end', () => {
+    const pidFile = join(privateFolder(), 'server.pid');
+    execFileSync('mkfifo', [pidFile]);
+    new PidFile(pidFile, process.pid).remove();
+    expect(lstatSync(pidFile).isFIFO()).toBe(true);
   });
 });
 

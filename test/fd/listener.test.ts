@@ -1,9 +1,11 @@
 // bindListener: every kind of address, every option before bind(2), and failures that leave nothing.
 
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { connectsTo } from '../../lib/fd/dial.js';
 import {
@@ -12,6 +14,7 @@ import {
   describeFd,
   type RawSocketOption,
   type SocketDescription,
+  type UnixListenerOptions,
 } from '../../lib/fd/index.js';
 import { native } from '../../lib/fd/native.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -191,9 +194,51 @@ describe('Unix', () => {
     expect(statSync(path)).toMatchObject({ uid: 12_345, gid: 23_456 });
   });
 
+  test('a mode wider than the umask leaves is there, too', () => {
+    const path = join(temporaryFolder(), 'x.sock');
+    const umask = process.umask(0o077);
+    onTestFinished(() => {
+      process.umask(umask);
+    });
+    bind({ path, mode: 0o666 });
+    expect(statSync(path).mode & 0o777).toBe(0o666);
+  });
+
+  test.runIf(onLinux)('the file is made with its mode: nothing is changed by its path', async ({ skip }) => {
+    skip(spawnSync('strace', ['-V']).error !== undefined, 'there is no strace');
+    const folder = temporaryFolder();
+    const trace = join(folder, 'trace');
+    const program = fileURLToPath(new URL('fixtures/binds.mjs', import.meta.url));
+    const args = ['-f', '-e', 'trace=bind,chmod,fchmod,fchmodat', '-o', trace, process.execPath, program];
+    const ended = spawnSync('strace', [...args, join(folder, 'x.sock')], { encoding: 'utf8' });
+    expect([ended.status, ended.stdout]).toEqual([0, '600\n']);
+    const calls = readFileSync(trace, 'utf8').match(/\b(bind|f?chmod(at)?)\(.*(0600|x\.sock)/g) ?? [];
+    expect(calls.map((call) => call.split('(')[0])).toEqual(['fchmod', 'bind']);
+  });
+
+  test('mode and owner only where nobody else can exchange the file', () => {
+    const folder = temporaryFolder();
+    const path = join(folder, 'x.sock');
+    chmodSync(folder, 0o777);
+    const options = [{ mode: 0o600 }, { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }];
+    for (const option of options) {
+      expect(thrownBy(() => bindListener({ path, ...option } as UnixListenerOptions))).toMatchObject({
+        code: 'ERR_HANDOVER_UNSAFE_DIRECTORY',
+        message: expect.stringContaining(`${folder} can be written to by other users`),
+      });
+      expect(existsSync(path)).toBe(false);
+    }
+    close(bind({ path }));
+    rmSync(path);
+    // As /tmp: others make files there, and remove none of ours.
+    chmodSync(folder, 0o1777);
+    bind({ path, mode: 0o600 });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
   test.runIf(isRoot)('a failure after bind(2) leaves no file and no descriptor', () => {
     const folder = temporaryFolder();
-    chmodSync(folder, 0o777);
+    chmodSync(folder, 0o1777);
     const path = join(folder, 'x.sock');
     process.seteuid?.(65_534);
     let error: unknown;
@@ -202,7 +247,7 @@ describe('Unix', () => {
     } finally {
       process.seteuid?.(0);
     }
-    expect(error).toMatchObject({ code: 'EPERM', syscall: 'chown', path });
+    expect(error).toMatchObject({ code: 'EPERM', syscall: 'lchown', path });
     expect(readdirSync(folder)).toEqual([]);
   });
 

@@ -1,7 +1,19 @@
 // What is written down of handovers: log lines, one line of audit each, profiles; and that no secret is in any of it.
-import { mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { ask } from '../cli/command.js';
 import { failureOf, privateFolder } from '../engine/engine.js';
 import { boot, useApps } from '../handover/apps.js';
@@ -305,6 +317,52 @@ it('G5: an audit that cannot be kept is known at the start, and stops no server'
   const second = await processes.generation(2);
   expect(await second.said('handover:hook-failed')).toMatchObject(enoent);
   await second.close();
+});
+
+it('G5, G6: an audit that is a FIFO nobody reads, a link, or where others write, holds up nobody', async () => {
+  const folder = privateFolder();
+  const [fifo, link, target] = ['fifo', 'link', 'target'].map((name) => join(folder, name)) as [string, string, string];
+  execFileSync('mkfifo', [fifo]);
+  writeFileSync(target, '');
+  symlinkSync(target, link);
+  const open = join(folder, 'open');
+  mkdirSync(open);
+  chmodSync(open, 0o777);
+  for (const [audit, message] of [
+    [fifo, 'ENXIO'],
+    [link, 'ELOOP'],
+    [join(open, 'audit'), 'can be written to by other users'],
+  ] as const) {
+    const { chain: processes, first } = await chain(logged(folder, { audit }));
+    const told = { name: 'audit', error: { message: expect.stringContaining(message) } };
+    expect(await first.said('handover:hook-failed')).toMatchObject(told);
+    await first.upgrade();
+    await first.gone();
+    const second = await processes.generation(2);
+    expect(await second.said('handover:hook-failed')).toMatchObject(told);
+    await second.close();
+  }
+  expect([readFileSync(target, 'utf8'), readdirSync(open)]).toEqual(['', []]);
+});
+
+it('G8: an audit may be a character device, and a FIFO is none also where it has a reader', async () => {
+  const folder = privateFolder();
+  const device = await chain(logged(folder, { audit: '/dev/null' }));
+  await device.first.upgrade();
+  await device.first.gone();
+  const second = await device.chain.generation(2);
+  expect(second.allSaid('handover:hook-failed')).toEqual([]);
+  await second.close();
+  const fifo = join(folder, 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+  onTestFinished(() => closeSync(reader));
+  const { first } = await chain(logged(folder, { audit: fifo }));
+  expect(await first.said('handover:hook-failed')).toMatchObject({
+    name: 'audit',
+    error: { message: expect.stringContaining('neither a regular file nor a character device') },
+  });
+  await first.close();
 });
 
 it('G8: profiles of the start of the successor and of the drain of its predecessor', async () => {
