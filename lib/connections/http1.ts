@@ -5,8 +5,9 @@ import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { OfferedConnection } from '../channel/batches.js';
 import { closeFds } from '../fd/index.js';
+import { Entrance } from './entrance.js';
 import { type HttpDrain, REQUEST_START, type Started } from './http-drain.js';
-import type { Detached, HeldConnection, LiveProtocol, Movable } from './live-protocol.js';
+import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
 import {
   currentRequest,
   currentResponse,
@@ -16,6 +17,7 @@ import {
   reattachSocket,
 } from './node-internals.js';
 import { Parking } from './parking.js';
+import type { Migration } from './raw.js';
 
 interface HttpServer extends Server {
   readonly keepAliveTimeout?: number;
@@ -25,8 +27,10 @@ interface HttpServer extends Server {
 }
 
 const NOTHING = new Uint8Array(0);
-/** State of a connection on which no request was ever sent. */
+/** The state begins so where no request was ever sent on the connection. */
 const FRESH = Uint8Array.of(1);
+/** And so where one was, and the app's own state follows; without that such a connection has no state. */
+const USED = Uint8Array.of(0);
 
 /** Whether a server speaks HTTP/1 in the clear: the parser that names idle connections is there, and no TLS. */
 export function speaksHttp1(server: Server): boolean {
@@ -34,7 +38,7 @@ export function speaksHttp1(server: Server): boolean {
 }
 
 export class Http1Connections implements LiveProtocol {
-  readonly protocol = 'http1';
+  readonly #entrance: Entrance;
   readonly #server: HttpServer;
   readonly #name: string;
   readonly #sockets: ReadonlySet<Socket>;
@@ -44,31 +48,43 @@ export class Http1Connections implements LiveProtocol {
   readonly #used = new WeakSet<Socket>();
   /** While this process moves its own connections on. */
   #onMovable: (() => void) | undefined;
+  /** The app does not want them to move in the handover going on. */
+  #staying = new WeakSet<Socket>();
 
-  /** `sockets`: the server's own; `track` adds one. */
+  /** `sockets`: the server's own; `track` adds one; `migration`: what the app knows of each. */
   constructor(
     server: Server,
     name: string,
     sockets: ReadonlySet<Socket>,
     track: (socket: Socket) => void,
     ending: HttpDrain,
+    migration?: Migration,
   ) {
     this.#server = server;
     this.#name = name;
     this.#sockets = sockets;
     this.#ending = ending;
-    this.#parking = new Parking(server, track, (socket) => {
-      server.emit('connection', socket);
-      socket.resume();
-    });
+    this.#entrance = new Entrance(server, migration);
+    this.#parking = new Parking(server, track, (socket) => void this.#entrance.enter(socket));
   }
 
-  hold(fd: number, { head, state }: OfferedConnection): HeldConnection {
-    return { go: () => this.#park(fd, head, state.length > 0), abort: () => closeFds([fd]) };
+  get protocol(): string {
+    return this.#entrance.protocol;
+  }
+
+  get canMove(): boolean {
+    return this.#entrance.isOpen;
+  }
+
+  hold(fd: number, { head, state }: OfferedConnection): Hold {
+    if (this.canMove) return { go: () => this.#park(fd, head, Buffer.from(state)), abort: () => closeFds([fd]) };
+    closeFds([fd]);
+    return undefined;
   }
 
   /** A parked one moves on without asking any parser: it has read nothing, as one that never sent a byte. */
   *movable(): Generator<Movable> {
+    if (!this.canMove) return;
     const idle = idleHttpConnections(this.#server, this.#sockets);
     // Those whose turn comes in a later turn of the loop are idle still if nothing was read from them.
     const seen = idle.map(({ bytesRead }) => bytesRead);
@@ -76,6 +92,7 @@ export class Http1Connections implements LiveProtocol {
   }
 
   whenMovable(callback: () => void): () => void {
+    this.#staying = new WeakSet();
     const watched = new WeakSet<ServerResponse>();
     const watch = (socket: Socket, response: ServerResponse): void => {
       if (watched.has(response)) return;
@@ -117,11 +134,14 @@ export class Http1Connections implements LiveProtocol {
     this.#parking.close();
   }
 
-  #park(fd: number, head: Uint8Array, isFresh: boolean): void {
+  #park(fd: number, head: Uint8Array, state: Uint8Array): void {
+    const isFresh = state[0] === FRESH[0];
     const { keepAliveTimeout = 0, keepAliveTimeoutBuffer = 0, headersTimeout = 0 } = this.#server;
     const usedTimeout = keepAliveTimeout > 0 ? keepAliveTimeout + keepAliveTimeoutBuffer : 0;
-    const socket = this.#parking.park(fd, head, isFresh ? headersTimeout : usedTimeout);
-    if (!isFresh) this.#used.add(socket);
+    this.#parking.park(fd, head, isFresh ? headersTimeout : usedTimeout, (socket) => {
+      if (!isFresh) this.#used.add(socket);
+      this.#entrance.await(socket, state.subarray(1));
+    });
     // From a predecessor that still moves, into a process that hands over itself.
     this.#onMovable?.();
   }
@@ -133,7 +153,7 @@ export class Http1Connections implements LiveProtocol {
       protocol: this.protocol,
       identity: socket,
       detach: () => {
-        if (socket.bytesRead !== bytesRead || !isQuiet(socket)) return undefined;
+        if (socket.bytesRead !== bytesRead || !isQuiet(socket) || this.#staying.has(socket)) return undefined;
         return this.#detach(socket);
       },
       release: () => void socket.destroy(),
@@ -141,16 +161,25 @@ export class Http1Connections implements LiveProtocol {
         socket.setTimeout(timeout);
         if (forGood) this.#ending.end(socket);
         reattachSocket(socket);
+        this.#entrance.stay(socket);
       },
     };
   }
 
   #detach(socket: Socket): Detached | undefined {
     const fd = detachSocket(socket);
+    if (fd === undefined) return undefined;
+    const saved = this.#entrance.save(socket);
+    if (!saved) {
+      reattachSocket(socket);
+      this.#staying.add(socket);
+      this.#ending.end(socket);
+      return undefined;
+    }
     // Whoever times out meanwhile does not own it.
     socket.setTimeout(0);
-    if (fd === undefined) return undefined;
     const isFresh = socket.bytesRead === 0 && !this.#used.has(socket);
-    return { fd, head: NOTHING, state: isFresh ? FRESH : NOTHING };
+    const first = isFresh ? FRESH : USED;
+    return { fd, head: NOTHING, state: saved.length > 0 ? Buffer.concat([first, saved]) : isFresh ? FRESH : NOTHING };
   }
 }

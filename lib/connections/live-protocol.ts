@@ -41,6 +41,8 @@ export type Hold = HeldConnection | undefined;
 export interface LiveProtocol {
   /** Its name on the wire. */
   readonly protocol: string;
+  /** Whether connections of this server move by it at all, as the server is now. */
+  readonly canMove: boolean;
   /** Looks at an offered connection and takes its descriptor; a protocol that must ask the app first answers later. */
   hold(fd: number, connection: OfferedConnection): Hold | Promise<Hold>;
   /** Those that could move now; asked for in a macrotask. Some may not any more when their turn comes: see `detach`. */

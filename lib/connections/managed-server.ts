@@ -33,6 +33,7 @@ export class ManagedServer implements Managed {
   readonly #cutting: Cutting;
   readonly #protocols: LiveProtocol[] = [];
   readonly #upgrades: Upgrades;
+  #http1: Http1Connections | undefined;
   #withheld: Withheld | undefined;
   #closedByApp = false;
   #hasToldClosed = false;
@@ -40,7 +41,10 @@ export class ManagedServer implements Managed {
   #isMoving = false;
   #whenEmpty: (() => void) | undefined;
 
-  /** `onClose` is told when the app closes the server by itself; `migration`: how connections of a `net.Server` move. */
+  /**
+   * `onClose` is told when the app closes the server by itself; `migration`: how connections move of which
+   * the app knows something.
+   */
   constructor(server: Server, name: string, backlog: number, onClose: () => void, migration?: Migration) {
     this.#server = server;
     this.#backlog = backlog;
@@ -52,8 +56,8 @@ export class ManagedServer implements Managed {
     this.#upgrades = new Upgrades(server);
     this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
-    if (speaksHttp1(server)) this.#addHttp1(name);
-    if (migration) this.#addRaw(name, migration);
+    if (speaksHttp1(server)) this.#addHttp1(name, migration);
+    else if (migration) this.#addRaw(name, migration);
     server.on('secureConnection', (socket: Socket) => {
       this.#secure.add(socket);
       this.#acceptedAt.set(socket, performance.now());
@@ -126,8 +130,8 @@ export class ManagedServer implements Managed {
   drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0, closeSpread = 0 }: DrainOptions): Promise<void> {
     this.#isDraining = true;
     this.#httpDrain.begin(timeout);
-    this.#isMoving = moves && this.#protocols.length > 0;
-    if (!this.#isMoving) this.#httpDrain.endAll();
+    this.#isMoving = moves && this.#protocols.some(({ canMove }) => canMove);
+    if (!moves || !this.#http1?.canMove) this.#httpDrain.endAll();
     this.#http2Drain.begin();
     this.#cutting.start(idleTimeout);
     this.#upgrades.endAll({ moves, spread: closeSpread, timeout });
@@ -157,11 +161,13 @@ export class ManagedServer implements Managed {
   }
 
   /** Node's parser does not know those that are parked, and `close()` ends idle ones by this method. */
-  #addHttp1(name: string): void {
+  #addHttp1(name: string, migration: Migration | undefined): void {
     const server = this.#server;
-    const http1 = new Http1Connections(server, name, this.#sockets, (socket) => this.#track(socket), this.#httpDrain);
+    const track = (socket: Socket): void => this.#track(socket);
+    const http1 = new Http1Connections(server, name, this.#sockets, track, this.#httpDrain, migration);
+    this.#http1 = http1;
     this.#protocols.push(http1);
-    const site = { server, name, upgrades: this.#upgrades, track: (socket: Socket) => this.#track(socket) };
+    const site = { server, name, upgrades: this.#upgrades, track };
     whenProtocolAdded(server, (factory) => this.#protocols.push(factory(site)));
     const { closeIdleConnections } = server;
     server.closeIdleConnections = () => {

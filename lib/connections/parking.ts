@@ -30,15 +30,18 @@ export class Parking {
     };
   }
 
-  /** Takes the descriptor. `idleTimeout` ms without a byte end the connection; 0: never. */
-  park(fd: number, head: Uint8Array, idleTimeout: number): Socket {
+  /**
+   * Takes the descriptor. `idleTimeout` ms without a byte end the connection; 0: never. `before` gets the socket first.
+   */
+  park(fd: number, head: Uint8Array, idleTimeout: number, before: (socket: Socket) => void): void {
     const socket = socketOf(this.#server, fd, { readable: true, writable: true, allowHalfOpen: true });
     countConnection(this.#server, socket);
     this.#track(socket);
+    before(socket);
     if (head.length > 0) {
       socket.unshift(head);
       this.#enter(socket);
-      return socket;
+      return;
     }
     this.#sockets.add(socket);
     socket
@@ -48,7 +51,6 @@ export class Parking {
       .on('error', onError)
       .on('close', this.#onClose);
     socket.setTimeout(idleTimeout);
-    return socket;
   }
 
   #leave(socket: Socket): void {

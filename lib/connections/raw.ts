@@ -9,17 +9,22 @@ import { adoptSocket, Fence } from './node-internals-stream.js';
 import { Slices } from './slices.js';
 import { decodeState, encodeState } from './state.js';
 
-/** How live connections of a `net.Server` move: what the app knows of one, out of this process and into the next. */
+/**
+ * How live connections of a `net.Server` move, or of an `http.Server` whose connections the app sees before Node's HTTP
+ * does: what the app knows of one, out of this process and into the next.
+ */
 export interface Migration<State = unknown> {
   /**
    * Asked once for each connection when the move starts. From this call on the app gets no more bytes of it; what it has
    * written by the time the state is there is sent first. The state is a `Uint8Array` or a JSON value; undefined: this one
-   * stays until it ends. It is the last the app hears of a connection that moves.
+   * stays until it ends. It is the last the app hears of a connection that moves. For an `http.Server`: called between two
+   * requests, and the state must be there at once, because the client may send the next one.
    */
   save(socket: Socket): State | undefined | Promise<State | undefined>;
   /**
    * Called in the successor, in place of 'connection'. Bytes that had come and were not consumed are read first. The socket
-   * reads once the app asks for data. One that throws ends the connection.
+   * reads once the app asks for data. One that throws ends the connection. For an `http.Server`: called when the first byte
+   * of the next request has come; it should not read, and when it has settled Node's HTTP does.
    */
   restore(socket: Socket, state: State): unknown;
   /**
@@ -60,6 +65,7 @@ interface Arriving {
 
 export class RawConnections implements LiveProtocol {
   readonly protocol = 'raw';
+  readonly canMove = true;
   readonly #server: Server;
   readonly #name: string;
   readonly #migration: Migration;

@@ -35,6 +35,7 @@ export function moveUpgraded(server: Server, generic?: Attachment): void {
 
 export class WebSocketConnections implements LiveProtocol {
   readonly protocol = 'websocket';
+  readonly canMove = true;
   readonly #site: Site;
   readonly #leaving = new Map<Upgraded, Leaving>();
   #onMovable: (() => void) | undefined;

@@ -12,6 +12,16 @@ export interface Withheld {
   release(options: { readonly deliver: boolean }): void;
 }
 
+/** The `emit` that each of ours stands before. */
+const behind = new WeakMap<Server['emit'], Server['emit']>();
+
+/** The server's `emit` without what is withheld here. */
+export function emitBehind({ emit }: Server): Server['emit'] {
+  let found = emit;
+  for (let next = behind.get(found); next; next = behind.get(found)) found = next;
+  return found;
+}
+
 /** Withholds 'close' and a second 'listening' from now on; `listening` and `address()` answer as they do now. */
 export function withhold(server: Server): Withheld {
   const address: AddressInfo | string | null = server.address();
@@ -31,6 +41,7 @@ export function withhold(server: Server): Withheld {
     return false;
   };
 
+  behind.set(emit as Server['emit'], original);
   const restore = replaceProperties(server, {
     emit: { value: emit, writable: true },
     listening: { get: () => true },

@@ -22,13 +22,13 @@ export function expectListener(listener: unknown): asserts listener is Listener 
 /** @throws TypeError connections of this kind move by themselves, or not at all */
 export function expectMigratable(listener: unknown, migration: Migration | undefined): void {
   expectListener(listener);
-  if (migration === undefined || isPlainServer(listener)) return;
-  throw typeError('options.migrate', 'absent: it is for a net.Server', migration);
+  if (migration === undefined || isWithoutTls(listener)) return;
+  throw typeError('options.migrate', 'absent: it is for a net.Server or an http.Server', migration);
 }
 
-/** Not http, https, http2 or tls, whose servers extend it. Told by what each adds: their modules are not loaded for this. */
-function isPlainServer(listener: unknown): boolean {
-  const additions = ['closeIdleConnections', 'setSecureContext', 'updateSettings'];
+/** Not https, http2 or tls, whose servers extend those. Told by what each adds: their modules are not loaded for this. */
+function isWithoutTls(listener: unknown): boolean {
+  const additions = ['setSecureContext', 'updateSettings'];
   return listener instanceof Server && !additions.some((name) => name in listener);
 }
 

@@ -21,7 +21,9 @@ export interface ListenOptions extends ListenAddress {
    */
   readonly name?: string;
   /**
-   * For a `net.Server`: its live connections move to a successor that listens with this option too; without it they drain.
+   * For a `net.Server`, and for an `http.Server` whose connections the app sees before Node's HTTP does: its live
+   * connections move to a successor that listens with this option too; without it they drain. Those of any other
+   * `http.Server` move without it.
    * @example
    * ```ts
    * await handover.listen(server, {

@@ -46,6 +46,7 @@ describe('a successor whose predecessor fails', () => {
       giveUp: ({ code }) => calls.push(`give up ${code}`),
       adopterOf: () => () => ({
         protocol: 'http1',
+        canMove: true,
         hold(fd) {
           const adopt = (): void => {
             calls.push('adopt');
