@@ -15,7 +15,7 @@ export type {
   Requester,
 } from './events.js';
 export type { PeerCredentials, RawSocketOption } from './fd/index.js';
-export type { SuccessorCommand } from './handover/command.js';
+export type { SuccessorCommand, SuccessorEnv } from './handover/command.js';
 export type { Command } from './handover/env.js';
 export type { HealthEndpointOptions } from './handover/health-endpoint.js';
 export type { Inherited, Keepable } from './handover/kept.js';

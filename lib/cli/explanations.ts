@@ -106,7 +106,7 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     action: 'restore it',
   },
   ERR_HANDOVER_SPAWN_FAILED: {
-    happened: 'the system refused to start the process; `cause` says why',
+    happened: 'the system refused to start the process, or `successor.env` failed; `cause` says why',
     stillServing: 'yes',
     action: 'see `cause` (EAGAIN, ENOMEM, a working directory that is gone …)',
   },

@@ -1,8 +1,8 @@
 // From the command line of `handover run` to what a supervisor is made of.
 import { availableParallelism } from 'node:os';
-import { noteStartDirectory } from '../handover/command.js';
 import { processEnv } from '../handover/env.js';
 import type { SystemdOptions } from '../handover/service-manager.js';
+import { noteStart } from '../handover/start.js';
 import type { Program } from '../supervisor/program.js';
 import type { SupervisorOptions } from '../supervisor/supervisor.js';
 import { commandOf, parse } from './arguments.js';
@@ -30,7 +30,7 @@ export function runOptions(
 ): RunOptions {
   if (file === undefined)
     throw new CommandError(EXIT.usage, 'run needs the command of the workers: handover run -- COMMAND');
-  const program: Program = { file, args, cwd: noteStartDirectory(processEnv).logical, env: variables };
+  const program: Program = { file, args, cwd: noteStart(processEnv).directory.logical, env: variables };
   const integer = (name: string, byDefault: number, minimum: number): number =>
     toInteger(`--${name}`, String(options[name] ?? byDefault), minimum);
   const { control = variables.HANDOVER_CONTROL } = options;

@@ -1,54 +1,81 @@
-// What the successor is started with: this process' own command, resolved anew so that a `current` symlink that was
-// switched meanwhile starts the new release.
-import { realpathSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+// What the successor is started with: the command this process was started with, resolved anew so that a `current` symlink
+// that was switched meanwhile starts the new release, on the Node that is there now.
+import { join, relative, resolve, sep } from 'node:path';
 import { HandoverError } from '../errors.js';
 import type { Command, Env } from './env.js';
+import { locate, type Start, type StartDirectory } from './start.js';
 
-/** Where the process was started, as the shell said it: through symlinks. Only true at the start, so noted then. */
-export interface StartDirectory {
-  readonly physical: string;
-  readonly logical: string;
-}
-
-export function noteStartDirectory(env: Env): StartDirectory {
-  const physical = env.cwd();
-  const { PWD: logical } = env.variables;
-  return { physical, logical: logical !== undefined && realpathOf(logical) === physical ? logical : physical };
-}
-
-/** What differs from this process' own command. */
+/** What differs from the command this process was started with. */
 export interface SuccessorCommand {
   /** The executable. */
   readonly command?: string;
   /** Everything behind it; `execArgv` is then not added. */
   readonly args?: readonly string[];
   readonly execArgv?: readonly string[];
+  /** Relative to the directory this process was started in. */
   readonly cwd?: string;
-  /** Instead of this process' environment. */
-  readonly env?: NodeJS.ProcessEnv;
+  /**
+   * On top of the environment this process was started with; `undefined` removes a variable. A function is called for every
+   * handover, with a copy of that environment, and may return a promise.
+   */
+  readonly env?: NodeJS.ProcessEnv | SuccessorEnv;
 }
+
+export type SuccessorEnv = (started: NodeJS.ProcessEnv) => NodeJS.ProcessEnv | Promise<NodeJS.ProcessEnv>;
+
+/** What is run, and where. */
+export type CommandFiles = Omit<Command, 'variables'>;
 
 /**
  * The command of the successor.
- * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable has vanished: an update may have removed it
+ * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable has vanished: an update may have removed it;
+ *   ERR_HANDOVER_SPAWN_FAILED the function that was to say its environment failed
  */
-export function successorCommand(env: Env, start: StartDirectory, overrides: SuccessorCommand): Command {
-  const { command: file = env.execPath, execArgv = withoutInspector(env.execArgv) } = overrides;
-  // A bare name is looked for in PATH by whoever starts it.
-  if (file.includes(sep) && !env.isExecutable(file)) {
-    const message = `${file} is gone or not executable: the successor cannot be started`;
-    throw new HandoverError('ERR_HANDOVER_COMMAND_NOT_FOUND', message, { phase: 'PREPARE' });
+export async function successorCommand(env: Env, start: Start, overrides: SuccessorCommand): Promise<Command> {
+  return { ...successorFiles(env, start, overrides), variables: await successorVariables(start, overrides.env) };
+}
+
+/**
+ * The same without an environment, which says nothing of what is run.
+ * @throws ERR_HANDOVER_COMMAND_NOT_FOUND
+ */
+export function successorFiles(env: Env, start: Start, overrides: SuccessorCommand): CommandFiles {
+  const { directory, argv } = start;
+  const { execArgv = withoutInspector(start.execArgv) } = overrides;
+  const cwd = resolve(directory.logical, overrides.cwd ?? '.');
+  const [, entry, ...rest] = argv;
+  const script = entry === undefined ? [] : [throughLink(entry, directory)];
+  const args = overrides.args ?? [...execArgv, ...script, ...rest];
+  return { ...executableOf(env, start, overrides.command, cwd), args, cwd };
+}
+
+function executableOf(env: Env, start: Start, command: string | undefined, cwd: string): ExecutableFile {
+  if (command !== undefined) return { file: command.includes(sep) ? existing(env, resolve(cwd, command)) : command };
+  // As it was typed, anew: `current/node` is the new release's, and may be all that is left of this one's name.
+  const found = start.executable === undefined ? undefined : locate(env, start.executable, start);
+  if (start.executable !== undefined && found !== undefined && env.isExecutable(found))
+    return { file: found, argv0: start.executable };
+  return { file: existing(env, env.execPath) };
+}
+
+type ExecutableFile = Pick<Command, 'file' | 'argv0'>;
+
+function existing(env: Env, file: string): string {
+  if (env.isExecutable(file)) return file;
+  const message = `${file} is gone or not executable: the successor cannot be started`;
+  throw new HandoverError('ERR_HANDOVER_COMMAND_NOT_FOUND', message, { phase: 'PREPARE' });
+}
+
+async function successorVariables({ variables }: Start, more: SuccessorCommand['env']): Promise<NodeJS.ProcessEnv> {
+  if (typeof more !== 'function') return { ...variables, ...more };
+  try {
+    const result = await more({ ...variables });
+    if (typeof result !== 'object' || result === null) throw new TypeError(`it returned ${String(result)}, no object`);
+    return { ...variables, ...result };
+  } catch (cause) {
+    const message = `successor.env failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE' });
   }
-  const [, entry, ...rest] = env.argv;
-  const script = entry === undefined ? [] : [throughLink(entry, start)];
-  return {
-    file,
-    args: overrides.args ?? [...execArgv, ...script, ...rest],
-    // An app that changed its directory meant it.
-    cwd: overrides.cwd ?? (env.cwd() === start.physical ? start.logical : env.cwd()),
-    variables: { ...(overrides.env ?? env.variables) },
-  };
 }
 
 /** Node makes `argv[1]` absolute with the physical directory: put the logical one back. */
@@ -63,12 +90,4 @@ function withoutInspector(execArgv: readonly string[]): string[] {
   const takesNext = (arg: string | undefined): boolean =>
     /^--(inspect-port|debug-port|inspect-publish-uid)$/.test(arg ?? '');
   return execArgv.filter((arg, i) => !isInspector(arg) && !takesNext(execArgv[i - 1]));
-}
-
-function realpathOf(path: string): string | undefined {
-  try {
-    return realpathSync(path);
-  } catch {
-    return undefined;
-  }
 }

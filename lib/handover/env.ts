@@ -2,7 +2,7 @@
 // process by giving another one.
 import { spawn } from 'node:child_process';
 import cluster from 'node:cluster';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { isMainThread } from 'node:worker_threads';
@@ -12,6 +12,8 @@ import { writeStderr } from './write-stderr.js';
 export interface Command {
   readonly file: string;
   readonly args: readonly string[];
+  /** What the process shall see as its own `argv[0]`. @default `file` */
+  readonly argv0?: string;
   readonly cwd: string;
   readonly variables: NodeJS.ProcessEnv;
 }
@@ -37,7 +39,10 @@ export interface Env {
   readonly pid: number;
   readonly parentPid: number;
   readonly variables: NodeJS.ProcessEnv;
+  /** As they were when the process was started. */
+  readonly startVariables: NodeJS.ProcessEnv;
   readonly argv: readonly string[];
+  readonly argv0: string;
   readonly execPath: string;
   readonly execArgv: readonly string[];
   /** True where a parent talks to this process over Node's IPC. */
@@ -47,6 +52,7 @@ export interface Env {
   readonly hasClusterWorkers: boolean;
   readonly isWorkerThread: boolean;
   cwd(): string;
+  /** A file, and this process may execute it. */
   isExecutable(file: string): boolean;
   /** Starts a process of its own group with `channel` as its descriptor 3. @throws the system's error */
   start(command: Command, channel: number): Promise<StartedProcess>;
@@ -62,7 +68,9 @@ export const processEnv: Env = {
   pid: process.pid,
   parentPid: process.ppid,
   variables: process.env,
+  startVariables: readStartVariables(),
   argv: process.argv,
+  argv0: process.argv0,
   execPath: process.execPath,
   execArgv: process.execArgv,
   hasIpc: process.channel !== undefined,
@@ -81,16 +89,40 @@ export const processEnv: Env = {
 function isExecutable(file: string): boolean {
   try {
     accessSync(file, constants.X_OK);
-    return true;
+    return statSync(file).isFile();
   } catch {
     return false;
   }
+}
+
+/**
+ * The block the kernel keeps (proc_pid_environ(5)): neither changes to process.env nor process.title touch it. Read at once,
+ * because a process that drops its privileges later cannot. Where there is none, the variables as they are now, which
+ * `--env-file` has added to.
+ */
+function readStartVariables(): NodeJS.ProcessEnv {
+  try {
+    return parseBlock(readFileSync('/proc/self/environ', 'utf8'));
+  } catch {
+    return { ...process.env };
+  }
+}
+
+/** As getenv(3): of several of one name the first. */
+function parseBlock(block: string): NodeJS.ProcessEnv {
+  const variables: NodeJS.ProcessEnv = {};
+  for (const entry of block.split('\0')) {
+    const at = entry.indexOf('=');
+    if (at > 0) variables[entry.slice(0, at)] ??= entry.slice(at + 1);
+  }
+  return variables;
 }
 
 async function startProcess(command: Command, channel: number): Promise<StartedProcess> {
   const child = spawn(command.file, command.args, {
     cwd: command.cwd,
     env: command.variables,
+    ...(command.argv0 !== undefined && { argv0: command.argv0 }),
     // Its own group: it outlives this one's terminal, and can be stopped with all it started.
     detached: true,
     stdio: ['inherit', 'inherit', 'pipe', channel],

@@ -6,7 +6,6 @@ import { publish } from '../events.js';
 import { AppSide } from './app-side.js';
 import { Belongings } from './belongings.js';
 import { Charge } from './charge.js';
-import type { StartDirectory } from './command.js';
 import { Deferred } from './deferred.js';
 import type { Env } from './env.js';
 import { helloOf } from './identity.js';
@@ -21,6 +20,7 @@ import { DescriptorReserve } from './reserve.js';
 import { drain, type Retiring, retireOrRecall } from './retirement.js';
 import type { ServiceManager } from './service-manager.js';
 import type { Standby } from './standby.js';
+import type { Start } from './start.js';
 import { Successor, type SuccessorHost } from './successor.js';
 import type { SuccessorProcess } from './successor-process.js';
 import { Superiors } from './superiors.js';
@@ -52,11 +52,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   readonly #chargeTaken = new Deferred<void>();
 
   readonly #onDial = (...dialled: [Channel, SuccessorProcess]): void => void this.#upgrades.takeOver(...dialled);
-  private constructor(env: Env, options: CheckedOptions, start: StartDirectory) {
+  private constructor(env: Env, options: CheckedOptions, start: Start) {
     super(new Belongings(env), new Lifecycle(), options.drainTimeout);
     this.#env = env;
     this.#options = options;
-    this.#superiors = new Superiors(env, options, this);
+    this.#superiors = new Superiors(env, options, start, this);
     this.manager = this.#superiors.manager;
     this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
     const own = this.#superiors.chargesOf(options);
@@ -67,7 +67,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   /** Greets the predecessor where there is one. */
-  static async open(env: Env, options: CheckedOptions, start: StartDirectory): Promise<LiveHandover> {
+  static async open(env: Env, options: CheckedOptions, start: Start): Promise<LiveHandover> {
     const handover = new LiveHandover(env, options, start);
     await handover.#join(handover.#superiors.greet());
     handover.#reserve.hold();

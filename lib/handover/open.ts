@@ -1,15 +1,15 @@
 // `openHandover`: the handover of this process.
 import { HandoverError } from '../errors.js';
 import { isSupported } from '../fd/index.js';
-import { noteStartDirectory } from './command.js';
 import { type Env, processEnv } from './env.js';
 import { LiveHandover } from './live.js';
 import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './options.js';
 import { PlainHandover } from './plain.js';
+import { noteStart } from './start.js';
 import type { Handover } from './types.js';
 
-// Noted when the package is loaded: the app may change its directory before it opens the handover.
-const START_DIRECTORY = noteStartDirectory(processEnv);
+// When the package is loaded: the app may change all of it before it opens the handover.
+const START = noteStart(processEnv);
 
 let isOpen = false;
 
@@ -39,5 +39,5 @@ export async function openPreloaded(options: HandoverOptions): Promise<Preloaded
 
 function openIn(env: Env, options: CheckedOptions): Promise<Preloaded> {
   if (!isSupported()) return Promise.resolve(new PlainHandover(options));
-  return LiveHandover.open(env, options, START_DIRECTORY);
+  return LiveHandover.open(env, options, START);
 }

@@ -4,7 +4,7 @@ import type { Params } from '../channel/rpc.js';
 import type { DrainingGeneration } from '../channel/wire.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
 import { expectInteger } from '../fd/arguments.js';
-import { type StartDirectory, successorCommand } from './command.js';
+import { successorFiles } from './command.js';
 import type { ControlCall, ControlMethods } from './control.js';
 import { sleep } from './deadline.js';
 import type { Env } from './env.js';
@@ -15,6 +15,7 @@ import type { UpgradeOutcome } from './outcome.js';
 import { type Plan, planOf } from './plan.js';
 import { changesBetween, identifyRelease, type Release } from './release.js';
 import type { Standby } from './standby.js';
+import type { Start } from './start.js';
 import { authority, type ListenerStatus, type Status } from './status.js';
 import type { UpgradeOptions } from './upgrades.js';
 
@@ -35,13 +36,13 @@ export class Operations {
   readonly #process: OperatedProcess;
   readonly #env: Env;
   readonly #options: CheckedOptions;
-  readonly #start: StartDirectory;
+  readonly #start: Start;
   /** What this process runs, as the file system had it at the start; undefined where nobody can ask. */
   readonly #release: Release | undefined;
   /** Told to drain, and to wait until the load balancers know. */
   #isLeaving = false;
 
-  constructor(process: OperatedProcess, env: Env, options: CheckedOptions, start: StartDirectory) {
+  constructor(process: OperatedProcess, env: Env, options: CheckedOptions, start: Start) {
     this.#process = process;
     this.#env = env;
     this.#options = options;
@@ -90,11 +91,11 @@ export class Operations {
   }
 
   async #plan({ peer }: ControlCall): Promise<Plan> {
-    const young = identifyRelease(successorCommand(this.#env, this.#start, this.#options.successor));
+    const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
     const standby = await this.#process.prepare({ requester: { by: 'control', ...peer } });
     try {
-      const { execPath, execArgv, argv } = this.#env;
-      const old = { command: [execPath, ...execArgv, ...argv.slice(1)], cwd: this.#env.cwd() };
+      const { argv, execArgv, directory } = this.#start;
+      const old = { command: [this.#env.execPath, ...execArgv, ...argv.slice(1)], cwd: directory.physical };
       return planOf(old, young, this.#changes(young), this.#process.listeners, standby.claims);
     } finally {
       await standby.discard();
@@ -103,7 +104,7 @@ export class Operations {
 
   async #upgrade({ params, peer, tell }: ControlCall): Promise<Params> {
     if (params.ifChanged === true) {
-      const young = identifyRelease(successorCommand(this.#env, this.#start, this.#options.successor));
+      const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
       const changes = this.#changes(young);
       if (changes.length === 0) return { isUnchanged: true, generation: this.#process.generation, pid: this.#env.pid };
       tell('changes', { changes });
@@ -150,7 +151,7 @@ export class Operations {
   /** An executable that is gone is a matter of the upgrade. */
   #identify(): Release | undefined {
     try {
-      return identifyRelease(successorCommand(this.#env, this.#start, this.#options.successor));
+      return identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
     } catch {
       return undefined;
     }

@@ -204,8 +204,9 @@ function checkSuccessor(successor: unknown = {}): SuccessorCommand {
     if (given[name] !== undefined) expectString(`options.successor.${name}`, given[name]);
   }
   for (const name of ['args', 'execArgv']) expectStrings(`options.successor.${name}`, given[name] ?? []);
-  if (given.env !== undefined && typeof given.env !== 'object') {
-    throw typeError('options.successor.env', 'an object', given.env);
+  const { env } = given;
+  if (env !== undefined && typeof env !== 'function' && (typeof env !== 'object' || env === null)) {
+    throw typeError('options.successor.env', 'an object, or a function that returns one', env);
   }
   return successor as SuccessorCommand;
 }

@@ -12,7 +12,20 @@ const PROFILE_VARIABLE = 'HANDOVER_PROFILE';
 export function profileStart(directory: string, handoverId: string, variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   mkdirSync(directory, { recursive: true });
   const file = join(resolve(directory), `${handoverId}.successor-start.cpuprofile`);
-  const preload = `--import=${new URL('../observe/profile-start.js', import.meta.url).href}`;
   const { NODE_OPTIONS: options } = variables;
-  return { [PROFILE_VARIABLE]: file, NODE_OPTIONS: options ? `${options} ${preload}` : preload };
+  return { [PROFILE_VARIABLE]: file, NODE_OPTIONS: options ? `${options} ${preload()}` : preload() };
+}
+
+/** What a process was started with, less what made it profile its start: that goes on to no successor. Changes `variables`. */
+export function withoutProfiling(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  if (variables[PROFILE_VARIABLE] === undefined) return variables;
+  delete variables[PROFILE_VARIABLE];
+  const options = variables.NODE_OPTIONS?.split(' ').filter((option) => option !== preload());
+  if (options?.length) variables.NODE_OPTIONS = options.join(' ');
+  else delete variables.NODE_OPTIONS;
+  return variables;
+}
+
+function preload(): string {
+  return `--import=${new URL('../observe/profile-start.js', import.meta.url).href}`;
 }

@@ -2,7 +2,7 @@
 import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import type { ReleaseName } from '../events.js';
-import type { Command } from './env.js';
+import type { CommandFiles } from './command.js';
 
 /** A file as it was: a changed one differs in size or time, another release also in its path. */
 export type FilePrint = { readonly path: string; readonly size: number; readonly modifiedMs: number };
@@ -20,7 +20,7 @@ export type Release = {
   readonly packages: readonly PackagePrint[];
 };
 
-export function identifyRelease({ file, args, cwd }: Command): Release {
+export function identifyRelease({ file, args, cwd }: CommandFiles): Release {
   const executable = file.includes(sep) ? [resolve(cwd, file)] : [];
   const paths = args.filter((arg) => !arg.startsWith('-')).map((arg) => resolve(cwd, arg));
   const files = [...executable, ...paths].flatMap(printOf);

@@ -5,6 +5,7 @@ import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
 import { failureText } from './outcome.js';
 import { ServiceManager } from './service-manager.js';
+import { consume, type Start } from './start.js';
 import { inheritedChannel } from './start-self.js';
 import type { SuccessorProcess } from './successor-process.js';
 import { type Supervised, SupervisorLink } from './supervised.js';
@@ -19,16 +20,19 @@ export class Superiors {
   /** Hears nothing from a worker: its supervisor is the main process of the unit. */
   readonly manager: ServiceManager;
   readonly #env: Env;
+  readonly #start: Start;
   readonly #process: KeptProcess;
   /** Started by its predecessor, which tells systemd of it, and is its main process until it has. */
   #isHeir = false;
   #isMain = true;
 
-  constructor(env: Env, { systemd }: CheckedOptions, kept: KeptProcess) {
+  constructor(env: Env, { systemd }: CheckedOptions, start: Start, kept: KeptProcess) {
     this.#env = env;
+    this.#start = start;
     this.#process = kept;
     this.supervisor = SupervisorLink.open(env, kept);
-    this.manager = new ServiceManager(env.variables, env.pid, this.supervisor ? false : systemd);
+    const told = this.supervisor ? false : systemd;
+    this.manager = consume(env, start, () => new ServiceManager(env.variables, env.pid, told));
     kept.belongings.lender = this.supervisor;
     kept.belongings.onChange = () => this.#store();
   }
@@ -43,7 +47,8 @@ export class Superiors {
     const channel = inheritedChannel(this.#env);
     this.#isHeir = channel !== undefined;
     this.#isMain = !this.#isHeir;
-    this.#process.belongings.activate({ isHeir: this.#isHeir, isLent: this.supervisor !== undefined });
+    const kind = { isHeir: this.#isHeir, isLent: this.supervisor !== undefined };
+    consume(this.#env, this.#start, () => this.#process.belongings.activate(kind));
     return channel;
   }
 

@@ -112,7 +112,7 @@ export interface Handover extends AsyncDisposable {
    * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable of this process is gone
    * @throws ERR_HANDOVER_NO_MEMORY there is no room for a second process (`checkMemory`)
    * @throws ERR_HANDOVER_CHECK_FAILED `check` failed
-   * @throws ERR_HANDOVER_SPAWN_FAILED the system refused to start it: `cause`
+   * @throws ERR_HANDOVER_SPAWN_FAILED the system refused to start it, or `successor.env` failed: `cause`
    * @throws ERR_HANDOVER_UNSUPPORTED there is no addon for this platform
    *
    * Afterwards; the successor has been ended:

@@ -5,7 +5,7 @@ import { HandoverError } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
 import { Account } from './account.js';
-import { type StartDirectory, successorCommand } from './command.js';
+import { successorCommand } from './command.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
 import { refuseOrphan } from './orphan.js';
@@ -16,6 +16,7 @@ import { profileStart } from './profiling.js';
 import type { DescriptorReserve } from './reserve.js';
 import type { ServiceManager } from './service-manager.js';
 import { PreparedStandby, type Standby } from './standby.js';
+import type { Start } from './start.js';
 import { type Started, startSuccessor } from './start-self.js';
 import type { SuccessorProcess } from './successor-process.js';
 import { refuse } from './takeover.js';
@@ -64,19 +65,13 @@ interface Attempt {
 export class Upgrades {
   readonly #env: Env;
   readonly #options: CheckedOptions;
-  readonly #start: StartDirectory;
+  readonly #start: Start;
   readonly #host: UpgradesHost;
   readonly #reserve: DescriptorReserve;
   /** From the first look at the options until the successor is in charge, or the attempt has failed. */
   #attempt: Attempt | undefined;
 
-  constructor(
-    env: Env,
-    options: CheckedOptions,
-    start: StartDirectory,
-    reserve: DescriptorReserve,
-    host: UpgradesHost,
-  ) {
+  constructor(env: Env, options: CheckedOptions, start: Start, reserve: DescriptorReserve, host: UpgradesHost) {
     this.#env = env;
     this.#options = options;
     this.#start = start;
@@ -230,7 +225,7 @@ export class Upgrades {
   async #startSelf({ account }: Attempt, { profile }: UpgradeOptions): Promise<Started> {
     const { manager } = this.#host;
     if (!this.#options.allowOrphan) refuseOrphan(this.#env, manager.isPresent);
-    const command = successorCommand(this.#env, this.#start, this.#options.successor);
+    const command = await successorCommand(this.#env, this.#start, this.#options.successor);
     const { check, checkMemory } = this.#options;
     if (checkMemory) this.#reserve.lend(() => expectMemory());
     if (check) await this.#reserve.lend(() => runCheck(check, command));

@@ -26,7 +26,7 @@ export function currentRelease(program: Program): Release {
   const { file, env } = program;
   return {
     program: { file, cwd, args, env: { ...env, PWD: cwd } },
-    print: identifyRelease({ file, args, cwd, variables: env }),
+    print: identifyRelease({ file, args, cwd }),
   };
 }
 

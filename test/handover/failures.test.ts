@@ -264,7 +264,7 @@ describe('G5: the successor dies after COMMIT, while the predecessor drains', ()
 describe('addresses', () => {
   it('ERR_HANDOVER_ADDRESS_IN_USE: what the predecessor holds outside of the handover, named with the way out', async () => {
     const outside = boot(async (inside) => {
-      await inside.open();
+      await inside.open({ successor: { env: () => ({ OUTSIDE_PORT: process.env.OUTSIDE_PORT }) } });
       inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
       const server = inside.create('net').listen(0, '127.0.0.1');
       await new Promise((resolve) => server.once('listening', resolve));

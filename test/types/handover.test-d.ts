@@ -142,6 +142,9 @@ same<Equal<HandoverOptions['takeover'], string | TakeoverOptions | undefined>>()
 
 // successor: what differs from this process' own command.
 void openHandover({ successor: { command: 'node', args: ['app.js'], execArgv: [], cwd: '.', env: { NODE_ENV: 'x' } } });
+void openHandover({ successor: { env: async ({ PATH }) => ({ PATH, TOKEN: undefined }) } });
+// @ts-expect-error an environment is an object
+void openHandover({ successor: { env: () => ['A=1'] } });
 // @ts-expect-error one argument is a list of one
 void openHandover({ successor: { args: 'app.js' } });
 // @ts-expect-error unknown options are errors
