@@ -177,7 +177,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   async leaveTo(channels: readonly Channel[]): Promise<void> {
-    this.expectInCharge();
+    this.expectOpen('leaving');
     void this.#shutDown(undefined, channels);
   }
 

@@ -28,7 +28,10 @@ export interface Supervised {
   readonly belongings: Pick<Belongings, 'ledger'>;
   /** A process that was started in its place takes over. Resolves when it is in charge. */
   giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome>;
-  /** Gives its connections to the processes at the other ends, drains the rest, and ends. Resolves when that has begun. */
+  /**
+   * Gives its connections to the processes at the other ends, drains the rest, and ends; one that is not in charge yet never
+   * is. Resolves when that has begun.
+   */
   leaveTo(channels: readonly Channel[]): Promise<void>;
   /** For connections of a worker that leaves. */
   readonly hello: Hello;

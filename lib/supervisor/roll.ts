@@ -2,7 +2,8 @@
 // says whether it goes on or back.
 import type { Params } from '../channel/rpc.js';
 import type { Release } from './program.js';
-import type { ReplaceOptions, Slot } from './slot.js';
+import type { Slot } from './slot.js';
+import type { ReplaceOptions } from './slot-host.js';
 
 export interface RollOptions extends ReplaceOptions {
   /** Workers replaced at a time. */

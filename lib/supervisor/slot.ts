@@ -1,39 +1,21 @@
-// One place among the workers: it has one worker in charge, restarts it when it crashes, and replaces it by a handover.
+// One place among the workers: it has one worker in charge, restarts it when it crashes, and replaces it by a handover. One
+// change at a time: a replacement waits for a start or a recall under way, and a start that does not end makes way for it.
 import type { Params } from '../channel/rpc.js';
 import { HandoverError, hasCode } from '../errors.js';
 import { settlesWithin } from '../handover/deadline.js';
 import type { Exit } from '../handover/env.js';
+import { EXIT_GRACE, STOP_GRACE } from '../handover/patience.js';
 import { Backoff, Deadline } from './pace.js';
 import type { Release } from './program.js';
-import { describeExit, giveTo, handOver, overlap, type Succession, throwEarlyEnd } from './succession.js';
-import { Worker, type WorkerStart } from './worker.js';
-
-/** What a slot asks of the supervisor. */
-export interface SlotHost {
-  /** How to start a worker of this slot. */
-  workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel' | 'onChange'>;
-  /**
-   * Milliseconds a worker that says nothing must live to count as serving. One that gets no listener from here can only be
-   * told from one that is still loading by its patience.
-   */
-  readonly foreignAfter: number;
-  /** Milliseconds a worker may take to drain and end. */
-  readonly stopTimeout: number;
-  /** A worker has said something, or ended. */
-  onChange(): void;
-  /** Something happened that an operator wants to read. */
-  report(line: string): void;
-}
-
-export interface ReplaceOptions {
-  /** Milliseconds until the successor must be in charge. */
-  readonly progressDeadline: number;
-  /** Milliseconds it is watched after that. */
-  readonly settle: number;
-}
+import type { ReplaceOptions, SlotHost } from './slot-host.js';
+import { canReceive, describeExit, handOver, leave, overlap, type Succession, throwEarlyEnd } from './succession.js';
+import { Worker } from './worker.js';
 
 /** A predecessor that drains is back in charge within this, when its successor has died, or it is hung. */
 const RECALL_GRACE = 5_000;
+
+/** The part of its time for which a replacement waits for a start under way, which may never end. */
+const WAITING_SHARE = 0.5;
 
 export class Slot {
   readonly index: number;
@@ -44,10 +26,12 @@ export class Slot {
   readonly #spawning = new Set<Promise<unknown>>();
   readonly #backoff = new Backoff();
   readonly #stopping = new AbortController();
+  readonly #dismissed = new Set<Worker>();
   #current: Worker | undefined;
   #hasServed = false;
   #isReplacing = false;
-  #isRecovering = false;
+  /** Until the slot has a worker again, or a replacement sees to it. */
+  #recovery: Promise<void> | undefined;
 
   constructor(index: number, release: Release, host: SlotHost) {
     this.index = index;
@@ -71,8 +55,7 @@ export class Slot {
 
   /** Starts a worker that succeeds none. Resolves when it serves. @throws ERR_HANDOVER_SUCCESSOR_EXITED, …SPAWN_FAILED */
   async start(): Promise<void> {
-    this.#backoff.onStart();
-    await this.#startAlone(this.release);
+    await this.#startAnew();
     this.#hasServed = true;
     this.#keepUp();
   }
@@ -81,10 +64,10 @@ export class Slot {
   async replace(release: Release, { progressDeadline, settle }: ReplaceOptions): Promise<Params> {
     this.#expectFree();
     this.#isReplacing = true;
-    this.#backoff.cancel();
     const what = `worker ${this.index} was not replaced within ${progressDeadline} ms (--progress-deadline)`;
     const deadline = new Deadline(progressDeadline, what);
     try {
+      await deadline.cuts(this.#endRecovery(progressDeadline * WAITING_SHARE));
       const { successor, outcome } = await this.#succeed(release, deadline);
       await this.#settles(successor, settle);
       this.release = release;
@@ -111,14 +94,11 @@ export class Slot {
     this.#stopping.abort();
     this.#backoff.cancel();
     const worker = this.#current;
-    const heirs = others.filter(({ isAware, hasEnded }) => isAware && !hasEnded);
-    if (worker?.isAware && !worker.hasEnded && heirs.length > 0) {
+    if (worker && !worker.hasEnded && others.some(canReceive)) {
       // What a generation before it still drains would be cut off with it.
       const older = this.workers.filter((other) => other !== worker);
       await settlesWithin(Promise.all(older.map(({ exited }) => exited)), this.#host.stopTimeout);
-      await giveTo(worker, heirs)
-        .then(() => settlesWithin(worker.exited, this.#host.stopTimeout))
-        .catch((error: Error) => this.#host.report(`worker ${this.index} drains: ${error.message}`));
+      await leave(worker, others, this.#host);
     }
     return this.stop();
   }
@@ -129,29 +109,45 @@ export class Slot {
     throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `worker ${this.index} is being replaced already`);
   }
 
+  /** A pause is cut short; a recall or a start has `patience` ms, and a start that takes longer is ended. */
+  async #endRecovery(patience: number): Promise<void> {
+    this.#backoff.cancel();
+    if (!this.#recovery || (await settlesWithin(this.#recovery, patience))) return;
+    const starting = this.#current;
+    this.#host.report(
+      `worker ${this.index} (pid ${starting?.pid}) has not started within ${patience} ms: it makes way`,
+    );
+    await starting?.stop(STOP_GRACE);
+    await this.#recovery;
+  }
+
   async #succeed(release: Release, deadline: Deadline): Promise<Succession> {
     const former = this.#current;
-    // One that has just been started, after a crash.
-    if (former?.isAware && former.state === 'starting')
-      await deadline.cuts(Promise.race([former.inCharge.promise, former.exited]));
-    if (!former || former.hasEnded) {
+    // One that ends by itself accepts no more, and hands nothing over.
+    if (!former || former.hasEnded || former.hasLeft) {
       const successor = await this.#startAlone(release, deadline);
       return { successor, outcome: { pid: successor.pid, generation: successor.generation } };
     }
-    const options = { deadline, stopTimeout: this.#host.stopTimeout };
     const spawn = (channel?: number): Promise<Worker> => this.#spawn(release, channel);
-    if (former.isAware) return handOver(former, spawn, options);
-    const succession = await overlap(former, spawn, (worker) => this.#serves(worker), options);
+    if (former.isAware) return handOver(former, spawn, { deadline, stopTimeout: this.#host.stopTimeout });
+    const serves = (worker: Worker): Promise<void> =>
+      this.#serves(worker, () => former.isAware || this.#greets(release));
+    const succession = await overlap(former, spawn, serves, { deadline, host: this.#host });
     this.#current = succession.successor;
     return succession;
   }
 
-  /** The one before, if any, has crashed. */
+  async #startAnew(): Promise<void> {
+    this.#backoff.onStart();
+    await this.#startAlone(this.release);
+  }
+
+  /** The one before, if any, has crashed, or ends. */
   async #startAlone(release: Release, deadline?: Deadline): Promise<Worker> {
     const worker = await this.#spawn(release);
     this.#current = worker;
     try {
-      const serves = this.#serves(worker);
+      const serves = this.#serves(worker, () => this.#greets(release));
       await (deadline ? deadline.cuts(serves) : serves);
       return worker;
     } catch (error) {
@@ -173,18 +169,24 @@ export class Slot {
     const onChange = (changed: Worker): void => this.#onChange(changed);
     const worker = await Worker.start({ ...start, onChange, ...(channel !== undefined && { channel }) });
     this.#workers.add(worker);
+    void worker.greeted.promise.then(() => this.#host.greeters.add(release));
     void worker.exited.then((exit) => this.#onExit(worker, exit));
     if (!this.isStopping) return worker;
     await worker.stop(this.#host.stopTimeout);
     throw closed(`worker ${this.index} is leaving`);
   }
 
-  /** In charge; or, for one that says nothing, alive for a while. */
-  async #serves(worker: Worker): Promise<void> {
+  /** Whether a worker of that release says what it is: as the one in charge did, or another one of the release. */
+  #greets(release: Release): boolean {
+    return this.#host.greeters.has(release) || this.#host.greeters.has(this.release);
+  }
+
+  /** In charge; or, for one that says nothing and of which nothing `isExpected`, alive for a while. */
+  async #serves(worker: Worker, isExpected: () => boolean): Promise<void> {
     const exited = worker.exited.then((exit) => throwEarlyEnd(worker, exit));
     exited.catch(() => {});
     await settlesWithin(Promise.race([worker.inCharge.promise, exited]), this.#host.foreignAfter);
-    if (worker.isAware) await Promise.race([worker.inCharge.promise, exited]);
+    if (worker.isAware || isExpected()) await Promise.race([worker.inCharge.promise, exited]);
   }
 
   /** @throws ERR_HANDOVER_SUCCESSOR_EXITED the worker just put in charge is so no more */
@@ -197,7 +199,10 @@ export class Slot {
 
   #onChange(worker: Worker): void {
     // By its predecessor's word, or its death; or again, by its successor's.
-    if (worker.state === 'in-charge') this.#current = worker;
+    const isFree = this.#isReplacing || this.#current?.state !== 'in-charge';
+    if (worker.state === 'in-charge' && isFree) this.#current = worker;
+    this.#dismissOthers();
+    this.#keepUp();
     this.#host.onChange();
   }
 
@@ -210,38 +215,72 @@ export class Slot {
     this.#host.onChange();
   }
 
-  /** Sees to it that the slot has a worker; one loop at a time. */
+  /**
+   * Two can be in charge where one did not answer in time and was given up, and takes back later what its successor had:
+   * the one before gives its connections to the one that follows.
+   */
+  #dismissOthers(): void {
+    if (this.#isReplacing || this.isStopping) return;
+    for (const other of this.#workers) {
+      if (!this.#isSurplus(other) || this.#dismissed.has(other)) continue;
+      this.#dismissed.add(other);
+      void this.#dismiss(other);
+    }
+  }
+
+  #isSurplus(worker: Worker): boolean {
+    return worker.state === 'in-charge' && worker !== this.#current && this.#current?.state === 'in-charge';
+  }
+
+  async #dismiss(worker: Worker): Promise<void> {
+    // A word of one that has died meanwhile, or of a handover of which the other one has not spoken yet.
+    await settlesWithin(worker.exited, EXIT_GRACE);
+    this.#dismissed.delete(worker);
+    if (!this.#isSurplus(worker) || this.isStopping || !this.#current) return;
+    this.#dismissed.add(worker);
+    const { pid } = this.#current;
+    this.#host.report(
+      `worker ${this.index} (pid ${worker.pid}) is in charge beside pid ${pid}, which gets its connections`,
+    );
+    await leave(worker, [this.#current], this.#host);
+  }
+
+  /** Sees to it that the slot has a worker. */
   #keepUp(): void {
-    if (this.#isRecovering || !this.#isVacant) return;
-    this.#isRecovering = true;
-    void this.#recover();
+    if (this.#recovery || !this.#isVacant) return;
+    this.#recovery = this.#recover().finally(() => {
+      this.#recovery = undefined;
+      this.#dismissOthers();
+      this.#keepUp();
+    });
   }
 
   get #isVacant(): boolean {
-    return this.#hasServed && !this.isStopping && !this.#isReplacing && (this.#current?.hasEnded ?? false);
+    if (!this.#hasServed || this.isStopping || this.#isReplacing) return false;
+    return this.#current !== undefined && (this.#current.hasEnded || this.#current.hasLeft);
   }
 
   async #recover(): Promise<void> {
     while (this.#isVacant) await this.#fill();
-    this.#isRecovering = false;
   }
 
   /** Meanwhile the listeners are open, and who connects waits. */
   async #fill(): Promise<void> {
-    // The newest that drains: it takes back what its successor had.
-    const heir = this.#current?.hasLeft
-      ? undefined
-      : this.workers.findLast(({ state, hasLeft }) => isHeir(state, hasLeft));
+    const former = this.#current;
+    // The newest that drains: it takes back what its successor had, unless that one had begun to end by itself before.
+    const isGone = former?.hasEnded && former.hasLeft;
+    const heir = isGone ? undefined : this.workers.findLast(({ state, hasLeft }) => isHeir(state, hasLeft));
     if (heir && (await this.#isBack(heir))) {
       this.#current = heir;
       return;
     }
+    if (!this.#isVacant) return;
     const delay = this.#backoff.next();
     this.#host.report(`worker ${this.index} is started again in ${delay} ms`);
     await this.#backoff.sleep(delay);
     if (!this.#isVacant) return;
     // Of one that was started its end has been reported.
-    await this.start().catch((error: Error) => {
+    await this.#startAnew().catch((error: Error) => {
       if (hasCode(error, 'ERR_HANDOVER_SPAWN_FAILED')) this.#host.report(error.message);
     });
   }

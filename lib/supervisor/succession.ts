@@ -91,28 +91,58 @@ async function hasTakenOver(former: Worker, successor: Worker, error: unknown, d
   return deadline.isOver && successor.state === 'in-charge';
 }
 
-/** Workers that know nothing of handovers: both accept for a while, then the former is told to end. */
+/** What is asked of whoever has the workers. */
+export interface LeaveHost {
+  /** Milliseconds a worker may take to drain and end. */
+  readonly stopTimeout: number;
+  report(line: string): void;
+}
+
+/**
+ * Workers that know nothing of handovers, as far as anybody knows: both accept for a while, then the former is told to end.
+ * Of one that only loads for long its link has told by then what it is, and its connections go to the other; one that has
+ * not spoken yet gets no listener any more, and so has accepted nothing.
+ */
 export async function overlap(
   former: Worker,
   spawn: Spawn,
   serves: (worker: Worker) => Promise<void>,
-  { deadline, stopTimeout }: SuccessionOptions,
+  { deadline, host }: { readonly deadline: Deadline; readonly host: LeaveHost },
 ): Promise<Succession> {
   const successor = await spawn();
   try {
     await deadline.cuts(serves(successor));
   } catch (error) {
-    await successor.stop(deadline.isOver ? 0 : stopTimeout);
+    await successor.stop(deadline.isOver ? 0 : host.stopTimeout);
     throw error;
   }
   former.hasLeft = true;
   former.state = 'superseded';
-  void former.stop(stopTimeout);
+  void leave(former, [successor], host);
   return { successor, outcome: { pid: successor.pid, generation: successor.generation } };
 }
 
+export function canReceive({ isAware, hasEnded }: Worker): boolean {
+  return isAware && !hasEnded;
+}
+
+/**
+ * Ends a worker beside others that serve: they get its connections, where it and they know what that is; what cannot move
+ * drains. False: it had to be killed.
+ */
+export async function leave(worker: Worker, others: readonly Worker[], host: LeaveHost): Promise<boolean> {
+  const { stopTimeout } = host;
+  const heirs = others.filter(canReceive);
+  if (!worker.isAware || heirs.length === 0) return worker.stop(stopTimeout);
+  const ends = giveTo(worker, heirs).then(() => worker.exited);
+  await settlesWithin(ends, stopTimeout).catch((error: Error) =>
+    host.report(`worker ${worker.index} drains: ${error.message}`),
+  );
+  return worker.stop(stopTimeout);
+}
+
 /** Has a worker give its connections to others. Resolves when that has begun. @throws it must be ended otherwise */
-export async function giveTo(worker: Worker, heirs: readonly Worker[]): Promise<void> {
+async function giveTo(worker: Worker, heirs: readonly Worker[]): Promise<void> {
   const pairs = heirs.map((heir) => ({ heir, pair: socketpair() }));
   // An heir that cannot closes its end, and the one that leaves keeps what it had for it.
   for (const { heir, pair } of pairs) heir.link.call('receive', {}, Int32Array.of(pair[1])).catch(() => {});

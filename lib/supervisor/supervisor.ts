@@ -1,16 +1,17 @@
 // The process that stays: it keeps the pid, holds the listeners, starts the workers and replaces them. One thing at a time:
 // what is asked for meanwhile waits.
-import type { Answer, Handler, Params } from '../channel/rpc.js';
+import type { Handler, Params } from '../channel/rpc.js';
 import { HandoverError, rangeError } from '../errors.js';
 import { changesBetween } from '../handover/release.js';
 import type { ServiceManager } from '../handover/service-manager.js';
 import type { ListenerStatus } from '../handover/status.js';
-import type { Place } from '../ledger/address.js';
 import { describeWorker } from './describe.js';
-import { Listeners, parseListen, reviveBind } from './listeners.js';
+import { lend } from './lending.js';
+import { Listeners, parseListen } from './listeners.js';
 import { currentRelease, type Program, type Release } from './program.js';
 import { Roll, type RollOptions } from './roll.js';
-import { Slot, type SlotHost } from './slot.js';
+import { Slot } from './slot.js';
+import type { SlotHost } from './slot-host.js';
 import type { Worker, WorkerStart } from './worker.js';
 
 export interface SupervisorOptions extends RollOptions {
@@ -43,6 +44,7 @@ interface QueuedUpgrade {
 }
 
 export class Supervisor implements SlotHost {
+  readonly greeters: WeakSet<Release> = new WeakSet();
   readonly #options: SupervisorOptions;
   readonly #listeners: Listeners;
   readonly #startedAt = Date.now();
@@ -132,6 +134,7 @@ export class Supervisor implements SlotHost {
   scale(count: number): Promise<void> {
     return this.#inTurn(() => this.#scaleTo(count));
   }
+
   /** The same, by so many more or less. */
   scaleBy(step: number): Promise<void> {
     return this.#inTurn(() => this.#scaleTo(this.workerCount + step));
@@ -198,7 +201,7 @@ export class Supervisor implements SlotHost {
   /** What a worker may ask. */
   #callsOf(slot: Slot, worker: Worker): Readonly<Record<string, Handler>> {
     return {
-      listener: ({ params }) => this.#lend(worker, params),
+      listener: ({ params }) => lend(this.#listeners, slot, worker, params),
       replace: async () => ({ params: await this.#inTurn(() => this.#replaceBy(slot, worker)) }),
     };
   }
@@ -206,13 +209,6 @@ export class Supervisor implements SlotHost {
   async #replaceBy(slot: Slot, worker: Worker): Promise<Params> {
     if (slot.current === worker) return slot.replace(currentRelease(this.#options.program), this.#options);
     throw new HandoverError('ERR_HANDOVER_CLOSED', `worker ${slot.index} has been replaced meanwhile`);
-  }
-
-  #lend(worker: Worker, { name, kind, canonical, bind }: Params): Answer {
-    const place = { kind, canonical, bind: reviveBind(bind) } as Place;
-    const fds = Int32Array.of(this.#listeners.lend(String(name), place));
-    worker.lend({ name: String(name), kind: place.kind, address: place.canonical });
-    return { fds };
   }
 
   async #inTurn<T>(step: () => Promise<T>): Promise<T> {

@@ -1,0 +1,25 @@
+// A worker asks for a listener, before it accepts anything there: the last moment to say that it is not to.
+import type { Answer, Params } from '../channel/rpc.js';
+import { HandoverError } from '../errors.js';
+import type { Place } from '../ledger/address.js';
+import { type Listeners, reviveBind } from './listeners.js';
+import type { Slot } from './slot.js';
+import type { Worker } from './worker.js';
+
+/** The answer to a worker that wants to listen. @throws ERR_HANDOVER_CLOSED it is ending; as bind(2) */
+export function lend(
+  listeners: Listeners,
+  slot: Slot,
+  worker: Worker,
+  { name, kind, canonical, bind }: Params,
+): Answer {
+  // What it accepted would be lost with it.
+  if (worker.hasLeft || slot.isStopping) {
+    const message = `worker ${slot.index} (pid ${worker.pid}) is replaced or not needed any more: it gets no listener`;
+    throw new HandoverError('ERR_HANDOVER_CLOSED', message);
+  }
+  const place = { kind, canonical, bind: reviveBind(bind) } as Place;
+  const fds = Int32Array.of(listeners.lend(String(name), place));
+  worker.lend({ name: String(name), kind: place.kind, address: place.canonical });
+  return { fds };
+}
