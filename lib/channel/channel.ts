@@ -17,6 +17,8 @@ export class Channel implements AsyncIterable<Frame> {
   readonly #role: Role;
   readonly #decoder = new FrameDecoder();
   #sending: Promise<void> | undefined;
+  /** What `hasGreeted` has read. */
+  #greeted: { readonly frames: AsyncGenerator<Frame, undefined>; readonly first: Frame } | undefined;
 
   constructor(socket: FdSocket, role: Role) {
     this.#socket = socket;
@@ -71,6 +73,24 @@ export class Channel implements AsyncIterable<Frame> {
    *   process' table. Every descriptor of an unfinished frame has been closed.
    */
   async *[Symbol.asyncIterator](): AsyncIterator<Frame> {
+    const { frames, first } = this.#greeted ?? { frames: this.#frames(), first: undefined };
+    this.#greeted = undefined;
+    if (first) yield first;
+    yield* frames;
+  }
+
+  /**
+   * Waits until a whole frame has come, which is the first one read then. False: the stream has ended before.
+   * @throws as reading does
+   */
+  async hasGreeted(): Promise<boolean> {
+    const frames = this.#frames();
+    const { value: first } = await frames.next();
+    if (first) this.#greeted = { frames, first };
+    return first !== undefined;
+  }
+
+  async *#frames(): AsyncGenerator<Frame, undefined> {
     try {
       for await (const { bytes, fds } of this.#socket) {
         this.#decoder.push(bytes, fds);
@@ -78,7 +98,7 @@ export class Channel implements AsyncIterable<Frame> {
       }
     } catch (error) {
       // The peer died with frames of ours unread: the end of the stream, reported before it (unix(7)).
-      if (hasCode(error, 'ECONNRESET')) return;
+      if (hasCode(error, 'ECONNRESET')) return undefined;
       if (hasCode(error, 'ENOBUFS')) {
         const message = 'descriptors were lost on the way: the descriptor table of this process is full';
         throw new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { cause: error });
@@ -93,13 +113,21 @@ export class Channel implements AsyncIterable<Frame> {
     return this.#socket.closed;
   }
 
-  /** Lets the process end although the channel is open. */
+  /** Lets the process end although the channel is open; `ref` undoes it. */
   unref(): void {
     this.#socket.unref();
   }
 
+  ref(): void {
+    this.#socket.ref();
+  }
+
   /** Closes the socket; what was sent before is still delivered. */
   close(): void {
+    const { frames, first } = this.#greeted ?? {};
+    this.#greeted = undefined;
+    if (first) closeFds(first.fds);
+    void frames?.return(undefined);
     this.#socket.close();
   }
 

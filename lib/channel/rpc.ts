@@ -88,6 +88,10 @@ export class Rpc {
     this.#socket.close();
   }
 
+  get isClosed(): boolean {
+    return this.#socket.closed;
+  }
+
   async #send(message: object, fds: Int32Array): Promise<void> {
     try {
       const body = Buffer.from(JSON.stringify(message));

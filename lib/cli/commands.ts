@@ -110,6 +110,12 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./upgrade.js'),
   },
   {
+    name: 'abort',
+    summary: 'give up the handover under way, or a standby that waits; the old process serves on',
+    options: COMMON,
+    load: () => import('./abort.js'),
+  },
+  {
     name: 'scale',
     args: 'N',
     summary: 'change the number of workers of handover run; no connection closes',

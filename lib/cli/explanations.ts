@@ -82,6 +82,11 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     action: '`chmod go-w`, own it',
     more: 'Whoever can write to the directory can put a socket of his own at the path. A directory of its own, mode 0700, is best: RuntimeDirectory= in a systemd unit makes one.',
   },
+  ERR_HANDOVER_CANCELLED: {
+    happened: 'an operator gave the handover up (`handover abort`)',
+    stillServing: 'yes',
+    action: 'ask the operator; try again',
+  },
   ERR_HANDOVER_ABORTED: {
     happened: 'the other process gave up, and said why',
     stillServing: 'the predecessor does',

@@ -3,7 +3,7 @@ import { constants } from 'node:os';
 import { systemError } from '../errors.js';
 import { native, type Poller, READABLE } from './native.js';
 
-const { ECONNABORTED, EMFILE } = constants.errno;
+const { EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE } = constants.errno;
 
 /** Connects, synchronously: the kernel answers at once. Returns a descriptor that is the caller's, or a negative errno. */
 export function dial(path: string): number {
@@ -34,20 +34,23 @@ export function connectsTo(path: string): number {
   return 0;
 }
 
-/** A full descriptor table stays so for a while, and the listener would be readable all the time. */
+/** What accept(2) fails with stays so for a while, and the listener would be readable all the time. */
 const RETRY_AFTER = 1_000;
 
 /**
  * Accepts on a listener that stays the caller's, until the function returned is called: call it before the listener is
  * closed. The descriptors given to `onAccept` are its own. Does not keep the process alive. `makeRoom` is called when the
- * descriptor table is full.
+ * descriptor table is full. Whatever else accept(2) fails with (ENFILE, ENOBUFS, ENOMEM …), it is tried again a second later.
  */
 export function acceptOn(listener: number, onAccept: (fd: number) => void, makeRoom: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
   const poller = native().openPoller(listener, () => {
-    if (acceptAll(listener, onAccept) !== -EMFILE) return;
-    makeRoom();
-    if (acceptAll(listener, onAccept) !== -EMFILE) return;
+    let ended = acceptAll(listener, onAccept);
+    if (ended === -EMFILE || ended === -ENFILE) {
+      makeRoom();
+      ended = acceptAll(listener, onAccept);
+    }
+    if (ended === -EAGAIN) return;
     opened.stop();
     timer = setTimeout(() => opened.start(READABLE), RETRY_AFTER).unref();
   });
@@ -66,6 +69,6 @@ function acceptAll(listener: number, onAccept: (fd: number) => void): number {
   for (;;) {
     const fd = native().accept(listener);
     if (fd >= 0) onAccept(fd);
-    else if (fd !== -ECONNABORTED) return fd;
+    else if (fd !== -ECONNABORTED && fd !== -EINTR) return fd;
   }
 }

@@ -8,6 +8,7 @@ import { acceptOn } from '../fd/dial.js';
 import { closeFds, FdSocket, type PeerCredentials, peerCredentials } from '../fd/index.js';
 import { type Place, toPlace } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
+import { Guests } from './guests.js';
 import { expectSafeDirectory, isSameUserOrRoot, SOCKET_MODE } from './socket-rules.js';
 
 /** The control socket's name in the ledger. */
@@ -40,6 +41,10 @@ export function controlPlace(path: string): Place {
   return toPlace({ path: absolute, mode: SOCKET_MODE }, 'tcp');
 }
 
+const MAX_OPERATORS = 64;
+/** An operator that asks nothing for so long has left its connection behind, or is none. */
+const IDLE_TIMEOUT = 10_000;
+
 interface Operator {
   readonly rpc: Rpc;
   calls: number;
@@ -49,7 +54,11 @@ interface Operator {
 export class ControlServer {
   readonly #methods: ControlMethods;
   readonly #allow: (peer: PeerCredentials) => boolean;
-  readonly #operators = new Set<Operator>();
+  readonly #operators: Guests<Operator> = new Guests({
+    limit: MAX_OPERATORS,
+    timeout: IDLE_TIMEOUT,
+    hangUp: ({ rpc }) => rpc.close(),
+  });
   readonly #stopAccepting: () => void;
   #isStopped = false;
   #isClosing = false;
@@ -88,8 +97,8 @@ export class ControlServer {
     ]);
     const operator: Operator = { rpc: new Rpc(new FdSocket(fd), { calls: Object.fromEntries(handlers) }), calls: 0 };
     operator.rpc.unref();
-    this.#operators.add(operator);
-    void operator.rpc.closed.then(() => this.#operators.delete(operator));
+    this.#operators.admit(operator);
+    void operator.rpc.closed.then(() => this.#operators.leave(operator));
   }
 
   async #answer(
@@ -99,6 +108,7 @@ export class ControlServer {
     { pid, uid }: PeerCredentials,
   ): Promise<{ readonly params: Params }> {
     operator.calls++;
+    this.#operators.busy(operator);
     try {
       const answer = await method({
         params,
@@ -108,6 +118,7 @@ export class ControlServer {
       return { params: answer ?? {} };
     } finally {
       operator.calls--;
+      if (operator.calls === 0 && !operator.rpc.isClosed) this.#operators.idle(operator);
       // Once the answer, or the error, is on its way.
       if (this.#isClosing) setImmediate(() => hangUpIfDone(operator));
     }

@@ -33,6 +33,8 @@ interface Verdict {
 /** A probe that says nothing for so long is no probe. */
 const PROBE_TIMEOUT = 10_000;
 const BACKLOG = 128;
+/** Whoever else is connected at the same time is no orchestrator: one more is hung up on. */
+const MAX_PROBES = 128;
 
 export class HealthEndpoint {
   readonly #readiness: () => Readiness;
@@ -56,6 +58,9 @@ export class HealthEndpoint {
     server.keepAliveTimeout = 1;
     server.headersTimeout = PROBE_TIMEOUT;
     server.requestTimeout = PROBE_TIMEOUT;
+    // Of those who send nothing at all: Node looks after the other two only every 30 s.
+    server.timeout = PROBE_TIMEOUT;
+    server.maxConnections = MAX_PROBES;
     server.on('connection', (socket: Socket) => {
       socket.unref();
       this.#found.set(socket, this.#readiness());

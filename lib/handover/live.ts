@@ -118,6 +118,10 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     return this.#upgrades.prepare(checkUpgradeOptions(options));
   }
 
+  abortUpgrade(reason: HandoverError): Promise<string | undefined> {
+    return this.#upgrades.abort(reason);
+  }
+
   async close(): Promise<void> {
     this.#isToClose = true;
     if (this.#state === 'loading' || this.#state === 'ready' || this.#state === 'serving') await this.#shutDown();

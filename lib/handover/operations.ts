@@ -2,6 +2,7 @@
 // its health endpoint says.
 import type { Params } from '../channel/rpc.js';
 import type { DrainingGeneration } from '../channel/wire.js';
+import { HandoverError } from '../errors.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
 import { expectInteger } from '../fd/arguments.js';
 import { successorFiles } from './command.js';
@@ -29,6 +30,8 @@ export interface OperatedProcess {
   readonly listeners: readonly ListenerStatus[];
   upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
   prepare(options?: UpgradeOptions): Promise<Standby>;
+  /** Gives up what is under way, or a standby that waits. Resolves when it is over, with the phase it was in. */
+  abortUpgrade(reason: HandoverError): Promise<string | undefined>;
   close(): Promise<void>;
 }
 
@@ -65,6 +68,7 @@ export class Operations {
     status: () => this.#status(),
     plan: (call) => this.#plan(call),
     upgrade: (call) => this.#upgrade(call),
+    abort: (call) => this.#abort(call),
     drain: (call) => this.#drain(call),
   };
 
@@ -121,6 +125,12 @@ export class Operations {
     } finally {
       stop();
     }
+  }
+
+  /** Answers without a phase where nothing was under way. */
+  async #abort({ peer }: ControlCall): Promise<Params> {
+    const message = `an operator gave it up (handover abort, pid ${peer.pid ?? 'unknown'}, user ${peer.uid})`;
+    return { phase: await this.#process.abortUpgrade(new HandoverError('ERR_HANDOVER_CANCELLED', message)) };
   }
 
   /** Not ready at once, serving on for `delay` ms, then no more connections; answers when the last has ended. */

@@ -1,6 +1,6 @@
 // How a handover ended, for whoever asked for it: what `upgrade()` resolves with, and the error it rejects with.
 import type { Claims } from '../channel/wire.js';
-import { HandoverError } from '../errors.js';
+import { HandoverError, type HandoverErrorCode } from '../errors.js';
 import type { Phase } from '../events.js';
 import type { Exit } from './env.js';
 import type { PhaseRecord } from './phase-log.js';
@@ -33,13 +33,16 @@ export function hasEnded(error: unknown): boolean {
   return error instanceof HandoverError && error.code === 'ERR_HANDOVER_SUCCESSOR_EXITED';
 }
 
+/** This process was told to end, or to give the handover up: that says nothing about the successor. */
+const NO_JUDGEMENT: readonly HandoverErrorCode[] = ['ERR_HANDOVER_CLOSED', 'ERR_HANDOVER_CANCELLED'];
+
 /** The error with all that is known of the successor: how it ended, what it said, what was lost with it. */
 export function explainFailure(error: HandoverError, { phase, exit, stderr, connections }: Remains): HandoverError {
   const how =
     hasEnded(error) && exit ? ` (${exit.signal ? `killed by ${exit.signal}` : `exit code ${exit.code}`})` : '';
   const lost = connections ? `; ${connections} connections it owned were lost` : '';
   const said = stderr ? `\n${stderr.replace(/^/gm, '  | ')}` : '';
-  const isJudged = phase === 'PROBATION' && error.code !== 'ERR_HANDOVER_CLOSED';
+  const isJudged = phase === 'PROBATION' && !NO_JUDGEMENT.includes(error.code);
   const prefix =
     isJudged && error.code !== 'ERR_HANDOVER_PROBATION_FAILED' ? 'the successor failed its probation: ' : '';
   return new HandoverError(

@@ -21,7 +21,7 @@ import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type Pr
 import { type DescriptorList, sendList, without } from './manifest.js';
 import { Moving } from './moving.js';
 import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
-import { COMMIT_TIMEOUT, EXIT_GRACE, GREETING_TIMEOUT, SERVING_PATIENCE, SILENT_GRACE } from './patience.js';
+import { COMMIT_TIMEOUT, EXIT_GRACE, SERVING_PATIENCE, SILENT_GRACE } from './patience.js';
 import { Pulse } from './pulse.js';
 import type { SuccessorProcess } from './successor-process.js';
 
@@ -92,12 +92,8 @@ export class Predecessor {
   async prepare({ readyTimeout, standby, probation = false }: Preparation): Promise<void> {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
-      // Whoever dialled in is running already, and must not hold the place of others by its silence.
-      const greetingTimeout = this.#process.wasStarted ? readyTimeout : Math.min(readyTimeout, GREETING_TIMEOUT);
-      await this.#within(greetingTimeout, 'the process that dialled in said no HELLO', async () => {
-        await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.account.id });
-        await this.#until('offered');
-      });
+      await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.account.id });
+      await this.#until('offered');
       const list = this.#host.list({ stderr: this.#process.isChild, tickets: !standby });
       for (const entry of list.entries) this.#offered.add(entry);
       await sendList(this.#channel, 'MANIFEST', list, standby).finally(list.release);
@@ -201,7 +197,7 @@ export class Predecessor {
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
   }
 
-  /** Dialled in and never said HELLO: it holds nothing, and may be any tool of this user. It is not ours to end. */
+  /** Dialled in with something else than a HELLO: it holds nothing, and may be any tool of this user. It is not ours to end. */
   get #isStranger(): boolean {
     return !this.#process.wasStarted && this.#peer === undefined;
   }

@@ -11,6 +11,8 @@ import { tryLock } from '../fd/lock.js';
 import { type Place, toPlace } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
 import { sleep } from './deadline.js';
+import { Guests } from './guests.js';
+import { GREETING_TIMEOUT } from './patience.js';
 import { expectSafeDirectory, isSameUser, SOCKET_MODE } from './socket-rules.js';
 import { foreignProcess, type SuccessorProcess } from './successor-process.js';
 
@@ -30,10 +32,17 @@ export const TAKEOVER: string = `${RESERVED}takeover`;
 
 const { ENOENT, ECONNREFUSED, EAGAIN } = constants.errno;
 const RETRY_INTERVAL = 20;
+const MAX_SILENT = 16;
 
 export class Takeover {
   readonly #path: string;
   readonly #allow: (peer: PeerCredentials) => boolean;
+  /** Those who have dialled in and not said HELLO. */
+  readonly #silent: Guests<Channel> = new Guests({
+    limit: MAX_SILENT,
+    timeout: GREETING_TIMEOUT,
+    hangUp: (channel) => refuse(channel, silent()),
+  });
   #unlock: (() => void) | undefined;
   #stopAccepting: (() => void) | undefined;
 
@@ -69,19 +78,34 @@ export class Takeover {
     this.#unlock = undefined;
   }
 
-  /** Lets others dial in, on a listener that stays the ledger's. */
+  /**
+   * Lets others dial in, on a listener that stays the ledger's. A process is passed on with its HELLO: before it there is
+   * nothing to hand over, and one that says nothing must not keep another handover waiting.
+   */
   accept(listener: number, onDial: OnDial, makeRoom: () => void): void {
     const onAccept = (fd: number): void => {
       const channel = new Channel(new FdSocket(fd), 'predecessor');
       const peer = peerCredentials(fd, { pidfd: true });
       if (this.#isAllowed(peer)) {
-        onDial(channel, foreignProcess(peer.pid ?? 0, peer.pidfd, { uid: peer.uid }));
+        void this.#greet(channel, peer, onDial);
         return;
       }
       if (peer.pidfd !== undefined) closeFd(peer.pidfd);
       refuse(channel, notAllowed(peer));
     };
     this.#stopAccepting ??= acceptOn(listener, onAccept, makeRoom);
+  }
+
+  async #greet(channel: Channel, { pid = 0, pidfd, uid }: PeerCredentials, onDial: OnDial): Promise<void> {
+    channel.unref();
+    if (this.#silent.admit(channel) && (await hasGreeted(channel)) && this.#silent.leave(channel)) {
+      channel.ref();
+      onDial(channel, foreignProcess(pid, pidfd, { uid }));
+      return;
+    }
+    this.#silent.leave(channel);
+    if (pidfd !== undefined) closeFd(pidfd);
+    channel.close();
   }
 
   /** A policy that throws has not allowed it. */
@@ -102,10 +126,25 @@ export class Takeover {
   }
 }
 
+/** False: it has hung up, or speaks something else, and has been told so. */
+async function hasGreeted(channel: Channel): Promise<boolean> {
+  try {
+    return await channel.hasGreeted();
+  } catch (error) {
+    if (error instanceof HandoverError) refuse(channel, error);
+    return false;
+  }
+}
+
 /** Tells a process that dialled in why it cannot take over, and hangs up. */
 export function refuse(channel: Channel, { code, message }: HandoverError): void {
   channel.send('ABORT', { code, reason: message }).catch(() => {});
   channel.close();
+}
+
+function silent(): HandoverError {
+  const message = `no HELLO within ${GREETING_TIMEOUT} ms, or too many wait who say nothing`;
+  return new HandoverError('ERR_HANDOVER_TIMEOUT', message);
 }
 
 function notAllowed({ uid }: PeerCredentials): HandoverError {

@@ -147,17 +147,19 @@ export class Upgrades {
     }
   }
 
-  /** Ends what is under way and waits for its end. */
-  async abort(reason: HandoverError): Promise<void> {
+  /** Ends what is under way and waits for its end. Resolves with the phase it was in; undefined: there was nothing. */
+  async abort(reason: HandoverError): Promise<Phase | undefined> {
     const attempt = this.#attempt;
-    if (!attempt) return;
+    if (!attempt) return undefined;
+    const { phase = 'PREPARE' } = this;
     if (attempt.predecessor && attempt.isStandby) {
       await this.discardPrepared(attempt.predecessor, reason);
-      return;
+      return phase;
     }
     attempt.reason = reason;
     attempt.predecessor?.abort(reason);
     await attempt.over;
+    return phase;
   }
 
   /** One at a time: runs the steps, and takes everything back when one fails. */

@@ -356,6 +356,46 @@ describe('upgrade', () => {
   });
 });
 
+describe('abort', () => {
+  it('G5, G8: gives up the handover under way; the old process serves on, and whoever asked for it is told', async () => {
+    const { control, first, end } = await controlled([{ options: { probation: 60_000 } }, {}]);
+    const upgrading = failureOf(first);
+    expect(await first.said('handover:phase', 2)).toMatchObject({ phase: 'PROBATION' });
+    const ended = await handover(['abort', '--control', control]);
+    expect(ended).toMatchObject({ code: 0, stdout: 'given up in PROBATION: the old process serves on\n', stderr: '' });
+    expect(await upgrading).toMatchObject({
+      code: 'ERR_HANDOVER_CANCELLED',
+      stillServing: true,
+      message: expect.stringMatching(/^an operator gave it up \(handover abort, pid \d+, user \d+\)/),
+    });
+    expect(await visit(await targetOf(first))).toEqual({ pid: first.pid });
+    await end(first);
+  });
+
+  it('of a standby that waits discards it', async () => {
+    const { control, first, generation, end } = await controlled();
+    await first.run(async ({ handover, kept }) => {
+      kept.standby = await handover.prepare();
+    });
+    expect(jsonOf(await handover(['abort', '--control', control, '--json']))).toEqual([
+      { type: 'abort', phase: 'PREPARE' },
+    ]);
+    await first.upgrade();
+    await first.gone();
+    await end(await generation(3));
+  });
+
+  it('says so where nothing is under way', async () => {
+    const { control, first, end } = await controlled();
+    expect(await handover(['abort', '--control', control])).toEqual({
+      code: 0,
+      stdout: 'no handover is under way\n',
+      stderr: '',
+    });
+    await end(first);
+  });
+});
+
 describe('drain', () => {
   it('G2: waits until the last response is out, and the process has ended its part', async () => {
     const { control, first } = await controlled();

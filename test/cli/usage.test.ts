@@ -22,6 +22,7 @@ describe('the help', () => {
 
         run -- COMMAND [ARG ...]  keep the pid and the listeners; start, restart and replace the workers
         upgrade                   hand over to a new process, and wait until it is in charge
+        abort                     give up the handover under way, or a standby that waits; the old process serves on
         scale N                   change the number of workers of handover run; no connection closes
         resume                    go on with a roll of handover run that has paused
         rollback                  put back the release of the workers that a paused roll has replaced

@@ -304,6 +304,74 @@ describe('one at a time', () => {
   });
 });
 
+describe('G5: who dials and says nothing', () => {
+  /** How connect(2) ended. */
+  const connecting = (socket: net.Socket): Promise<string> =>
+    new Promise((resolve) => {
+      socket.once('connect', () => resolve('connected'));
+      socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(String(code)));
+    });
+
+  /** Dials, says so much, and then nothing more. */
+  const dialSilently = async (path: string, bytes: Uint8Array | string = ''): Promise<net.Socket> => {
+    let socket = net.connect(path);
+    // Its accept queue is full until it has had a turn.
+    while ((await connecting(socket)) === 'EAGAIN') socket = net.connect(path);
+    socket.resume().on('error', () => {});
+    if (bytes.length > 0) socket.write(bytes);
+    return socket;
+  };
+
+  it('keeps no handover waiting, whether it says nothing at all or half a frame', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const family = await familyOf(apps, server({ options: { takeover, probation: 0 } }));
+    const { first } = family;
+    const halfAFrame = Buffer.from([0, 0, 0, 200, 0, 1, 0, 0, 123]);
+    const silent = [await dialSilently(takeover), await dialSilently(takeover, halfAFrame)];
+    family.start();
+    const second = await family.generation(2);
+    await second.said('handover:in-charge');
+    await first.process.gone();
+    const third = await second.upgrade();
+    expect(third.generation).toBe(3);
+    await second.process.gone();
+    for (const socket of silent) socket.destroy();
+    await (await family.generation(3)).close();
+  });
+
+  it('is let go after 10 s', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const { first } = await familyOf(apps, server({ options: { takeover, probation: 0 } }));
+    const silent = await dialSilently(takeover);
+    const start = performance.now();
+    await once(silent, 'close');
+    expect(performance.now() - start).toBeGreaterThan(9_000);
+    await first.close();
+  });
+
+  it.each([
+    'takeover',
+    'control',
+  ] as const)('a thousand at the %s socket leave the server its descriptors', async (name) => {
+    const path = join(privateFolder(), 'handover.sock');
+    const options = name === 'takeover' ? { takeover: path } : { control: path };
+    const { chain: processes, first } = await apps.chain(server({ options: { ...options, probation: 0 } }));
+    const target = await targetOf(first);
+    await first.run(() => {
+      const { execFileSync } = process.getBuiltinModule('node:child_process');
+      execFileSync('prlimit', ['--nofile=200:20000', `--pid=${process.pid}`]);
+    });
+    const silent: net.Socket[] = [];
+    for (let i = 0; i < 1_000; i++) silent.push(await dialSilently(path));
+    for (let i = 0; i < 20; i++) expect(await visit(target)).toEqual({ pid: first.pid });
+    const { pid } = await first.upgrade();
+    expect(await visit(target)).toEqual({ pid });
+    await first.process.gone();
+    for (const socket of silent) socket.destroy();
+    await (await processes.generation(2)).close();
+  });
+});
+
 describe('G5: the process that dialled in', () => {
   it('becomes the first when its predecessor is killed before COMMIT', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
