@@ -5,6 +5,7 @@ import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { OfferedConnection } from '../channel/batches.js';
 import { closeFds } from '../fd/index.js';
+import { Boundary } from './boundary.js';
 import { Entrance } from './entrance.js';
 import { type HttpDrain, REQUEST_START, type Started } from './http-drain.js';
 import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
@@ -46,6 +47,7 @@ export class Http1Connections implements LiveProtocol {
   readonly #ending: HttpDrain;
   /** Moved here after a request: without one more it is still a used one for the next process. */
   readonly #used = new WeakSet<Socket>();
+  readonly #boundary = new Boundary();
   /** While this process moves its own connections on. */
   #onMovable: (() => void) | undefined;
   /** The app does not want them to move in the handover going on. */
@@ -84,15 +86,30 @@ export class Http1Connections implements LiveProtocol {
 
   /** A parked one moves on without asking any parser: it has read nothing, as one that never sent a byte. */
   *movable(): Generator<Movable> {
-    if (!this.canMove) return;
+    if (!this.canMove) {
+      this.#boundary.startAll();
+      return;
+    }
     const idle = idleHttpConnections(this.#server, this.#sockets);
     // Those whose turn comes in a later turn of the loop are idle still if nothing was read from them.
     const seen = idle.map(({ bytesRead }) => bytesRead);
-    for (const [i, socket] of idle.entries()) yield this.#toMovable(socket, seen[i] ?? 0);
+    this.#boundary.startAllBut(idle);
+    for (const [i, socket] of idle.entries()) {
+      yield this.#toMovable(socket, seen[i] ?? 0);
+      // Its turn is over, and nobody has taken it.
+      this.#boundary.start(socket);
+    }
   }
 
   whenMovable(callback: () => void): () => void {
     this.#staying = new WeakSet();
+    const atBoundary = (socket: Socket): void => {
+      if (this.#onMovable && this.canMove && !this.#ending.ends(socket)) this.#boundary.stop(socket);
+      else this.#boundary.start(socket);
+      // What is still being written must be out first.
+      if (socket.writableLength > 0) socket.once('drain', callback);
+      else callback();
+    };
     const watched = new WeakSet<ServerResponse>();
     const watch = (socket: Socket, response: ServerResponse): void => {
       if (watched.has(response)) return;
@@ -101,11 +118,9 @@ export class Http1Connections implements LiveProtocol {
         // Pipelined behind it, and handed to the app before anybody watched.
         const next = currentResponse(socket);
         if (next) watch(socket, next);
-        // What is still being written must be out first.
-        if (socket.writableLength > 0) socket.once('drain', callback);
-        else callback();
+        atBoundary(socket);
         // The rest of a body may come after the response to it.
-        if (!response.req.complete) response.req.once('close', callback);
+        if (!response.req.complete) response.req.once('close', () => atBoundary(socket));
       });
     };
     const onStart = (message: unknown): void => {
@@ -115,23 +130,30 @@ export class Http1Connections implements LiveProtocol {
     for (const socket of this.#sockets) {
       const response = currentResponse(socket);
       if (response) watch(socket, response);
-      else if (currentRequest(socket)?.complete === false) currentRequest(socket)?.once('close', callback);
+      else if (currentRequest(socket)?.complete === false)
+        currentRequest(socket)?.once('close', () => atBoundary(socket));
     }
     subscribe(REQUEST_START, onStart);
     this.#onMovable = callback;
     return () => {
-      this.#onMovable = undefined;
+      this.#stopMoving();
       unsubscribe(REQUEST_START, onStart);
     };
   }
 
   stay(): void {
+    this.#stopMoving();
     this.#ending.endAll();
   }
 
   /** As `closeIdleConnections()` does with those that Node's parser knows. */
   closeParked(): void {
     this.#parking.close();
+  }
+
+  #stopMoving(): void {
+    this.#onMovable = undefined;
+    this.#boundary.startAll();
   }
 
   #park(fd: number, head: Uint8Array, state: Uint8Array): void {
@@ -147,7 +169,7 @@ export class Http1Connections implements LiveProtocol {
   }
 
   #toMovable(socket: Socket, bytesRead: number): Movable {
-    const { timeout = 0 } = socket;
+    const timeout = this.#boundary.timeoutOf(socket);
     return {
       listener: this.#name,
       protocol: this.protocol,
@@ -176,6 +198,7 @@ export class Http1Connections implements LiveProtocol {
       this.#ending.end(socket);
       return undefined;
     }
+    this.#boundary.forget(socket);
     // Whoever times out meanwhile does not own it.
     socket.setTimeout(0);
     const isFresh = socket.bytesRead === 0 && !this.#used.has(socket);

@@ -5,7 +5,7 @@
 // response), is never acted on, and can be sent again.
 import type { Server, Socket } from 'node:net';
 import { lingerAndClose } from './linger.js';
-import { idleHttpConnections, isQuiet } from './node-internals.js';
+import { idleHttpConnections, isDetached, isQuiet } from './node-internals.js';
 
 /** As long as Node keeps an idle connection by default: its clients are used to that. */
 const LONGEST_GRACE = 5_000;
@@ -71,8 +71,8 @@ export class IdleClose {
   #end(socket: Socket, bytesRead: number): void {
     if (!this.#sweeping) return;
     this.#waiting.delete(socket);
-    // It was used; the next sweep finds it when it is idle again.
-    if (socket.bytesRead !== bytesRead || !isQuiet(socket)) return;
+    // It was used, or is on offer to the successor; the next sweep finds it when it is idle again.
+    if (socket.bytesRead !== bytesRead || !isQuiet(socket) || isDetached(socket)) return;
     // No handshake was begun: there is nobody to say goodbye to in TLS.
     if ('setSecureContext' in this.#server && !('encrypted' in socket)) socket.destroy();
     else lingerAndClose(socket);

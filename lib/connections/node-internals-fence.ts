@@ -2,15 +2,8 @@
 // looked for at run time; where something is missing the caller gets undefined, and drains instead.
 import { IncomingMessage } from 'node:http';
 import { type Server, Socket } from 'node:net';
-import { countConnection, streamHandle } from './node-internals.js';
+import { countConnection, descriptorOf, startReading, stopReading } from './node-internals.js';
 import type { UpgradeRequest } from './upgraded.js';
-
-interface ReadingHandle {
-  readonly fd: number;
-  reading?: boolean;
-  readStart(): number;
-  readStop(): number;
-}
 
 type Callback = (error?: Error | null) => void;
 
@@ -22,30 +15,27 @@ export type Call =
   | { readonly name: 'resetAndDestroy' };
 
 /**
- * A fence around a socket. Raised, it reads nothing: `readStop`, and Node's own `readStart` (when the app listens to
- * 'data', or reads) does nothing. From `hold` on what is done to the socket is kept, in order, until `lift`.
+ * A fence around a socket. Raised, it reads nothing, also when the app listens to 'data', or reads. From `hold` on what is
+ * done to the socket is kept, in order, until `lift`.
  */
 export class Fence {
   readonly fd: number;
   readonly #socket: Socket;
-  readonly #handle: ReadingHandle;
   #calls: Call[] = [];
   #heldBytes = 0;
   #wantsDrain = false;
   #restore: (() => void) | undefined;
   #isReading = false;
 
-  private constructor(socket: Socket, handle: ReadingHandle) {
+  private constructor(socket: Socket, fd: number) {
     this.#socket = socket;
-    this.#handle = handle;
-    this.fd = handle.fd;
-    handle.readStart = () => 0;
+    this.fd = fd;
   }
 
   /** Stops reading; undefined where this Node cannot. */
   static raise(socket: Socket): Fence | undefined {
-    const handle = streamHandle(socket) as ReadingHandle | undefined;
-    return handle?.readStop() === 0 ? new Fence(socket, handle) : undefined;
+    const fd = descriptorOf(socket);
+    return fd !== undefined && stopReading(socket) ? new Fence(socket, fd) : undefined;
   }
 
   /** What was held so far. */
@@ -116,8 +106,7 @@ export class Fence {
   read(): void {
     if (this.#isReading) return;
     this.#isReading = true;
-    Reflect.deleteProperty(this.#handle, 'readStart');
-    if (this.#handle.reading !== false && !this.#socket.destroyed) this.#handle.readStart();
+    startReading(this.#socket);
   }
 
   /** The socket can be destroyed; what was held fails. */

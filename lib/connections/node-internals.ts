@@ -95,6 +95,31 @@ export function streamHandle(socket: Socket): StreamHandle | undefined {
   return isKnown && (handle.fd ?? -1) >= 0 ? (handle as StreamHandle) : undefined;
 }
 
+interface ReadingHandle extends StreamHandle {
+  /** Set by Node: whether the stream wants to read. */
+  reading?: boolean;
+  readStart(): number;
+}
+
+/**
+ * Stops a socket from reading, also where Node would start it again (HTTP does when a body has been read); what comes waits
+ * in the kernel. False: this Node cannot.
+ */
+export function stopReading(socket: Socket): boolean {
+  const handle = streamHandle(socket) as ReadingHandle | undefined;
+  if (handle?.readStop() !== 0) return false;
+  handle.readStart = () => 0;
+  return true;
+}
+
+/** Undoes {@link stopReading}: it reads if Node wants it to by now. */
+export function startReading(socket: Socket): void {
+  const handle = streamHandle(socket) as ReadingHandle | undefined;
+  if (!handle) return;
+  Reflect.deleteProperty(handle, 'readStart');
+  if (handle.reading !== false) handle.readStart();
+}
+
 const fenced = new WeakMap<Socket, PropertyDescriptor | undefined>();
 
 /**
@@ -102,11 +127,15 @@ const fenced = new WeakMap<Socket, PropertyDescriptor | undefined>();
  * cannot. Node itself would write: a 408 to a connection whose first request does not come in time.
  */
 export function detachSocket(socket: Socket): number | undefined {
-  const handle = streamHandle(socket);
-  if (handle?.readStop() !== 0) return undefined;
+  if (!stopReading(socket)) return undefined;
   fenced.set(socket, Object.getOwnPropertyDescriptor(socket, 'write'));
   Object.defineProperty(socket, 'write', { value: () => true, configurable: true, writable: true });
-  return handle.fd;
+  return descriptorOf(socket);
+}
+
+/** Whether {@link detachSocket} was called for it, and not undone. */
+export function isDetached(socket: Socket): boolean {
+  return fenced.has(socket);
 }
 
 /** Undoes {@link detachSocket}. */
@@ -115,7 +144,7 @@ export function reattachSocket(socket: Socket): void {
   if (former) Object.defineProperty(socket, 'write', former);
   else if (fenced.has(socket)) Reflect.deleteProperty(socket, 'write');
   fenced.delete(socket);
-  streamHandle(socket)?.readStart();
+  startReading(socket);
 }
 
 /** Counts a connection the server did not accept, so that `close()`, `getConnections` and `maxConnections` know it (C3b). */

@@ -278,7 +278,7 @@ test('G3: one that would have moved is left alone as long as it would', async ()
   const reader = await Reader.open(port, false);
   await reader.ask('/1').gets('got /1;');
   managed.suspend();
-  const drained = managed.drain({ moves: true, timeout: 300 });
+  const drained = managed.drain({ moves: true, timeout: 3_000 });
   await pause(300);
   expect(reader.end).toBeUndefined();
   managed.stay();

@@ -224,7 +224,7 @@ describe("the app's own server.close()", () => {
 });
 
 describe('drain', () => {
-  test('G2: the response in flight is whole, and the one after it ends the connection', async () => {
+  test('G2: the response in flight is whole, and ends the connection: its head had not gone', async () => {
     const held: http.ServerResponse[] = [];
     const { managed, port } = await manage(echo(held));
     const client = new Client(port).ask('/held');
@@ -232,10 +232,69 @@ describe('drain', () => {
     managed.suspend();
     const drained = managed.drain({ moves: false });
     held[0]?.end('at last');
+    await client.atEnd();
+    expect(client.text).toMatch(/^HTTP\/1\.1 200 OK\r\n[\s\S]*Connection: close\r\n[\s\S]*at last$/);
+    await drained;
+  });
+
+  test('G2: of a response in flight whose head has gone nothing is taken back, and the one after it ends the connection', async () => {
+    const held: http.ServerResponse[] = [];
+    const { managed, port } = await manage(echo(held));
+    const client = new Client(port).ask('/held');
+    await until(() => held.length === 1, { what: 'the request' });
+    held[0]?.flushHeaders();
+    await client.gets('\r\n\r\n');
+    managed.suspend();
+    const drained = managed.drain({ moves: false });
+    held[0]?.end('at last');
     await client.gets('at last');
     await client.ask('/2').atEnd();
-    expect(client.text).toMatch(/^HTTP\/1\.1 200 OK\r\n[\s\S]*at last[\s\S]*Connection: close\r\n[\s\S]*got \/2;/);
+    expect(client.text.match(/Connection: [\w-]+|at last|got \/2/g)).toEqual([
+      'Connection: keep-alive',
+      'at last',
+      'Connection: close',
+      'got /2',
+    ]);
     await drained;
+  });
+
+  test('G2: of those pipelined when it began the last one ends the connection, if its head has not gone', async () => {
+    const held: http.ServerResponse[] = [];
+    const { managed, port } = await manage(echo(held));
+    const client = new Client(port).ask('/held/1').ask('/held/2').ask('/held/3');
+    await until(() => held.length === 3, { what: 'the requests' });
+    managed.suspend();
+    const drained = managed.drain({ moves: false });
+    for (const [i, response] of held.entries()) {
+      response.end(`answer ${i + 1};`);
+      await client.gets(`answer ${i + 1};`);
+    }
+    await client.atEnd();
+    expect(client.text.match(/answer \d;|Connection: [\w-]+/g)).toEqual([
+      'Connection: keep-alive',
+      'answer 1;',
+      'Connection: keep-alive',
+      'answer 2;',
+      'Connection: close',
+      'answer 3;',
+    ]);
+    await drained;
+  });
+
+  test('G2: one that could move and has not is told before the hard stop, idle or not', async () => {
+    const held: http.ServerResponse[] = [];
+    const { managed, port } = await manage(echo(held));
+    const busy = new Client(port).ask('/held');
+    const idle = await new Client(port).ask('/1').gets('got /1;');
+    await until(() => held.length === 1, { what: 'the request' });
+    managed.suspend();
+    const drained = managed.drain({ moves: true, timeout: 2_000 });
+    await idle.atEnd();
+    held[0]?.end('at last');
+    await busy.atEnd();
+    expect(busy.text).toMatch(/Connection: close\r\n[\s\S]*at last$/);
+    await drained;
+    expect(managed.wasCut).toEqual([]);
   });
 
   test('a connection that is idle gets its next response, which says so', async () => {
