@@ -1,13 +1,19 @@
 // `handover abort`: gives up the handover under way.
+import type { Json } from '../channel/rpc.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
 
 export async function run(context: Context): Promise<ExitCode> {
-  const { phase } = await ask(context, 'abort', {});
-  context.output.json({ type: 'abort', phase: phase ?? null });
-  context.output.line(
-    phase === undefined ? 'no handover is under way' : `given up in ${phase}: the old process serves on`,
-  );
+  const { phase, workers } = await ask(context, 'abort', {});
+  context.output.json({ type: 'abort', phase: phase ?? null, ...(workers !== undefined && { workers }) });
+  context.output.line(textOf(phase, workers));
   return EXIT.ok;
+}
+
+function textOf(phase: Json | undefined, workers: Json | undefined): string {
+  if (phase === undefined) return 'no handover is under way';
+  if (!Array.isArray(workers)) return `given up in ${String(phase)}: the old process serves on`;
+  const which = workers.length === 1 ? `worker ${workers[0]}` : `workers ${workers.join(', ')}`;
+  return `given up: ${which} not replaced; go on with \`handover resume\`, back with \`handover rollback\``;
 }

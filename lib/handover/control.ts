@@ -23,6 +23,12 @@ export interface ControlCall {
   tell(event: string, params: Params): void;
 }
 
+/** Why a handover ends that an operator has given up. */
+export function givenUpBy({ pid, uid }: ControlCall['peer']): HandoverError {
+  const message = `an operator gave it up (handover abort, pid ${pid ?? 'unknown'}, user ${uid})`;
+  return new HandoverError('ERR_HANDOVER_CANCELLED', message);
+}
+
 /** What it throws goes to the operator, code and all. */
 export type ControlMethod = (call: ControlCall) => Params | undefined | Promise<Params | undefined>;
 export type ControlMethods = Readonly<Record<string, ControlMethod>>;

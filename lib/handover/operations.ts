@@ -2,11 +2,11 @@
 // its health endpoint says.
 import type { Params } from '../channel/rpc.js';
 import type { DrainingGeneration } from '../channel/wire.js';
-import { HandoverError } from '../errors.js';
+import type { HandoverError } from '../errors.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
 import { expectInteger } from '../fd/arguments.js';
 import { successorFiles } from './command.js';
-import type { ControlCall, ControlMethods } from './control.js';
+import { type ControlCall, type ControlMethods, givenUpBy } from './control.js';
 import { sleep } from './deadline.js';
 import type { Env } from './env.js';
 import type { Readiness } from './health-endpoint.js';
@@ -129,8 +129,7 @@ export class Operations {
 
   /** Answers without a phase where nothing was under way. */
   async #abort({ peer }: ControlCall): Promise<Params> {
-    const message = `an operator gave it up (handover abort, pid ${peer.pid ?? 'unknown'}, user ${peer.uid})`;
-    return { phase: await this.#process.abortUpgrade(new HandoverError('ERR_HANDOVER_CANCELLED', message)) };
+    return { phase: await this.#process.abortUpgrade(givenUpBy(peer)) };
   }
 
   /** Not ready at once, serving on for `delay` ms, then no more connections; answers when the last has ended. */

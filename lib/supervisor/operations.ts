@@ -1,7 +1,7 @@
 // What operators can ask of a supervisor on its control socket: what they ask of a process, and what only it can do.
 import type { Params } from '../channel/rpc.js';
 import { expectInteger } from '../fd/arguments.js';
-import type { ControlCall, ControlMethods } from '../handover/control.js';
+import { type ControlCall, type ControlMethods, givenUpBy } from '../handover/control.js';
 import { sleep } from '../handover/deadline.js';
 import { VERSION } from '../handover/identity.js';
 import type { Plan } from '../handover/plan.js';
@@ -21,6 +21,10 @@ export function supervisorMethods(
     upgrade: (call) => upgrade(supervisor, call),
     resume: async () => outcomeOf(supervisor, await supervisor.resume()),
     rollback: async () => outcomeOf(supervisor, await supervisor.rollBack()),
+    async abort({ peer }) {
+      const workers = await supervisor.abort(givenUpBy(peer));
+      return workers.length === 0 ? {} : { phase: 'PREPARE', workers };
+    },
     async scale({ params }) {
       await supervisor.scale(expectInteger('workers', params.workers, 1));
       return { workers: supervisor.workerCount };

@@ -1,27 +1,30 @@
 // Time, as the supervisor deals with it: a deadline for a step, and the pause before a crashed worker is started again.
 import { HandoverError } from '../errors.js';
 
-/** Ends what takes too long. Clear it. */
+/** Ends what takes too long, or is given up. Clear it. */
 export class Deadline {
   isOver = false;
   readonly #timer: NodeJS.Timeout;
   readonly #expired: Promise<never>;
+  #expire: (error: HandoverError) => void = () => {};
 
   constructor(ms: number, message: string) {
-    let expire: () => void = () => {};
     this.#expired = new Promise((_, reject) => {
-      expire = () => reject(new HandoverError('ERR_HANDOVER_TIMEOUT', message));
+      this.#expire = reject;
     });
     this.#expired.catch(() => {});
-    this.#timer = setTimeout(() => {
-      this.isOver = true;
-      expire();
-    }, ms);
+    this.#timer = setTimeout(() => this.expire(new HandoverError('ERR_HANDOVER_TIMEOUT', message)), ms);
   }
 
-  /** Settles as the promise. @throws ERR_HANDOVER_TIMEOUT it has not in time */
+  /** Settles as the promise. @throws ERR_HANDOVER_TIMEOUT it has not in time; what `expire` was given */
   async cuts<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([promise, this.#expired]);
+  }
+
+  /** Now, for this reason. */
+  expire(error: HandoverError): void {
+    this.isOver = true;
+    this.#expire(error);
   }
 
   clear(): void {

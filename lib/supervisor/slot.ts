@@ -30,6 +30,8 @@ export class Slot {
   #current: Worker | undefined;
   #hasServed = false;
   #isReplacing = false;
+  /** Of the replacement under way. */
+  #deadline: Deadline | undefined;
   /** Until the slot has a worker again, or a replacement sees to it. */
   #recovery: Promise<void> | undefined;
 
@@ -66,6 +68,7 @@ export class Slot {
     this.#isReplacing = true;
     const what = `worker ${this.index} was not replaced within ${progressDeadline} ms (--progress-deadline)`;
     const deadline = new Deadline(progressDeadline, what);
+    this.#deadline = deadline;
     try {
       await deadline.cuts(this.#endRecovery(progressDeadline * WAITING_SHARE));
       const { successor, outcome } = await this.#succeed(release, deadline);
@@ -75,9 +78,16 @@ export class Slot {
       return outcome;
     } finally {
       deadline.clear();
+      this.#deadline = undefined;
       this.#isReplacing = false;
       this.#keepUp();
     }
+  }
+
+  /** Gives up the replacement under way, which ends with this error. False: there is none. */
+  abortReplacement(error: HandoverError): boolean {
+    this.#deadline?.expire(error);
+    return this.#deadline !== undefined;
   }
 
   /** Ends every worker; what is open drains first. False: one had to be killed. */

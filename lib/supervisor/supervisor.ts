@@ -130,6 +130,13 @@ export class Supervisor implements SlotHost {
     return this.#inTurn(() => this.#runRoll(this.#pausedRoll('roll back'), (roll) => roll.rollBack()));
   }
 
+  /** Gives up the replacements under way: their workers serve on, and the roll pauses. Resolves with their places. */
+  async abort(error: HandoverError): Promise<readonly number[]> {
+    const given = this.#slots.filter((slot) => slot.abortReplacement(error));
+    if (given.length > 0) await this.#last;
+    return given.map(({ index }) => index);
+  }
+
   /** Starts workers, or has some leave; their connections go to the others. @throws RangeError; as `start()` */
   scale(count: number): Promise<void> {
     return this.#inTurn(() => this.#scaleTo(count));

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
-import { release, running, stop } from './running.js';
+import { until } from '../helpers/until.js';
+import { fixture, release, running, stop, temporary } from './running.js';
 
 expectNoLeaks();
 const { start } = usePrograms();
@@ -103,3 +104,25 @@ it('refuses a control socket that another supervisor has', async () => {
   expect(second.stderr).toContain('EADDRINUSE');
   await stop(app);
 });
+
+it('G5, G8: abort gives up the replacement under way; the old worker serves on, and resume goes on with the roll', async () => {
+  const control = controlSocket();
+  const hang = join(temporary(), 'hang');
+  const app = await running(start, ['--control', control], { command: [fixture('moody.mjs'), `hang=${hang}`] });
+  const before = app.workers();
+  expect(await handover(control, 'abort')).toEqual({ code: 0, said: [{ type: 'abort', phase: null }] });
+  writeFileSync(hang, '');
+  const upgrading = handover(control, 'upgrade');
+  await until(() => app.workers().length === 2, { what: 'the new worker' });
+  expect(await handover(control, 'abort')).toEqual({
+    code: 0,
+    said: [{ type: 'abort', phase: 'PREPARE', workers: [0] }],
+  });
+  expect(await upgrading).toMatchObject({ code: 1, said: [{ type: 'error', code: 'ERR_HANDOVER_CANCELLED' }] });
+  await until(() => app.workers().length === 1, { what: 'the new one to be ended' });
+  expect(app.workers()).toEqual(before);
+  rmSync(hang);
+  expect(await handover(control, 'resume')).toMatchObject({ code: 0 });
+  expect(app.workers()).not.toEqual(before);
+  await stop(app);
+}, 60_000);
