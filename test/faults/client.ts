@@ -17,6 +17,11 @@ export interface Failure {
   /** The last request that was answered on this connection. */
   readonly before: string | undefined;
   readonly target: Target['kind'];
+  /** Milliseconds of the monotonic clock: when the connection was begun, and when it, or the request, failed. */
+  readonly opened: number;
+  readonly at: number;
+  /** Nothing was on its way, or the answer came with `Connection: close`. */
+  readonly isPolite: boolean;
 }
 
 export interface LoopOptions {
@@ -24,8 +29,10 @@ export interface LoopOptions {
   readonly fresh: boolean;
   /** Milliseconds between two requests, at most. */
   readonly think: number;
-  /** Milliseconds the server takes to answer. */
-  readonly takes?: number;
+  /** Milliseconds the server takes to answer; a range: anything between. */
+  readonly takes?: number | readonly [number, number];
+  /** Milliseconds between the halves of a request, at most. */
+  readonly half?: number;
   /** Being told `Connection: close` is being closed. */
   readonly stays?: boolean;
 }
@@ -97,12 +104,14 @@ export class Client {
     clearTimeout(timer);
   }
 
-  async #run({ target, fresh, think, takes = 0, stays = false }: LoopOptions): Promise<void> {
+  async #run({ target, fresh, think, takes = 0, stays = false, half = 0 }: LoopOptions): Promise<void> {
+    const [least, most] = typeof takes === 'number' ? [takes, takes] : takes;
     let connection = this.#connection(target, stays);
     while (!this.#isStopped) {
       // One that must stay is asked all the same, and fails.
       if (connection.hasFailed || (connection.isClosed && !stays)) connection = this.#connection(target, stays);
-      const isRight = await this.#request(connection, takes, fresh);
+      const time = Math.round(least + Math.random() * (most - least));
+      const isRight = await this.#request(connection, time, fresh, Math.random() * half);
       await pause(isRight ? Math.random() * think : PAUSE_AFTER_FAILURE);
     }
     connection.close();
@@ -112,10 +121,10 @@ export class Client {
     return new Connection(target, stays, (failure) => this.failures.push(failure));
   }
 
-  async #request(connection: Connection, takes: number, isLast: boolean): Promise<boolean> {
+  async #request(connection: Connection, takes: number, isLast: boolean, half = 0): Promise<boolean> {
     const id = `${this.#prefix}-${this.requests++}`;
     this.#open.add(connection);
-    const outcome = await connection.ask(id, takes, isLast);
+    const outcome = await connection.ask(id, { takes, isLast, half });
     if (!connection.isAsking) this.#open.delete(connection);
     if (typeof outcome === 'number') this.answers.set(outcome, (this.answers.get(outcome) ?? 0) + 1);
     else this.failures.push(outcome);
@@ -128,6 +137,19 @@ export class Client {
     for (const resolve of this.#waiting) resolve();
     this.#waiting.clear();
   }
+}
+
+interface Manner {
+  readonly takes: number;
+  readonly isLast: boolean;
+  readonly half: number;
+}
+
+type Outcome = Pick<Failure, 'kind' | 'detail'> & { readonly isPolite?: boolean };
+
+/** The clock of the servers' lines. */
+function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
 }
 
 /** One connection, one request at a time. Connects at the first. */
@@ -143,7 +165,9 @@ class Connection {
   #port: number | undefined;
   #before: string | undefined;
   #text = '';
-  #settle: ((outcome: number | { kind: Failure['kind']; detail: string }) => void) | undefined;
+  #settle: ((outcome: number | Outcome) => void) | undefined;
+  #opened = 0;
+  #endedAt: number | undefined;
   isClosed = false;
   hasFailed = false;
 
@@ -164,23 +188,33 @@ class Connection {
   }
 
   /** Resolves with the pid of the process that gave the right answer, or with what went wrong. One after another. */
-  async ask(id: string, takes: number, isLast: boolean): Promise<number | Failure> {
+  async ask(id: string, manner: Manner): Promise<number | Failure> {
     const before = this.#asking;
     const asking = (async () => {
       await before;
-      return this.#ask(id, takes, isLast);
+      return this.#ask(id, manner);
     })();
     this.#asking = asking;
     return asking;
   }
 
-  async #ask(id: string, takes: number, isLast: boolean): Promise<number | Failure> {
-    if (this.isClosed) return this.#failure(id, { kind: 'lost', detail: `${this.#ending ?? 'closed'} while idle` });
-    const outcome = await new Promise<number | { kind: Failure['kind']; detail: string }>((resolve) => {
+  async #ask(id: string, { takes, isLast, half }: Manner): Promise<number | Failure> {
+    if (this.isClosed) {
+      return this.#failure(id, { kind: 'lost', detail: `${this.#ending ?? 'closed'} while idle`, isPolite: true });
+    }
+    this.#endedAt = undefined;
+    const outcome = await new Promise<number | Outcome>((resolve) => {
       this.#settle = resolve;
       this.#socket ??= this.#connect();
+      const socket = this.#socket;
       const close = isLast ? 'Connection: close\r\n' : '';
-      this.#socket.write(`GET /${id}?ms=${takes} HTTP/1.1\r\nHost: localhost\r\n${close}\r\n`);
+      const text = `GET /${id}?ms=${takes} HTTP/1.1\r\nHost: localhost\r\n${close}\r\n`;
+      if (half === 0) {
+        socket.write(text);
+        return;
+      }
+      socket.write(text.slice(0, text.length / 2));
+      setTimeout(() => socket.destroyed || socket.write(text.slice(text.length / 2)), half);
     });
     this.#settle = undefined;
     if (typeof outcome === 'number') {
@@ -188,7 +222,8 @@ class Connection {
       const says = /\r\nconnection: close\r\n/i.test(this.#text);
       this.#text = '';
       if (answered !== id) return this.#failure(id, { kind: 'wrong', detail: `the answer to ${answered}` });
-      if (says && this.#stays) return this.#failure(id, { kind: 'lost', detail: `told to close by ${pid}` });
+      if (says && this.#stays)
+        return this.#failure(id, { kind: 'lost', detail: `told to close by ${pid}`, isPolite: true });
       if (says) this.close();
       this.#before = id;
       return Number(pid);
@@ -205,14 +240,17 @@ class Connection {
     this.#socket?.destroy();
   }
 
-  #failure(id: string, outcome: { kind: Failure['kind']; detail: string }): Failure {
+  #failure(id: string, outcome: Outcome): Failure {
     this.close();
     this.hasFailed = true;
-    return { id, ...outcome, port: this.#port, before: this.#before, target: this.#target.kind };
+    const at = this.#endedAt ?? now();
+    const where = { port: this.#port, before: this.#before, target: this.#target.kind, opened: this.#opened };
+    return { id, isPolite: false, ...outcome, ...where, at };
   }
 
   #connect(): Socket {
     const target = this.#target;
+    this.#opened = now();
     const socket = target.kind === 'tcp' ? connect({ port: target.port, host: '127.0.0.1' }) : connect(target.path);
     socket.setNoDelay();
     socket.on('connect', () => {
@@ -242,7 +280,8 @@ class Connection {
     else if (length === undefined) this.#end({ kind: 'wrong', detail: this.#text.slice(0, 200) });
   }
 
-  #end(outcome: { kind: Failure['kind']; detail: string }): void {
+  #end(outcome: Outcome): void {
+    this.#endedAt ??= now();
     // Of a loop, which connects anew for its next request, it is what an idle connection may be.
     if (!this.#settle && this.#stays && !this.isClosed) this.#ending = outcome.detail;
     this.isClosed = true;

@@ -102,6 +102,12 @@ export class Log {
     return silent !== undefined;
   }
 
+  /** The process that alone had the connection when it died. */
+  diedWith(failure: Failure): number | undefined {
+    const key = this.#keyOf(failure);
+    return key === undefined ? undefined : this.#owners.diedWith(key);
+  }
+
   /**
    * A process that is killed between accept(2) and its line takes one connection along that nobody knows of. Had it still
    * been in the queue, the other process would have it.
@@ -124,6 +130,11 @@ export class Log {
   /** Connections that a process used while another one had them. */
   get shared(): readonly string[] {
     return this.#owners.shared;
+  }
+
+  /** Whether that process has said HELD for this connection. */
+  hasHeld(key: string, pid: number): boolean {
+    return this.#owners.hasHeld(key, pid);
   }
 
   /** Connections that were a process' alone when it died. */

@@ -13,7 +13,10 @@ interface Fields {
   readonly kind?: string;
   readonly name?: string;
   readonly direction?: string;
+  readonly role?: string;
   readonly isGiven?: boolean;
+  readonly batch?: number;
+  readonly connections?: number;
 }
 
 export class Owners {
@@ -21,6 +24,8 @@ export class Owners {
   readonly #diedWith = new Map<string, number>();
   /** Received, and not answered by HELD yet: batch by batch, by process. */
   readonly #offered = new Map<number, string[][]>();
+  /** Held, and not given yet: by process and batch, where all of the batch was held. */
+  readonly #held = new Map<string, string[]>();
   /** By whom HELD was said. */
   readonly #heldBy = new Map<string, number>();
   /** Sent or received ABORT: what still comes it closes. */
@@ -37,26 +42,36 @@ export class Owners {
   }
 
   note({ pid, event, ...said }: Said): void {
-    const { key, keys = [], id, kind, name, direction, isGiven } = said as Fields;
+    const { key, keys = [], id, kind, name, direction, role, isGiven, batch, connections } = said as Fields;
     if (event === 'accept' && key !== undefined) this.#of(key).add(pid);
     if (event === 'holds' && !this.#hasGivenUp.has(pid)) {
       for (const held of keys) this.#of(held).add(pid);
       this.#offeredTo(pid).push(keys);
     }
-    if (event === 'frame' && (name === 'MANIFEST' || name === 'COMMIT')) this.#offeredTo(pid).length = 0;
-    if (event === 'frame' && name === 'HELD' && direction === 'sent') {
-      for (const held of this.#offeredTo(pid).shift() ?? []) this.#heldBy.set(held, pid);
+    // With three generations one process is the receiver of the first channel and the giver of the second.
+    const isReceiver = event === 'frame' && role !== 'predecessor';
+    if (isReceiver && (name === 'MANIFEST' || name === 'COMMIT')) this.#offeredTo(pid).length = 0;
+    if (isReceiver && name === 'HELD' && direction === 'sent') {
+      const offered = this.#offeredTo(pid).shift() ?? [];
+      for (const held of offered) this.#heldBy.set(held, pid);
+      if (offered.length === connections) this.#held.set(`${pid} ${batch}`, offered);
     }
+    if (isReceiver && name === 'GO' && direction === 'received') this.#given(pid, `${pid} ${batch}`);
     if (event === 'closed' && key !== undefined) this.#closed(key, pid, isGiven === true);
     if (event === 'begin' && key !== undefined) this.#begin(key, pid, id);
     if (event === 'exit' || (event === 'fault' && SILENT.includes(kind ?? ''))) this.#died(pid);
-    if (event === 'frame' && name === 'ABORT') this.#drop(pid, direction === 'sent');
+    if (isReceiver && name === 'ABORT') this.#drop(pid, direction === 'sent');
   }
 
   /** The process that alone had it, and has died. */
   diedWith(key: string): number | undefined {
     for (const pid of this.#of(key)) if (this.#isGone(pid)) this.#died(pid);
     return this.#diedWith.get(key);
+  }
+
+  /** Whether that process has said HELD for it, and it has not been closed here since. */
+  hasHeld(key: string, pid: number): boolean {
+    return this.#heldBy.get(key) === pid;
   }
 
   #of(key: string): Set<number> {
@@ -69,6 +84,15 @@ export class Owners {
     const batches = this.#offered.get(pid) ?? [];
     this.#offered.set(pid, batches);
     return batches;
+  }
+
+  /** From here on they are its alone: one that was parked in the giver was never a connection there, and none is closed. */
+  #given(pid: number, batch: string): void {
+    for (const key of this.#held.get(batch) ?? []) {
+      const owners = this.#of(key);
+      for (const other of [...owners]) if (other !== pid) owners.delete(other);
+    }
+    this.#held.delete(batch);
   }
 
   #closed(key: string, pid: number, isGiven: boolean): void {

@@ -1,5 +1,6 @@
 // Which cells run, how many at a time, and the random ones with their seed.
 import { availableParallelism } from 'node:os';
+import { generator } from '../helpers/random.js';
 import { Case, type CaseOptions, type CaseResult } from './case.js';
 import type { Holding } from './holdings.js';
 import { type Cell, KINDS, PHASES, type Point } from './points.js';
@@ -91,16 +92,4 @@ export function randomCells(seed: number, count: number): Run[] {
     const point: Point = { role, name: 'random', phases: PHASES };
     return { cell: { point, kind }, delay: Math.floor(random() * 900), drain: Math.floor(random() * 1_200) };
   });
-}
-
-/** mulberry32: small, and the same everywhere. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
