@@ -16,7 +16,7 @@ import { profileDrains } from './observe/profile-drain.js';
  * `systemd: false`: no child may believe that they are meant for it.
  *
  * Descriptors: takes those that are passed along and makes them close-on-exec; `listen()` and `inherited()` claim them, and
- * what nobody claims is closed (see `ready()`). Until `closed` it holds up to 12 more in reserve, on /dev/null, so that a
+ * what nobody claims fails the handover, or is closed (`unclaimed`, `ready()`). Until `closed` it holds up to 12 more in reserve, on /dev/null, so that a
  * handover still works when the table is full.
  *
  * @throws ERR_HANDOVER_ALREADY_OPEN it is open in this process

@@ -35,6 +35,8 @@ export interface ManifestEntry {
   readonly address: string;
   /** Device and inode of a Unix path when it was bound: whoever removes it later looks whether it is still that file. */
   readonly file?: string | undefined;
+  /** A listener that the successor may leave: the predecessor goes on accepting on it while it drains. */
+  readonly isOptional?: boolean | undefined;
 }
 
 export interface Manifest {
@@ -52,6 +54,8 @@ export interface Claims {
   readonly unclaimed: readonly string[];
   /** Listeners of the successor's own; absent where there are none, and from older versions. */
   readonly bound?: readonly { readonly name: string; readonly address: string }[] | undefined;
+  /** Of the unclaimed, those the successor leaves on purpose; absent from older versions, which do not tell. */
+  readonly left?: readonly string[] | undefined;
 }
 
 export interface Hello {
@@ -145,6 +149,7 @@ const manifest: Schema<Manifest> = record({
       kind: oneOf('tcp', 'unix', 'abstract', 'udp', 'blob', 'descriptor'),
       address: string,
       file: optional(string),
+      isOptional: optional(boolean),
     }),
   ),
   more: boolean,
@@ -166,6 +171,7 @@ const claimed: Schema<Payloads['CLAIMED']> = record({
   claimed: list(string),
   unclaimed: list(string),
   bound: optional(list(record({ name: string, address: string }))),
+  left: optional(list(string)),
 });
 
 const heartbeat: Schema<Heartbeat> = record({

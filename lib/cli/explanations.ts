@@ -98,6 +98,14 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     action: 'open it with `handover.listen()` in both releases, under one name',
     more: '`handover upgrade --dry-run` shows which listeners the new release claims, adds and leaves.',
   },
+  ERR_HANDOVER_UNCLAIMED: {
+    happened:
+      'the successor did not claim a listener that was handed over, so clients would be refused there: a release without it, at another address or name, or an app that looked for a free port',
+    stillServing: 'yes',
+    action:
+      "listen there under that name and address before `ready()`; where it is meant, `unclaimed: 'close'` or its name in the new release",
+    more: 'The message names the listener, its address, and what the successor has bound instead.',
+  },
   ERR_HANDOVER_WOULD_ORPHAN: {
     happened:
       'pid 1, systemd that cannot be told, Server::Starter, einhorn, pm2, a cluster worker, a primary that has some, a worker thread, a parent with IPC, `prepare()` in a worker of `handover run`: the successor would die with, or live beside, this process',

@@ -103,6 +103,7 @@ export class Http1Connections implements LiveProtocol {
 
   whenMovable(callback: () => void): () => void {
     this.#staying = new WeakSet();
+    if (!this.canMove) return () => {};
     const atBoundary = (socket: Socket): void => {
       if (this.#onMovable && this.canMove && !this.#ending.ends(socket)) this.#boundary.stop(socket);
       else this.#boundary.start(socket);
@@ -194,6 +195,7 @@ export class Http1Connections implements LiveProtocol {
     const saved = this.#entrance.save(socket);
     if (!saved) {
       reattachSocket(socket);
+      this.#boundary.start(socket);
       this.#staying.add(socket);
       this.#ending.end(socket);
       return undefined;

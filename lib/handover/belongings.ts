@@ -16,6 +16,7 @@ import { type Asked, type ListenerStatus, listenerStatus } from './status.js';
 import { TAKEOVER } from './takeover.js';
 import { isTlsServer, Tickets } from './tickets.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
+import { mayBeLeft, type Unclaimed } from './unclaimed.js';
 
 const STDERR = `${RESERVED}stderr`;
 
@@ -37,6 +38,8 @@ export class Belongings {
   isStandby = false;
   /** Holds the listeners for this process. */
   lender: Lender | undefined;
+  /** As last claimed: by the time this process is in charge they are closed. */
+  unclaimed: readonly string[] = [];
   /** Told when a listener came or went. */
   onChange: () => void = () => {};
   readonly #env: Env;
@@ -50,7 +53,7 @@ export class Belongings {
    * Claims or binds, and has the server accept from `servers.acceptAll()` on. Waits only where something takes time, so
    * that a server without TLS at an IP address or a path listens when the call returns, as by Node's own `listen()`.
    */
-  async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
+  async listen(listener: Listener, options: ListenOptions, isOptional: boolean = false): Promise<Listening> {
     const { name: given, migrate, ...where } = checkListenOptions(options);
     expectMigratable(listener, migrate);
     const asked = placeOf(listener, where);
@@ -59,7 +62,7 @@ export class Belongings {
     const name = given ?? place.canonical;
     const borrowing = this.#borrowing(name, place);
     if (borrowing !== undefined) await borrowing;
-    const entry = this.ledger.listener(name, place);
+    const entry = this.ledger.listener(name, place, isOptional);
     // Now: the app may close the server as soon as it says that it listens.
     const address = addressOf(entry.fd);
     const managed = manage(listener, name, where.backlog, () => this.#release(name), migrate);
@@ -83,11 +86,22 @@ export class Belongings {
     return this.ledger.listeners.map((entry) => listenerStatus(entry, this.#asked.get(entry.name)));
   }
 
+  /** Stops accepting, but on what a successor may leave and has left. */
+  suspend(claimed: readonly string[]): void {
+    const isLeft = (name: string): boolean => this.ledger.get(name)?.isOptional === true && !claimed.includes(name);
+    this.servers.suspendAll(isLeft);
+  }
+
   /** What became of the listeners a predecessor handed over. */
-  claims(): Claims {
+  claims(unclaimed: Unclaimed): Claims {
+    const report = this.ledger.report();
+    this.unclaimed = report.unclaimed;
+    const left = this.ledger.unclaimedListeners
+      .filter(({ name }) => mayBeLeft(unclaimed, name))
+      .map(({ name }) => name);
     const bound = this.ledger.listeners.filter(({ origin }) => origin === 'bound');
     const own = bound.map(({ name, address }) => ({ name, address }));
-    return { ...this.ledger.report(), ...(own.length > 0 && { bound: own }) };
+    return { ...report, ...(own.length > 0 && { bound: own }), left };
   }
 
   /**

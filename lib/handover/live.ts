@@ -42,8 +42,6 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   readonly #closed = new Deferred<void>();
   #closing = new AbortController();
   #state: State = 'loading';
-  /** Closed by then, and told again when this process is in charge. */
-  #unclaimed: readonly string[] = [];
   #isSteppingDown = false;
   #isToClose = false;
   #successor: Successor | undefined;
@@ -140,13 +138,13 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     return this.belongings.early(options);
   }
 
-  async stepDown(): Promise<DescriptorList> {
+  async stepDown(claimed: readonly string[]): Promise<DescriptorList> {
     this.#isSteppingDown = true;
     this.#successor?.tally.begin();
     await this.#charge.yield();
     // Taken back while the app's duties were ending.
     if (!this.#isSteppingDown) throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
-    this.belongings.servers.suspendAll();
+    this.belongings.suspend(claimed);
     // For what the app keeps, now that nobody connects any more.
     this.#reserve.release();
     return this.belongings.all();
@@ -221,11 +219,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   async #becomeReady(): Promise<void> {
     this.expectOpen('ready()');
     await this.getReady(this.#options.warmup);
+    const claims = this.belongings.claims(this.#options.unclaimed);
+    await this.#successor?.expectClaimed(claims, this.belongings.ledger.unclaimedListeners);
     if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
     this.expectOpen('ready()');
     this.belongings.adoptStderr();
-    const claims = this.belongings.claims();
-    this.#unclaimed = claims.unclaimed;
     this.belongings.ledger.closeUnclaimedListeners();
     this.#state = 'ready';
     if (!this.#successor) return this.takeCharge();
@@ -248,7 +246,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     if (this.#successor?.isAlone) this.becomeAlone();
     const { claimed } = this.belongings.ledger.report();
     const { handoverId } = this.#successor ?? {};
-    publish('in-charge', { handoverId, generation: this.generation, claimed, unclaimed: this.#unclaimed });
+    publish('in-charge', { handoverId, generation: this.generation, claimed, unclaimed: this.belongings.unclaimed });
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess, told: Promise<void>): Promise<void> {

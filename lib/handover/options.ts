@@ -9,6 +9,7 @@ import type { Check } from './preflight.js';
 import { checkSystemd, type SystemdOptions } from './service-manager.js';
 import type { TakeoverOptions } from './takeover.js';
 import type { CloseHookOptions, ListenOptions } from './types.js';
+import { checkUnclaimed, type Unclaimed } from './unclaimed.js';
 import type { UpgradeOptions } from './upgrades.js';
 
 export interface TimelineOptions {
@@ -74,6 +75,13 @@ export interface HandoverOptions {
    * leaves it to the app, and then a handover that systemd would have to know of is refused. @default {}
    */
   readonly systemd?: SystemdOptions | false;
+  /**
+   * What a listener comes to that a predecessor hands over and this process does not claim before `ready()`: its clients
+   * would be refused. `'fail'`: the handover fails with ERR_HANDOVER_UNCLAIMED, and the predecessor serves on. `'close'`, or
+   * the names of those a release leaves on purpose: it is closed, and reported. Does not concern what a supervisor passed
+   * along. @default 'fail'
+   */
+  readonly unclaimed?: Unclaimed;
   /** A file that gets one line of JSON for each handover, when it is over. */
   readonly audit?: string;
   /** Records each handover for `handover/timeline`. */
@@ -102,6 +110,7 @@ export interface CheckedOptions {
   readonly checkMemory: boolean;
   readonly allowOrphan: boolean;
   readonly systemd: SystemdOptions | false;
+  readonly unclaimed: Unclaimed;
   readonly audit: string | undefined;
   readonly timeline: TimelineOptions | undefined;
 }
@@ -127,6 +136,7 @@ export const HANDOVER_OPTIONS: readonly string[] = [
   'checkMemory',
   'allowOrphan',
   'systemd',
+  'unclaimed',
   'audit',
   'timeline',
 ];
@@ -160,6 +170,7 @@ export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
     checkMemory: flag('checkMemory', true),
     allowOrphan: flag('allowOrphan', false),
     systemd: checkSystemd(given.systemd),
+    unclaimed: checkUnclaimed(given.unclaimed),
     audit: given.audit === undefined ? undefined : expectString('options.audit', given.audit),
     timeline: checkTimeline(given.timeline),
   };

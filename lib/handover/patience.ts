@@ -24,3 +24,6 @@ export const SERVING_PATIENCE = 5;
 
 /** How long a process that leaves waits for the predecessor to say which of the connections on offer are its own. */
 export const LEAVE_GRACE = 1_000;
+
+/** In which the kernel tells of a death that was before. */
+export const DEATH_GRACE = 100;

@@ -18,30 +18,21 @@ import { Account } from './account.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
-import { type DescriptorList, sendList, without } from './manifest.js';
+import { sendList, without } from './manifest.js';
 import { Moving } from './moving.js';
 import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
 import { COMMIT_TIMEOUT, EXIT_GRACE, SERVING_PATIENCE, SILENT_GRACE } from './patience.js';
+import type { PredecessorHost } from './predecessor-host.js';
 import { Pulse } from './pulse.js';
 import type { SuccessorProcess } from './successor-process.js';
-
-/** What the handover does in and for the process it runs in. */
-export interface PredecessorHost {
-  readonly hello: Hello;
-  /** What a successor needs to load; the descriptors are borrowed. */
-  list(options: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList;
-  /** Gives up being in charge: stops accepting. Resolves with everything that is handed over, state included. */
-  stepDown(): Promise<DescriptorList>;
-  /** Undoes it. */
-  takeBack(): Promise<void>;
-  /** The successor left on purpose, and nobody listens any more: clients are to be refused, not kept waiting. */
-  letGo(): void;
-}
+import { type Unclaimed, unclaimedError } from './unclaimed.js';
 
 export interface Preparation {
   readonly readyTimeout: number;
   readonly standby: boolean;
   readonly probation?: boolean;
+  /** What a successor of an older version, which does not decide that itself, may leave. */
+  readonly unclaimed?: Unclaimed;
 }
 
 export class Predecessor {
@@ -89,7 +80,7 @@ export class Predecessor {
   }
 
   /** From nothing to a successor that could serve; a standby does not accept before COMMIT. `probate()` comes next or not. */
-  async prepare({ readyTimeout, standby, probation = false }: Preparation): Promise<void> {
+  async prepare({ readyTimeout, standby, probation = false, unclaimed = 'fail' }: Preparation): Promise<void> {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
       await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.account.id });
@@ -99,6 +90,9 @@ export class Predecessor {
       await sendList(this.#channel, 'MANIFEST', list, standby).finally(list.release);
       await this.#until('ready');
     });
+    // Of a version that does not decide it itself.
+    const error = this.claims.left ? undefined : unclaimedError(this.claims, [...this.#offered], unclaimed);
+    if (error) throw error;
   }
 
   /** Both accept for `probation` ms, and until a heartbeat after that; silence of `stall` ms ends it. */
@@ -116,7 +110,7 @@ export class Predecessor {
     this.#machine.own('commit');
     await this.#within(COMMIT_TIMEOUT, 'the successor did not answer COMMIT', async () => {
       this.#hasSteppedDown = true;
-      const list = await this.#host.stepDown();
+      const list = await this.#host.stepDown(this.claims.claimed);
       // From the first byte of COMMIT on, whether its answer comes or not.
       this.#maySuccessorServe = true;
       await sendList(this.#channel, 'COMMIT', without(list, this.#offered)).finally(list.release);
@@ -125,7 +119,9 @@ export class Predecessor {
     // It may have given up in the same read.
     await this.#expectGoingOn();
     const { generation } = this.#host.hello;
-    return { generation: generation + 1, pid: this.#process.pid, phases: this.account.log.records, ...this.claims };
+    const { claimed, unclaimed, bound } = this.claims;
+    const claims = { claimed, unclaimed, ...(bound && { bound }) };
+    return { generation: generation + 1, pid: this.#process.pid, phases: this.account.log.records, ...claims };
   }
 
   /** Whether the successor is there, and can go on with live connections. */

@@ -55,11 +55,11 @@ export class Servers {
     await Promise.all([...this.#servers.values()].map(accept));
   }
 
-  /** Stops accepting; the app hears nothing of it. */
-  suspendAll(): void {
+  /** Stops accepting, but for those of `staying` names; the app hears nothing of it. */
+  suspendAll(staying: (name: string) => boolean = () => false): void {
     this.#isAccepting = false;
-    for (const managing of this.#accepting()) {
-      if (managing.isSuspended) continue;
+    for (const [name, managing] of this.#servers) {
+      if (!managing.isAccepting || managing.isSuspended || staying(name)) continue;
       managing.isSuspended = true;
       managing.managed.suspend();
     }
@@ -111,6 +111,7 @@ export class Servers {
 
   /** Nothing is taken back any more: the app hears what was withheld. */
   finishAll(): void {
+    this.suspendAll();
     for (const { managed } of this.#accepting()) managed.finish();
     this.#servers.clear();
   }

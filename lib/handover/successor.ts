@@ -6,9 +6,9 @@ import {
   type Claims,
   type DrainingGeneration,
   type Frame,
-  type Heartbeat,
   type Hello,
   type Manifest,
+  type ManifestEntry,
   negotiate,
 } from '../channel/wire.js';
 import { type Adopter, Holding } from '../connections/holding.js';
@@ -21,9 +21,11 @@ import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
+import { OlderGenerations } from './older-generations.js';
 import { internal, peerLost } from './outcome.js';
-import { EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
+import { DEATH_GRACE, EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
 import { hasDied } from './peer-process.js';
+import { unclaimedError } from './unclaimed.js';
 
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
@@ -57,10 +59,8 @@ export class Successor {
   readonly #ended = new Deferred<never>();
   readonly #alone = new Deferred<void>();
   #predecessor: Hello | undefined;
-  #draining: readonly DrainingGeneration[] = [];
+  readonly #older = new OlderGenerations();
   readonly #joinedAt = performance.now();
-  #committedAt = 0;
-  #reportedAt = 0;
   #isBeating = false;
   #isLeaving = false;
   #stopBeating: (() => void) | undefined;
@@ -100,9 +100,7 @@ export class Successor {
 
   /** The older generations that still drain, as the predecessor last said. */
   get draining(): readonly DrainingGeneration[] {
-    if (this.#machine.state !== 'serving') return [];
-    const since = Math.round(performance.now() - this.#reportedAt);
-    return this.#draining.map((older) => ({ ...older, age: older.age + since }));
+    return this.#machine.state === 'serving' ? this.#older.now : [];
   }
 
   /** Whether the predecessor is gone. */
@@ -113,6 +111,16 @@ export class Successor {
   /** Resolves when it is. */
   get alone(): Promise<void> {
     return this.#alone.promise;
+  }
+
+  /** @throws ERR_HANDOVER_UNCLAIMED a listener is lost. Where the predecessor is dead, this process is all there is. */
+  async expectClaimed(claims: Claims, unclaimed: readonly ManifestEntry[]): Promise<void> {
+    const error = unclaimedError(claims, unclaimed);
+    if (!error || this.#machine.state === 'ended') return;
+    // Its end may not have been read yet.
+    if (!this.isAlone && (await hasDied(this.#predecessor, DEATH_GRACE)))
+      await settlesWithin(this.#alone.promise, EXIT_GRACE);
+    if (!this.isAlone) throw this.#giveUp(error);
   }
 
   /** This process could serve: says what it claimed, and READY. Without a predecessor any more it is in charge at once. */
@@ -210,7 +218,7 @@ export class Successor {
       negotiate(this.#greeting, frame.payload);
       this.#predecessor = frame.payload;
     }
-    if (name === 'HEARTBEAT') this.#onReport(frame.payload);
+    if (name === 'HEARTBEAT') this.#older.heard(frame.payload);
     this.#machine.peer(name as SuccessorEvent);
     if (name === 'GO') this.#holding.go(frame.payload.batch);
     if (name === 'RETIRE') this.tally.heard(frame.payload.outcomes);
@@ -228,13 +236,6 @@ export class Successor {
     if (frame.name === 'GO') this.#holding.go(frame.payload.batch);
     if (frame.name === 'ABORT' && frame.payload.batch !== undefined) this.#holding.abort(frame.payload.batch);
     else if (frame.name === 'ABORT') this.#holding.abortAll();
-  }
-
-  #onReport({ connections = 0, draining = [] }: Heartbeat): void {
-    const { generation = 0, pid = 0, startTime } = this.#predecessor ?? {};
-    this.#reportedAt = performance.now();
-    const age = Math.round(this.#reportedAt - this.#committedAt);
-    this.#draining = [{ generation, pid, startTime, age, connections }, ...draining];
   }
 
   #receive(manifest: Manifest, fds: Int32Array): void {
@@ -259,8 +260,7 @@ export class Successor {
   }
 
   async #answerCommit(): Promise<void> {
-    this.#committedAt = performance.now();
-    this.#onReport({});
+    this.#older.committed(this.#predecessor);
     try {
       await this.#host.takeCharge();
       if (this.#machine.own('committed') !== 'serving') return;

@@ -88,10 +88,11 @@ export interface Handover extends AsyncDisposable {
   listen(listener: Listener, options: ListenOptions): Promise<Listening>;
 
   /**
-   * Accepts on every listener and tells the predecessor that this process serves; what was inherited and not claimed is
-   * closed. Resolves when this process accepts: on standby once it is committed.
+   * Accepts on every listener and tells the predecessor that this process serves. A listener that was handed over and
+   * not claimed fails the handover, unless the option `unclaimed` names it: then it is closed. Resolves when this process accepts: on standby once it is committed.
    * @throws ERR_HANDOVER_ABORTED the predecessor gave the handover up, or the code it named (`closing` is aborted with the
    *   same reason)
+   * @throws ERR_HANDOVER_UNCLAIMED a listener that was handed over was not claimed, and this process must end
    * @throws ERR_HANDOVER_CLOSED this process was told to end meanwhile
    * @throws ERR_HANDOVER_PID_FILE in a process without a predecessor: the pid file cannot be written
    * @throws EADDRINUSE, EACCES … as bind(2) for `takeover` and `control`, in a process without a predecessor
@@ -120,7 +121,7 @@ export interface Handover extends AsyncDisposable {
    * @throws ERR_HANDOVER_TIMEOUT it was not ready within `readyTimeout`, did not answer COMMIT, or hung
    * @throws ERR_HANDOVER_PROBATION_FAILED on probation it ended, fell silent or was not healthy: `cause`
    * @throws ERR_HANDOVER_ABORTED it gave up, or a function given to `keep` failed; or the code the successor named, such as
-   *   ERR_HANDOVER_PID_FILE or ERR_HANDOVER_DESCRIPTORS
+   *   ERR_HANDOVER_UNCLAIMED, ERR_HANDOVER_PID_FILE or ERR_HANDOVER_DESCRIPTORS
    * @throws ERR_HANDOVER_VERSION, ERR_HANDOVER_PROTOCOL no common protocol; it sent what it may not
    * @throws ERR_HANDOVER_PEER_LOST the supervisor, `handover run`, is gone
    * @throws ERR_HANDOVER_INTERNAL a bug of this package

@@ -10,7 +10,8 @@ import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
 import { refuseOrphan } from './orphan.js';
 import { failureText, type UpgradeOutcome } from './outcome.js';
-import { Predecessor, type PredecessorHost } from './predecessor.js';
+import { Predecessor } from './predecessor.js';
+import type { PredecessorHost } from './predecessor-host.js';
 import { expectMemory, runCheck } from './preflight.js';
 import { profileStart } from './profiling.js';
 import type { DescriptorReserve } from './reserve.js';
@@ -94,7 +95,8 @@ export class Upgrades {
   async prepare(options: UpgradeOptions): Promise<Standby> {
     const { attempt, predecessor } = await this.#run(options, async (running) => {
       const adopted = this.#adopt(running, await this.#startSelf(running, options));
-      await adopted.prepare({ readyTimeout: this.#options.readyTimeout, standby: true });
+      const { readyTimeout, unclaimed } = this.#options;
+      await adopted.prepare({ readyTimeout, standby: true, unclaimed });
       return { attempt: running, predecessor: adopted };
     });
     this.#host.manager.serving(this.#host.hello.generation, 'a standby waits');
@@ -263,9 +265,9 @@ export class Upgrades {
   }
 
   async #handOver(attempt: Attempt): Promise<UpgradeOutcome> {
-    const { readyTimeout, probation, probationStall } = this.#options;
+    const { readyTimeout, probation, probationStall, unclaimed } = this.#options;
     const { predecessor } = attempt as Required<Attempt>;
-    await predecessor.prepare({ readyTimeout, standby: false, probation: probation > 0 });
+    await predecessor.prepare({ readyTimeout, standby: false, probation: probation > 0, unclaimed });
     if (probation > 0) await predecessor.probate(probation, probationStall);
     return this.#commit(attempt);
   }

@@ -49,17 +49,17 @@ export class Ledger {
 
   /**
    * Claims the inherited listener of this name and address, or an activated one, or binds one. The descriptor stays the
-   * ledger's.
+   * ledger's. `isOptional`: one that is bound is for a successor that wants it.
    * @throws TypeError the name is taken; ERR_HANDOVER_ACTIVATION the activated one of this name is no such listener;
    *   ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over; the system's error where
    *   bind(2) or listen(2) fail
    */
-  listener(name: string, place: Place): Entry {
+  listener(name: string, place: Place, isOptional: boolean = false): Entry {
     this.#expectFree(name);
     const inherited = this.#inherited.get(name);
     if (inherited && inherited.kind === place.kind && inherited.address === place.canonical)
-      return this.#claim(inherited);
-    const identity = { name, kind: place.kind, address: place.canonical };
+      return this.#claim({ ...inherited, isOptional: isOptional || undefined });
+    const identity = { name, kind: place.kind, address: place.canonical, ...(isOptional && { isOptional }) };
     const activated = findActivated(this.#activated, name, place);
     if (activated) return this.#adopt(activated, identity);
     return this.#add({ ...identity, ...this.#bind(name, place), origin: 'bound' });
@@ -113,6 +113,11 @@ export class Ledger {
     const claimed = [...this.#entries.values()].filter((entry) => entry.origin !== 'bound' && isApps(entry));
     const unclaimed = [...[...this.#inherited.values()].filter(isListener), ...this.#activated].filter(isApps);
     return { claimed: claimed.map(({ name }) => name), unclaimed: unclaimed.map(({ name }) => name) };
+  }
+
+  /** Listeners of the app that a predecessor handed over and nobody has claimed. */
+  get unclaimedListeners(): readonly Entry[] {
+    return [...this.#inherited.values()].filter((entry) => isListener(entry) && isApps(entry));
   }
 
   /** The listeners the app has opened. */

@@ -96,12 +96,23 @@ describe('listen()', () => {
     await terminate(second);
   });
 
-  it('keeps what nobody claims for claimTimeout after the last call, then closes it', async () => {
+  it.each([
+    'fail',
+    'close',
+  ])('waits claimTimeout after the last call for what nobody claims, then: %s', async (unclaimed) => {
     const ports = [await freePort(), await freePort()];
     const listening = (count: number) =>
       boot((inside, ports) => void ports.map((port) => inside.create('http').listen(port)), ports.slice(0, count));
-    const { chain, first } = await preload(apps, [listening(2), listening(1)], { claimTimeout: 300 });
+    const { chain, first } = await preload(apps, [listening(2), listening(1)], { claimTimeout: 300, unclaimed });
     await first.said('handover:in-charge');
+    if (unclaimed === 'fail') {
+      first.process.signal('SIGUSR2');
+      expect(await first.said('handover:failed')).toMatchObject({ code: 'ERR_HANDOVER_UNCLAIMED', stillServing: true });
+      await (await chain.generation(2)).gone();
+      expect(await pidAt({ port: ports[1] as number })).toBe(first.pid);
+      await terminate(first);
+      return;
+    }
     const second = await replace(chain, first, 2);
     expect(await second.said('handover:in-charge')).toMatchObject({ unclaimed: [`tcp://*:${ports[1]}`] });
     expect(await pidAt({ port: ports[0] as number })).toBe(second.pid);

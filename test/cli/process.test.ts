@@ -265,6 +265,7 @@ describe('upgrade', () => {
 
   it('--dry-run says what would change, and changes nothing', async () => {
     const listens = (...names: readonly [string, string][]): Plan => ({
+      options: { unclaimed: 'close' },
       listen: { name: 'web', port: 0, host: '127.0.0.1' },
       before: new Function(
         'inside',

@@ -11,7 +11,7 @@ const { chain } = useApps();
 
 it('G8: a handover that worked: every phase with its start and its length, and who has what', async () => {
   const extra = server({
-    options: { probation: 300 },
+    options: { probation: 300, unclaimed: ['old'] },
     before: async ({ handover, create }) => {
       // The new release has no use for it.
       if (handover.generation === 1) await handover.listen(create('http'), { name: 'old', port: 0, host: '127.0.0.1' });

@@ -311,7 +311,7 @@ describe('addresses', () => {
     free.close();
     await once(free, 'close');
     const moved = boot(async (inside, port) => {
-      await inside.open();
+      await inside.open({ unclaimed: ['web'] });
       inside.say('listening', await inside.listen('http', { name: 'web', port, host: '127.0.0.1' }));
       await inside.handover.ready();
     }, port);

@@ -20,6 +20,7 @@ import { helloOf } from '../../lib/handover/identity.js';
 import type { DescriptorList } from '../../lib/handover/manifest.js';
 import { Predecessor } from '../../lib/handover/predecessor.js';
 import { Successor } from '../../lib/handover/successor.js';
+import type { Unclaimed } from '../../lib/handover/unclaimed.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { Peer } from './peer.js';
@@ -83,6 +84,7 @@ describe('predecessor', () => {
     readonly probation?: number;
     readonly stall?: number;
     readonly readyTimeout?: number;
+    readonly unclaimed?: Unclaimed;
   }
 
   const NOTHING: DescriptorList = { entries: [], fds: new Int32Array(0) };
@@ -95,6 +97,7 @@ describe('predecessor', () => {
     probation = 0,
     stall = 10_000,
     readyTimeout = 2_000,
+    unclaimed = 'fail',
   }: Beginning = {}) {
     const peer = new Peer('predecessor');
     const calls: string[] = [];
@@ -136,7 +139,7 @@ describe('predecessor', () => {
     );
     const steps = (async () => {
       try {
-        await predecessor.prepare({ readyTimeout, standby, probation: probation > 0 });
+        await predecessor.prepare({ readyTimeout, standby, probation: probation > 0, unclaimed });
         if (probation > 0) await predecessor.probate(probation, stall);
         return await predecessor.commit(stall);
       } catch (error) {
@@ -148,7 +151,7 @@ describe('predecessor', () => {
   }
 
   const greet = (peer: Peer) => peer.send('HELLO', hello(4711, 0));
-  const claims = { claimed: ['web'], unclaimed: ['old'] };
+  const claims = { claimed: ['web'], unclaimed: ['old'], left: ['old'] };
   const older = { generation: 0, pid: 12, startTime: '34', age: 56, connections: 7 };
 
   it('the protocol in order', async () => {
@@ -176,13 +179,44 @@ describe('predecessor', () => {
     // It does not drain yet, so there is nothing to report.
     predecessor.report(9, []);
     await peer.send('COMMITTED', {});
-    expect(await steps).toMatchObject({ generation: 2, pid: 4711, ...claims });
+    expect(await steps).toMatchObject({ generation: 2, pid: 4711, claimed: ['web'], unclaimed: ['old'] });
     predecessor.report(3, [older]);
     expect(await peer.next()).toMatchObject({ name: 'HEARTBEAT', payload: { connections: 3, draining: [older] } });
     // It waits for a sign of life: from here on the successor is alone.
     await Promise.all([predecessor.retire(), peer.send('HEARTBEAT', { healthy: true })]);
     expect(await peer.rest()).toEqual(['RETIRE']);
     expect(calls).toEqual(['list with stderr', 'step down']);
+  });
+
+  describe('G9: a successor of an older version, which does not decide what it may leave', () => {
+    const old = { claimed: ['web'], unclaimed: ['old'] };
+
+    it('G1: leaves a listener: ended before COMMIT', async () => {
+      const list = { entries: [entry('web'), entry('old')], fds: Int32Array.of(file(), file()) };
+      const begun = begin({ list });
+      await greet(begun.peer);
+      await begun.peer.send('CLAIMED', { ...old, bound: [{ name: 'web', address: 'tcp://*:81' }] });
+      await begun.peer.send('READY', {});
+      await expect(begun.steps).rejects.toMatchObject({
+        code: 'ERR_HANDOVER_UNCLAIMED',
+        message: expect.stringMatching(/"old" at .*It has bound tcp:\/\/\*:81/),
+      });
+      expect(begun.calls).toEqual(['list with stderr', 'stop it']);
+    });
+
+    it.each<[string, Unclaimed, boolean]>([
+      ['the old process says that it may', ['old'], false],
+      ['it is optional', 'fail', true],
+    ])('goes on where %s', async (_, unclaimed, isOptional) => {
+      const entries = [entry('web'), { ...entry('old'), ...(isOptional && { isOptional }) }];
+      const { peer, steps, calls } = begin({ list: { entries, fds: Int32Array.of(file(), file()) }, unclaimed });
+      await greet(peer);
+      await peer.send('CLAIMED', old);
+      await peer.send('READY', {});
+      while ((await peer.next()).name !== 'COMMIT') expect(calls).not.toContain('stop it');
+      await peer.send('COMMITTED', {});
+      expect(await steps).toMatchObject({ claimed: ['web'], unclaimed: ['old'] });
+    });
   });
 
   /** Gives up with this code; the peer is told, everything is taken back, nothing stays open. */

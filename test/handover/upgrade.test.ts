@@ -49,7 +49,12 @@ describe('G8: the outcome', () => {
       await inside.listen('net', { name: 'admin', port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
     });
-    const { chain: processes, first } = await chain([two, web]);
+    const one = boot(async (inside) => {
+      await inside.open({ unclaimed: ['other', 'admin'] });
+      await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
+      await inside.handover.ready();
+    });
+    const { chain: processes, first } = await chain([two, one]);
     const before = Date.now();
     const outcome = await first.upgrade();
     const second = await processes.generation(2);

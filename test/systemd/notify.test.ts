@@ -283,7 +283,8 @@ describe.runIf(process.platform === 'linux')('the store of descriptors', () => {
   it('follows a release that listens elsewhere, once its predecessor is gone', async () => {
     const manager = new Manager();
     const env = { NOTIFY_SOCKET: manager.address, FDSTORE: '8' };
-    const plan = (name: string) => server({ options, listen: { name, port: 0, host: LOCALHOST } });
+    const plan = (name: string) =>
+      server({ options: { ...options, unclaimed: 'close' }, listen: { name, port: 0, host: LOCALHOST } });
     const { chain: processes, first } = await chain([plan('old'), plan('new')], { env });
     expect(parseStoreName((await manager.next('FDSTORE')).fields.FDNAME ?? '')?.name).toBe('old');
     const { pid } = await first.upgrade();

@@ -107,6 +107,7 @@ void openHandover({ systemd: { fdstore: true } });
 void openHandover({ systemd: { fdStore: true } });
 same<Equal<HandoverOptions['connections'], 'move' | 'drain' | undefined>>();
 same<Equal<HandoverOptions['closeSpread'], number | undefined>>();
+same<Equal<HandoverOptions['unclaimed'], 'fail' | 'close' | readonly string[] | undefined>>();
 void openHandover({ connections: 'move' });
 void openHandover({ connections: 'drain' });
 // @ts-expect-error they move or they drain

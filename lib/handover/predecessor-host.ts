@@ -1,0 +1,19 @@
+// What a handover asks of the process that gives.
+import type { Hello } from '../channel/wire.js';
+import type { DescriptorList } from './manifest.js';
+
+/** What the handover does in and for the process it runs in. */
+export interface PredecessorHost {
+  readonly hello: Hello;
+  /** What a successor needs to load; the descriptors are borrowed. */
+  list(options: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList;
+  /**
+   * Gives up being in charge: stops accepting, but on optional listeners that are not among the claimed. Resolves with
+   * everything that is handed over, state included.
+   */
+  stepDown(claimed: readonly string[]): Promise<DescriptorList>;
+  /** Undoes it. */
+  takeBack(): Promise<void>;
+  /** The successor left on purpose, and nobody listens any more: clients are to be refused, not kept waiting. */
+  letGo(): void;
+}
