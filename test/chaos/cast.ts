@@ -42,10 +42,23 @@ export class Member {
     return this.killedAt === undefined && this.id !== undefined && identify(this.pid)?.startTime === this.id.startTime;
   }
 
+  /**
+   * Whether others may have killed it for what the schedule made of it. Not one that the schedule killed itself: what that
+   * one owned was looked at.
+   */
+  get isBlamed(): boolean {
+    if (this.killedAt !== undefined) return false;
+    return this.#isBad || (this.stoppedAt !== undefined && this.exitCode !== 0);
+  }
+
+  get #isBad(): boolean {
+    return this.kind !== 'good' && this.kind !== 'slow';
+  }
+
   /** Whether the schedule, or what is wrong with its release, is why it ended as it did. */
   get mayHaveDied(): boolean {
     if (this.killedAt !== undefined || this.stoppedAt !== undefined || this.toldToEndAt !== undefined) return true;
-    return this.kind !== 'good' && this.kind !== 'slow';
+    return this.#isBad;
   }
 }
 

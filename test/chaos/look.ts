@@ -14,21 +14,48 @@ const SETTLE_TIMEOUT = 45_000;
 const SPLIT_AFTER = 12_000;
 const ANSWER_TIMEOUT = 5_000;
 const CONNECTIONS = 16;
+const LOOKS = 10;
+/** For so long nothing may be under way: one thing can follow another. */
+const QUIET = 400;
 
-export type Known = readonly { readonly pid: number; readonly state: string }[];
+type Known = readonly { readonly pid: number; readonly state: string }[];
+
+/** Looks until nothing has begun meanwhile; `quiet` is undefined when nobody is left, `late` tells what does not end. */
+export async function lookWhenQuiet(
+  stage: Stage,
+  version?: number,
+): Promise<{ readonly late?: string | undefined; readonly quiet?: Quiet | undefined }> {
+  for (let i = 0; ; i++) {
+    const late = await settled(stage);
+    const before = marks(stage);
+    if (stage.living.length === 0) return { late };
+    const quiet = await look(stage, version);
+    // What was asked for before may begin only now.
+    if (late !== undefined || i === LOOKS || (before === marks(stage) && (await underWay(stage)) === undefined))
+      return { late, quiet };
+  }
+}
+
+/** Every process, and what each is. */
+function marks({ cast, living }: Stage): string {
+  const members = cast.living.map(({ pid, part, isClosing }) => `${pid} ${part} ${isClosing}`);
+  return [...members, ...living.map(({ pid }) => pid)].join();
+}
 
 /** Resolves when nothing is under way; with what still is, when it does not end. */
-export async function settled(stage: Stage): Promise<string | undefined> {
+async function settled(stage: Stage): Promise<string | undefined> {
   await stage.continued();
   const begun = now();
   let splitSince: number | undefined;
+  let quietSince: number | undefined;
   for (;;) {
     const what = await underWay(stage);
-    if (what === undefined) return undefined;
     const at = now();
+    quietSince = what === undefined ? (quietSince ?? at) : undefined;
+    if (quietSince !== undefined && at - quietSince >= QUIET) return undefined;
     splitSince = isSplit(stage) ? (splitSince ?? at) : undefined;
     const isOver = at - begun > SETTLE_TIMEOUT || (splitSince !== undefined && at - splitSince > SPLIT_AFTER);
-    if (isOver) return `nothing is settled after ${Math.round((at - begun) / 1000)} s: ${what}`;
+    if (isOver && what !== undefined) return `nothing is settled after ${Math.round((at - begun) / 1000)} s: ${what}`;
     await pause(100);
   }
 }
@@ -58,7 +85,7 @@ async function underWay(stage: Stage): Promise<string | undefined> {
   return isAtRest ? undefined : `the supervisor is ${phase}, knows ${JSON.stringify(workers)}; ${describe()}`;
 }
 
-export async function supervisorStatus(stage: Stage): Promise<{ phase: string; workers: Known }> {
+async function supervisorStatus(stage: Stage): Promise<{ phase: string; workers: Known }> {
   try {
     const { phase, workers } = (await stage.call('status')) as unknown as Status;
     return { phase, workers: (workers ?? []).map(({ pid, phase: state }) => ({ pid, state })) };
@@ -68,7 +95,7 @@ export async function supervisorStatus(stage: Stage): Promise<{ phase: string; w
 }
 
 /** What is so now. */
-export async function look(stage: Stage, version?: number): Promise<Quiet> {
+async function look(stage: Stage, version?: number): Promise<Quiet> {
   const seen = await Promise.all(
     stage.cast.living.map(async (member): Promise<Seen> => {
       const { pid, slot, version: release, part, isPrepared, hasDuty } = member;

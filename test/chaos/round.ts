@@ -11,7 +11,7 @@ import { signal } from '../helpers/processes.js';
 import { until } from '../helpers/until.js';
 import { Crowd, now } from './crowd.js';
 import { type Evidence, excuse, judgeEnd, judgeQuiet } from './judge.js';
-import { look, settled, zombiesOf } from './look.js';
+import { lookWhenQuiet, zombiesOf } from './look.js';
 import { type Schedule, type Step, stepText } from './schedule.js';
 import { Stage } from './stage.js';
 
@@ -199,10 +199,9 @@ export class Round {
   /** Waits until nothing is under way, and judges. */
   async #quiet(version?: number): Promise<string> {
     const stage = this.#stage;
-    const late = await settled(stage);
+    const { late, quiet } = await lookWhenQuiet(stage, version);
     if (late !== undefined) (late.includes('in-charge') ? this.#splits : this.#wrong).push(late);
-    if (stage.living.length === 0) return this.#nobody();
-    const quiet = await look(stage, version);
+    if (quiet === undefined) return this.#nobody();
     const { splits, wrong } = judgeQuiet(quiet);
     this.#splits.push(...splits);
     this.#wrong.push(...wrong);
@@ -299,7 +298,7 @@ export class Round {
           .map(({ pid }) => pid),
       diedWith: (failure) => log.diedWith(failure),
       hasFailed: (pid) => cast.members.get(pid)?.wasInCharge === false,
-      isBlamed: (pid) => cast.members.get(pid)?.mayHaveDied ?? false,
+      isBlamed: (pid) => cast.members.get(pid)?.isBlamed ?? false,
     };
   }
 

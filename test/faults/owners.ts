@@ -19,11 +19,18 @@ interface Fields {
   readonly connections?: number;
 }
 
+interface Batch {
+  readonly number: number;
+  readonly keys: string[];
+}
+
 export class Owners {
   readonly #owners = new Map<string, Set<number>>();
   readonly #diedWith = new Map<string, number>();
-  /** Received, and not answered by HELD yet: batch by batch, by process. */
-  readonly #offered = new Map<number, string[][]>();
+  /** Received, and of no OFFER yet: as they came, by process. */
+  readonly #received = new Map<number, string[][]>();
+  /** Offered, and not answered by HELD yet: batch by batch, by process. */
+  readonly #offered = new Map<number, Batch[]>();
   /** Held, and not given yet: by process and batch, where all of the batch was held. */
   readonly #held = new Map<string, string[]>();
   /** By whom HELD was said. */
@@ -46,13 +53,15 @@ export class Owners {
     if (event === 'accept' && key !== undefined) this.#of(key).add(pid);
     if (event === 'holds' && !this.#hasGivenUp.has(pid)) {
       for (const held of keys) this.#of(held).add(pid);
-      this.#offeredTo(pid).push(keys);
+      this.#received.set(pid, [...(this.#received.get(pid) ?? []), keys]);
     }
     // With three generations one process is the receiver of the first channel and the giver of the second.
     const isReceiver = event === 'frame' && role !== 'predecessor';
-    if (isReceiver && (name === 'MANIFEST' || name === 'COMMIT')) this.#offeredTo(pid).length = 0;
+    if (isReceiver && name === 'OFFER' && batch !== undefined) {
+      this.#offeredTo(pid).push({ number: batch, keys: this.#take(pid, connections ?? 0) });
+    }
     if (isReceiver && name === 'HELD' && direction === 'sent') {
-      const offered = this.#offeredTo(pid).shift() ?? [];
+      const offered = this.#answered(pid, batch);
       for (const held of offered) this.#heldBy.set(held, pid);
       if (offered.length === connections) this.#held.set(`${pid} ${batch}`, offered);
     }
@@ -80,7 +89,23 @@ export class Owners {
     return owners;
   }
 
-  #offeredTo(pid: number): string[][] {
+  /** The descriptors of an OFFER are the last that came; what came before them was something else. */
+  #take(pid: number, count: number): string[] {
+    const received = this.#received.get(pid) ?? [];
+    let first = received.length;
+    for (let left = count; left > 0 && first > 0; ) left -= received[--first]?.length ?? 0;
+    const keys = received.slice(first).flat();
+    this.#received.set(pid, [keys.slice(count)]);
+    return keys.slice(0, count);
+  }
+
+  #answered(pid: number, batch: number | undefined): string[] {
+    const offered = this.#offeredTo(pid);
+    const index = offered.findIndex(({ number }) => number === batch);
+    return index < 0 ? [] : (offered.splice(index, 1)[0]?.keys ?? []);
+  }
+
+  #offeredTo(pid: number): Batch[] {
     const batches = this.#offered.get(pid) ?? [];
     this.#offered.set(pid, batches);
     return batches;
