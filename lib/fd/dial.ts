@@ -26,6 +26,11 @@ function connect(type: number, path: string): number {
   return result;
 }
 
+/** For another process, which waits by itself until what it writes has room. The flag is of every copy (FACTS K7). */
+export function setBlocking(fd: number): void {
+  native().setNonblocking(fd, false);
+}
+
 /** Tries to connect, and closes. 0: somebody listens; otherwise the negative errno of connect(2). */
 export function connectsTo(path: string): number {
   const fd = dial(path);

@@ -190,11 +190,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     return this.#takingCharge;
   }
 
-  becomeAlone(): void {
+  becomeAlone(predecessor?: Hello): void {
     this.#charge.answerProbes();
     if (!this.isInCharge) return;
     this.belongings.ledger.closeUnclaimed();
-    this.#superiors.alone(this.generation);
+    this.#superiors.alone(this.generation, predecessor);
   }
 
   giveUp(error: HandoverError): void {

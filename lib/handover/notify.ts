@@ -34,12 +34,20 @@ export class Notifier {
    * @throws what connect(2) and sendmsg(2) say: the manager is gone
    */
   send(fields: Fields, fds: readonly number[] = []): Promise<void> {
-    const lines = Object.entries(fields).filter(([, value]) => value !== undefined);
-    const text = lines.map(([name, value]) => `${name}=${String(value).replace(/\s+/g, ' ')}`).join('\n');
-    this.#waiting++;
-    const sending = this.#last.then(() => this.#transmit(text, fds)).finally(() => this.#waiting--);
-    this.#last = sending.catch(() => {});
-    return sending;
+    const text = textOf(fields);
+    return this.#inTurn(() => this.#transmit(text, fds));
+  }
+
+  /** Several messages between which no other of this process comes; `steps` sends them. */
+  together(steps: (send: (fields: Fields) => Promise<void>) => Promise<void>): Promise<void> {
+    return this.#inTurn(() => steps((fields) => this.#transmit(textOf(fields), [])));
+  }
+
+  /** A socket connected to the manager, the caller's. @throws what connect(2) says */
+  dial(): number {
+    const fd = dialDatagram(this.#path);
+    if (fd < 0) throw systemError(fd, 'connect', { path: this.#path });
+    return fd;
   }
 
   /** True when the manager has read everything sent before; it says so by closing a descriptor (sd_notify_barrier(3)). */
@@ -57,15 +65,25 @@ export class Notifier {
     }
   }
 
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    this.#waiting++;
+    const done = this.#last.then(work).finally(() => this.#waiting--);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
   async #transmit(text: string, fds: readonly number[]): Promise<void> {
     // Anew each time: the manager may have been started again behind the same path.
-    const fd = dialDatagram(this.#path);
-    if (fd < 0) throw systemError(fd, 'connect', { path: this.#path });
-    const socket = new FdSocket(fd).unref();
+    const socket = new FdSocket(this.dial()).unref();
     try {
       await socket.send(Buffer.from(text), fds);
     } finally {
       socket.close();
     }
   }
+}
+
+function textOf(fields: Fields): string {
+  const lines = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return lines.map(([name, value]) => `${name}=${String(value).replace(/\s+/g, ' ')}`).join('\n');
 }

@@ -27,3 +27,6 @@ export const LEAVE_GRACE = 1_000;
 
 /** In which the kernel tells of a death that was before. */
 export const DEATH_GRACE = 100;
+
+/** How long a process that systemd keeps waits for its successor to have heard that it ends: it prepares for that then. */
+export const RETIRE_GRACE = 5_000;

@@ -46,6 +46,8 @@ export class Predecessor {
   readonly #offered = new Set<ManifestEntry>();
   readonly #pulse = new Pulse((message) => this.#onFailing(message));
   #peer: Hello | undefined;
+  /** How long the successor may take to hear that it is alone, in milliseconds. */
+  hearing = 0;
   claims: Claims = { claimed: [], unclaimed: [] };
   #isToProve = false;
   #hasSteppedDown = false;
@@ -140,14 +142,15 @@ export class Predecessor {
     this.#channel.send('HEARTBEAT', { connections, draining }).catch(() => {});
   }
 
-  /** The last word: from here on the successor is alone. */
+  /** The last word: from here on the successor is alone. Resolves when it has heard that, where `hearing` says so. */
   async retire(outcomes: readonly EndedHandover[] = []): Promise<void> {
     await this.#expectGoingOn();
     this.settle();
     if (this.#machine.state === 'draining') await this.#signOfLife();
     this.#machine.own('drained');
     if (!this.#hasSuccessorLeft) await this.#sendRetire(outcomes);
-    this.#close();
+    if (this.hearing > 0) await settlesWithin(this.#reading, this.hearing);
+    this.#channel.close();
   }
 
   /** @throws ERR_HANDOVER_SUCCESSOR_EXITED it has died; one that was told to end has said so before */
@@ -189,7 +192,7 @@ export class Predecessor {
     this.moving.takeBack();
     if (this.#hasSteppedDown) await this.#host.takeBack();
     if (!this.#isStranger) await this.#process.stop(this.#pulse.isSilent ? { grace: SILENT_GRACE } : {});
-    this.#close();
+    this.#channel.close();
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
   }
 
@@ -276,7 +279,7 @@ export class Predecessor {
   #onEnter(state: PredecessorState): void {
     const phase = PREDECESSOR_PHASE[state];
     if (phase) this.account.entered(phase);
-    if (state === 'ended') this.#pulse.stop();
+    if (state === 'ended' || state === 'retired') this.#pulse.stop();
   }
 
   #until(state: PredecessorState): Promise<void> {
@@ -303,10 +306,5 @@ export class Predecessor {
   #explainedByEnd(error: unknown): Promise<never> {
     if (hasCode(error, 'EPIPE') || hasCode(error, 'ECONNRESET')) return this.#failed.promise;
     throw error;
-  }
-
-  #close(): void {
-    this.#pulse.stop();
-    this.#channel.close();
   }
 }

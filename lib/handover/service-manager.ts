@@ -1,10 +1,14 @@
 // What systemd is told of this process: ready, handing over, who is the main process now, stopping; and what it keeps for
 // a crash. Without NOTIFY_SOCKET nothing happens.
+import type { Hello } from '../channel/wire.js';
 import { publish } from '../events.js';
 import { expectBoolean, expectOptions } from '../fd/arguments.js';
 import { closeFd, dupFd } from '../fd/index.js';
 import type { Ledger } from '../ledger/ledger.js';
 import { type Fields, Notifier } from './notify.js';
+import { hasDied } from './peer-process.js';
+import { cgroupOf } from './process-table.js';
+import { StandIn } from './stand-in.js';
 
 /** How systemd is told; `false` as the option leaves NOTIFY_SOCKET to the app. */
 export interface SystemdOptions {
@@ -91,9 +95,14 @@ export class ServiceManager {
     this.#watchdog = setInterval(() => this.#repeat({ WATCHDOG: 1 }), interval).unref();
   }
 
-  /** The predecessor is gone. If it died before it could say so, this is still in time where NotifyAccess=all. */
-  alone(generation: number): void {
+  /**
+   * The predecessor is gone, or ends as soon as it hears that this has returned. If it died before it could say who follows,
+   * this is still in time where NotifyAccess=all.
+   */
+  alone(generation: number, predecessor?: Hello): void {
+    const standIn = predecessor && this.#startStandIn();
     this.#tell({ MAINPID: this.#pid, READY: 1, STATUS: `generation ${generation} serves` });
+    if (standIn) void this.#becomeChild(predecessor, standIn).catch(fail);
   }
 
   /** A handover begins. */
@@ -120,11 +129,12 @@ export class ServiceManager {
    * cannot be the main one of this.
    */
   async superseded(generation: number, successor: { readonly pid: number; readonly isChild: boolean }): Promise<void> {
+    const isOfThisUnit = successor.isChild || (cgroupOf(successor.pid) ?? '') === cgroupOf('self');
     this.#stopExtending();
     this.#stopWatching();
     if (!this.#notifier) return;
-    this.#isSuperseded = successor.isChild;
-    const MAINPID = successor.isChild ? successor.pid : undefined;
+    this.#isSuperseded = isOfThisUnit;
+    const MAINPID = isOfThisUnit ? successor.pid : undefined;
     const STATUS = `generation ${generation + 1} (pid ${successor.pid}) serves`;
     // The ping bridges the time until the successor's next one.
     this.#tell({ MAINPID, READY: 1, WATCHDOG: this.#ping, STATUS });
@@ -159,6 +169,45 @@ export class ServiceManager {
   end(): void {
     this.#stopExtending();
     this.#stopWatching();
+  }
+
+  /**
+   * When the predecessor named this process, systemd found it to be another one's child. It waits for no such main process
+   * when it stops the unit, kills it at once where it is alone in there, and looks again only when the main process
+   * changes. So it changes: to another process and back, as soon as the end of the predecessor has made this one systemd's
+   * child. Until systemd has read that, the other process is the reason why it waits.
+   */
+  async #becomeChild(predecessor: Hello, standIn: StandIn): Promise<void> {
+    try {
+      await hasDied(predecessor);
+      const changed = this.#notifier?.together(async (send) => {
+        if (this.#isSuperseded || standIn.hasEnded) return;
+        await send({ MAINPID: standIn.pid });
+        // By the process that is the main one now: where NotifyAccess=main no other is heard.
+        await standIn.say(`MAINPID=${this.#pid}`).catch(() => send({ MAINPID: this.#pid }));
+      });
+      // Nobody is kept by it: a manager that does not read may be told to the end of this process.
+      const late = new Promise<true>((resolve) => setTimeout(resolve, BARRIER_TIMEOUT, true).unref());
+      if (await Promise.race([changed, late])) return;
+      await this.#notifier?.barrier(BARRIER_TIMEOUT);
+    } finally {
+      standIn.end();
+    }
+  }
+
+  #startStandIn(): StandIn | undefined {
+    try {
+      const socket = this.#notifier?.dial();
+      if (socket === undefined) return undefined;
+      try {
+        return StandIn.start(socket, fail);
+      } finally {
+        closeFd(socket);
+      }
+    } catch (error) {
+      fail(error as Error);
+      return undefined;
+    }
   }
 
   /** A drain, and the start of a successor, may take longer than the unit's timeouts. */

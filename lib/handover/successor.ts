@@ -34,7 +34,7 @@ export interface SuccessorHost {
   /** This process is in charge: by COMMIT, or because the predecessor died. Resolves when it accepts. */
   takeCharge(): Promise<void>;
   /** The predecessor has ended: nothing more will be claimed of what it left. */
-  becomeAlone(): void;
+  becomeAlone(predecessor?: Hello): void;
   /** The predecessor gave the handover up and serves: this process must end. */
   giveUp(error: HandoverError): void;
   /** Who goes on with connections of a listener. */
@@ -282,7 +282,7 @@ export class Successor {
     if (from === 'ready') {
       this.#host.takeCharge().catch((error: Error) => publish('hook-failed', { name: 'takeCharge', error }));
     }
-    this.#host.becomeAlone();
+    this.#host.becomeAlone(this.#predecessor);
     this.#channel.close();
     this.#alone.resolve();
   }

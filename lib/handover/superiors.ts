@@ -1,5 +1,6 @@
 // Who keeps this process and is told what it is at the moment: the supervisor that started it, or systemd.
 import type { Channel } from '../channel/channel.js';
+import type { Hello } from '../channel/wire.js';
 import type { Belongings } from './belongings.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
@@ -70,8 +71,8 @@ export class Superiors {
   }
 
   /** Its predecessor is gone. */
-  alone(generation: number): void {
-    if (this.#isHeir) this.manager.alone(generation);
+  alone(generation: number, predecessor?: Hello): void {
+    if (this.#isHeir) this.manager.alone(generation, predecessor);
     this.#isMain = true;
     this.#store();
   }

@@ -10,6 +10,7 @@ import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
 import { refuseOrphan } from './orphan.js';
 import { failureText, type UpgradeOutcome } from './outcome.js';
+import { RETIRE_GRACE } from './patience.js';
 import { Predecessor } from './predecessor.js';
 import type { PredecessorHost } from './predecessor-host.js';
 import { expectMemory, runCheck } from './preflight.js';
@@ -275,6 +276,7 @@ export class Upgrades {
   async #commit(attempt: Attempt): Promise<UpgradeOutcome> {
     const { predecessor, process } = attempt as Required<Attempt>;
     const outcome = await predecessor.commit(this.#options.probationStall);
+    if (this.#host.manager.isPresent) predecessor.hearing = RETIRE_GRACE;
     this.#host.retire(predecessor, process);
     return outcome;
   }

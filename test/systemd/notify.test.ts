@@ -3,11 +3,13 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeFd } from '../../lib/fd/index.js';
 import { parseStoreName } from '../../lib/ledger/store-name.js';
-import { failureOf, familyOf, LOCALHOST, privateFolder, server, targetOf, visit } from '../engine/engine.js';
+import { failureOf, LOCALHOST, server, targetOf, visit } from '../engine/engine.js';
 import { temporaryFolder } from '../fd/sandbox.js';
 import { type Boot, boot, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { identify } from '../helpers/processes.js';
+import { until } from '../helpers/until.js';
 import { Manager } from './manager.js';
 
 expectNoLeaks();
@@ -53,11 +55,22 @@ describe.runIf(process.platform === 'linux').each([
     expect(await manager.next('MAINPID')).toMatchObject({ pid, fields: { MAINPID: String(pid), READY: '1' } });
     expect(await first.run(() => 'still there')).toBe('still there');
     expect(first.allSaid('hook')).toEqual([]);
+    const second = await processes.generation(2);
+    // Before the predecessor may end: systemd waits for no foreign child that is alone in its unit.
+    const [standIn = 0] = await second.run(({ children }) => children());
+    expect(manager.heard.filter(({ fields }) => fields.MAINPID)).toEqual([]);
     manager.lift(barrier);
     await first.gone();
     expect(first.allSaid('hook')).toEqual(['ran']);
 
-    const second = await processes.generation(2);
+    // The main process changes twice, each time by the word of the one that is it.
+    expect(await manager.next('MAINPID')).toMatchObject({ pid, fields: { MAINPID: String(standIn) } });
+    expect(await manager.next('MAINPID')).toMatchObject({ pid: standIn, fields: { MAINPID: String(pid) } });
+    const last = await manager.next('BARRIER');
+    expect(last.pid).toBe(pid);
+    expect(await second.run(({ children }) => children())).toEqual([standIn]);
+    manager.lift(last);
+    await until(() => identify(standIn) === undefined, { what: 'the stand-in to end' });
     expect(await second.run(() => [process.env.NOTIFY_SOCKET ?? null, process.env.SYSTEMD_EXEC_PID ?? null])).toEqual([
       null,
       null,
@@ -120,6 +133,23 @@ describe.runIf(process.platform === 'linux')('a handover that fails', () => {
     await (await processes.generation(3)).close();
   });
 
+  it('G2: a predecessor that dies while it drains leaves a main process that is systemd’s child', async () => {
+    const manager = new Manager();
+    const { chain: processes, first } = await chain(server({ options }), { env: { NOTIFY_SOCKET: manager.address } });
+    const client = new HttpConnection(await targetOf(first));
+    client.request('/hold').catch(() => {});
+    await first.said('held');
+    const { pid } = await first.upgrade();
+    expect(await manager.next('MAINPID')).toMatchObject({ pid: first.pid, fields: { MAINPID: String(pid) } });
+    first.process.signal('SIGKILL');
+    expect(await manager.next('MAINPID')).toMatchObject({ pid, fields: { READY: '1' } });
+    const { fields } = await manager.next('MAINPID');
+    expect(fields.MAINPID).not.toBe(String(pid));
+    expect((await manager.next('MAINPID')).fields).toEqual({ MAINPID: String(pid) });
+    client.close();
+    await (await processes.generation(2)).close();
+  });
+
   it('G5: a manager that is gone hinders nobody', async () => {
     const { chain: processes, first } = await chain(server({ options }), { env: { NOTIFY_SOCKET: '/nowhere/notify' } });
     await first.upgrade();
@@ -142,26 +172,6 @@ describe.runIf(process.platform === 'linux')('a handover that fails', () => {
     expect(await visit(target)).toEqual({ pid });
     await first.gone();
     await (await processes.generation(2)).close();
-  });
-});
-
-describe.runIf(process.platform === 'linux')('another unit', () => {
-  it('that takes over is the main process of its own, never of this one', async () => {
-    const [manager, other] = [new Manager(), new Manager()];
-    const takeover = join(privateFolder(), 'handover.sock');
-    const plan = server({ options: { ...options, takeover } });
-    const family = await familyOf(apps, plan, { env: { NOTIFY_SOCKET: manager.address } });
-    await manager.next('READY');
-    family.start({ env: { NOTIFY_SOCKET: other.address } });
-    const second = await family.generation(2);
-    expect(await other.next('READY')).toMatchObject({ pid: second.pid, fields: { STATUS: 'generation 2 serves' } });
-    await manager.next('RELOADING');
-    expect((await manager.next('READY')).fields).toEqual({
-      READY: '1',
-      STATUS: `generation 2 (pid ${second.pid}) serves`,
-    });
-    await family.first.gone();
-    await second.close();
   });
 });
 

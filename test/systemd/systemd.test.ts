@@ -1,74 +1,23 @@
 // A real systemd, the units of examples/systemd, clients that count: start, reload, crash, restart, stop.
 
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { describe, expect, it, onTestFinished } from 'vitest';
-import { bindListener, closeFd, describeFd } from '../../lib/fd/index.js';
+import { describe, expect, it } from 'vitest';
 import { LOCALHOST, privateFolder, Visitors, visit } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
-import { hasSystemd, Systemd } from './systemd.js';
+import { hasSystemd } from './systemd.js';
+import { SERVER, UNIT, useInstalled } from './web.js';
 
 expectNoLeaks();
-const programs = usePrograms();
+const installed = useInstalled(usePrograms());
 
 const isThere = hasSystemd();
 // Loudly: the name of the tests says why they did not run.
 const needs = isThere ? '' : ' (SKIPPED: needs root, systemd and mount namespaces)';
-const UNIT = 'web.service';
-
-/** A port that was free a moment ago. */
-function freePort(): number {
-  const fd = bindListener({ port: 0, host: LOCALHOST });
-  const { port } = describeFd(fd).socket?.local as { port: number };
-  closeFd(fd);
-  return port;
-}
-
-/** What a test could leave behind outside of its namespace. */
-const surroundings = (): object => ({
-  mounts: readFileSync('/proc/self/mountinfo', 'utf8'),
-  run: readdirSync('/run').sort(),
-});
-
-const SERVER = new URL('../../examples/systemd/server.mjs', import.meta.url);
-
-interface Installed {
-  readonly systemd: Systemd;
-  readonly target: { readonly port: number; readonly host: string };
-  /** What the service wrote to stderr. */
-  readonly log: () => string;
-  /** Replaces the program on disk. */
-  readonly release: (text: string) => void;
-}
-
-/** examples/systemd/web.service, with the paths of this test. */
-async function installed(more = ''): Promise<Installed> {
-  const before = surroundings();
-  const target = { port: freePort(), host: LOCALHOST };
-  const folder = privateFolder();
-  const file = (name: string): string => join(folder, name);
-  const release = (text: string): void => writeFileSync(file('release.mjs'), text);
-  release(`await import(${JSON.stringify(SERVER.href)});`);
-  const systemd = await Systemd.start(programs);
-  onTestFinished(() => expect(surroundings()).toEqual(before));
-  await systemd.install(
-    UNIT,
-    `[Service]
-WorkingDirectory=${folder}
-Environment=PORT=${target.port}
-ExecStart=
-ExecStart=${process.execPath} release.mjs
-StandardError=append:${file('log')}
-${more}
-`,
-  );
-  return { systemd, target, release, log: () => readFileSync(file('log'), 'utf8') };
-}
-
 describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
   it('G1 G2: start, three reloads, a restart and a stop under load: 0 refused, 0 lost', async () => {
     const { systemd, target } = await installed();

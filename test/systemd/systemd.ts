@@ -32,10 +32,13 @@ export class Systemd {
     return new Systemd(program);
   }
 
-  /** The unit of examples/systemd, with what is different here: the same unit with a drop-in, as an operator would do it. */
-  async install(unit: string, dropIn: string): Promise<void> {
-    await this.#order({ file: unit, text: readFileSync(new URL(unit, EXAMPLES), 'utf8') });
-    await this.#order({ file: `${unit}.d/test.conf`, text: dropIn });
+  /**
+   * The unit of examples/systemd, with what is different here: the same unit with a drop-in, as an operator would do it.
+   * `name`: another unit with the same content.
+   */
+  async install(unit: string, dropIn: string, name = unit): Promise<void> {
+    await this.#order({ file: name, text: readFileSync(new URL(unit, EXAMPLES), 'utf8') });
+    await this.#order({ file: `${name}.d/test.conf`, text: dropIn });
     await this.systemctl('daemon-reload');
   }
 
