@@ -11,6 +11,8 @@ export interface SystemError extends Error {
   address?: string;
   port?: number;
   path?: string;
+  /** Of recvmsg ENOBUFS: the bytes that came with the descriptors that were lost. */
+  bytes?: Buffer;
 }
 
 /** What the failed call was about; each is copied onto the error. */

@@ -19,7 +19,7 @@ constexpr size_t kMaxFds = 253;  // SCM_MAX_FD of the Linux kernel
 constexpr size_t kControlBytes = CMSG_SPACE(kMaxFds * sizeof(int)) + CMSG_SPACE(posix::kCredentialsBytes);
 
 // Indices of RECEIVED in lib/fd/native.ts.
-enum { kCount, kHasCredentials, kPid, kUid, kGid, kFds, kReceivedInts = kFds + kMaxFds };
+enum { kCount, kHasCredentials, kPid, kUid, kGid, kFds, kReceivedInts = kFds + kMaxFds, kLostBytes = kPid };
 
 struct Message {
   Message(Bytes bytes, void* control, size_t control_size) : header{} {
@@ -117,7 +117,12 @@ int RecvMsg(int socket, Bytes into, Ints received) {
     }
   }
   // With a full descriptor table there is not even a control message: the flag is the only sign.
-  if (!whole) return CloseReceived(received, -ENOBUFS);
+  // The bytes have left the socket all the same.
+  if (!whole) {
+    received.data[kHasCredentials] = 0;
+    received.data[kLostBytes] = static_cast<int32_t>(size);
+    return CloseReceived(received, -ENOBUFS);
+  }
   if ((message.header.msg_flags & MSG_TRUNC) != 0) return CloseReceived(received, -EMSGSIZE);
   if (size == 0 && received.data[kCount] > 0) return CloseReceived(received, -EBADMSG);
   posix::SetReceivedCloexec(received.data + kFds, received.data[kCount]);

@@ -18,8 +18,8 @@ export interface Offer {
   readonly connections: readonly OfferedConnection[];
 }
 
-/** The successor's answer for each connection of a batch. */
-export const VERDICT = { held: 0, unknownListener: 1, unknownProtocol: 2, refused: 3 } as const;
+/** The successor's answer for each connection of a batch. `noRoom`: for now; to older versions a refusal. */
+export const VERDICT = { held: 0, unknownListener: 1, unknownProtocol: 2, refused: 3, noRoom: 4 } as const;
 export type Verdict = (typeof VERDICT)[keyof typeof VERDICT];
 
 export interface Held {
@@ -159,7 +159,7 @@ export function decodeHeld(payload: Buffer): Held {
   const reader = new Reader(payload);
   const batch = reader.u32();
   const verdicts = [...reader.raw(reader.u16())].map((verdict) =>
-    verdict <= VERDICT.refused ? (verdict as Verdict) : VERDICT.refused,
+    verdict <= VERDICT.noRoom ? (verdict as Verdict) : VERDICT.refused,
   );
   reader.finish();
   return { batch, verdicts };

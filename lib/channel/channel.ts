@@ -1,9 +1,9 @@
 // One connected Unix stream socket that carries frames and their descriptors.
-import { HandoverError, hasCode } from '../errors.js';
+import { HandoverError, hasCode, type SystemError } from '../errors.js';
 import { type HandoverEvents, publish } from '../events.js';
-import { closeFds, type FdSocket, MAX_FDS_PER_MESSAGE } from '../fd/index.js';
+import { closeFds, type FdSocket, MAX_FDS_PER_MESSAGE, type Received } from '../fd/index.js';
 import { VERDICT } from './batches.js';
-import { FrameDecoder } from './decoder.js';
+import { DescriptorsLost, FrameDecoder } from './decoder.js';
 import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './wire.js';
 
 const NO_FDS = new Int32Array(0);
@@ -68,9 +68,10 @@ export class Channel implements AsyncIterable<Frame> {
 
   /**
    * The frames that come, until the peer's end is closed: by it, or by the kernel when it dies. The descriptors of a
-   * frame are the reader's.
-   * @throws ERR_HANDOVER_PROTOCOL the peer broke the format; ERR_HANDOVER_DESCRIPTORS they did not fit into this
-   *   process' table. Every descriptor of an unfinished frame has been closed.
+   * frame are the reader's. An OFFER whose descriptors do not fit into this process' table comes without them: its sender
+   * has its own.
+   * @throws ERR_HANDOVER_PROTOCOL the peer broke the format; ERR_HANDOVER_DESCRIPTORS those of another frame did not fit.
+   *   Every descriptor of an unfinished frame has been closed.
    */
   async *[Symbol.asyncIterator](): AsyncIterator<Frame> {
     const { frames, first } = this.#greeted ?? { frames: this.#frames(), first: undefined };
@@ -92,18 +93,14 @@ export class Channel implements AsyncIterable<Frame> {
 
   async *#frames(): AsyncGenerator<Frame, undefined> {
     try {
-      for await (const { bytes, fds } of this.#socket) {
-        this.#decoder.push(bytes, fds);
+      for (let read = await this.#receive(); read; read = await this.#receive()) {
+        this.#decoder.push(read.bytes, read.fds, read.isLost);
         for (let frame = this.#next(); frame; frame = this.#next()) yield frame;
       }
     } catch (error) {
       // The peer died with frames of ours unread: the end of the stream, reported before it (unix(7)).
       if (hasCode(error, 'ECONNRESET')) return undefined;
-      if (hasCode(error, 'ENOBUFS')) {
-        const message = 'descriptors were lost on the way: the descriptor table of this process is full';
-        throw new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { cause: error });
-      }
-      throw error;
+      throw hasCode(error, 'ENOBUFS') ? descriptorsLost(error) : error;
     } finally {
       closeFds(this.#decoder.release());
     }
@@ -131,6 +128,17 @@ export class Channel implements AsyncIterable<Frame> {
     this.#socket.close();
   }
 
+  /** The bytes have come also where there was no room for the descriptors. */
+  async #receive(): Promise<(Received & { readonly isLost?: boolean }) | undefined> {
+    try {
+      return await this.#socket.receive();
+    } catch (error) {
+      const { bytes } = error as SystemError;
+      if (!hasCode(error, 'ENOBUFS') || !bytes?.length) throw error;
+      return { bytes, fds: NO_FDS, isLost: true };
+    }
+  }
+
   #next(): Frame | undefined {
     for (;;) {
       try {
@@ -143,6 +151,7 @@ export class Channel implements AsyncIterable<Frame> {
           return frame;
         }
       } catch (cause) {
+        if (cause instanceof DescriptorsLost) throw descriptorsLost(cause);
         const message = `the other process broke the protocol: ${(cause as Error).message}`;
         throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { cause });
       }
@@ -153,11 +162,17 @@ export class Channel implements AsyncIterable<Frame> {
     let frame: Frame | undefined;
     try {
       frame = decodeFrame(raw, this.#role);
+      if (frame?.isLost && frame.name !== 'OFFER') throw new DescriptorsLost();
     } finally {
       if (!frame) closeFds(raw.fds);
     }
     return frame;
   }
+}
+
+function descriptorsLost(cause: unknown): HandoverError {
+  const message = 'descriptors were lost on the way: the descriptor table of this process is full';
+  return new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { cause });
 }
 
 /** What else there is to say of a frame: by the fields of its payload, since no other frame has them. */

@@ -113,6 +113,8 @@ export interface Heartbeat {
   /** Of those moved to it, all it has gone on with so far: what it was given beyond that it had not read of yet. */
   readonly adopted?: number | undefined;
   readonly draining?: readonly DrainingGeneration[] | undefined;
+  /** From the successor, now and then: connections it has descriptors for. */
+  readonly room?: number | undefined;
 }
 
 /** The payload of each frame. */
@@ -120,7 +122,8 @@ export interface Payloads {
   HELLO: Hello;
   MANIFEST: Manifest;
   CLAIMED: Claims;
-  READY: Nothing;
+  /** `room`: connections the successor has descriptors for; absent where it cannot count them, and from older versions. */
+  READY: { readonly room?: number | undefined };
   HEARTBEAT: Heartbeat;
   COMMIT: Manifest;
   COMMITTED: Nothing;
@@ -189,7 +192,10 @@ const heartbeat: Schema<Heartbeat> = record({
       }),
     ),
   ),
+  room: optional(integer),
 });
+
+const ready: Schema<Payloads['READY']> = record({ room: optional(integer) });
 
 const abort: Schema<Payloads['ABORT']> = record({
   batch: optional(integer),
@@ -237,7 +243,7 @@ export const FRAMES: { readonly [N in FrameName]: Definition<Payloads[N]> } = {
   HELLO: { type: 1, from: 'both', ...json(hello) },
   MANIFEST: { type: 2, from: 'predecessor', ...json(manifest) },
   CLAIMED: { type: 3, from: 'successor', ...json(claimed) },
-  READY: { type: 4, from: 'successor', ...json(nothing) },
+  READY: { type: 4, from: 'successor', ...json(ready) },
   HEARTBEAT: { type: 5 | OPTIONAL_BIT, from: 'both', ...json(heartbeat) },
   COMMIT: { type: 6, from: 'predecessor', ...json(manifest) },
   COMMITTED: { type: 7, from: 'successor', ...json(nothing) },
@@ -250,7 +256,13 @@ export const FRAMES: { readonly [N in FrameName]: Definition<Payloads[N]> } = {
 
 /** A frame with its descriptors, which belong to whoever holds it. */
 export type Frame = {
-  [N in FrameName]: { readonly name: N; readonly payload: Payloads[N]; readonly fds: Int32Array };
+  [N in FrameName]: {
+    readonly name: N;
+    readonly payload: Payloads[N];
+    readonly fds: Int32Array;
+    /** This process had no room for its descriptors: they are lost here, and the sender's are as they were. */
+    readonly isLost?: boolean;
+  };
 }[FrameName];
 
 /** A frame as it stands on the wire, its payload not yet looked at. */
@@ -258,6 +270,8 @@ export interface RawFrame {
   readonly type: number;
   readonly payload: Buffer;
   readonly fds: Int32Array;
+  /** As in {@link Frame}. */
+  readonly isLost?: boolean;
 }
 
 const NAMES = new Map<number, FrameName>(Object.entries(FRAMES).map(([name, { type }]) => [type, name as FrameName]));
@@ -291,7 +305,7 @@ export function decodeFrame(raw: RawFrame, receiver: Role): Frame | undefined {
   if (from === receiver)
     throw new Error(`${name} came from a ${receiver === 'predecessor' ? 'successor' : 'predecessor'}`);
   try {
-    return { name, payload: decode(raw.payload), fds: raw.fds } as Frame;
+    return { name, payload: decode(raw.payload), fds: raw.fds, ...(raw.isLost && { isLost: true }) } as Frame;
   } catch (cause) {
     throw new Error(`${name}: ${(cause as Error).message}`, { cause });
   }

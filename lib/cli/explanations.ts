@@ -161,7 +161,7 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     more: 'On the command line: the process ended, or was restarted, before it answered. `handover status` tells who is there now.',
   },
   ERR_HANDOVER_DESCRIPTORS: {
-    happened: 'descriptors did not fit into the table of the receiving process',
+    happened: 'descriptors did not fit into the table of the successor, or it has too few left to serve',
     stillServing: 'yes',
     action: 'raise its RLIMIT_NOFILE',
     more: 'Old and new need the descriptors of every listener and of the connections that move. `handover doctor` shows the limit.',

@@ -53,6 +53,12 @@ export class Holding {
     else settle(holds as Hold[]);
   }
 
+  /** The descriptors of an offer found no room here: all of it stays the predecessor's, for now. */
+  refuse({ batch, connections }: Offer, answer: (held: Held) => void): void {
+    this.#batches.set(batch, []);
+    answer({ batch, verdicts: connections.map(() => VERDICT.noRoom) });
+  }
+
   /** The batch is ours. @throws ERR_HANDOVER_PROTOCOL it is not held */
   go(batch: number): void {
     const held = this.#batches.get(batch);

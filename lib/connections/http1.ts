@@ -180,6 +180,7 @@ export class Http1Connections implements LiveProtocol {
         return this.#detach(socket);
       },
       release: () => void socket.destroy(),
+      stay: () => this.#boundary.start(socket),
       resume: ({ forGood }) => {
         socket.setTimeout(timeout);
         if (forGood) this.#ending.end(socket);

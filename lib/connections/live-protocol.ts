@@ -15,6 +15,11 @@ export interface Movable {
   detach(): Detached | undefined;
   /** It is the successor's: this process' copy goes, without a FIN. */
   release(): void;
+  /**
+   * Of one that is not detached: there is no room for it in the successor. It is served here meanwhile, and may be offered
+   * when there is.
+   */
+  stay(): void;
   /** It stays here: reads on as if nothing had happened. `forGood`: and ends politely, because the successor refused it. */
   resume(options: { readonly forGood: boolean }): void;
 }

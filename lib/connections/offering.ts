@@ -3,6 +3,7 @@
 
 import { type Held, type Offer, type OfferedConnection, VERDICT } from '../channel/batches.js';
 import { HandoverError } from '../errors.js';
+import { publish } from '../events.js';
 import { closeFds, dupFd } from '../fd/index.js';
 import type { Detached, Movable } from './live-protocol.js';
 
@@ -24,6 +25,9 @@ const WINDOW = 4;
 /** Milliseconds after which a descriptor table that was full is tried again, where no HELD will make room. */
 const FULL_TABLE_INTERVAL = 100;
 
+/** The same for the successor's, where it does not say how much room it has. */
+const NO_ROOM_INTERVAL = 1_000;
+
 interface Batch {
   readonly movables: Movable[];
   readonly connections: OfferedConnection[];
@@ -42,6 +46,11 @@ export class Offering {
   #sweep: Iterator<Movable> | undefined;
   /** Of another protocol than the batch it would have been in: the verdicts of one wait for nobody's app but its own. */
   #waiting: Movable | undefined;
+  /** Connections the successor has descriptors for, beside those on offer; undefined: it does not say. */
+  #room: number | undefined;
+  /** Some stayed for want of it. */
+  #isShortOfRoom = false;
+  #hasToldOfRoom = false;
   #isSweepDue = false;
   #isScheduled = false;
   #batch = 0;
@@ -68,6 +77,13 @@ export class Offering {
     this.#schedule();
   }
 
+  /** The successor has descriptors for so many connections, those on offer included. */
+  roomIs(room: number): void {
+    const offered = [...this.#outstanding.values()].reduce((sum, { length }) => sum + length, 0);
+    this.#room = Math.max(0, room - offered);
+    if (this.#room > 0 && this.#isShortOfRoom) this.#tryAgain();
+  }
+
   /** The successor's verdicts. @throws ERR_HANDOVER_PROTOCOL they answer no batch of ours */
   onHeld({ batch, verdicts }: Held): void {
     const movables = this.#outstanding.get(batch);
@@ -80,7 +96,8 @@ export class Offering {
       if (verdicts[i] === VERDICT.held) {
         movable.release();
         this.moved += 1;
-      } else movable.resume({ forGood: true });
+      } else if (verdicts[i] === VERDICT.noRoom) this.#onNoRoom(movable);
+      else movable.resume({ forGood: true });
     }
     // Its failure is the successor's death, which whoever reads the channel learns.
     this.#channel.go(batch).catch(() => {});
@@ -97,6 +114,30 @@ export class Offering {
       for (const movable of movables) movable.resume({ forGood: false });
     }
     this.#outstanding.clear();
+  }
+
+  /** It is offered again when there is room: until then it is served here, and the end of the drain is told to it. */
+  #onNoRoom(movable: Movable): void {
+    movable.resume({ forGood: false });
+    movable.stay();
+    this.#offered.delete(movable.identity);
+    if (this.#room === undefined && !this.#isShortOfRoom) setTimeout(() => this.#tryAgain(), NO_ROOM_INTERVAL).unref();
+    if (this.#room !== undefined) this.#room = 0;
+    this.#fallShort();
+  }
+
+  #fallShort(): void {
+    this.#isShortOfRoom = true;
+    if (this.#hasToldOfRoom) return;
+    this.#hasToldOfRoom = true;
+    const message =
+      'the successor has no descriptors for more connections: the others stay here until it has, and drain';
+    publish('hook-failed', { name: 'migrate', error: new HandoverError('ERR_HANDOVER_DESCRIPTORS', message) });
+  }
+
+  #tryAgain(): void {
+    this.#isShortOfRoom = false;
+    if (!this.#isEnded) this.sweepSoon();
   }
 
   /** Only in a macrotask is it certain which connections are idle (FACTS C3). */
@@ -129,6 +170,12 @@ export class Offering {
         this.#waiting = movable;
         break;
       }
+      if (this.#isFull(batch)) {
+        // All of them pass by: none waits here for what may not come.
+        movable.stay();
+        this.#fallShort();
+        continue;
+      }
       const detached = movable.detach();
       if (detached && !this.#add(batch, movable, detached)) break;
     }
@@ -146,6 +193,11 @@ export class Offering {
       this.#sweep = undefined;
     }
     return undefined;
+  }
+
+  #isFull({ movables }: Batch): boolean {
+    if (this.#room === undefined) return this.#isShortOfRoom;
+    return movables.length >= this.#room;
   }
 
   /** False: the table is full, and those released by the next HELD make room. */
@@ -175,6 +227,7 @@ export class Offering {
   #offer({ movables, connections, fds }: Batch): void {
     const batch = ++this.#batch;
     this.#outstanding.set(batch, movables);
+    if (this.#room !== undefined) this.#room = Math.max(0, this.#room - movables.length);
     this.#channel
       .offer({ batch, connections }, Int32Array.from(fds))
       .catch(() => {})

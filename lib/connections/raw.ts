@@ -200,6 +200,8 @@ export class RawConnections implements LiveProtocol {
         leaving.fence.release();
         this.#tracking.untrack(socket);
       },
+      // The app is asked once: until there is room it could be read by nobody.
+      stay: () => this.#keep(socket, leaving),
       resume: ({ forGood }) => {
         leaving.isOffered = false;
         // It may be offered again, and the app is asked once.

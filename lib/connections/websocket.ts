@@ -97,6 +97,7 @@ export class WebSocketConnections implements LiveProtocol {
         this.#leaving.delete(upgraded);
         leaving?.release();
       },
+      stay: () => this.#resume(upgraded),
       resume: ({ forGood }) => {
         this.#resume(upgraded);
         if (forGood) this.#site.upgrades.end(upgraded);

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { systemError } from '../errors.js';
 import { expectFd, expectMessageFds, expectPayload } from './arguments.js';
 import { socketpair } from './descriptors.js';
-import { type Received, tryReceive } from './messages.js';
+import { type Received, receiveError, tryReceive } from './messages.js';
 import { native, type Poller, READABLE, WRITABLE } from './native.js';
 import { disown, type Ownership, own } from './owned.js';
 
@@ -237,7 +237,7 @@ export class FdSocket implements AsyncIterable<Received> {
       return;
     }
     this.#waiting = undefined;
-    if (typeof received === 'number') waiting.reject(systemError(received, 'recvmsg', { fd: this.#fd }));
+    if (typeof received === 'number') waiting.reject(receiveError(received, this.#fd));
     else waiting.resolve(received.bytes.length === 0 && received.fds.length === 0 ? undefined : received);
   }
 

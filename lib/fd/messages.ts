@@ -1,5 +1,6 @@
 // Descriptors across a Unix socket: sendmsg(2) and recvmsg(2) with SCM_RIGHTS, one message at a time.
-import { rangeError, systemError } from '../errors.js';
+import { constants } from 'node:os';
+import { rangeError, type SystemError, systemError } from '../errors.js';
 import {
   expectBytes,
   expectFd,
@@ -44,6 +45,7 @@ const DEFAULT_READ_BYTES = 65_536;
 
 // One reception at a time fills these, and it is copied out before the call returns: the event loop cannot interleave.
 let scratchBytes: Buffer | undefined;
+const NOTHING = new Uint8Array(0);
 const scratchReceived = new Int32Array(RECEIVED.fds + MAX_FDS_PER_MESSAGE);
 
 /**
@@ -85,8 +87,8 @@ export function sendFds(socket: number, bytes: Uint8Array, fds: ArrayLike<number
  * throws.
  *
  * @returns empty `bytes` at the end of the stream
- * @throws ENOBUFS control data was truncated (a full descriptor table: EMFILE is not reported by recvmsg(2)); EMSGSIZE a
- *   packet was longer than `maxBytes`; EAGAIN nothing to read on a non-blocking socket
+ * @throws ENOBUFS control data was truncated (a full descriptor table: EMFILE is not reported by recvmsg(2)), and `bytes`
+ *   of the error came with it; EMSGSIZE a packet was longer than `maxBytes`; EAGAIN nothing to read on a non-blocking socket
  * @throws RangeError, TypeError a bad argument; ERR_HANDOVER_UNSUPPORTED no addon for this platform
  * @example
  * ```ts
@@ -112,8 +114,17 @@ export function recvFds(socket: number, options?: ReceiveOptions): Received {
 
 function receive(socket: number, into?: Uint8Array): Received {
   const result = tryReceive(socket, into);
-  if (typeof result === 'number') throw systemError(result, 'recvmsg', { fd: socket });
+  if (typeof result === 'number') throw receiveError(result, socket, into);
   return result;
+}
+
+/** The error of {@link tryReceive}, to be made before the next call of it. */
+export function receiveError(errno: number, socket: number, into: Uint8Array = scratchBytes ?? NOTHING): SystemError {
+  const error = systemError(errno, 'recvmsg', { fd: socket });
+  if (errno === -constants.errno.ENOBUFS) {
+    error.bytes = Buffer.from(into.subarray(0, scratchReceived[RECEIVED.lostBytes] ?? 0));
+  }
+  return error;
 }
 
 /** As {@link recvFds} without the checks; a negative errno instead of a throw, for callers that expect EAGAIN. */

@@ -9,7 +9,7 @@ import { HandoverError } from '../errors.js';
 export const MAX_FDS_PER_MESSAGE = 253;
 
 /** Index of each field `recvmsg` fills in, and of the first received descriptor. */
-export const RECEIVED = { count: 0, hasCredentials: 1, pid: 2, uid: 3, gid: 4, fds: 5 } as const;
+export const RECEIVED = { count: 0, hasCredentials: 1, pid: 2, uid: 3, gid: 4, fds: 5, lostBytes: 2 } as const;
 
 /** Events of a poller, as in uv.h. */
 export const READABLE = 1;
@@ -80,8 +80,9 @@ export interface Native {
   sendmsg(socket: number, bytes: Uint8Array, fds: Int32Array, fdCount: number, credentials: boolean): number;
   /**
    * recvmsg(2), descriptors close-on-exec. `received` is laid out by {@link RECEIVED} and holds 5 + 253 ints. Returns
-   * bytes read (0: end of stream). -ENOBUFS: control data was cut; -EMSGSIZE: the bytes of a packet were cut;
-   * -EBADMSG: descriptors came without a byte. In these cases everything received has been closed.
+   * bytes read (0: end of stream). -ENOBUFS: control data was cut, and `lostBytes` are in `into` all the same;
+   * -EMSGSIZE: the bytes of a packet were cut; -EBADMSG: descriptors came without a byte. In these cases every descriptor
+   * received has been closed.
    */
   recvmsg(socket: number, into: Uint8Array, received: Int32Array): number;
 

@@ -201,6 +201,10 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     void this.#shutDown(error);
   }
 
+  get room(): number | undefined {
+    return this.#reserve.room;
+  }
+
   get health(): CheckedOptions['health'] {
     return this.#options.health;
   }

@@ -7,6 +7,7 @@ import { Offering, type OfferingChannel } from '../connections/offering.js';
 export class Moving {
   readonly #channel: Channel;
   #offering: Offering | undefined;
+  #room: number | undefined;
 
   constructor(channel: Channel) {
     this.#channel = channel;
@@ -19,7 +20,15 @@ export class Moving {
       go: (batch) => this.#channel.send('GO', { batch }),
     };
     this.#offering = new Offering(channel, candidates, onSettled);
+    if (this.#room !== undefined) this.#offering.roomIs(this.#room);
     return this.#offering;
+  }
+
+  /** As the successor says, where it does. */
+  roomIs(room: number | undefined): void {
+    if (room === undefined) return;
+    this.#room = room;
+    this.#offering?.roomIs(room);
   }
 
   /** @throws ERR_HANDOVER_PROTOCOL they answer no batch of ours */

@@ -240,6 +240,7 @@ export class Predecessor {
     const state = this.#machine.peer(frame.name as PredecessorEvent);
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
+    if (frame.name === 'READY' || frame.name === 'HEARTBEAT') this.moving.roomIs(frame.payload.room);
     if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
     // One that has died since, or is given up, cannot keep what it held.
     if (frame.name === 'HELD' && state !== 'ended' && !this.#process.hasEnded()) this.moving.onHeld(frame.payload);

@@ -1,6 +1,7 @@
 // The side of a process that serves already and is given the connections of another one that leaves: a worker that is not
 // needed any more. No phases: the one that leaves is the predecessor of nothing but what it gives.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Held } from '../channel/batches.js';
 import type { Channel } from '../channel/channel.js';
 import { type Frame, type Hello, negotiate } from '../channel/wire.js';
 import { type Adopter, Holding } from '../connections/holding.js';
@@ -42,7 +43,9 @@ export async function receiveConnections(
 
 function onFrame(frame: Frame, channel: Channel, hello: Hello, holding: Holding): void {
   if (frame.name === 'OFFER') {
-    holding.hold(frame.payload, frame.fds, (held) => void channel.send('HELD', held).catch(() => {}));
+    const answer = (held: Held): void => void channel.send('HELD', held).catch(() => {});
+    if (frame.isLost) holding.refuse(frame.payload, answer);
+    else holding.hold(frame.payload, frame.fds, answer);
     return;
   }
   closeFds(frame.fds);

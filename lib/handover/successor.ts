@@ -1,6 +1,7 @@
 // One handover, from the side of the process that takes. It holds descriptors from MANIFEST on, so from then on a
 // predecessor that dies leaves it in charge.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Held } from '../channel/batches.js';
 import type { Channel } from '../channel/channel.js';
 import {
   type Claims,
@@ -41,8 +42,19 @@ export interface SuccessorHost {
   adopterOf(listener: string): Adopter | undefined;
   /** For the heartbeat. */
   readonly connectionCount: number;
+  /** Descriptors that are free beyond those of a handover; undefined where they cannot be counted. */
+  readonly room?: number | undefined;
   readonly health: (() => boolean | Promise<boolean>) | undefined;
 }
+
+/** A process that has descriptors for fewer connections, its own included, could not serve. */
+const SMALLEST_ROOM = 8;
+
+/** Of the free descriptors, for what this process accepts and opens while connections move to it. */
+const HEADROOM = 1 / 16;
+
+/** Heartbeats from one that says how much room there is to the next. */
+const ROOM_BEATS = 10;
 
 /** Our HELLO; the generation is the predecessor's to count, and ours is not read. */
 export type Greeting = Omit<Hello, 'generation'>;
@@ -62,6 +74,7 @@ export class Successor {
   readonly #older = new OlderGenerations();
   readonly #joinedAt = performance.now();
   #isBeating = false;
+  #beats = 0;
   #isLeaving = false;
   #stopBeating: (() => void) | undefined;
 
@@ -130,9 +143,10 @@ export class Successor {
       await this.#host.takeCharge();
       return;
     }
+    this.#expectRoom();
     try {
       await this.#channel.send('CLAIMED', claims);
-      await this.#channel.send('READY', {});
+      await this.#channel.send('READY', this.#room);
     } catch {
       // It died this very moment: its end, which is read next, says what this process is now.
       await this.#alone.promise;
@@ -140,6 +154,20 @@ export class Successor {
       return;
     }
     this.#stopBeating = beatEvery(HEARTBEAT_INTERVAL, () => void this.#beat());
+  }
+
+  /** @throws ERR_HANDOVER_DESCRIPTORS the predecessor had better serve on */
+  #expectRoom(): void {
+    const { room, connectionCount } = this.#host;
+    if (room === undefined || room + connectionCount >= SMALLEST_ROOM) return;
+    const message = `this process has descriptors left for ${room} connections, and needs ${SMALLEST_ROOM}: raise its RLIMIT_NOFILE (ulimit -n)`;
+    throw this.#giveUp(new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { stillServing: false }));
+  }
+
+  /** What may move here. */
+  get #room(): { readonly room?: number } {
+    const { room } = this.#host;
+    return room === undefined ? {} : { room: Math.floor(room * (1 - HEADROOM)) };
   }
 
   /** Rejects when the handover is given up. */
@@ -206,7 +234,9 @@ export class Successor {
     }
     if (name === 'OFFER') {
       this.#machine.peer('OFFER');
-      this.#holding.hold(frame.payload, fds, (held) => void this.#channel.send('HELD', held).catch(() => {}));
+      const answer = (held: Held): void => void this.#channel.send('HELD', held).catch(() => {});
+      if (frame.isLost) this.#holding.refuse(frame.payload, answer);
+      else this.#holding.hold(frame.payload, fds, answer);
       return;
     }
     closeFds(fds);
@@ -295,7 +325,9 @@ export class Successor {
     const { state } = this.#machine;
     if (state === 'ready' || state === 'committing' || state === 'serving') {
       const connections = this.#host.connectionCount;
-      await this.#channel.send('HEARTBEAT', { healthy, connections, adopted: this.#holding.adopted }).catch(() => {});
+      const room = this.#beats++ % ROOM_BEATS === 0 ? this.#room : {};
+      const beat = { healthy, connections, adopted: this.#holding.adopted, ...room };
+      await this.#channel.send('HEARTBEAT', beat).catch(() => {});
     }
     this.#isBeating = false;
   }

@@ -222,7 +222,8 @@ export class Upgrades {
       throw error;
     } finally {
       this.#attempt = undefined;
-      this.#reserve.hold();
+      // A process that drains needs them for what moves.
+      if (this.#host.isInCharge) this.#reserve.hold();
     }
   }
 

@@ -2,7 +2,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Channel } from '../../lib/channel/channel.js';
-import { encodeFrame, MAX_FRAME_FDS, MAX_PAYLOAD_BYTES, OPTIONAL_BIT, type Payloads } from '../../lib/channel/wire.js';
+import {
+  encodeFrame,
+  type Frame,
+  MAX_FRAME_FDS,
+  MAX_PAYLOAD_BYTES,
+  OPTIONAL_BIT,
+  type Payloads,
+} from '../../lib/channel/wire.js';
 import { closeFds, FdSocket, socketpair } from '../../lib/fd/index.js';
 import {
   close,
@@ -201,6 +208,35 @@ describe('the end', () => {
     });
     expect((result.error as Error).cause).toMatchObject({ code: 'ENOBUFS' });
     expect(isAtEnd(other)).toBe(true);
+  });
+});
+
+describe.runIf(onLinux)('an OFFER for which there is no room', () => {
+  test("G4: comes without its descriptors, which stay the sender's; the frames around it are whole", async () => {
+    const { predecessor, successor } = channels();
+    const [before, offered, after] = [witness(), witness(), witness()];
+    const connection = { listener: 'web', protocol: 'http1', head: Buffer.alloc(0), state: Buffer.alloc(0) };
+    const offer = { batch: 1, connections: Array(10).fill(connection) };
+    await predecessor.send('HEARTBEAT', {});
+    await predecessor.send('OFFER', offer, new Int32Array(10).fill(offered.passed));
+    await predecessor.send('HEARTBEAT', { connections: 1 });
+    await predecessor.send('OFFER', { batch: 2, connections: [connection] }, Int32Array.of(after.passed));
+    for (const { passed } of [before, offered, after]) close(passed);
+    const release = fillTable(3);
+    const frames: Frame[] = [];
+    try {
+      frames.push(...(await take(successor, 4)));
+    } finally {
+      release();
+    }
+    expect(frames.map(({ name, isLost, fds }) => [name, isLost ?? false, fds.length])).toEqual([
+      ['HEARTBEAT', false, 0],
+      ['OFFER', true, 0],
+      ['HEARTBEAT', false, 0],
+      ['OFFER', false, 1],
+    ]);
+    expect(isAtEnd(offered.other)).toBe(true);
+    closeFds(frames[3]?.fds ?? []);
   });
 });
 

@@ -79,6 +79,45 @@ describe('whole frames from any reads', () => {
     expect([...(decoder.next()?.fds ?? [])]).toEqual([1, 2, 3, 4, 5]);
   });
 
+  test('K3: of the frames that begin in a read without its descriptors, it is the last one that has lost them', () => {
+    const decoder = new FrameDecoder();
+    const one = rawFrame(8, 'a'.repeat(40), 2);
+    const two = rawFrame(8, 'b'.repeat(40), 3);
+    const lost = (): unknown[] =>
+      allOf(decoder).map(({ payload, fds, isLost }) => [`${payload}`[0], fds.length, isLost]);
+    // Its end comes with the beginning of the next.
+    decoder.push(Buffer.concat([rawFrame(4, '{}'), one.subarray(0, 20)]), Int32Array.of(1, 2));
+    expect(lost()).toEqual([['{', 0, undefined]]);
+    decoder.push(Buffer.concat([one.subarray(20), two.subarray(0, 20)]), NO_FDS, true);
+    expect(lost()).toEqual([['a', 2, undefined]]);
+    decoder.push(Buffer.concat([two.subarray(20), rawFrame(4, '{}'), one]), Int32Array.of(3, 4));
+    expect(lost()).toEqual([
+      ['b', 0, true],
+      ['{', 0, undefined],
+      ['a', 2, undefined],
+    ]);
+    // Cut in its header.
+    decoder.push(one.subarray(0, 3), NO_FDS, true);
+    decoder.push(one.subarray(3), NO_FDS);
+    decoder.push(two, NO_FDS, true);
+    expect(lost()).toEqual([
+      ['a', 0, true],
+      ['b', 0, true],
+    ]);
+    expect(decoder.isEmpty).toBe(true);
+  });
+
+  test('K3: a frame of several messages that has lost one of them is refused', () => {
+    const decoder = new FrameDecoder();
+    const bytes = rawFrame(2, 'abc', 300);
+    decoder.push(
+      bytes.subarray(0, 1),
+      Int32Array.from({ length: 253 }, (_, i) => i),
+    );
+    decoder.push(bytes.subarray(1), NO_FDS, true);
+    expect(() => decoder.next()).toThrow(expect.objectContaining({ code: 'ENOBUFS' }));
+  });
+
   test('any frames, cut anywhere', () => {
     const frame = fc.record({ payload: fc.uint8Array({ maxLength: 30 }), fdCount: fc.nat(4) });
     fc.assert(

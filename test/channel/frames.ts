@@ -71,6 +71,9 @@ export const SAMPLES: readonly Sample[] = [
   { name: 'ABORT', from: 'predecessor', fdCount: 0, payload: { batch: 3 } },
   { name: 'ABORT', from: 'successor', fdCount: 0, payload: { code: 'ERR_HANDOVER_ABORTED', reason: 'not today' } },
   { name: 'RETIRE', from: 'predecessor', fdCount: 0, payload: {} },
+  { name: 'READY', from: 'successor', fdCount: 0, payload: { room: 700 } },
+  { name: 'HEARTBEAT', from: 'successor', fdCount: 0, payload: { healthy: true, connections: 2, room: 0 } },
+  { name: 'HELD', from: 'successor', fdCount: 0, payload: { batch: 1, verdicts: [4, 4] } },
 ];
 
 /** A frame of any type and payload. */

@@ -71,6 +71,7 @@ describe('a predecessor whose successor fails', () => {
         detach: () => ({ fd, head: new Uint8Array(0), state: new Uint8Array(0) }),
         release: () => calls.push(`release ${number}`),
         resume: () => calls.push(`resume ${number}`),
+        stay: () => calls.push(`stay ${number}`),
       };
     });
     const settled = new Deferred<void>();

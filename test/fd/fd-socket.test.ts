@@ -381,7 +381,7 @@ describe('how it ends', () => {
       } finally {
         empty();
       }
-      expect(error).toEqual(refusal('ENOBUFS', 'recvmsg', { fd: right.fd }));
+      expect(error).toEqual({ ...refusal('ENOBUFS', 'recvmsg', { fd: right.fd }), bytes: byte });
       expect(isAtEnd(other)).toBe(true);
       expect((await right.receive())?.bytes.toString()).toBe('next');
     },

@@ -529,6 +529,7 @@ describe('predecessor', () => {
         detach: () => ({ fd: file(), head: new Uint8Array(0), state: new Uint8Array(0) }),
         release: () => void fates.push('released'),
         resume: () => void fates.push('resumed'),
+        stay: () => void fates.push('stayed'),
       };
       const candidates = [movable];
       expect(predecessor.canMove).toBe(true);

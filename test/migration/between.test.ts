@@ -91,6 +91,7 @@ test('G3: a descriptor that cannot be copied for now is offered again, also wher
     detach: () => ({ fd: tries++ === 0 ? closed : fd, head: NOTHING, state: NOTHING }),
     release: () => closeFd(fd),
     resume: ({ forGood }) => void resumed.push(forGood),
+    stay: () => {},
   };
   const offers: number[] = [];
   const channel = { offer: async () => void offers.push(tries), go: async () => {} };
