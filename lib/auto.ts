@@ -13,7 +13,7 @@ import { type Asked, parseBind, parseListen } from './handover/node-arguments.js
 import type { Preloaded } from './handover/open.js';
 import { HANDOVER_OPTIONS } from './handover/options.js';
 import { CHANNEL_VARIABLE } from './handover/start-self.js';
-import { SUPERVISOR_VARIABLE } from './handover/supervised.js';
+import { SUPERVISOR_VARIABLE } from './handover/supervisor-way.js';
 import type { Listener } from './handover/types.js';
 import { logHandover, stderrLogger } from './log.js';
 import { openPreloaded } from './observed.js';

@@ -171,6 +171,13 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     stillServing: 'yes',
     action: 'build it, or restart plainly',
   },
+  ERR_HANDOVER_SUPERVISOR_REFUSED: {
+    happened:
+      'raised in a process under `handover run`: it belongs to no worker, or another process of its worker listens already',
+    stillServing: 'the worker as it is',
+    action: 'start one server in each worker; unset `HANDOVER_SUPERVISOR` in a process that is no worker',
+    more: 'A process counts to a worker when it descends from what the supervisor started, or is in its process group or session.',
+  },
   ERR_HANDOVER_UNKNOWN_COMMAND: {
     happened:
       'the process asked over its control socket does not know the command: `scale`, `resume` and `rollback` are for `handover run`',

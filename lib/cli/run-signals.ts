@@ -4,7 +4,7 @@ import type { Supervisor } from '../supervisor/supervisor.js';
 import { EXIT } from './exit-codes.js';
 
 /** Signals that mean something to a worker and nothing to its supervisor. */
-const FORWARDED = ['SIGUSR1', 'SIGQUIT', 'SIGWINCH', 'SIGALRM', 'SIGCONT'] as const;
+export const FORWARDED = ['SIGUSR1', 'SIGQUIT', 'SIGWINCH', 'SIGALRM', 'SIGCONT'] as const;
 
 type Report = (line: string) => void;
 

@@ -10,6 +10,7 @@ import { Supervisor } from '../supervisor/supervisor.js';
 import { watchSources } from '../supervisor/watch.js';
 import type { Context } from './commands.js';
 import { CommandError, EXIT } from './exit-codes.js';
+import { outerSupervisor, stepAside } from './run-nested.js';
 import { type RunOptions, runOptions } from './run-options.js';
 import { count, type Ending, handleSignals, upgrade } from './run-signals.js';
 
@@ -20,6 +21,8 @@ import { count, type Ending, handleSignals, upgrade } from './run-signals.js';
 export async function run({ options, args, variables }: Context): Promise<number> {
   // Whoever read it has gone: what is served matters more than what is said.
   process.stderr.on('error', () => {});
+  const outer = outerSupervisor(variables);
+  if (outer !== undefined) return stepAside(outer, { options, args, variables });
   const chosen = runOptions(options, args, variables);
   // Removes NOTIFY_SOCKET and its like: a worker must not speak for the service.
   const manager = new ServiceManager(variables, process.pid, chosen.systemd);

@@ -67,7 +67,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   /** Greets the predecessor where there is one. */
   static async open(env: Env, options: CheckedOptions, start: Start): Promise<LiveHandover> {
     const handover = new LiveHandover(env, options, start);
-    await handover.#join(handover.#superiors.greet());
+    await handover.#join(await handover.#superiors.greet());
     handover.#reserve.hold();
     await handover.#charge.prepare(() => handover.close());
     return handover;

@@ -5,7 +5,7 @@ import { delimiter, resolve, sep } from 'node:path';
 import type { Env } from './env.js';
 import { withoutProfiling } from './profiling.js';
 import { CHANNEL_VARIABLE } from './start-self.js';
-import { SUPERVISOR_VARIABLE } from './supervised.js';
+import { SUPERVISOR_VARIABLE } from './supervisor-way.js';
 
 export interface Start {
   readonly directory: StartDirectory;

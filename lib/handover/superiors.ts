@@ -7,7 +7,7 @@ import type { CheckedOptions } from './options.js';
 import { failureText } from './outcome.js';
 import { ServiceManager } from './service-manager.js';
 import { consume, type Start } from './start.js';
-import { inheritedChannel } from './start-self.js';
+import { CHANNEL_VARIABLE, inheritedChannel } from './start-self.js';
 import type { SuccessorProcess } from './successor-process.js';
 import { type Supervised, SupervisorLink } from './supervised.js';
 
@@ -42,15 +42,26 @@ export class Superiors {
     if (this.supervisor) this.supervisor.onLeaving = leaveSoon;
   }
 
-  /** Takes what the environment says of this process. Returns the channel to the predecessor that started it. */
-  greet(): Channel | undefined {
-    this.supervisor?.greet();
-    const channel = inheritedChannel(this.#env);
+  /**
+   * Takes what the environment says of this process. Returns the channel to the predecessor that started it, or in whose place
+   * its supervisor did.
+   * @throws ERR_HANDOVER_SUPERVISOR_REFUSED the supervisor does not know this process
+   */
+  async greet(): Promise<Channel | undefined> {
+    const channel = await this.#findPredecessor();
     this.#isHeir = channel !== undefined;
     this.#isMain = !this.#isHeir;
     const kind = { isHeir: this.#isHeir, isLent: this.supervisor !== undefined };
     consume(this.#env, this.#start, () => this.#process.belongings.activate(kind));
     return channel;
+  }
+
+  async #findPredecessor(): Promise<Channel | undefined> {
+    this.supervisor?.greet();
+    if (!this.supervisor?.isDialled) return inheritedChannel(this.#env);
+    // It names a descriptor of the wrapper.
+    delete this.#env.variables[CHANNEL_VARIABLE];
+    return this.supervisor.channel();
   }
 
   /** One process of many: what there can be one of is the supervisor's. */

@@ -5,20 +5,17 @@ import { type Params, Rpc } from '../channel/rpc.js';
 import type { Hello } from '../channel/wire.js';
 import type { Adopter } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
-import { closeFd, closeFds, FdSocket, peerCredentials, setCloexec } from '../fd/index.js';
+import { closeFds, FdSocket } from '../fd/index.js';
 import type { Place } from '../ledger/address.js';
 import { type Ledger, RESERVED } from '../ledger/ledger.js';
 import type { Belongings, Lender } from './belongings.js';
 import { Deferred } from './deferred.js';
-import { CHANNEL_FD, type Env } from './env.js';
+import type { Env } from './env.js';
 import type { UpgradeOutcome } from './outcome.js';
 import { receiveConnections } from './receiving.js';
-import { isUnixStream } from './start-self.js';
 import { foreignProcess, type SuccessorProcess } from './successor-process.js';
+import { openSupervisorWay, type SupervisorSocket } from './supervisor-way.js';
 import type { UpgradeOptions } from './upgrades.js';
-
-/** Tells a worker which of its descriptors leads to its supervisor, and the supervisor's pid: `3:4711`. */
-export const SUPERVISOR_VARIABLE = 'HANDOVER_SUPERVISOR';
 
 /** What a supervisor asks of its worker. */
 export interface Supervised {
@@ -44,13 +41,16 @@ export class SupervisorLink implements Lender {
   readonly #rpc: Rpc;
   /** Told when the supervisor will end: this process serves on, and is not ready for more. */
   onLeaving: () => void = () => {};
+  /** Whether this process has dialled, behind a wrapper that passed on no descriptor. */
+  readonly isDialled: boolean;
   #isOpen = true;
   readonly #worker: Supervised;
   /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
   readonly #replaced = new Deferred<UpgradeOutcome>();
 
-  private constructor(fd: number, worker: Supervised) {
+  private constructor({ fd, isDialled }: SupervisorSocket, worker: Supervised) {
     this.#worker = worker;
+    this.isDialled = isDialled;
     this.#rpc = new Rpc(new FdSocket(fd), {
       onEvent: (name) => name === 'leaving' && this.onLeaving(),
       calls: {
@@ -81,23 +81,26 @@ export class SupervisorLink implements Lender {
     return this.#isOpen;
   }
 
-  /**
-   * The supervisor that started this process; undefined where none did. Removes the variable. The listeners that came with
-   * it are for those who know no better: this process asks for its own.
-   */
+  /** The supervisor that started this process; undefined where none did. */
   static open(env: Env, worker: Supervised): SupervisorLink | undefined {
-    const { [SUPERVISOR_VARIABLE]: value = '' } = env.variables;
-    delete env.variables[SUPERVISOR_VARIABLE];
-    const [fd = -1, supervisorPid] = value === '' ? [] : value.split(':').map(Number);
-    if (!isUnixStream(fd) || !isFrom(supervisorPid, fd)) return undefined;
-    setCloexec(fd);
-    for (let listener = CHANNEL_FD; listener < fd; listener++) closeFd(listener);
-    return new SupervisorLink(fd, worker);
+    const way = openSupervisorWay(env);
+    return way && new SupervisorLink(way, worker);
   }
 
   /** This process knows what a handover is. */
   greet(): void {
     this.#rpc.tell('hello', { pid: process.pid });
+  }
+
+  /**
+   * The channel to the predecessor, for a process that has dialled; undefined where there is none.
+   * @throws ERR_HANDOVER_SUPERVISOR_REFUSED this process is of no worker, or its worker has a server already
+   */
+  async channel(): Promise<Channel | undefined> {
+    const { fds } = await this.#rpc.call('channel');
+    const [fd, ...rest] = fds;
+    closeFds(rest);
+    return fd === undefined ? undefined : new Channel(new FdSocket(fd), 'successor');
   }
 
   /** Says what this process is now: in charge of its place, superseded, closing. */
@@ -165,13 +168,6 @@ export class SupervisorLink implements Lender {
       throw error;
     }
   }
-}
-
-/** A descriptor of the same number that is another one's channel, in a child that got the variable alone, is not it. */
-function isFrom(supervisorPid: number | undefined, fd: number): boolean {
-  const { pid } = peerCredentials(fd);
-  // Out of sight, in a pid namespace above.
-  return pid === supervisorPid || pid === 0;
 }
 
 /** The supervisor starts workers side by side, and none of them is its successor. */

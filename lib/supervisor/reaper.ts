@@ -1,8 +1,8 @@
 // As pid 1 of a container every orphan becomes this process' child, and a zombie when it ends, unless somebody waits for
 // it. Each by its own number: libuv waits for the children that are Node's.
-import { readdirSync, readFileSync } from 'node:fs';
 import { reapChild } from '../fd/pidfd.js';
-import { isAwaited } from './worker.js';
+import { allPids, processStat } from './family.js';
+import { isAwaited } from './launch.js';
 
 /** Reaps orphans until the function returned is called. */
 export function reapOrphans(): () => void {
@@ -19,21 +19,10 @@ export function reapOrphans(): () => void {
   };
 }
 
-/** Children that have ended and nobody has waited for (proc_pid_stat(5)). */
+/** Children that have ended and nobody has waited for. */
 function zombies(): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      const [state, parent] = statOf(name);
-      return state === 'Z' && Number(parent) === process.pid;
-    })
-    .map(Number);
-}
-
-function statOf(pid: string): readonly string[] {
-  try {
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-  } catch {
-    return [];
-  }
+  return allPids().filter((pid) => {
+    const stat = processStat(pid);
+    return stat?.state === 'Z' && stat.parent === process.pid;
+  });
 }

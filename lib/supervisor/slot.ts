@@ -27,6 +27,8 @@ export class Slot {
   readonly #backoff = new Backoff();
   readonly #stopping = new AbortController();
   readonly #dismissed = new Set<Worker>();
+  /** What workers that have ended left behind, until it has ended, too. */
+  readonly #rests = new Set<Promise<boolean>>();
   #current: Worker | undefined;
   #hasServed = false;
   #isReplacing = false;
@@ -70,7 +72,7 @@ export class Slot {
     const deadline = new Deadline(progressDeadline, what);
     this.#deadline = deadline;
     try {
-      await deadline.cuts(this.#endRecovery(progressDeadline * WAITING_SHARE));
+      await deadline.cuts(this.#endRecovery(progressDeadline * WAITING_SHARE, deadline));
       const { successor, outcome } = await this.#succeed(release, deadline);
       await this.#settles(successor, settle);
       this.release = release;
@@ -96,6 +98,7 @@ export class Slot {
     this.#backoff.cancel();
     await Promise.allSettled(this.#spawning);
     const results = await Promise.all(this.workers.map((worker) => worker.stop(this.#host.stopTimeout)));
+    results.push(...(await Promise.all(this.#rests)));
     return results.every((isDone) => isDone);
   }
 
@@ -120,9 +123,11 @@ export class Slot {
   }
 
   /** A pause is cut short; a recall or a start has `patience` ms, and a start that takes longer is ended. */
-  async #endRecovery(patience: number): Promise<void> {
+  async #endRecovery(patience: number, deadline: Deadline): Promise<void> {
     this.#backoff.cancel();
     if (!this.#recovery || (await settlesWithin(this.#recovery, patience))) return;
+    // Given up meanwhile: nobody asks it to make way any more.
+    if (deadline.isOver) return;
     const starting = this.#current;
     this.#host.report(
       `worker ${this.index} (pid ${starting?.pid}) has not started within ${patience} ms: it makes way`,
@@ -218,11 +223,18 @@ export class Slot {
 
   #onExit(worker: Worker, exit: Exit): void {
     this.#workers.delete(worker);
+    if (worker.mayLeaveOthers) this.#endRest(worker);
     if (worker === this.#current && this.#hasServed && !this.isStopping) {
       this.#host.report(`worker ${this.index} (pid ${worker.pid}) ended with ${describeExit(exit)}`);
     }
     this.#keepUp();
     this.#host.onChange();
+  }
+
+  #endRest(worker: Worker): void {
+    const rest = worker.endRest(this.#host.stopTimeout);
+    this.#rests.add(rest);
+    void rest.then(() => this.#rests.delete(rest));
   }
 
   /**

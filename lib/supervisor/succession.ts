@@ -67,8 +67,9 @@ async function join(former: Worker, successor: Worker, channel: number): Promise
     await tellOf(successor, former);
     throwEarlyEnd(successor, await successor.exited);
   }
+  const way = successor.wayTo(channel);
   const pidfd = openPidfd(successor.pid);
-  const fds = Int32Array.from(pidfd === undefined ? [channel] : [channel, pidfd]);
+  const fds = Int32Array.from(pidfd === undefined ? [way] : [way, pidfd]);
   const { params } = await former.link.call('giveWay', { pid: successor.pid }, fds);
   return params;
 }
@@ -161,5 +162,6 @@ export function throwEarlyEnd({ index, pid }: Worker, exit: Exit): never {
 }
 
 export function describeExit({ code, signal }: Exit): string {
+  if (code === null && signal === null) return 'an end that no wrapper was left to tell';
   return signal === null ? `exit code ${code}` : signal;
 }

@@ -6,6 +6,7 @@ import { changesBetween } from '../handover/release.js';
 import type { ServiceManager } from '../handover/service-manager.js';
 import type { ListenerStatus } from '../handover/status.js';
 import { describeWorker } from './describe.js';
+import { Door } from './door.js';
 import { lend } from './lending.js';
 import { Listeners, parseListen } from './listeners.js';
 import { currentRelease, type Program, type Release } from './program.js';
@@ -48,6 +49,7 @@ export class Supervisor implements SlotHost {
   readonly #options: SupervisorOptions;
   readonly #listeners: Listeners;
   readonly #startedAt = Date.now();
+  readonly #door: Door | undefined;
   /** Upgrades that have not begun, by `ifChanged`: asking twice is asking once. */
   readonly #queued = new Map<boolean, QueuedUpgrade>();
   readonly #leaving = new Set<Slot>();
@@ -68,6 +70,7 @@ export class Supervisor implements SlotHost {
     this.#release = currentRelease(options.program);
     for (const { name, place } of options.listen.map(parseListen)) listeners.declare(name, place);
     listeners.declareRest();
+    this.#door = Door.open((pid) => this.#workerOf(pid), options.report);
   }
 
   get foreignAfter(): number {
@@ -165,6 +168,7 @@ export class Supervisor implements SlotHost {
 
   /** Ends every worker at once, with all it started. */
   kill(): void {
+    this.#door?.close();
     for (const { workers } of this.#allSlots) for (const worker of workers) worker.kill();
   }
 
@@ -200,6 +204,7 @@ export class Supervisor implements SlotHost {
       // The one that crashed comes back as it was, wherever a `current` symlink leads by now.
       program: release.program,
       listeners: this.#listeners.declared,
+      door: this.#door?.path,
       index: slot.index,
       calls: (worker) => this.#callsOf(slot, worker),
     };
@@ -306,8 +311,13 @@ export class Supervisor implements SlotHost {
   async #stopAll(): Promise<boolean> {
     this.#options.manager?.stopping();
     const results = await Promise.all(this.#allSlots.map((slot) => slot.stop()));
+    this.#door?.close();
     this.#listeners.close({ removePaths: !this.#options.manager?.keepsListeners });
     return results.every((isDone) => isDone);
+  }
+
+  #workerOf(pid: number): Worker | undefined {
+    return this.#allSlots.flatMap(({ workers }) => workers).find((worker) => worker.has(pid));
   }
 
   get #allSlots(): readonly Slot[] {

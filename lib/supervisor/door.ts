@@ -1,0 +1,91 @@
+// The socket by which a worker behind a wrapper that passes on no descriptor (npm, yarn, pnpm, npx, tsx) finds its supervisor:
+// in a directory of its own, and only processes of a worker are let in.
+import { mkdtempSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { acceptOn, connectsTo } from '../fd/dial.js';
+import { type PeerCredentials, peerCredentials } from '../fd/index.js';
+import { openPidfd, Pidfd } from '../fd/pidfd.js';
+import { isSameUserOrRoot, SOCKET_MODE } from '../handover/socket-rules.js';
+import { toPlace } from '../ledger/address.js';
+import { Ledger } from '../ledger/ledger.js';
+import { type Dialler, refuseDialler } from './member.js';
+import type { Worker } from './worker.js';
+
+const PREFIX = 'handover-run-';
+const NAME = 'workers';
+/** sun_path of unix(7), with its NUL. */
+const MAX_PATH_BYTES = 108;
+const SUFFIX_BYTES = 6;
+
+/** Finds the worker that a process belongs to. */
+export type WorkerOf = (pid: number) => Worker | undefined;
+
+export class Door {
+  readonly path: string;
+  readonly #directory: string;
+  readonly #ledger = new Ledger();
+  readonly #stopAccepting: () => void;
+  #isClosed = false;
+
+  private constructor(directory: string, workerOf: WorkerOf) {
+    this.#directory = directory;
+    this.path = join(directory, NAME);
+    const { fd } = this.#ledger.listener(NAME, toPlace({ path: this.path, mode: SOCKET_MODE }, 'tcp'));
+    this.#stopAccepting = acceptOn(
+      fd,
+      (dialled) => admit(dialled, workerOf),
+      () => {},
+    );
+  }
+
+  /** Undefined where one process cannot be told from another, or no directory be made: the operator is told why. */
+  static open(workerOf: WorkerOf, report: (line: string) => void): Door | undefined {
+    if (process.platform !== 'linux') return undefined;
+    try {
+      const parent = [tmpdir(), '/tmp'].find(isShort) ?? '/tmp';
+      removeStale(parent);
+      return new Door(mkdtempSync(join(parent, PREFIX)), workerOf);
+    } catch (error) {
+      report(`no socket for workers behind a wrapper such as npm: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#stopAccepting();
+    this.#ledger.close({ removePaths: true });
+    remove(this.#directory);
+  }
+}
+
+function isShort(parent: string): boolean {
+  return Buffer.byteLength(join(parent, PREFIX, NAME)) + SUFFIX_BYTES < MAX_PATH_BYTES;
+}
+
+function admit(fd: number, workerOf: WorkerOf): void {
+  const { pid = 0, pidfd: vouched, uid } = peerCredentials(fd, { pidfd: true });
+  const held = vouched ?? openPidfd(pid);
+  const dialler: Dialler = { fd, pid, pidfd: held === undefined ? undefined : new Pidfd(held) };
+  const worker = isSameUserOrRoot({ uid } as PeerCredentials) ? workerOf(pid) : undefined;
+  if (worker) worker.admit(dialler);
+  else refuseDialler(dialler, `process ${pid} of user ${uid} belongs to no worker of this \`handover run\``);
+}
+
+/** What supervisors that were killed have left: nobody listens there any more. */
+function removeStale(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const path = join(parent, name, NAME);
+    if (name.startsWith(PREFIX) && connectsTo(path) === -constants.errno.ECONNREFUSED) remove(join(parent, name), path);
+  }
+}
+
+/** Another user's, or one that is being removed: it stays. */
+function remove(directory: string, socket?: string): void {
+  try {
+    if (socket !== undefined) unlinkSync(socket);
+    rmdirSync(directory);
+  } catch {}
+}
