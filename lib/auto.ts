@@ -15,8 +15,8 @@ import { HANDOVER_OPTIONS } from './handover/options.js';
 import { CHANNEL_VARIABLE } from './handover/start-self.js';
 import { SUPERVISOR_VARIABLE } from './handover/supervisor-way.js';
 import type { Listener } from './handover/types.js';
-import { logHandover, stderrLogger } from './log.js';
 import { openPreloaded } from './observed.js';
+import { sayWhatHappens } from './saying.js';
 import { type CheckedServeOptions, checkServeOptions, pick, type ServeOptions } from './serve.js';
 
 /** Options, as JSON. */
@@ -197,7 +197,7 @@ function parseOptions(text: string): Record<string, unknown> {
 
 if (isServer()) {
   const { signals, log, claimTimeout, ...options } = readOptions();
-  if (log) logHandover(log === true ? stderrLogger : log);
+  sayWhatHappens(log);
   process.env[PID_VARIABLE] = String(process.pid);
   const handover = await openPreloaded(pick(options, HANDOVER_OPTIONS));
   if (signals) installSignals(handover, signals);

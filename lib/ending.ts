@@ -40,7 +40,7 @@ export function installSignals(handover: Preloaded, { upgrade, shutdown }: Requi
     process.on(signal, handler);
     installed.push([signal, handler]);
   };
-  // A failed handover has been published, and logged where `log` is set: nobody waits for this promise.
+  // A failed handover has been published, and said unless `log` is false: nobody waits for this promise.
   if (upgrade)
     install(upgrade, (signal) => {
       handover.upgrade({ requester: { by: 'signal', signal } }).catch(() => {});

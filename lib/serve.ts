@@ -4,8 +4,9 @@ import { HandoverError, hasCode, typeError } from './errors.js';
 import { expectOptions } from './fd/arguments.js';
 import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handover/options.js';
 import type { Handover, Listener, ListenOptions } from './handover/types.js';
-import { type Logger, logHandover, stderrLogger } from './log.js';
+import type { Logger } from './log.js';
 import { openPreloaded } from './observed.js';
+import { sayWhatHappens } from './saying.js';
 
 /** What `serve()` takes: the options of `openHandover` and of `listen` in one, and its own. */
 export interface ServeOptions extends HandoverOptions, ListenOptions {
@@ -16,7 +17,10 @@ export interface ServeOptions extends HandoverOptions, ListenOptions {
   readonly setup?: (handover: Handover) => unknown;
   /** Other signals, or none. @default { upgrade: 'SIGUSR2', shutdown: ['SIGTERM', 'SIGINT'] } */
   readonly signals?: ServeSignals | false;
-  /** `true`: lines of text on stderr; or a pino-compatible logger. @default false */
+  /**
+   * `true`: lines of text on stderr; or a pino-compatible logger; `false`: nothing. @default on stderr, one line each: a
+   * handover that failed or was refused, why none is possible here, a hook that failed
+   */
   readonly log?: boolean | Logger;
 }
 
@@ -24,8 +28,8 @@ export interface ServeOptions extends HandoverOptions, ListenOptions {
  * Serves, and replaces itself on SIGUSR2: starts this process' command anew, hands the socket over, drains, exits 0.
  *
  * Resolves when this process accepts. Installs signal handlers and ends the process when it has been superseded or shut
- * down, with exit code 1 where the predecessor took everything back; `openHandover` does neither. Prints nothing unless
- * `log` is set. Further servers: `handover.listen()` on what it resolves to.
+ * down, with exit code 1 where the predecessor took everything back; `openHandover` does neither. Prints what went wrong
+ * (see `log`). Further servers: `handover.listen()` on what it resolves to.
  *
  * @throws as `openHandover`, `listen` and `ready`
  * @example
@@ -37,7 +41,7 @@ export interface ServeOptions extends HandoverOptions, ListenOptions {
  */
 export async function serve(listener: Listener, options: ServeOptions): Promise<Handover> {
   const { log, ...rest } = checkServeOptions(options);
-  const stopLogging = log ? logHandover(log === true ? stderrLogger : log) : () => {};
+  const stopLogging = sayWhatHappens(log);
   try {
     return await open(listener, rest);
   } catch (error) {

@@ -123,6 +123,18 @@ export class Account {
   }
 }
 
+/** A handover that was asked for, and is refused, or failed elsewhere: told as one of this process. */
+export function tellFailure(hello: Hello, { requester, profile }: Asked, error: unknown): void {
+  const account = new Account(hello, requester ?? { by: 'app', pid: hello.pid }, profile);
+  account.failed(error);
+  account.end('failed', error);
+}
+
+interface Asked {
+  readonly requester?: Requester | undefined;
+  readonly profile?: string | undefined;
+}
+
 /** The handovers that ended elsewhere: this process is told of them by its predecessor, or learns that it has died. */
 export class Tally {
   /** Since this process gave up what people look at: the next one counts them. */

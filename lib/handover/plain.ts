@@ -4,21 +4,25 @@
 import type { DrainingGeneration } from '../channel/wire.js';
 import type { Where } from '../connections/managed.js';
 import { HandoverError } from '../errors.js';
+import { publish } from '../events.js';
 import { expectSupported } from '../fd/index.js';
 import type { ListenAddress } from '../ledger/address.js';
-import { settlesWithin } from './deadline.js';
+import { tellFailure } from './account.js';
 import { Deferred } from './deferred.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';
+import { helloOf } from './identity.js';
 import type { Inherited, Keepable } from './kept.js';
 import { Lifecycle } from './lifecycle.js';
 import { expectMigratable, manage, placeOf, resolving } from './listening.js';
-import { type CheckedOptions, checkCloseHook, checkListenOptions } from './options.js';
+import { type CheckedOptions, checkCloseHook, checkListenOptions, checkUpgradeOptions } from './options.js';
 import type { UpgradeOutcome } from './outcome.js';
+import { drain } from './retirement.js';
 import { Servers } from './servers.js';
 import type { Standby } from './standby.js';
 import { type StepOptions, Steps } from './steps.js';
 import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
+import type { UpgradeOptions } from './upgrades.js';
 
 export class PlainHandover implements Handover {
   readonly generation = 1;
@@ -67,6 +71,7 @@ export class PlainHandover implements Handover {
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
     await this.#servers.add(name, managed, () => plainly(options));
     warnOfTimeouts(listener, name, this.#options.drainTimeout);
+    publish('listen', { name, address: canonical, origin: 'bound' });
     return { name, address: canonical, origin: 'bound' };
   }
 
@@ -85,17 +90,26 @@ export class PlainHandover implements Handover {
     await this.#servers.acceptAll();
     this.#isReady = true;
     this.#lifecycle.takeCharge();
+    const { generation } = this;
+    publish('in-charge', { handoverId: undefined, generation, claimed: [], unclaimed: [] });
   }
 
   /** @throws ERR_HANDOVER_UNSUPPORTED with the reason */
-  async upgrade(): Promise<UpgradeOutcome> {
-    expectSupported();
-    throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'this process was started without the addon');
+  async upgrade(options: UpgradeOptions = {}): Promise<UpgradeOutcome> {
+    const asked = checkUpgradeOptions(options);
+    try {
+      expectSupported();
+      throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'this process was started without the addon');
+    } catch (error) {
+      const { generation } = this;
+      tellFailure(helloOf({ pid: process.pid, generation, moves: false }), asked, error);
+      throw error;
+    }
   }
 
   /** @throws ERR_HANDOVER_UNSUPPORTED with the reason */
-  async prepare(): Promise<Standby> {
-    await this.upgrade();
+  async prepare(options: UpgradeOptions = {}): Promise<Standby> {
+    await this.upgrade(options);
     throw new Error('unreachable');
   }
 
@@ -128,8 +142,15 @@ export class PlainHandover implements Handover {
       this.#servers.suspendAll();
       await this.#lifecycle.giveUpCharge();
       const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
-      await this.#servers.drainAll({ timeout, idleTimeout, closeSpread, moves: false });
-      await settlesWithin(this.#lifecycle.worked(), timeout);
+      const { generation } = this;
+      await drain({
+        generation,
+        servers: this.#servers,
+        lifecycle: this.#lifecycle,
+        timeout,
+        idleTimeout,
+        closeSpread,
+      });
       this.#servers.finishAll();
       await this.#lifecycle.runHooks();
       this.#health.stop();

@@ -8,6 +8,7 @@ import { HandoverError } from '../errors.js';
 import { closeFds, FdSocket } from '../fd/index.js';
 import type { Place } from '../ledger/address.js';
 import { type Ledger, RESERVED } from '../ledger/ledger.js';
+import { tellFailure } from './account.js';
 import type { Belongings, Lender } from './belongings.js';
 import { Deferred } from './deferred.js';
 import type { Env } from './env.js';
@@ -47,6 +48,9 @@ export class SupervisorLink implements Lender {
   readonly #worker: Supervised;
   /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
   readonly #replaced = new Deferred<UpgradeOutcome>();
+
+  /** Attempts to replace this process that it has told of itself. */
+  #failures = 0;
 
   private constructor({ fd, isDialled }: SupervisorSocket, worker: Supervised) {
     this.#worker = worker;
@@ -124,10 +128,17 @@ export class SupervisorLink implements Lender {
   }
 
   /** Has this process replaced. @throws as `upgrade()`; ERR_HANDOVER_UNSUPPORTED its start cannot be profiled */
-  async replace({ profile }: UpgradeOptions): Promise<UpgradeOutcome> {
-    if (profile !== undefined) throw unprofiled();
-    const asked = this.#rpc.call('replace').then(({ params }) => params as unknown as UpgradeOutcome);
-    return Promise.race([this.#replaced.promise, asked]);
+  async replace(options: UpgradeOptions): Promise<UpgradeOutcome> {
+    const told = this.#failures;
+    try {
+      if (options.profile !== undefined) throw unprofiled();
+      const asked = this.#rpc.call('replace').then(({ params }) => params as unknown as UpgradeOutcome);
+      return await Promise.race([this.#replaced.promise, asked]);
+    } catch (error) {
+      // What failed in this process has been told.
+      if (this.#failures === told) tellFailure(this.#worker.hello, options, error);
+      throw error;
+    }
   }
 
   close(): void {
@@ -147,7 +158,9 @@ export class SupervisorLink implements Lender {
     closeFds(rest);
     if (channel === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'giveWay came without a channel');
     const process = foreignProcess(Number(pid), pidfd, { wasStarted: true });
-    const outcome = await this.#worker.giveWay(new Channel(new FdSocket(channel), 'predecessor'), process);
+    const giving = this.#worker.giveWay(new Channel(new FdSocket(channel), 'predecessor'), process);
+    giving.catch(() => this.#failures++);
+    const outcome = await giving;
     this.#replaced.resolve(outcome);
     const { generation, claimed, unclaimed } = outcome;
     const phases = outcome.phases.map((record) => ({ ...record }));

@@ -81,15 +81,44 @@ function describeCut({ listener, protocol, isTls, state, reason, ...sums }: CutC
   return `${connections} ${kind} of "${listener}" by ${reason} (read ${bytesRead}, wrote ${bytesWritten} bytes, up to ${age})`;
 }
 
+/** What an operator has to know, also where nobody asked for a log. */
+const FAILURES: readonly HandoverEventName[] = [
+  'failed',
+  'standby-lost',
+  'takeover-refused',
+  'certificates-refused',
+  'hook-failed',
+];
+
+/** Logs that hear everything: what they say is not said again beside them. */
+let complete = 0;
+
 /**
  * Logs what happens to this process' handover from now on, until the function returned is called. A logger that throws is
  * told of as `hook-failed`, and ends nothing.
  */
 export function logHandover(logger: Logger): () => void {
+  const end = logLines(Object.keys(LINES) as HandoverEventName[], logger, () => true);
+  complete++;
+  let isOn = true;
+  return () => {
+    end();
+    if (isOn) complete--;
+    isOn = false;
+  };
+}
+
+/** The same of failures only, and where nothing else logs them. */
+export function logFailures(logger: Logger): () => void {
+  return logLines(FAILURES, logger, () => complete === 0);
+}
+
+function logLines(names: readonly HandoverEventName[], logger: Logger, isWanted: () => boolean): () => void {
   const observer = new Observer('log');
-  for (const name of Object.keys(LINES) as HandoverEventName[]) {
+  for (const name of names) {
     const toLine = LINES[name] as (payload: unknown) => Line;
     observer.on(name, (payload) => {
+      if (!isWanted()) return;
       const [level, fields, message] = toLine(payload);
       logger[level](fields, message);
     });
