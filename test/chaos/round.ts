@@ -189,10 +189,12 @@ export class Round {
 
   async #until(moment: string): Promise<string> {
     const { log } = this.#stage;
-    const isIt = (said: { event: string }): boolean =>
-      log.all.indexOf(said as never, this.#cursor) >= 0 &&
-      (said.event === moment || (said.event === 'phase' && (said as { phase?: string }).phase === moment));
-    const comes = log.when(isIt).then(({ pid }) => String(pid));
+    const comes = log
+      .when((said) => {
+        if (log.all.indexOf(said, this.#cursor) < 0) return false;
+        return said.event === moment || said.phase === moment || (said.event === 'frame' && said.name === moment);
+      })
+      .then(({ pid }) => String(pid));
     return Promise.race([comes, pause(MOMENT_TIMEOUT, 'does not come', { ref: false })]);
   }
 

@@ -15,13 +15,16 @@ export type Role = (typeof ROLES)[number];
 export const RELEASES = ['good', 'slow', 'exit', 'throw', 'hang', 'unhealthy', 'sickly'] as const;
 export type ReleaseKind = (typeof RELEASES)[number];
 
-/** What of a process a schedule can wait for: a phase of a handover, or a line of the server. */
+/** What of a process a schedule can wait for: a phase or a frame of a handover, or a line of the server. */
 export const MOMENTS = [
   'start',
   'PREPARE',
   'PROBATION',
   'COMMIT',
   'MIGRATE',
+  'OFFER',
+  'HELD',
+  'GO',
   'DRAIN',
   'RETIRE',
   'in-charge',
@@ -112,7 +115,18 @@ function handover(dice: Dice, mode: Mode): Step[] {
 
 function moment(dice: Dice): Step[] {
   if (dice.chance(0.3)) return [wait(dice, 1_500)];
-  const name = dice.pick(['start', 'PROBATION', 'COMMIT', 'MIGRATE', 'DRAIN', 'DRAIN', 'superseded']);
+  const name = dice.pick([
+    'start',
+    'PROBATION',
+    'COMMIT',
+    'MIGRATE',
+    'OFFER',
+    'HELD',
+    'GO',
+    'DRAIN',
+    'DRAIN',
+    'superseded',
+  ]);
   return [until(name), wait(dice, dice.pick([0, 40, 400, 1_200]))];
 }
 
@@ -128,6 +142,19 @@ function blow(dice: Dice, roles: readonly Role[]): Step {
 /** One handover and one blow, at every moment of it. */
 function single(dice: Dice, mode: Mode): Step[] {
   return [...handover(dice, mode), ...moment(dice), blow(dice, ['in-charge', 'draining', 'candidate']), QUIET];
+}
+
+/** Stopped while connections are on their way to it or from it, and killed before it goes on. */
+function stunned(dice: Dice, mode: Mode): Step[] {
+  const role = dice.pick(['in-charge', 'in-charge', 'in-charge', 'candidate', 'draining'] as const);
+  return [
+    ...handover(dice, mode),
+    until(dice.pick(['COMMIT', 'in-charge', 'in-charge', 'MIGRATE', 'OFFER', 'HELD', 'GO'])),
+    hit('stop', role, 0, 1_500),
+    wait(dice, 1_000),
+    hit('kill', role),
+    QUIET,
+  ];
 }
 
 /** Handovers on top of each other: three generations are alive when the blows fall. */
@@ -199,14 +226,23 @@ function scaled(dice: Dice, mode: Mode): Step[] {
 
 function scenesOf(dice: Dice, mode: Mode): Step[] {
   const scenes: Record<Mode, readonly (() => Step[])[]> = {
-    self: [() => single(dice, mode), () => single(dice, mode), () => hasty(dice, mode)],
-    standby: [() => single(dice, mode), () => single(dice, mode), () => stacked(dice, mode)],
-    takeover: [() => single(dice, mode), () => hasty(dice, mode), () => stacked(dice, mode)],
-    chain: [() => stacked(dice, mode), () => stacked(dice, mode), () => hasty(dice, mode)],
-    run: [() => crash(dice, mode), () => crash(dice, mode), () => single(dice, mode), () => scaled(dice, mode)],
+    self: [() => single(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode)],
+    standby: [() => single(dice, mode), () => stunned(dice, mode), () => stacked(dice, mode)],
+    takeover: [() => single(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode), () => stacked(dice, mode)],
+    chain: [() => stacked(dice, mode), () => stacked(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode)],
+    run: [
+      () => crash(dice, mode),
+      () => crash(dice, mode),
+      () => single(dice, mode),
+      () => stunned(dice, mode),
+      () => scaled(dice, mode),
+    ],
     roll: [() => paused(dice), () => stacked(dice, mode), () => crash(dice, mode), () => hasty(dice, mode)],
   };
-  return dice.pick(scenes[mode])();
+  const steps = dice.pick(scenes[mode])();
+  if (mode !== 'run' && mode !== 'roll') return steps;
+  // A worker that dies is started again, as long as the release is bad in vain.
+  return steps.flatMap((step) => (step.do === 'quiet' ? [release('good'), step] : [step]));
 }
 
 const SCENES = 3;
