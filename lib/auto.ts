@@ -10,9 +10,8 @@ import { HandoverError, hasCode, systemError, typeError } from './errors.js';
 import { expectInteger } from './fd/arguments.js';
 import { placeOf } from './handover/listening.js';
 import { type Asked, parseBind, parseListen } from './handover/node-arguments.js';
-import type { Preloaded } from './handover/open.js';
+import { hasPredecessor, type Preloaded } from './handover/open.js';
 import { HANDOVER_OPTIONS } from './handover/options.js';
-import { CHANNEL_VARIABLE } from './handover/start-self.js';
 import { SUPERVISOR_VARIABLE } from './handover/supervisor-way.js';
 import type { Listener } from './handover/types.js';
 import { openPreloaded } from './observed.js';
@@ -168,8 +167,8 @@ function postponeListening(socket: DatagramSocket, bind: () => void): void {
 
 /** Threads, workers of node:cluster, and processes that the server starts by `fork()` preload this file, too. */
 function isServer(): boolean {
-  const { [PID_VARIABLE]: server, [CHANNEL_VARIABLE]: channel, [SUPERVISOR_VARIABLE]: supervisor } = process.env;
-  const isStartedByServer = server !== undefined && channel === undefined && supervisor === undefined;
+  const { [PID_VARIABLE]: server, [SUPERVISOR_VARIABLE]: supervisor } = process.env;
+  const isStartedByServer = server !== undefined && !hasPredecessor && supervisor === undefined;
   return isMainThread && !cluster.isWorker && !isStartedByServer;
 }
 

@@ -11,7 +11,7 @@ import { profileDrains } from './observe/profile-drain.js';
  * `ready()` from the start of this process on. Where there is no addon for the platform, servers listen plainly and
  * `upgrade()` rejects.
  *
- * Environment: removes HANDOVER_CHANNEL and HANDOVER_SUPERVISOR; what announces sockets (LISTEN_*, SERVER_STARTER_PORT,
+ * Environment: removes HANDOVER_SUPERVISOR (the import alone: HANDOVER_CHANNEL); what announces sockets (LISTEN_*, SERVER_STARTER_PORT,
  * EINHORN_FD*), unless it is meant for another process; and NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, unless
  * `systemd: false`: no child may believe that they are meant for it.
  *

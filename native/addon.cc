@@ -47,6 +47,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
       {"setCloexec", Call<SetCloexec>::Run},
       {"setNonblocking", Call<SetNonblocking>::Run},
       {"flock", Call<Flock>::Run},
+      {"writeNow", Call<WriteNow>::Run},
       {"close", Call<Close>::Run},
       {"closeMany", Call<CloseMany>::Run},
       {"peerCredentials", Call<PeerCredentials>::Run},

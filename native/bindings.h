@@ -38,6 +38,7 @@ int SetCloexec(int fd, bool on);
 int SetNonblocking(int fd, bool on);
 int Close(int fd);
 int Flock(int fd, bool exclusive);
+int WriteNow(int fd, Bytes bytes);
 int CloseMany(Ints fds, int count);
 int SealedBlob(const Text& name, Bytes bytes);
 

@@ -1,6 +1,9 @@
 // Descriptors as such: copies, flags, closing.
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "bindings.h"
@@ -30,6 +33,16 @@ int SetNonblocking(int fd, bool on) {
 }
 
 int Flock(int fd, bool exclusive) { return Errno(flock(fd, exclusive ? LOCK_EX | LOCK_NB : LOCK_UN)); }
+
+int WriteNow(int fd, Bytes bytes) {
+  const ssize_t sent = send(fd, bytes.data, bytes.size, MSG_DONTWAIT | posix::kSendFlags);
+  if (sent >= 0 || errno != ENOTSOCK) return Errno(sent);
+  pollfd room{fd, POLLOUT, 0};
+  const int ready = poll(&room, 1, 0);
+  if (ready <= 0) return ready < 0 ? -errno : -EAGAIN;
+  // A pipe that is writable takes this much at once (pipe(7)).
+  return Errno(write(fd, bytes.data, bytes.size < PIPE_BUF ? bytes.size : PIPE_BUF));
+}
 
 int Close(int fd) {
   if (close(fd) == 0) return 0;

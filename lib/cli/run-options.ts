@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { processEnv } from '../handover/env.js';
 import type { SystemdOptions } from '../handover/service-manager.js';
 import { noteStart } from '../handover/start.js';
+import { writeStderr } from '../handover/write-stderr.js';
 import type { Program } from '../supervisor/program.js';
 import type { SupervisorOptions } from '../supervisor/supervisor.js';
 import { commandOf, parse } from './arguments.js';
@@ -61,6 +62,6 @@ function toInteger(name: string, text: string, minimum: number): number {
 function reporter(json: boolean): (line: string) => void {
   return (line) => {
     const text = json ? JSON.stringify({ time: new Date().toISOString(), message: line }) : `handover run: ${line}`;
-    process.stderr.write(`${text}\n`);
+    writeStderr(Buffer.from(`${text}\n`));
   };
 }

@@ -106,6 +106,11 @@ export interface Native {
   setNonblocking(fd: number, on: boolean): number;
   /** flock(2), never waiting: -EAGAIN where another open file description holds the lock; not exclusive gives it back. */
   flock(fd: number, exclusive: boolean): number;
+  /**
+   * write(2) that does not wait, also where O_NONBLOCK is not set: send(2) with MSG_DONTWAIT to a socket, elsewhere at most
+   * PIPE_BUF bytes where poll(2) says that there is room. Returns bytes written; -EAGAIN.
+   */
+  writeNow(fd: number, bytes: Uint8Array): number;
   /** Never retried on EINTR: Linux has released the number by then. */
   close(fd: number): number;
   /** Closes `fds[0..count)`, all of them; returns the first error met. */

@@ -7,6 +7,7 @@ import type { Place } from '../ledger/address.js';
 import { type Entry, Ledger, RESERVED } from '../ledger/ledger.js';
 import { CONTROL } from './control.js';
 import type { Env } from './env.js';
+import { HelpersStderr } from './helpers-stderr.js';
 import { Kept } from './kept.js';
 import { addressOf, DEFAULT_BACKLOG, expectMigratable, manage, placeOf, resolving } from './listening.js';
 import type { DescriptorList } from './manifest.js';
@@ -33,6 +34,7 @@ export class Belongings {
   readonly ledger: Ledger = new Ledger();
   readonly servers: Servers = new Servers();
   readonly kept: Kept = new Kept(this.ledger);
+  readonly #helpersStderr: HelpersStderr;
   readonly #tickets = new Tickets(this.kept);
   /** Whether the predecessor wants nothing accepted before COMMIT. */
   isStandby = false;
@@ -47,6 +49,7 @@ export class Belongings {
 
   constructor(env: Env) {
     this.#env = env;
+    this.#helpersStderr = new HelpersStderr(this.ledger, env);
   }
 
   /**
@@ -133,6 +136,7 @@ export class Belongings {
     this.isStandby ||= standby;
     this.ledger.inherit(entries, fds);
     this.#tickets.resume();
+    this.#helpersStderr.claim(entries);
   }
 
   /** stderr is a pipe into the predecessor, which ends: from here on it is what the predecessor writes to (FACTS P1). */
@@ -152,6 +156,11 @@ export class Belongings {
     const { variables, pid, parentPid } = this.#env;
     if (isHeir || isLent) forgetActivation(variables);
     else this.ledger.activate(takeActivation(variables, pid, parentPid));
+  }
+
+  /** The predecessor is gone: what it read of others is read here. */
+  readHelpersStderr(): void {
+    this.#helpersStderr.read();
   }
 
   /** Closes everything; `removePaths`: nobody comes after this process. */

@@ -1,12 +1,10 @@
 // The seam to the operating system: what a handover asks of it besides descriptors. Tests drive both sides in one
 // process by giving another one.
-import { spawn } from 'node:child_process';
 import cluster from 'node:cluster';
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
-import type { Socket } from 'node:net';
-import type { Readable } from 'node:stream';
 import { isMainThread } from 'node:worker_threads';
-import { writeStderr } from './write-stderr.js';
+import { spawn } from './spawn.js';
+import { stderrRoom, writeStderr } from './write-stderr.js';
 
 /** What to start as successor. */
 export interface Command {
@@ -27,11 +25,10 @@ export interface Exit {
 /** A process this one started. */
 export interface StartedProcess {
   readonly pid: number;
-  readonly stderr: Readable;
   readonly exited: Promise<Exit>;
   /** Signals its whole process group; SIGKILL also what is left of it when it has ended. False: it is gone. */
   kill(signal: NodeJS.Signals): boolean;
-  /** Neither it nor its stderr keeps this process alive any longer. */
+  /** It keeps this process alive no longer. */
   unref(): void;
 }
 
@@ -54,11 +51,13 @@ export interface Env {
   cwd(): string;
   /** A file, and this process may execute it. */
   isExecutable(file: string): boolean;
-  /** Starts a process of its own group with `channel` as its descriptor 3. @throws the system's error */
-  start(command: Command, channel: number): Promise<StartedProcess>;
+  /** Starts a process of its own group, with these as its descriptors 2 and 3. @throws the system's error */
+  start(command: Command, stderr: number, channel: number): Promise<StartedProcess>;
   /** The descriptor that is stderr. */
   readonly stderrFd: number;
-  writeStderr(bytes: Uint8Array): void;
+  /** Never waits. False: {@link stderrRoom} first, before more. */
+  writeStderr(bytes: Uint8Array): boolean;
+  stderrRoom(): Promise<void>;
 }
 
 /** The channel's number in the successor: the first after stdio, so that Node finds no hole before it (FACTS N11). */
@@ -84,6 +83,7 @@ export const processEnv: Env = {
   start: startProcess,
   stderrFd: 2,
   writeStderr,
+  stderrRoom,
 };
 
 function isExecutable(file: string): boolean {
@@ -118,31 +118,27 @@ function parseBlock(block: string): NodeJS.ProcessEnv {
   return variables;
 }
 
-async function startProcess(command: Command, channel: number): Promise<StartedProcess> {
+async function startProcess(command: Command, stderr: number, channel: number): Promise<StartedProcess> {
   const child = spawn(command.file, command.args, {
     cwd: command.cwd,
     env: command.variables,
     ...(command.argv0 !== undefined && { argv0: command.argv0 }),
     // Its own group: it outlives this one's terminal, and can be stopped with all it started.
     detached: true,
-    stdio: ['inherit', 'inherit', 'pipe', channel],
+    stdio: ['inherit', 'inherit', stderr, channel],
   });
   const exited = new Promise<Exit>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
   const pid = child.pid as number;
   return {
     pid,
-    stderr: child.stderr as Readable,
     exited,
     kill(signal) {
       // Reaped: the number is still the group's while it has members, and nobody else is killed by it.
       if (signal !== 'SIGKILL' && (child.exitCode !== null || child.signalCode !== null)) return false;
       return killGroup(pid, signal);
     },
-    unref() {
-      child.unref();
-      (child.stderr as Socket).unref();
-    },
+    unref: () => child.unref(),
   };
 }
 

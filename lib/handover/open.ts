@@ -11,6 +11,9 @@ import type { Handover } from './types.js';
 // When the package is loaded: the app may change all of it before it opens the handover.
 const START = noteStart(processEnv);
 
+/** Whether a predecessor started this process. */
+export const hasPredecessor: boolean = START.hasPredecessor;
+
 let isOpen = false;
 
 /** What `serve` and `handover/auto` need beside. */

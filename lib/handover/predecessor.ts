@@ -17,6 +17,7 @@ import { closeFds } from '../fd/index.js';
 import { Account } from './account.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
+import { withHelpersStderr } from './helpers-stderr.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
 import { sendList, without } from './manifest.js';
 import { Moving } from './moving.js';
@@ -112,7 +113,7 @@ export class Predecessor {
     this.#machine.own('commit');
     await this.#within(COMMIT_TIMEOUT, 'the successor did not answer COMMIT', async () => {
       this.#hasSteppedDown = true;
-      const list = await this.#host.stepDown(this.claims.claimed);
+      const list = withHelpersStderr(await this.#host.stepDown(this.claims.claimed), this.#process.helpersStderr);
       // From the first byte of COMMIT on, whether its answer comes or not.
       this.#maySuccessorServe = true;
       await sendList(this.#channel, 'COMMIT', without(list, this.#offered)).finally(list.release);

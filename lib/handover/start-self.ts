@@ -1,7 +1,8 @@
 // Way 1: this process starts its successor, joined to it by a socketpair.
+import { fstatSync } from 'node:fs';
 import { Channel } from '../channel/channel.js';
 import { HandoverError, hasCode } from '../errors.js';
-import { closeFd, describeFd, FdSocket, setCloexec, socketpair } from '../fd/index.js';
+import { closeFds, describeFd, FdSocket, isSupported, setCloexec, socketpair } from '../fd/index.js';
 import { forgetActivation } from '../ledger/activation.js';
 import { CHANNEL_FD, type Command, type Env } from './env.js';
 import { StderrTee } from './stderr-tee.js';
@@ -9,6 +10,9 @@ import { childProcess, type SuccessorProcess } from './successor-process.js';
 
 /** Tells a process which of its descriptors leads to its predecessor. */
 export const CHANNEL_VARIABLE = 'HANDOVER_CHANNEL';
+
+/** Tells which socket that is, as fstat(2) does: a child may inherit the variables, and not the descriptor. */
+export const CHANNEL_FILE_VARIABLE = 'HANDOVER_CHANNEL_FILE';
 
 /** A successor on its way: the channel to it, and the process. */
 export interface Started {
@@ -22,28 +26,47 @@ export interface Started {
  */
 export async function startSuccessor(env: Env, command: Command, more: NodeJS.ProcessEnv): Promise<Started> {
   const [ours, theirs] = socketpair();
-  const variables: NodeJS.ProcessEnv = { ...command.variables, ...more, [CHANNEL_VARIABLE]: String(CHANNEL_FD) };
+  const [stderr, theirStderr] = socketpair();
+  const variables: NodeJS.ProcessEnv = { ...command.variables, ...more, ...channelVariables(CHANNEL_FD, theirs) };
   forgetActivation(variables);
   try {
-    const process = await env.start({ ...command, variables }, theirs);
-    const tee = new StderrTee(process.stderr, (bytes) => env.writeStderr(bytes));
+    const process = await env.start({ ...command, variables }, theirStderr, theirs);
+    const tee = new StderrTee(stderr, env);
     return { channel: new Channel(new FdSocket(ours), 'predecessor'), process: childProcess(process, tee) };
   } catch (cause) {
-    closeFd(ours);
+    closeFds([ours, stderr]);
     const message = `cannot start ${command.file} in ${command.cwd}: ${(cause as Error).message}`;
     throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE' });
   } finally {
-    closeFd(theirs);
+    closeFds([theirs, theirStderr]);
   }
 }
 
-/** The channel to the predecessor that started this process; undefined where none did. Removes the variable. */
-export function inheritedChannel(env: Env): Channel | undefined {
-  const { [CHANNEL_VARIABLE]: value } = env.variables;
-  delete env.variables[CHANNEL_VARIABLE];
-  if (value === undefined || !isUnixStream(Number(value))) return undefined;
-  setCloexec(Number(value));
-  return new Channel(new FdSocket(Number(value)), 'successor');
+/**
+ * Takes the descriptor that leads to the predecessor which started this process out of the environment; undefined where none
+ * did. At once: whatever is started from here on has no predecessor, and may have another descriptor of that number.
+ */
+export function takeChannel({ variables, isWorkerThread }: Env): number | undefined {
+  const { [CHANNEL_VARIABLE]: value, [CHANNEL_FILE_VARIABLE]: file } = variables;
+  if (isWorkerThread) return undefined;
+  for (const name of [CHANNEL_VARIABLE, CHANNEL_FILE_VARIABLE]) delete variables[name];
+  if (value === undefined || !isSupported()) return undefined;
+  const fd = Number(value);
+  if (!isUnixStream(fd) || (value.startsWith('+') && file !== fileOf(fd))) return undefined;
+  setCloexec(fd);
+  return fd;
+}
+
+/** The variables by which a process is told of its channel to its predecessor: the descriptor it becomes there, and its own. */
+export function channelVariables(number: number, channel: number): NodeJS.ProcessEnv {
+  // Number() reads it in every version. A version that knows no file leaves an older one's to what it starts, without the sign.
+  return { [CHANNEL_VARIABLE]: `+${number}`, [CHANNEL_FILE_VARIABLE]: fileOf(channel) };
+}
+
+/** The same for all who share it: a socket has an inode of its own. */
+function fileOf(fd: number): string {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return `${dev}:${ino}`;
 }
 
 /** A grandchild can inherit the variable without the descriptor: it has no predecessor. */

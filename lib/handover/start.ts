@@ -4,7 +4,7 @@ import { realpathSync } from 'node:fs';
 import { delimiter, resolve, sep } from 'node:path';
 import type { Env } from './env.js';
 import { withoutProfiling } from './profiling.js';
-import { CHANNEL_VARIABLE } from './start-self.js';
+import { CHANNEL_FILE_VARIABLE, CHANNEL_VARIABLE, takeChannel } from './start-self.js';
 import { SUPERVISOR_VARIABLE } from './supervisor-way.js';
 
 export interface Start {
@@ -18,6 +18,10 @@ export interface Start {
   readonly executable: string | undefined;
   readonly argv: readonly string[];
   readonly execArgv: readonly string[];
+  /** Whether a predecessor started this process. */
+  readonly hasPredecessor: boolean;
+  /** The descriptor that leads to it, for the first who asks. */
+  takeChannel(): number | undefined;
 }
 
 /** Where the process was started, as the shell said it: through symlinks. */
@@ -29,19 +33,35 @@ export interface StartDirectory {
 /** Names descriptors that only this process got, or what only it is; Node takes its own out of process.env at once, too. */
 const NOBODY_ELSES = [
   CHANNEL_VARIABLE,
+  CHANNEL_FILE_VARIABLE,
   SUPERVISOR_VARIABLE,
   'NODE_CHANNEL_FD',
   'NODE_CHANNEL_SERIALIZATION_MODE',
   'NODE_UNIQUE_ID',
 ] as const;
 
+/** Removes HANDOVER_CHANNEL from the environment. */
 export function noteStart(env: Env): Start {
   const variables = withoutProfiling({ ...env.startVariables });
   for (const name of NOBODY_ELSES) delete variables[name];
   const directory = directoryOf(env.cwd(), variables.PWD);
   const located = locate(env, env.argv0, { directory, variables });
   const executable = located !== undefined && realpathOf(located) === realpathOf(env.execPath) ? env.argv0 : undefined;
-  return { directory, variables, executable, argv: [...env.argv], execArgv: [...env.execArgv] };
+  let channel = takeChannel(env);
+  const hasPredecessor = channel !== undefined;
+  return {
+    directory,
+    variables,
+    executable,
+    argv: [...env.argv],
+    execArgv: [...env.execArgv],
+    hasPredecessor,
+    takeChannel() {
+      const taken = channel;
+      channel = undefined;
+      return taken;
+    },
+  };
 }
 
 function directoryOf(physical: string, PWD: string | undefined): StartDirectory {

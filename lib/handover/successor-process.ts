@@ -19,6 +19,8 @@ export interface SuccessorProcess {
   readonly isChild: boolean;
   /** Whether it was started for this handover, and may still be loading; otherwise it dialled in by itself. */
   readonly wasStarted: boolean;
+  /** The pipe that is stderr to what it has started while it loaded, borrowed; undefined where there is none, or no more. */
+  readonly helpersStderr?: number | undefined;
   /** The last lines it wrote to stderr before it was ready. */
   stderrTail(): Promise<string>;
   /** SIGTERM, when it has ended or after `grace` ms SIGKILL to what is left. Resolves when it is gone, or out of reach. */
@@ -35,12 +37,18 @@ export function childProcess(process: StartedProcess, tee: StderrTee): Successor
     hasEnded: () => hasProcessEnded(process.pid),
     isChild: true,
     wasStarted: true,
+    get helpersStderr() {
+      return tee.fd;
+    },
     async stderrTail(): Promise<string> {
       await settlesWithin(tee.ended(), TAIL_GRACE);
       return tee.tail;
     },
     stop: ({ grace = STOP_GRACE } = {}) => stopBy((signal) => process.kill(signal), process.exited, grace),
-    release: () => process.unref(),
+    release() {
+      process.unref();
+      tee.unref();
+    },
   };
 }
 

@@ -31,7 +31,7 @@ import { unclaimedError } from './unclaimed.js';
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
   /** Where the descriptors go. */
-  readonly belongings: Pick<Belongings, 'inherit' | 'adoptStderr'>;
+  readonly belongings: Pick<Belongings, 'inherit' | 'adoptStderr' | 'readHelpersStderr'>;
   /** This process is in charge: by COMMIT, or because the predecessor died. Resolves when it accepts. */
   takeCharge(): Promise<void>;
   /** The predecessor has ended: nothing more will be claimed of what it left. */
@@ -308,6 +308,7 @@ export class Successor {
     // A predecessor that retired has nothing on offer; one that died cannot take it back.
     void this.#holding.goAll();
     this.#host.belongings.adoptStderr();
+    this.#host.belongings.readHelpersStderr();
     // Nobody else would serve: without its pid file or takeover socket, if need be.
     if (from === 'ready') {
       this.#host.takeCharge().catch((error: Error) => publish('hook-failed', { name: 'takeCharge', error }));

@@ -1,13 +1,13 @@
 // Who keeps this process and is told what it is at the moment: the supervisor that started it, or systemd.
-import type { Channel } from '../channel/channel.js';
+import { Channel } from '../channel/channel.js';
 import type { Hello } from '../channel/wire.js';
+import { closeFd, FdSocket } from '../fd/index.js';
 import type { Belongings } from './belongings.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
 import { failureText } from './outcome.js';
 import { ServiceManager } from './service-manager.js';
 import { consume, type Start } from './start.js';
-import { CHANNEL_VARIABLE, inheritedChannel } from './start-self.js';
 import type { SuccessorProcess } from './successor-process.js';
 import { type Supervised, SupervisorLink } from './supervised.js';
 
@@ -58,10 +58,13 @@ export class Superiors {
 
   async #findPredecessor(): Promise<Channel | undefined> {
     this.supervisor?.greet();
-    if (!this.supervisor?.isDialled) return inheritedChannel(this.#env);
-    // It names a descriptor of the wrapper.
-    delete this.#env.variables[CHANNEL_VARIABLE];
-    return this.supervisor.channel();
+    const fd = this.#start.takeChannel();
+    if (this.supervisor?.isDialled) {
+      // The wrapper has a copy, which it keeps open when this process ends.
+      if (fd !== undefined) closeFd(fd);
+      return this.supervisor.channel();
+    }
+    return fd === undefined ? undefined : new Channel(new FdSocket(fd), 'successor');
   }
 
   /** One process of many: what there can be one of is the supervisor's. */

@@ -3,7 +3,7 @@
 import { dial } from '../fd/dial.js';
 import { closeFd, peerCredentials, setCloexec } from '../fd/index.js';
 import { CHANNEL_FD, type Env } from './env.js';
-import { inheritedChannel, isUnixStream } from './start-self.js';
+import { isUnixStream } from './start-self.js';
 
 /**
  * Tells a worker which of its descriptors leads to its supervisor, the supervisor's pid, and the path of a socket where it
@@ -40,11 +40,8 @@ export function openSupervisorWay(env: Env): SupervisorSocket | undefined {
   if (isInherited && (env.parentPid === way.supervisorPid || way.path === undefined)) return inherited(way.fd);
   const dialled = way.path === undefined ? undefined : dialSupervisor(way.path, way.supervisorPid);
   if (dialled === undefined) return isInherited ? inherited(way.fd) : undefined;
-  // The wrapper has copies of what was meant for this process, and keeps them open when it ends.
-  if (isInherited) {
-    closeFd(inherited(way.fd).fd);
-    inheritedChannel(env)?.close();
-  }
+  // The wrapper has a copy of it, which it keeps open when this process ends.
+  if (isInherited) closeFd(inherited(way.fd).fd);
   return { fd: dialled, isDialled: true };
 }
 

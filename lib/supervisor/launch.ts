@@ -1,9 +1,9 @@
 // The process of a worker: started with the listeners, and with a link to the supervisor.
-import { spawn } from 'node:child_process';
 import { HandoverError } from '../errors.js';
 import { closeFd, socketpair } from '../fd/index.js';
 import type { Exit } from '../handover/env.js';
-import { CHANNEL_VARIABLE } from '../handover/start-self.js';
+import { spawn } from '../handover/spawn.js';
+import { CHANNEL_FILE_VARIABLE, CHANNEL_VARIABLE, channelVariables } from '../handover/start-self.js';
 import { SUPERVISOR_VARIABLE } from '../handover/supervisor-way.js';
 import { forgetActivation } from '../ledger/activation.js';
 import type { Entry } from '../ledger/ledger.js';
@@ -78,7 +78,13 @@ function withListenPid(
 const FIRST_FD = 3;
 
 /** What the supervisor was told by whoever started it: none of a worker's business. */
-const OWN_VARIABLES = ['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC', CHANNEL_VARIABLE] as const;
+const OWN_VARIABLES = [
+  'NOTIFY_SOCKET',
+  'WATCHDOG_PID',
+  'WATCHDOG_USEC',
+  CHANNEL_VARIABLE,
+  CHANNEL_FILE_VARIABLE,
+] as const;
 
 function environment({ program, listeners, channel, index, door }: Launch): NodeJS.ProcessEnv {
   const count = listeners.length;
@@ -90,7 +96,7 @@ function environment({ program, listeners, channel, index, door }: Launch): Node
     PWD: program.cwd,
     HANDOVER_WORKER: String(index),
     [SUPERVISOR_VARIABLE]: [FIRST_FD + count, process.pid, ...(door === undefined ? [] : [door])].join(':'),
-    ...(channel !== undefined && { [CHANNEL_VARIABLE]: String(FIRST_FD + count + 1) }),
+    ...(channel !== undefined && channelVariables(FIRST_FD + count + 1, channel)),
     ...(count > 0 && {
       LISTEN_FDS: String(count),
       LISTEN_FDNAMES: listeners.map(({ name }) => name.replaceAll(':', '_')).join(':'),

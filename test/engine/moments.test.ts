@@ -15,14 +15,15 @@ const { chain } = useApps();
 const served = (options: object = {}) =>
   boot(async (inside, given) => {
     const web = inside.create('http');
-    const { loads } = process.env;
-    if (loads && process.env.HANDOVER_CHANNEL) {
-      inside.say('loading');
-      await new Promise((resolve) => setTimeout(resolve, Number(loads)));
-    }
     inside.handover = await inside.lib.serve(web, { port: 0, host: '127.0.0.1', probation: 0, ...given });
     inside.say('listening', { address: web.address() });
   }, options);
+
+/** It never comes so far. */
+const loads = boot(async (inside) => {
+  inside.say('loading');
+  await new Promise((resolve) => setTimeout(resolve, 60_000));
+});
 
 const inCharge = (app: App): Promise<unknown> => app.said('handover:in-charge');
 
@@ -51,7 +52,7 @@ describe('G5: signals', () => {
   });
 
   it('SIGUSR2 to a successor that is still loading ends it, and its predecessor serves', async () => {
-    const { chain: processes, first } = await chain(served(), { env: { loads: '60000' } });
+    const { chain: processes, first } = await chain([served(), loads]);
     const target = await targetOf(first);
     first.process.signal('SIGUSR2');
     const second = await processes.generation(2);
@@ -140,7 +141,7 @@ describe('G5: signals', () => {
   });
 
   it('SIGTERM while a successor is prepared ends both', async () => {
-    const { chain: processes, first } = await chain(served(), { env: { loads: '60000' } });
+    const { chain: processes, first } = await chain([served(), loads]);
     first.process.signal('SIGUSR2');
     const second = await processes.generation(2);
     await second.said('loading');

@@ -18,7 +18,7 @@ async function joined(): Promise<{ successor: Successor; predecessor: Channel; h
   const predecessor = new Channel(theirs, 'predecessor');
   const heard: string[] = [];
   const joining = Successor.join(new Channel(ours, 'successor'), hello, {
-    belongings: { inherit: () => {}, adoptStderr: () => {} },
+    belongings: { inherit: () => {}, adoptStderr: () => {}, readHelpersStderr: () => {} },
     takeCharge: async () => void heard.push('charge'),
     becomeAlone: () => {},
     giveUp: (error) => void heard.push(error.code),

@@ -153,6 +153,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
           for (const fd of fds) closers.push(fd);
         },
         adoptStderr: () => heard.push('stderr'),
+        readHelpersStderr: () => {},
       },
       takeCharge: async () => void heard.push('charge'),
       becomeAlone: () => heard.push('alone'),

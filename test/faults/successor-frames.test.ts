@@ -40,6 +40,7 @@ describe('a successor whose predecessor fails', () => {
           closeFds(fds);
         },
         adoptStderr() {},
+        readHelpersStderr() {},
       },
       takeCharge: async () => void calls.push('take charge'),
       becomeAlone() {},

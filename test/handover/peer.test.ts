@@ -699,6 +699,7 @@ describe('successor', () => {
           fds.push(...received);
         },
         adoptStderr: () => void calls.push('adopt stderr'),
+        readHelpersStderr: () => {},
       },
       takeCharge() {
         calls.push('take charge');

@@ -1,19 +1,25 @@
 // The successor's stderr: through the predecessor until it is ready, then the real one, so that nobody dies of EPIPE.
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { until } from '../helpers/until.js';
 import { boot, type Inside, useApps } from './apps.js';
 
 expectNoLeaks();
-const { chain, dialled, start } = useApps();
+const { chain, dialled, follow, start } = useApps();
 
 const TEN_MEGABYTES = 10_000_000;
 const APP = fileURLToPath(new URL('fixtures/app.mjs', import.meta.url));
 const UNDER = new URL('fixtures/under.mjs', import.meta.url);
+const STALLED = new URL('fixtures/stalled.mjs', import.meta.url);
+/** More than any pipe, socket or terminal holds, and than waits for a slow reader. */
+const MEGABYTE = 1_000_000;
 
 const talks = boot(async (inside) => {
   process.stderr.write(`loading ${process.pid}\n`);
@@ -27,12 +33,20 @@ const talks = boot(async (inside) => {
 /** Fills stderr while it loads. */
 const loud = boot(async (inside, bytes) => {
   await inside.open({ probation: 0 });
+  inside.say('filling');
   let text = '';
   for (let i = 0; i < bytes / 10; i++) text += `${String(i).padStart(9, '0')}\n`;
   await new Promise((resolve) => process.stderr.write(text, resolve));
   await inside.listen('http', { port: 0, host: '127.0.0.1' });
   await inside.handover.ready();
 }, TEN_MEGABYTES);
+
+/** Serves; told to, it hands over to one that fills stderr while it loads. */
+const serves = boot(async (inside) => {
+  await inside.open({ probation: 0 });
+  inside.say('listening', await inside.listen('http', { port: 0, host: '127.0.0.1' }));
+  await inside.handover.ready();
+});
 
 /** Ten bytes a line, numbered, so that what is missing shows; resolves when the kernel has all of it. */
 const writeMuch = (_inside: Inside, bytes: number): Promise<void> =>
@@ -108,12 +122,11 @@ it('G5: whoever reads stderr goes away while a successor fills it: neither proce
   const first = await generation(1);
   await first.booted;
   const upgrade = first.upgrade();
-  await first.run(async () => {
-    while (process.stderr.writableLength === 0) await new Promise((resolve) => setImmediate(resolve));
-  });
+  // The pipe is full when the new process has filled the one in between, too, and does not get on.
+  const second = await generation(2);
+  await second.said('filling');
   writeFileSync(fifo, 'leave\n');
   const { pid } = await upgrade;
-  const second = await generation(2);
   expect(second.pid).toBe(pid);
   await first.gone();
   await second.close();
@@ -140,4 +153,195 @@ it('stderr is a file: the successor appends to it, nothing is overwritten', asyn
     for (const word of ['loading', 'loaded', 'ready']) expect(text.split('\n')).toContain(`${word} ${pid}`);
   }
   expectMuch(text);
+});
+
+describe('G5: nobody reads stderr', () => {
+  const kinds = ['pipe', 'socket', 'terminal'] as const;
+  const hasPython = spawnSync('python3', ['--version']).status === 0;
+
+  /** Answers of the server at this port until it is told to stop: how many came, and the longest wait for one. */
+  function visits(port: number): () => Promise<{ readonly answered: number; readonly longest: number }> {
+    let isOver = false;
+    const made = (async () => {
+      let [answered, longest] = [0, 0];
+      while (!isOver) {
+        const since = performance.now();
+        const signal = AbortSignal.timeout(8_000);
+        await (await fetch(`http://127.0.0.1:${port}`, { headers: { connection: 'close' }, signal })).text();
+        longest = Math.max(longest, performance.now() - since);
+        answered++;
+      }
+      return { answered, longest };
+    })();
+    made.catch(() => {});
+    return () => {
+      isOver = true;
+      return made;
+    };
+  }
+
+  it.each(kinds)('%s: the old process answers while the new one fills it, and is replaced', async (kind) => {
+    // Loudly: there is no other way to a terminal here.
+    if (kind === 'terminal' && !hasPython) throw new Error('needs python3');
+    const { env, generation } = await dialled([serves, { ...loud, args: [MEGABYTE] }, serves]);
+    const program = start(STALLED, { args: [kind, process.execPath, APP], env });
+    const first = await generation(1);
+    await first.booted;
+    const { address } = await first.said<{ address: { port: number } }>('listening');
+    const end = visits(address.port);
+    await first.upgrade();
+    await first.gone();
+    const second = await generation(2);
+    await second.upgrade();
+    await second.gone();
+    const { answered, longest } = await end();
+    expect(answered).toBeGreaterThan(10);
+    expect(longest).toBeLessThan(5_000);
+    await (await generation(3)).close();
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+  });
+
+  it.each([
+    'pipe',
+    'socket',
+  ])('%s: what the app itself writes blocks it no more than before a handover', async (kind) => {
+    const { env, generation } = await dialled([serves, boot(() => process.exit(3))]);
+    const program = start(STALLED, { args: [kind, process.execPath, APP], env });
+    const first = await generation(1);
+    await first.booted;
+    // Node makes them non-blocking, each when it is first used.
+    await first.run(() => process.stdout.write('') && process.stderr.write(''));
+    await expect(first.upgrade()).rejects.toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', exitCode: 3 });
+    const waits = await first.run(() => {
+      // As an access log: what does not fit waits in memory.
+      for (const stream of [process.stdout, process.stderr])
+        for (let i = 0; i < 500; i++) stream.write('x'.repeat(1_000));
+      return [process.stdout.writableLength > 0, process.stderr.writableLength > 0];
+    });
+    expect(waits).toEqual([true, true]);
+    // What waits for the reader would keep it.
+    await first.run(({ handover }) => void handover.close().then(() => process.exit(0)));
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+  });
+
+  it('what was lost is counted in its place, once somebody reads again', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const loudAndGone = boot(async (_inside, bytes) => {
+      await new Promise((resolve) => process.stderr.write(`${'x'.repeat(99)}\n`.repeat(bytes / 100), resolve));
+      process.exit(3);
+    }, MEGABYTE);
+    const { env, generation } = await dialled([serves, loudAndGone]);
+    const program = start(UNDER, { args: ['sh', '-c', `exec "$0" "$@" 2> "${path}"`, process.execPath, APP], env });
+    const first = await generation(1);
+    await first.booted;
+    await expect(first.upgrade()).rejects.toMatchObject({ exitCode: 3 });
+    let stdout = '';
+    const cat = spawn('cat', [path]);
+    const closed = once(cat, 'close');
+    cat.stdout.setEncoding('latin1').on('data', (chunk) => {
+      stdout += chunk;
+    });
+    // A process that ends does not wait long for a reader that is late.
+    await until(() => stdout.includes('were lost here'), { what: 'the note' });
+    closeSync(reader);
+    await first.close();
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+    await closed;
+    const [note, lost] =
+      /\nhandover\[\d+\]: (\d+) bytes for stderr were lost here: nobody read it\n/.exec(stdout) ?? [];
+    const [before = '', after = ''] = stdout.split(note ?? '');
+    expect(before.length + Number(lost) + after.length).toBe(MEGABYTE);
+    expect(Number(lost)).toBeGreaterThan(0);
+  });
+});
+
+describe('a helper that a successor starts while it loads', () => {
+  /** Writes to stderr what it is told at a path, and answers how that went. */
+  const helping = boot(async (inside, path) => {
+    await inside.open({ probation: 0 });
+    if (inside.handover.generation === 2) {
+      const { spawn } = process.getBuiltinModule('node:child_process');
+      const code = `
+        net.createServer({ allowHalfOpen: true }, (socket) => socket.on('data', (told) => {
+          if (String(told) === 'end') return process.exit();
+          try { fs.writeSync(2, 'helper: ' + told + '\\n'); socket.end('written'); } catch ({ code }) { socket.end(code); }
+        })).listen(process.argv[1], () => console.log(process.pid));`;
+      const helper = spawn(process.execPath, ['-e', code, path], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+        detached: true,
+      });
+      inside.say('helper', Number(await new Promise((resolve) => helper.stdout.once('data', resolve))));
+      helper.stdout.destroy();
+      helper.unref();
+    }
+    await inside.listen('http', { port: 0, host: '127.0.0.1' });
+    await inside.handover.ready();
+  }, '');
+
+  it('writes to the same stderr through every generation, also when those that read for it are gone', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'helper.sock');
+    const tell = (word: string): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = connect(path).on('error', reject);
+        let answer = '';
+        socket.on('data', (data) => {
+          answer += data;
+        });
+        socket.on('close', () => resolve(answer));
+        socket.write(word);
+      });
+    const { chain: processes, first } = await chain({ ...helping, args: [path] });
+    let older = first;
+    for (const generation of [2, 3, 4]) {
+      await older.upgrade();
+      const younger = await processes.generation(generation);
+      if (generation === 2) follow(await younger.said<number>('helper'));
+      expect(await tell(`while ${generation} is young`)).toBe('written');
+      await processes.program.errorLine(new RegExp(`^helper: while ${generation} is young$`));
+      await older.gone();
+      expect(await tell(`when ${generation} is alone`)).toBe('written');
+      await processes.program.errorLine(new RegExp(`^helper: when ${generation} is alone$`));
+      older = younger;
+    }
+    // Once it has ended nobody keeps its pipe.
+    const descriptors = await older.run((inside) => inside.descriptors());
+    expect(await tell('end')).toBe('');
+    await until(async () => (await older.run((inside) => inside.descriptors())).length < descriptors.length, {
+      what: 'the pipe of the helper to be let go of',
+    });
+    await older.close();
+  });
+});
+
+describe('HANDOVER_CHANNEL', () => {
+  it('is out of the environment when the package is imported: no child can take its own descriptor for the channel', async () => {
+    const looks = boot(async (inside) => {
+      inside.say(
+        'variables',
+        Object.keys(process.env).filter((name) => name.startsWith('HANDOVER_CHANNEL')),
+      );
+      await inside.open({ probation: 0 });
+      await inside.listen('http', { port: 0, host: '127.0.0.1' });
+      await inside.handover.ready();
+    });
+    const { chain: processes, first } = await chain(looks);
+    await first.upgrade();
+    const second = await processes.generation(2);
+    expect(await second.said('variables')).toEqual([]);
+    await first.gone();
+    await second.close();
+  });
+
+  it('that came to a child with another descriptor of that number is not believed', async () => {
+    // Its child has an IPC channel as descriptor 3, and a variable of its parent's that names it.
+    const program = start(new URL('fixtures/forked.mjs', import.meta.url));
+    expect(await program.message('answers')).toMatchObject({ answers: ['ready', 'pong'] });
+    expect(await program.exit()).toEqual({ code: 0, signal: null });
+  });
 });
