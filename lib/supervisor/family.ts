@@ -55,7 +55,7 @@ function isGroupAlive(leader: number): boolean {
   });
 }
 
-const LOOK_INTERVAL = 20;
+const LOOK_INTERVAL = 50;
 
 /**
  * Ends what is left of a process group whose leader has ended: SIGTERM, and after `timeout` ms SIGKILL. Resolves when that is

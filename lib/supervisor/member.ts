@@ -22,6 +22,8 @@ export interface MemberHost {
 export class Member {
   readonly rpc: Rpc;
   readonly hasDialled: boolean;
+  /** It has said that it knows what a handover is. */
+  hasGreeted = false;
   #pid: number;
   #pidfd: Pidfd | undefined;
   #exited: Promise<unknown>;
@@ -62,10 +64,9 @@ export class Member {
   /** The link was passed on to another process by the one that was started. */
   becomes(pid: number): void {
     const pidfd = openPidfd(pid);
-    if (pidfd === undefined) return;
     this.#pid = pid;
-    this.#pidfd = new Pidfd(pidfd);
-    this.#exited = this.#pidfd.exited;
+    this.#pidfd = pidfd === undefined ? undefined : new Pidfd(pidfd);
+    this.#exited = this.#pidfd?.exited ?? this.rpc.closed;
   }
 
   kill(): void {

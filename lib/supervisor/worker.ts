@@ -111,8 +111,14 @@ export class Worker {
 
   /** A process of this worker has dialled, behind a wrapper that passed on no descriptor. */
   admit(dialler: Dialler): void {
+    const silent = [...this.#members].find(({ hasDialled, hasGreeted }) => hasDialled && !hasGreeted);
     if (this.#members.size < MAX_MEMBERS) this.#add(Member.dialled(dialler, this.#memberHost));
-    else refuseDialler(dialler, `${MAX_MEMBERS} processes of worker ${this.index} talk to the supervisor already`);
+    else if (silent) {
+      // Whoever dials says at once what it is.
+      this.#members.delete(silent);
+      silent.close();
+      this.admit(dialler);
+    } else refuseDialler(dialler, `${MAX_MEMBERS} processes of worker ${this.index} talk to the supervisor already`);
   }
 
   /**
@@ -239,6 +245,7 @@ export class Worker {
     if (!member.hasDialled && pid !== this.childPid && processStat(pid)?.group === this.childPid) member.becomes(pid);
     // A process that has greeted and listens to nothing may only have started the one that does.
     if (!this.#isServerKnown) this.#server = member;
+    member.hasGreeted = true;
     this.isAware = true;
     void member.exited.then(() => member === this.#server && this.#serverExited.resolve());
     this.greeted.resolve();

@@ -222,6 +222,15 @@ describe('a server behind a wrapper', () => {
     await stop(app);
   }, 30_000);
 
+  it('is let in where its wrapper has dialled before, many times, and says nothing', async () => {
+    const app = await running(start, [], { command: [fixture('dialling.mjs'), EXAMPLE] });
+    const first = await serverOf(app);
+    expect(first.pid).not.toBe(app.workers()[0]);
+    await replaced(app, 1);
+    await gone(first, 20_000);
+    await stop(app);
+  }, 30_000);
+
   it('G7: what a supervisor that was killed has left is removed by the next one', async () => {
     const env = { TMPDIR: temporary() };
     const app = await running(start, [], { command: [EXAMPLE], env });
