@@ -58,6 +58,11 @@ class AutoHandover {
     return this.#opening.has(listener);
   }
 
+  /** What is opened once another process is in charge, or this one ends, is none of a successor's. */
+  get isOver(): boolean {
+    return !this.#handover.handsOver;
+  }
+
   listen(listener: Listener, { options, callback, path }: Asked): void {
     const { canonical } = placeOf(listener, options);
     const taken = [...this.#opening.values()];
@@ -118,13 +123,15 @@ function install(auto: AutoHandover): void {
   const { listen } = Server.prototype;
   const { bind } = DatagramSocket.prototype;
   Server.prototype.listen = function (this: Server, ...args: unknown[]): Server {
-    const asked = this.listening || auto.isOpening(this) || hasClusterWorkers() ? undefined : parseListen(args);
+    const isNodes = this.listening || auto.isOpening(this) || auto.isOver || hasClusterWorkers();
+    const asked = isNodes ? undefined : parseListen(args);
     if (!asked) return Reflect.apply(listen, this, args) as Server;
     auto.listen(this, asked);
     return this;
   };
   DatagramSocket.prototype.bind = function (this: DatagramSocket, ...args: unknown[]): DatagramSocket {
-    const asked = auto.isOpening(this) || hasClusterWorkers() || !isUnbound(this) ? undefined : parseBind(args);
+    const isNodes = auto.isOpening(this) || auto.isOver || hasClusterWorkers() || !isUnbound(this);
+    const asked = isNodes ? undefined : parseBind(args);
     const { reuseAddr, reusePort, ipv6Only } = datagramOptions(this) ?? { reuseAddr: true };
     // Whoever shares the port binds beside its predecessor.
     if (!asked || reuseAddr || reusePort) return Reflect.apply(bind, this, args) as DatagramSocket;

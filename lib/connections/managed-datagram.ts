@@ -9,6 +9,7 @@ export class ManagedDatagram implements Managed {
   readonly connectionCount = 0;
   readonly adopter = undefined;
   readonly wasCut: readonly [] = [];
+  #isSuspended = false;
   #isDeaf = false;
 
   /** `onClose` is told when the app closes the socket by itself. */
@@ -29,11 +30,13 @@ export class ManagedDatagram implements Managed {
 
   /** Where Node cannot stop it, it reads on until `finish`: the kernel gives each datagram to one of the two. */
   suspend(): void {
+    this.#isSuspended = true;
     this.#isDeaf = stopReceiving(this.#socket);
   }
 
   /** Its descriptor was never closed: it needs no new one. */
   async resume(): Promise<void> {
+    this.#isSuspended = false;
     if (startReceiving(this.#socket)) this.#isDeaf = false;
   }
 
@@ -56,7 +59,8 @@ export class ManagedDatagram implements Managed {
   /** An answer may still be on its way, and nothing tells: the socket can send as long as something keeps the process. */
   finish(): void {
     if (this.#isDeaf) this.#socket.unref();
-    else this.#socket.close();
+    // One that was never handed over is the app's alone.
+    else if (this.#isSuspended) this.#socket.close();
   }
 }
 

@@ -24,6 +24,9 @@ export abstract class AppSide {
   /** @throws ERR_HANDOVER_CLOSED `what` came too late */
   protected abstract expectOpen(what: string): void;
 
+  /** Whether a successor gets what the app opens now. From COMMIT on none does, and none where this process ends. */
+  abstract get handsOver(): boolean;
+
   abstract close(): Promise<void>;
 
   get connectionCount(): number {
@@ -48,8 +51,7 @@ export abstract class AppSide {
   }
 
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    this.expectOpen('listen()');
-    const listening = await this.belongings.listen(listener, options);
+    const listening = await this.belongings.listen(listener, options, !this.handsOver);
     warnOfTimeouts(listener, listening.name, this.#drainTimeout);
     return listening;
   }

@@ -1,5 +1,5 @@
 // What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
-import type { Claims, Manifest } from '../channel/wire.js';
+import type { Claims, Manifest, ManifestEntry } from '../channel/wire.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
 import { forgetActivation, takeActivation } from '../ledger/activation.js';
@@ -62,8 +62,11 @@ export class Belongings {
     const asked = placeOf(listener, where);
     const resolution = resolving(asked);
     const place = resolution === undefined ? asked : await resolution;
-    const name = given ?? place.canonical;
-    const borrowing = this.#borrowing(name, place);
+    const wanted = given ?? place.canonical;
+    // No successor has to know it by its name.
+    const name = isOptional ? this.ledger.freeName(wanted) : wanted;
+    // What a successor may leave is this process' own.
+    const borrowing = isOptional ? undefined : this.#borrowing(name, place);
     if (borrowing !== undefined) await borrowing;
     const entry = this.ledger.listener(name, place, isOptional);
     // Now: the app may close the server as soon as it says that it listens.
@@ -89,9 +92,16 @@ export class Belongings {
     return this.ledger.listeners.map((entry) => listenerStatus(entry, this.#asked.get(entry.name)));
   }
 
-  /** Stops accepting, but on what a successor may leave and has left. */
-  suspend(claimed: readonly string[]): void {
-    const isLeft = (name: string): boolean => this.ledger.get(name)?.isOptional === true && !claimed.includes(name);
+  /**
+   * Stops accepting, but on what a successor may leave and has left, or did not know of when it claimed. Without a successor:
+   * but on what any may leave.
+   */
+  suspend(claimed: readonly string[] = [], offered?: ReadonlySet<ManifestEntry>): void {
+    const isLeft = (name: string): boolean => {
+      const entry = this.ledger.get(name);
+      if (!entry || claimed.includes(name)) return false;
+      return entry.isOptional === true || offered?.has(entry) === false;
+    };
     this.servers.suspendAll(isLeft);
   }
 

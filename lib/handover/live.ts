@@ -1,6 +1,6 @@
 // A process that can hand over: claims what it inherited, serves, and gives all of it to its successor or closes it.
 import type { Channel } from '../channel/channel.js';
-import type { DrainingGeneration, Hello } from '../channel/wire.js';
+import type { DrainingGeneration, Hello, ManifestEntry } from '../channel/wire.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { AppSide } from './app-side.js';
@@ -138,13 +138,13 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     return this.belongings.early(options);
   }
 
-  async stepDown(claimed: readonly string[]): Promise<DescriptorList> {
+  async stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList> {
     this.#isSteppingDown = true;
     this.#successor?.tally.begin();
     await this.#charge.yield();
     // Taken back while the app's duties were ending.
     if (!this.#isSteppingDown) throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
-    this.belongings.suspend(claimed);
+    this.belongings.suspend(claimed, offered);
     // For what the app keeps, now that nobody connects any more.
     this.#reserve.release();
     return this.belongings.all();
@@ -291,7 +291,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     if (isLast) await (heirs.length > 0 ? this.#charge.yield() : this.#charge.end());
     else this.#charge.abandon();
     await this.#successor?.leave();
-    this.belongings.servers.suspendAll();
+    this.belongings.suspend();
     this.belongings.close({ removePaths: isLast && !this.#superiors.keepListeners });
     await drain(
       this.#retiring,
@@ -318,8 +318,16 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#closed.resolve();
   }
 
+  get handsOver(): boolean {
+    return !this.#isSteppingDown && this.#isOpen;
+  }
+
+  get #isOpen(): boolean {
+    return this.#state !== 'draining' && this.#state !== 'closing' && this.#state !== 'closed';
+  }
+
   protected expectOpen(what: string): void {
-    if (this.#state !== 'draining' && this.#state !== 'closing' && this.#state !== 'closed') return;
+    if (this.#isOpen) return;
     const message = `${what} came too late: this process is ${this.#state}`;
     throw new HandoverError('ERR_HANDOVER_CLOSED', message, { stillServing: false });
   }

@@ -20,6 +20,8 @@ let isOpen = false;
 export interface Preloaded extends Handover {
   /** What listens from now on accepts, before `ready()`, unless this process is on standby. */
   acceptAtOnce(): void;
+  /** Whether a successor gets what the app opens now. From COMMIT on none does, and none where this process ends. */
+  readonly handsOver: boolean;
   /** Whether a listener of this process has this name. */
   isListening(name: string): boolean;
   /** Listeners that were inherited and wait to be claimed. */

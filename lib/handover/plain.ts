@@ -75,6 +75,10 @@ export class PlainHandover implements Handover {
     return { name, address: canonical, origin: 'bound' };
   }
 
+  get handsOver(): boolean {
+    return !this.closing.aborted;
+  }
+
   acceptAtOnce(): void {
     void this.#servers.acceptAll();
   }

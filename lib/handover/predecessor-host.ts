@@ -1,5 +1,5 @@
 // What a handover asks of the process that gives.
-import type { Hello } from '../channel/wire.js';
+import type { Hello, ManifestEntry } from '../channel/wire.js';
 import type { DescriptorList } from './manifest.js';
 
 /** What the handover does in and for the process it runs in. */
@@ -8,10 +8,10 @@ export interface PredecessorHost {
   /** What a successor needs to load; the descriptors are borrowed. */
   list(options: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList;
   /**
-   * Gives up being in charge: stops accepting, but on optional listeners that are not among the claimed. Resolves with
-   * everything that is handed over, state included.
+   * Gives up being in charge: stops accepting, but where the successor does not: on listeners that are not among the claimed,
+   * and are optional or were opened after all was offered. Resolves with everything that is handed over, state included.
    */
-  stepDown(claimed: readonly string[]): Promise<DescriptorList>;
+  stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList>;
   /** Undoes it. */
   takeBack(): Promise<void>;
   /** The successor left on purpose, and nobody listens any more: clients are to be refused, not kept waiting. */

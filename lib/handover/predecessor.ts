@@ -113,7 +113,8 @@ export class Predecessor {
     this.#machine.own('commit');
     await this.#within(COMMIT_TIMEOUT, 'the successor did not answer COMMIT', async () => {
       this.#hasSteppedDown = true;
-      const list = withHelpersStderr(await this.#host.stepDown(this.claims.claimed), this.#process.helpersStderr);
+      const given = await this.#host.stepDown(this.claims.claimed, this.#offered);
+      const list = withHelpersStderr(given, this.#process.helpersStderr);
       // From the first byte of COMMIT on, whether its answer comes or not.
       this.#maySuccessorServe = true;
       await sendList(this.#channel, 'COMMIT', without(list, this.#offered)).finally(list.release);

@@ -28,17 +28,19 @@ export interface DrainResult {
 export class Servers {
   readonly #servers = new Map<string, Managing>();
   #isAccepting = false;
+  /** What is added now is handed to nobody: the app needs it for what is still open. */
+  #isSuspended = false;
 
   /** Open connections. */
   get connectionCount(): number {
     return [...this.#servers.values()].reduce((count, { managed }) => count + managed.connectionCount, 0);
   }
 
-  /** Adds one; it accepts from `acceptAll()` on, or now if that was. */
+  /** Adds one; it accepts from `acceptAll()` on, or now if that was, or if everything else does not any more. */
   async add(name: string, managed: Managed, where: () => Where): Promise<void> {
     const managing = { managed, where, isAccepting: false, isSuspended: false };
     this.#servers.set(name, managing);
-    if (this.#isAccepting) await accept(managing);
+    if (this.#isAccepting || this.#isSuspended) await accept(managing);
   }
 
   has(name: string): boolean {
@@ -58,6 +60,7 @@ export class Servers {
   /** Stops accepting, but for those of `staying` names; the app hears nothing of it. */
   suspendAll(staying: (name: string) => boolean = () => false): void {
     this.#isAccepting = false;
+    this.#isSuspended = true;
     for (const [name, managing] of this.#servers) {
       if (!managing.isAccepting || managing.isSuspended || staying(name)) continue;
       managing.isSuspended = true;
@@ -68,6 +71,7 @@ export class Servers {
   /** Undoes `suspendAll`. */
   async resumeAll(): Promise<void> {
     this.#isAccepting = true;
+    this.#isSuspended = false;
     const resumed = await Promise.allSettled([...this.#servers.values()].map(resume));
     // One that cannot must not keep the others, nor end the only process that serves.
     for (const result of resumed) {

@@ -77,9 +77,9 @@ export interface Handover extends AsyncDisposable {
   /**
    * Claims the inherited socket of this name and address, or one that a supervisor passed along by name or address, or
    * binds one. The server accepts from `ready()` on, or at once when this process is ready already. `server.close()` by the
-   * app gives the address back and drains.
+   * app gives the address back and drains. Once another process is in charge, or this one ends, what was not handed over is
+   * bound here, accepts at once and goes to nobody: sessions that are still open may need it.
    * @throws ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over under this name
-   * @throws ERR_HANDOVER_CLOSED this process has handed over or is shutting down
    * @throws ERR_HANDOVER_PROTOCOL what the predecessor handed over under this name is no such listener
    * @throws ERR_HANDOVER_PEER_LOST the supervisor, `handover run`, is gone
    * @throws EADDRINUSE, EACCES … as bind(2); ENOTFOUND … as a look-up of `host`; TypeError, RangeError a bad or unknown

@@ -65,6 +65,14 @@ export class Ledger {
     return this.#add({ ...identity, ...this.#bind(name, place), origin: 'bound' });
   }
 
+  /** The name, or the first of `name#2`, `name#3` … that this process has given to nothing. */
+  freeName(name: string): string {
+    for (let count = 1; ; count++) {
+      const free = count === 1 ? name : `${name}#${count}`;
+      if (!this.#entries.has(free)) return free;
+    }
+  }
+
   /** Claims an inherited or activated blob or descriptor, the newest of that name; undefined where none came. */
   claim(name: string): Entry | undefined {
     const inherited = this.#inherited.get(name);
