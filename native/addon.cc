@@ -56,6 +56,9 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
       {"pidfdSignal", Call<PidfdSignal>::Run},
       {"reap", Call<Reap>::Run},
       {"sealedBlob", Call<SealedBlob>::Run},
+      {"sharedFile", Call<SharedFile>::Run},
+      {"reopen", Call<Reopen>::Run},
+      {"lockRange", Call<LockRange>::Run},
       {"openPoller", OpenPoller},
   };
   for (const auto& entry : functions) {

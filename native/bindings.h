@@ -41,6 +41,9 @@ int Flock(int fd, bool exclusive);
 int WriteNow(int fd, Bytes bytes);
 int CloseMany(Ints fds, int count);
 int SealedBlob(const Text& name, Bytes bytes);
+int SharedFile(const Text& name);
+int Reopen(int fd);
+int LockRange(int fd, int64_t start, int64_t length, bool exclusive);
 
 // describe.cc
 Napi::Value Describe(const Napi::CallbackInfo& info);

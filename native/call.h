@@ -31,6 +31,10 @@ struct Text {
 
 inline bool Read(napi_env env, napi_value value, int* out) { return napi_get_value_int32(env, value, out) == napi_ok; }
 
+inline bool Read(napi_env env, napi_value value, int64_t* out) {
+  return napi_get_value_int64(env, value, out) == napi_ok;
+}
+
 inline bool Read(napi_env env, napi_value value, bool* out) { return napi_get_value_bool(env, value, out) == napi_ok; }
 
 inline bool Read(napi_env env, napi_value value, Bytes* out) {

@@ -69,6 +69,14 @@ int WriteAll(int fd, const uint8_t* data, size_t size) {
   return 0;
 }
 
+int SharedFile(const Text& name) { return posix::SharedFile(name.data); }
+
+int Reopen(int fd) { return posix::Reopen(fd); }
+
+int LockRange(int fd, int64_t start, int64_t length, bool exclusive) {
+  return posix::LockRange(fd, start, length, exclusive);
+}
+
 int SealedBlob(const Text& name, Bytes bytes) { return posix::SealedBlob(name.data, bytes.data, bytes.size); }
 
 }  // namespace handover

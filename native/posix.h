@@ -32,6 +32,12 @@ int Dup3(int from, int to, bool cloexec);
 // For each received descriptor, where the kernel cannot do it atomically.
 void SetReceivedCloexec(const int* fds, size_t count);
 int SealedBlob(const char* name, const uint8_t* data, size_t size);
+// A file without a name that whoever has a descriptor of it can write to.
+int SharedFile(const char* name);
+// A descriptor of the same file with an open file description of its own.
+int Reopen(int fd);
+// Of this open file description (F_OFD_SETLK), never waiting; length 0: to the end, however far.
+int LockRange(int fd, int64_t start, int64_t length, bool exclusive);
 int PeerPidfd(int socket);
 int Accept(int listener);
 int PidfdOpen(int pid);

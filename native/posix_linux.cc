@@ -1,6 +1,7 @@
 // The Linux platform: everything is close-on-exec from its first instant, so that no concurrent spawn inherits it.
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -31,14 +32,39 @@ int Dup3(int from, int to, bool cloexec) { return Errno(dup3(from, to, cloexec ?
 
 void SetReceivedCloexec(const int*, size_t) {}
 
+// vm.memfd_noexec=2 demands MFD_NOEXEC_SEAL; kernels before 6.3 do not know it.
+static UniqueFd Memfd(const char* name) {
+  UniqueFd memfd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
+  if (!memfd && errno == EINVAL) memfd = UniqueFd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  return memfd;
+}
+
 int SealedBlob(const char* name, const uint8_t* data, size_t size) {
-  // vm.memfd_noexec=2 demands MFD_NOEXEC_SEAL; kernels before 6.3 do not know it.
-  UniqueFd blob(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
-  if (!blob && errno == EINVAL) blob = UniqueFd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  UniqueFd blob = Memfd(name);
   if (!blob) return -errno;
   if (const int error = WriteAll(blob.get(), data, size); error < 0) return error;
   if (fcntl(blob.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) return -errno;
   return blob.Release();
+}
+
+int SharedFile(const char* name) {
+  UniqueFd file = Memfd(name);
+  return file ? file.Release() : -errno;
+}
+
+int Reopen(int fd) {
+  char path[32];
+  snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+  return Errno(open(path, O_RDWR | O_CLOEXEC));
+}
+
+int LockRange(int fd, int64_t start, int64_t length, bool exclusive) {
+  struct flock range = {};
+  range.l_type = exclusive ? F_WRLCK : F_UNLCK;
+  range.l_whence = SEEK_SET;
+  range.l_start = start;
+  range.l_len = length;
+  return Errno(fcntl(fd, F_OFD_SETLK, &range));
 }
 
 int PeerPidfd(int socket) {

@@ -62,6 +62,13 @@ int SealedBlob(const char*, const uint8_t* data, size_t size) {
   return written < 0 ? written : reader.Release();
 }
 
+// macOS has no memfd_create(2), and its /dev/fd/N is a copy of N, with the same locks.
+int SharedFile(const char*) { return -ENOSYS; }
+
+int Reopen(int) { return -ENOSYS; }
+
+int LockRange(int, int64_t, int64_t, bool) { return -ENOSYS; }
+
 int PeerPidfd(int) { return -ENOSYS; }
 
 int PidfdOpen(int) { return -ENOSYS; }

@@ -132,6 +132,15 @@ export interface Native {
   reap(pid: number): number;
   /** A read-only blob: memfd with every seal on Linux, an unlinked temporary file elsewhere. */
   sealedBlob(name: string, bytes: Uint8Array): number;
+  /** A file in memory, without a name and open for writing: memfd_create(2). -ENOSYS where there is none. */
+  sharedFile(name: string): number;
+  /** The same file with an open file description of its own, read and write; -ENOENT without a /proc. */
+  reopen(fd: number): number;
+  /**
+   * F_OFD_SETLK (fcntl(2)), never waiting: -EAGAIN where another open file description has a byte of it. `length` 0: to the
+   * end, however far; not exclusive gives back.
+   */
+  lockRange(fd: number, start: number, length: number, exclusive: boolean): number;
 
   /**
    * `callback(status, events)` runs from the loop of the calling environment. A negative status (-EBADF, whatever the

@@ -1,16 +1,17 @@
 // What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
-import type { Claims, Manifest, ManifestEntry } from '../channel/wire.js';
+import type { Claims, Hello, Manifest, ManifestEntry } from '../channel/wire.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
 import { forgetActivation, takeActivation } from '../ledger/activation.js';
 import type { Place } from '../ledger/address.js';
 import { type Entry, Ledger, RESERVED } from '../ledger/ledger.js';
+import { ARBITER, Arbiter } from './arbiter.js';
 import { CONTROL } from './control.js';
 import type { Env } from './env.js';
 import { HelpersStderr } from './helpers-stderr.js';
 import { Kept } from './kept.js';
 import { addressOf, DEFAULT_BACKLOG, expectMigratable, manage, placeOf, resolving } from './listening.js';
-import type { DescriptorList } from './manifest.js';
+import type { DescriptorList, Wanted } from './manifest.js';
 import { checkListenOptions } from './options.js';
 import { Servers } from './servers.js';
 import { type Asked, type ListenerStatus, listenerStatus } from './status.js';
@@ -35,6 +36,7 @@ export class Belongings {
   readonly servers: Servers = new Servers();
   readonly kept: Kept = new Kept(this.ledger);
   readonly #helpersStderr: HelpersStderr;
+  readonly arbiter: Arbiter = new Arbiter();
   readonly #tickets = new Tickets(this.kept);
   /** Whether the predecessor wants nothing accepted before COMMIT. */
   isStandby = false;
@@ -117,18 +119,17 @@ export class Belongings {
     return { ...report, ...(own.length > 0 && { bound: own }), left };
   }
 
-  /**
-   * What a successor needs to load; the sockets to reach this process follow at COMMIT. `stderr`: it shares this process' stdio.
-   * `tickets`: both will accept before COMMIT, and a client may come to one with what the other gave it.
-   */
-  early({ stderr, tickets }: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList {
+  /** What a successor of `self` needs to load; the sockets to reach this process follow at COMMIT. */
+  early(self: Hello, { stderr, tickets, arbiter }: Wanted): DescriptorList {
     const { entries, fds } = this.ledger.manifest();
     const early = entries
       .map((entry, i) => ({ entry, fd: fds[i] ?? -1 }))
       .filter(({ entry }) => entry.name !== TAKEOVER && entry.name !== CONTROL);
     if (stderr) early.push({ entry: { name: STDERR, kind: 'descriptor', address: '' }, fd: this.#env.stderrFd });
     const list = { entries: early.map(({ entry }) => entry), fds: Int32Array.from(early, ({ fd }) => fd) };
-    return tickets ? join(list, this.#tickets.collect()) : list;
+    const turn = this.arbiter.offer(self, arbiter);
+    const all = join(list, turn);
+    return tickets ? join(all, this.#tickets.collect()) : all;
   }
 
   /** Everything, the app's state and the ticket keys as they are now. */
@@ -145,6 +146,9 @@ export class Belongings {
   inherit({ entries, standby = false }: Manifest, fds: Int32Array): void {
     this.isStandby ||= standby;
     this.ledger.inherit(entries, fds);
+    const turn = this.ledger.claim(ARBITER);
+    if (turn) this.arbiter.adopt(dupFd(turn.fd), Number(turn.address));
+    this.ledger.release(ARBITER);
     this.#tickets.resume();
     this.#helpersStderr.claim(entries);
   }
@@ -176,6 +180,7 @@ export class Belongings {
   /** Closes everything; `removePaths`: nobody comes after this process. */
   close(options: { readonly removePaths: boolean }): void {
     this.kept.release();
+    this.arbiter.close();
     this.ledger.close(options);
   }
 
@@ -194,5 +199,12 @@ export class Belongings {
 }
 
 function join(list: DescriptorList, { entries, fds, release }: Required<DescriptorList>): DescriptorList {
-  return { entries: [...list.entries, ...entries], fds: Int32Array.of(...list.fds, ...fds), release };
+  return {
+    entries: [...list.entries, ...entries],
+    fds: Int32Array.of(...list.fds, ...fds),
+    release() {
+      list.release?.();
+      release();
+    },
+  };
 }

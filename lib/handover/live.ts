@@ -11,10 +11,10 @@ import type { Env } from './env.js';
 import { helloOf } from './identity.js';
 import { giveTo } from './leaving.js';
 import { Lifecycle } from './lifecycle.js';
-import type { DescriptorList } from './manifest.js';
+import type { DescriptorList, Wanted } from './manifest.js';
 import { Operations } from './operations.js';
 import { type CheckedOptions, checkUpgradeOptions } from './options.js';
-import type { UpgradeOutcome } from './outcome.js';
+import { anotherInCharge, type UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
 import { DescriptorReserve } from './reserve.js';
 import { drain, type Retiring, retireOrRecall } from './retirement.js';
@@ -134,24 +134,41 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     throw new HandoverError('ERR_HANDOVER_NOT_READY', 'this process is not in charge: await ready() first');
   }
 
-  list(options: { readonly stderr: boolean; readonly tickets: boolean }): DescriptorList {
-    return this.belongings.early(options);
+  list(wanted: Wanted): DescriptorList {
+    return this.#reserve.lend(() => this.belongings.early(this.hello, wanted));
   }
 
   async stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList> {
     this.#isSteppingDown = true;
     this.#successor?.tally.begin();
     await this.#charge.yield();
-    // Taken back while the app's duties were ending.
-    if (!this.#isSteppingDown) throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
+    this.#expectSteppingDown();
     this.belongings.suspend(claimed, offered);
     // For what the app keeps, now that nobody connects any more.
     this.#reserve.release();
-    return this.belongings.all();
+    const list = await this.belongings.all();
+    this.#expectSteppingDown();
+    this.belongings.arbiter.yield();
+    return list;
+  }
+
+  /** It may have been taken back while the app's duties were ending, or its state was collected. */
+  #expectSteppingDown(): void {
+    if (this.#isSteppingDown) return;
+    this.belongings.kept.release();
+    throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
+  }
+
+  async mayTakeBack(successor: Hello | undefined): Promise<boolean> {
+    const { arbiter } = this.belongings;
+    // It is to end as soon as it is in charge: others that are left are better off with it now.
+    if (this.#isToClose && arbiter.hasOthers()) arbiter.resign();
+    return arbiter.claim('recall', [this.hello, successor], { isImpatient: false });
   }
 
   async takeBack(): Promise<void> {
     this.#isSteppingDown = false;
+    if (!this.#isToClose) this.belongings.arbiter.sign(this.hello);
     this.belongings.kept.release();
     await this.#reserve.lend(() => this.belongings.servers.resumeAll());
     this.#charge.takeAnyhow('takeBack');
@@ -184,6 +201,14 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   // What a handover from a predecessor asks of this process.
+
+  mayTakeCharge(): boolean {
+    return this.belongings.arbiter.take();
+  }
+
+  mayInherit(predecessor: Hello | undefined): Promise<boolean> {
+    return this.belongings.arbiter.claim('bereft', [predecessor], { isImpatient: true });
+  }
 
   takeCharge(): Promise<void> {
     this.#takingCharge ??= this.#becomeInCharge();
@@ -236,6 +261,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   async #becomeInCharge(): Promise<void> {
+    await this.#abideByArbiter();
     await this.belongings.servers.acceptAll();
     try {
       if (this.#successor?.isAlone) this.#charge.takeAnyhow('takeCharge');
@@ -245,12 +271,27 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
       throw error;
     }
     this.#state = 'serving';
+    this.belongings.arbiter.sign(this.hello);
     this.#chargeTaken.resolve();
     this.#superiors.inCharge(this.generation);
     if (this.#successor?.isAlone) this.becomeAlone();
     const { claimed } = this.belongings.ledger.report();
     const { handoverId } = this.#successor ?? {};
     publish('in-charge', { handoverId, generation: this.generation, claimed, unclaimed: this.belongings.unclaimed });
+  }
+
+  /** A process that no predecessor gave an arbiter has the one of its place under a supervisor, or founds one. */
+  async #abideByArbiter(): Promise<void> {
+    const { arbiter } = this.belongings;
+    if (arbiter.isThere) return;
+    const shared = await this.#superiors.supervisor?.arbiter();
+    if (shared === undefined) {
+      arbiter.found();
+      return;
+    }
+    arbiter.adopt(shared, 0);
+    if (await arbiter.claim('bereft', undefined, { isImpatient: true })) return;
+    throw anotherInCharge();
   }
 
   async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess, told: Promise<void>): Promise<void> {
@@ -262,8 +303,13 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     });
     process.release();
     // systemd must not find its main process gone before it has read who follows.
-    if (failure === undefined) await told.then(() => this.#end());
-    else await this.#serveOn(failure as HandoverError, predecessor);
+    if (failure === undefined) {
+      this.belongings.arbiter.close();
+      await told.then(() => this.#end());
+    } else if (predecessor.isRelieved) {
+      predecessor.account.failed(failure);
+      await this.#shutDown(anotherInCharge());
+    } else await this.#serveOn(failure as HandoverError, predecessor);
   }
 
   /** The successor failed after it was in charge: this process is again. */

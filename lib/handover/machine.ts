@@ -27,7 +27,10 @@ export type PredecessorEvent =
   | 'commit'
   | 'migrated'
   | 'drained'
-  | 'abort';
+  | 'abort'
+  /** What the arbiter says of the charge that was handed over. */
+  | 'obtained'
+  | 'refused';
 
 export type PredecessorState =
   /** Started or dialled in by the successor, which has not said HELLO. */
@@ -46,10 +49,32 @@ export type PredecessorState =
   /** Drains, and the successor has left on purpose. */
   | 'last'
   | 'retired'
+  /** Given up after COMMIT: the charge is taken back, if nobody else has it. */
+  | 'recalling'
+  /** Given up, and another generation is in charge: drains, and ends. */
+  | 'relieved'
   /** Given up; this process serves. */
   | 'ended';
 
 const GIVE_UP = { ABORT: 'ended', EOF: 'ended', abort: 'ended' } as const;
+const RECALL = { ABORT: 'recalling', EOF: 'recalling', abort: 'recalling' } as const;
+
+/** Whatever is still read of a successor that was given up. */
+function late<S extends PredecessorState>(state: S): Record<Late, S> {
+  const names: readonly Late[] = [
+    'HEARTBEAT',
+    'CLAIMED',
+    'READY',
+    'COMMITTED',
+    'HELD',
+    'LEFT',
+    'ABORT',
+    'EOF',
+    'abort',
+  ];
+  return Object.fromEntries(names.map((name) => [name, state])) as Record<Late, S>;
+}
+type Late = 'HEARTBEAT' | 'CLAIMED' | 'READY' | 'COMMITTED' | 'HELD' | 'LEFT' | 'ABORT' | 'EOF' | 'abort';
 
 export const PREDECESSOR: Table<PredecessorState, PredecessorEvent> = {
   starting: { ...GIVE_UP, HELLO: 'offered' },
@@ -57,23 +82,24 @@ export const PREDECESSOR: Table<PredecessorState, PredecessorEvent> = {
   claimed: { ...GIVE_UP, READY: 'ready', HEARTBEAT: 'claimed' },
   ready: { ...GIVE_UP, HEARTBEAT: 'ready', watch: 'probation', commit: 'committing' },
   probation: { ...GIVE_UP, HEARTBEAT: 'probation', commit: 'committing' },
-  committing: { ...GIVE_UP, HEARTBEAT: 'committing', COMMITTED: 'migrating' },
-  migrating: { ...GIVE_UP, HEARTBEAT: 'migrating', HELD: 'migrating', migrated: 'draining', LEFT: 'last' },
-  draining: { ...GIVE_UP, HEARTBEAT: 'draining', HELD: 'draining', LEFT: 'last', drained: 'retired' },
+  committing: { ...RECALL, HEARTBEAT: 'committing', COMMITTED: 'migrating' },
+  migrating: { ...RECALL, HEARTBEAT: 'migrating', HELD: 'migrating', migrated: 'draining', LEFT: 'last' },
+  draining: { ...RECALL, HEARTBEAT: 'draining', HELD: 'draining', LEFT: 'last', drained: 'retired' },
   last: { migrated: 'last', EOF: 'last', abort: 'last', drained: 'retired' },
-  // The stream ends after RETIRE, and what the successor said before it read that may still arrive.
-  retired: { HEARTBEAT: 'retired', LEFT: 'retired', EOF: 'retired', ABORT: 'retired', abort: 'retired' },
-  ended: {
-    HEARTBEAT: 'ended',
-    CLAIMED: 'ended',
-    READY: 'ended',
-    COMMITTED: 'ended',
-    HELD: 'ended',
-    LEFT: 'ended',
-    ABORT: 'ended',
-    EOF: 'ended',
-    abort: 'ended',
+  // The stream ends after RETIRE, and what the successor said before it read that may still arrive. It may also have
+  // ended before that was sent: then the charge is taken back after all.
+  retired: {
+    HEARTBEAT: 'retired',
+    LEFT: 'retired',
+    EOF: 'retired',
+    ABORT: 'retired',
+    abort: 'retired',
+    obtained: 'ended',
+    refused: 'relieved',
   },
+  recalling: { ...late('recalling'), obtained: 'ended', refused: 'relieved' },
+  relieved: late('relieved'),
+  ended: late('ended'),
 };
 
 export const PREDECESSOR_PHASE: Readonly<Record<PredecessorState, Phase | undefined>> = {
@@ -87,6 +113,8 @@ export const PREDECESSOR_PHASE: Readonly<Record<PredecessorState, Phase | undefi
   draining: 'DRAIN',
   last: 'DRAIN',
   retired: 'RETIRE',
+  recalling: undefined,
+  relieved: undefined,
   ended: undefined,
 };
 
@@ -104,7 +132,9 @@ export type SuccessorEvent =
   | 'EOF'
   | 'ready'
   | 'committed'
-  | 'abort';
+  | 'abort'
+  /** The arbiter gives the charge to this process. */
+  | 'obtained';
 
 export type SuccessorState =
   | 'greeting'
@@ -116,6 +146,8 @@ export type SuccessorState =
   | 'committing'
   /** In charge; the predecessor drains. */
   | 'serving'
+  /** The predecessor died before COMMIT: an older generation may take the charge back, or this process gets it. */
+  | 'bereft'
   /** In charge, and the predecessor is gone: retired, or dead. */
   | 'alone'
   /** Given up: the predecessor serves. */
@@ -124,9 +156,10 @@ export type SuccessorState =
 export const SUCCESSOR: Table<SuccessorState, SuccessorEvent> = {
   greeting: { HELLO: 'receiving', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   receiving: { MORE: 'receiving', MANIFEST: 'loading', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
-  // From here on this process holds all descriptors: a predecessor that dies leaves it in charge.
-  loading: { ready: 'ready', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
-  ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
+  // From here on this process holds all descriptors: a predecessor that dies leaves it in charge, or an older generation.
+  loading: { ready: 'ready', ABORT: 'ended', EOF: 'bereft', abort: 'ended' },
+  ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'bereft', abort: 'ended' },
+  bereft: { ready: 'bereft', EOF: 'bereft', obtained: 'alone', abort: 'ended' },
   committing: { HEARTBEAT: 'committing', committed: 'serving', ABORT: 'ended', EOF: 'alone', abort: 'ended' },
   serving: {
     HEARTBEAT: 'serving',

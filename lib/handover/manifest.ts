@@ -10,6 +10,16 @@ export interface DescriptorList {
   readonly release?: () => void;
 }
 
+/** What a successor gets before COMMIT beside the ledger. */
+export interface Wanted {
+  /** It shares this process' stdio. */
+  readonly stderr: boolean;
+  /** Both will accept before COMMIT, and a client may come to one with what the other gave it. */
+  readonly tickets: boolean;
+  /** It abides by the arbiter. */
+  readonly arbiter: boolean;
+}
+
 /** Sends a list as MANIFEST or COMMIT frames, at least one. The descriptors are borrowed. */
 export async function sendList(
   channel: Channel,

@@ -71,6 +71,12 @@ export function peerLost(message: string): HandoverError {
   return new HandoverError('ERR_HANDOVER_PEER_LOST', message, { phase: 'PREPARE', stillServing: false });
 }
 
+/** Three generations were alive, and this one is not the one that goes on. */
+export function anotherInCharge(): HandoverError {
+  const message = 'the process in charge died, and another generation has taken charge';
+  return new HandoverError('ERR_HANDOVER_ANOTHER_IN_CHARGE', message, { stillServing: false });
+}
+
 /** A bug of ours, or of the app where it was asked. */
 export function internal(cause: unknown): HandoverError {
   const message = `unexpected: ${cause instanceof Error ? cause.message : String(cause)}`;

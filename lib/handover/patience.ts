@@ -22,6 +22,9 @@ export const DUTY_GRACE = 1_000;
 /** A successor in charge may be busy for this many times longer than one on probation before it counts as hung. */
 export const SERVING_PATIENCE = 5;
 
+/** How long an older generation may leave it open whether it takes back, before it counts as hung. */
+export const HEIR_PATIENCE = 20_000;
+
 /** How long a process that leaves waits for the predecessor to say which of the connections on offer are its own. */
 export const LEAVE_GRACE = 1_000;
 

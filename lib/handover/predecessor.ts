@@ -15,6 +15,7 @@ import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../er
 import type { Phase } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import { Account } from './account.js';
+import { ARBITER_CAPABILITY } from './arbiter.js';
 import { settlesWithin } from './deadline.js';
 import { Deferred } from './deferred.js';
 import { withHelpersStderr } from './helpers-stderr.js';
@@ -88,7 +89,8 @@ export class Predecessor {
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
       await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.account.id });
       await this.#until('offered');
-      const list = this.#host.list({ stderr: this.#process.isChild, tickets: !standby });
+      const arbiter = this.#peer?.capabilities.includes(ARBITER_CAPABILITY) ?? false;
+      const list = this.#host.list({ stderr: this.#process.isChild, tickets: !standby, arbiter });
       for (const entry of list.entries) this.#offered.add(entry);
       await sendList(this.#channel, 'MANIFEST', list, standby).finally(list.release);
       await this.#until('ready');
@@ -175,7 +177,8 @@ export class Predecessor {
 
   /** Ends the handover from this side; the step that waits rejects with the reason. Without effect once it is over. */
   abort(reason: unknown): void {
-    if (this.#machine.own('abort') === 'ended') this.#failed.reject(reason);
+    this.#machine.own('abort');
+    if (this.#isGivenUp) this.#failed.reject(reason);
   }
 
   /**
@@ -192,10 +195,25 @@ export class Predecessor {
     const hasExited = isEnding && (await settlesWithin(this.#process.exited, EXIT_GRACE));
     if (this.#maySuccessorServe && !hasExited && !this.#hasSuccessorGivenUp) await this.#process.stop({ grace: 0 });
     this.moving.takeBack();
-    if (this.#hasSteppedDown) await this.#host.takeBack();
+    if (this.#hasSteppedDown && !this.#hasSuccessorLeft) await this.#recall();
     if (!this.#isStranger) await this.#process.stop(this.#pulse.isSilent ? { grace: SILENT_GRACE } : {});
     this.#channel.close();
     return reason instanceof HandoverError ? await this.#explain(reason) : reason;
+  }
+
+  async #recall(): Promise<void> {
+    const isOurs = await this.#host.mayTakeBack(this.#peer);
+    this.#machine.own(isOurs ? 'obtained' : 'refused');
+    if (isOurs) await this.#host.takeBack();
+  }
+
+  /** Given up, and another generation took charge: nothing was taken back. */
+  get isRelieved(): boolean {
+    return this.#machine.state === 'relieved';
+  }
+
+  get #isGivenUp(): boolean {
+    return this.#machine.state === 'ended' || this.#machine.state === 'recalling';
   }
 
   /** Dialled in with something else than a HELLO: it holds nothing, and may be any tool of this user. It is not ours to end. */
@@ -218,7 +236,8 @@ export class Predecessor {
   async #read(): Promise<void> {
     try {
       for await (const frame of this.#channel) this.#onFrame(frame);
-      if (this.#machine.peer('EOF') === 'ended') this.#fail('ERR_HANDOVER_SUCCESSOR_EXITED', 'the successor ended');
+      this.#machine.peer('EOF');
+      if (this.#isGivenUp) this.#fail('ERR_HANDOVER_SUCCESSOR_EXITED', 'the successor ended');
     } catch (error) {
       this.abort(error);
     }
@@ -239,13 +258,13 @@ export class Predecessor {
       this.account.met(frame.payload);
     }
     if (frame.name === 'CLAIMED') this.claims = frame.payload;
-    const state = this.#machine.peer(frame.name as PredecessorEvent);
+    this.#machine.peer(frame.name as PredecessorEvent);
     // At once: the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
     if (frame.name === 'READY' || frame.name === 'HEARTBEAT') this.moving.roomIs(frame.payload.room);
     if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
     // One that has died since, or is given up, cannot keep what it held.
-    if (frame.name === 'HELD' && state !== 'ended' && !this.#process.hasEnded()) this.moving.onHeld(frame.payload);
+    if (frame.name === 'HELD' && !this.#isGivenUp && !this.#process.hasEnded()) this.moving.onHeld(frame.payload);
   }
 
   /** A peer of another version may send none. */
@@ -263,7 +282,8 @@ export class Predecessor {
     // Told to end while in charge: it is not a failure, and nobody wants this process back.
     const isInCharge = state === 'migrating' || state === 'draining' || state === 'retired';
     this.#hasSuccessorLeft = code === 'ERR_HANDOVER_CLOSED' && isInCharge;
-    if (this.#machine.peer(this.#hasSuccessorLeft ? 'LEFT' : 'ABORT') !== 'ended') {
+    this.#machine.peer(this.#hasSuccessorLeft ? 'LEFT' : 'ABORT');
+    if (!this.#isGivenUp) {
       this.#pulse.stop();
       if (this.#hasSuccessorLeft) {
         this.moving.takeBack();
@@ -282,7 +302,7 @@ export class Predecessor {
   #onEnter(state: PredecessorState): void {
     const phase = PREDECESSOR_PHASE[state];
     if (phase) this.account.entered(phase);
-    if (state === 'ended' || state === 'retired') this.#pulse.stop();
+    if (state === 'ended' || state === 'retired' || state === 'recalling') this.#pulse.stop();
   }
 
   #until(state: PredecessorState): Promise<void> {
@@ -290,7 +310,7 @@ export class Predecessor {
   }
 
   async #expectGoingOn(): Promise<void> {
-    if (this.#machine.state === 'ended') await this.#failed.promise;
+    if (this.#isGivenUp) await this.#failed.promise;
   }
 
   async #within(timeout: number, what: string, step: () => Promise<void>): Promise<void> {

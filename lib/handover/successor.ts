@@ -23,7 +23,7 @@ import { Deferred } from './deferred.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
 import { OlderGenerations } from './older-generations.js';
-import { internal, peerLost } from './outcome.js';
+import { anotherInCharge, internal, peerLost } from './outcome.js';
 import { DEATH_GRACE, EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from './patience.js';
 import { hasDied } from './peer-process.js';
 import { unclaimedError } from './unclaimed.js';
@@ -32,6 +32,10 @@ import { unclaimedError } from './unclaimed.js';
 export interface SuccessorHost {
   /** Where the descriptors go. */
   readonly belongings: Pick<Belongings, 'inherit' | 'adoptStderr' | 'readHelpersStderr'>;
+  /** COMMIT has come. False: another generation has taken charge meanwhile. */
+  mayTakeCharge(): boolean;
+  /** The predecessor has died before COMMIT. False: an older generation has taken charge; waits until that is decided. */
+  mayInherit(predecessor: Hello | undefined): Promise<boolean>;
   /** This process is in charge: by COMMIT, or because the predecessor died. Resolves when it accepts. */
   takeCharge(): Promise<void>;
   /** The predecessor has ended: nothing more will be claimed of what it left. */
@@ -76,6 +80,8 @@ export class Successor {
   #isBeating = false;
   #beats = 0;
   #isLeaving = false;
+  /** READY was said before the predecessor died. */
+  #wasReady = false;
   #stopBeating: (() => void) | undefined;
 
   private constructor(channel: Channel, greeting: Greeting, host: SuccessorHost) {
@@ -133,6 +139,7 @@ export class Successor {
     // Its end may not have been read yet.
     if (!this.isAlone && (await hasDied(this.#predecessor, DEATH_GRACE)))
       await settlesWithin(this.#alone.promise, EXIT_GRACE);
+    if (this.#machine.state === 'bereft') await this.#alone.promise;
     if (!this.isAlone) throw this.#giveUp(error);
   }
 
@@ -216,9 +223,20 @@ export class Successor {
       return void this.#giveUp(peerLost('the channel to the predecessor is closed, and it lives and serves'));
     }
     if (state === 'committing' || state === 'serving') await hasDied(this.#predecessor);
-    if (this.#machine.peer('EOF') === 'ended') {
+    const now = this.#machine.peer('EOF');
+    if (now === 'ended') {
       this.#ended.reject(peerLost('the predecessor ended before it had handed anything over'));
     } else if (state !== 'alone') this.tally.lost(this.#predecessor, this.#joinedAt);
+    if (now === 'bereft') await this.#inherit();
+  }
+
+  /** Never committed, and nobody is left to do it. */
+  async #inherit(): Promise<void> {
+    const isOurs = await this.#host.mayInherit(this.#predecessor);
+    // It may have been told to end meanwhile.
+    if (this.#machine.state !== 'bereft') return;
+    if (isOurs) this.#machine.own('obtained');
+    else this.#giveUp(anotherInCharge());
   }
 
   #onFrame(frame: Frame): void {
@@ -281,6 +299,7 @@ export class Successor {
   #onEnter(state: SuccessorState, from: SuccessorState): void {
     if (state === 'loading') this.#loading.resolve();
     if (state === 'committing') void this.#answerCommit();
+    if (state === 'bereft') this.#wasReady = from === 'ready';
     if (state === 'alone') this.#onAlone(from);
     if (state === 'ended') {
       if (!this.#isLeaving) this.#holding.abortAll();
@@ -291,6 +310,7 @@ export class Successor {
 
   async #answerCommit(): Promise<void> {
     this.#older.committed(this.#predecessor);
+    if (!this.#host.mayTakeCharge()) return void this.#giveUp(anotherInCharge());
     try {
       await this.#host.takeCharge();
       if (this.#machine.own('committed') !== 'serving') return;
@@ -310,7 +330,7 @@ export class Successor {
     this.#host.belongings.adoptStderr();
     this.#host.belongings.readHelpersStderr();
     // Nobody else would serve: without its pid file or takeover socket, if need be.
-    if (from === 'ready') {
+    if (from === 'bereft' && this.#wasReady) {
       this.#host.takeCharge().catch((error: Error) => publish('hook-failed', { name: 'takeCharge', error }));
     }
     this.#host.becomeAlone(this.#predecessor);

@@ -47,7 +47,7 @@ export class SupervisorLink implements Lender {
   #isOpen = true;
   readonly #worker: Supervised;
   /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
-  readonly #replaced = new Deferred<UpgradeOutcome>();
+  #replaced = new Deferred<UpgradeOutcome>();
 
   /** Attempts to replace this process that it has told of itself. */
   #failures = 0;
@@ -109,6 +109,8 @@ export class SupervisorLink implements Lender {
 
   /** Says what this process is now: in charge of its place, superseded, closing. */
   tell(state: 'in-charge' | 'superseded' | 'closing'): void {
+    // In charge again: the next one to replace it is another.
+    if (state === 'in-charge') this.#replaced = new Deferred();
     this.#rpc.tell(state, this.#status());
   }
 
@@ -120,6 +122,17 @@ export class SupervisorLink implements Lender {
     const { fds } = await this.#rpc.call('listener', { name, kind, canonical, bind: toParams(bind) });
     // Without the identity of its file: a Unix path is the supervisor's to remove.
     ledger.inherit([{ name, kind, address: canonical }], fds);
+  }
+
+  /** The arbiter of this process' place: a descriptor that is the caller's. Undefined from a supervisor that has none. */
+  async arbiter(): Promise<number | undefined> {
+    try {
+      const { fds } = await this.#rpc.call('arbiter');
+      closeFds(fds.subarray(1));
+      return fds[0];
+    } catch {
+      return undefined;
+    }
   }
 
   /** Listeners are not used any more. */

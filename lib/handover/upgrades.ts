@@ -9,7 +9,7 @@ import { successorCommand } from './command.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
 import { refuseOrphan } from './orphan.js';
-import { failureText, type UpgradeOutcome } from './outcome.js';
+import { anotherInCharge, failureText, type UpgradeOutcome } from './outcome.js';
 import { RETIRE_GRACE } from './patience.js';
 import { Predecessor } from './predecessor.js';
 import type { PredecessorHost } from './predecessor-host.js';
@@ -32,6 +32,8 @@ export interface UpgradesHost extends PredecessorHost {
   reassert(): void;
   /** Older generations that still drain. */
   readonly draining: readonly DrainingGeneration[];
+  /** Neither is this process in charge any more, nor the successor: end. */
+  giveUp(error: HandoverError): void;
   /** A successor is in charge: serve what is open to its end, then leave. */
   retire(predecessor: Predecessor, process: SuccessorProcess): void;
 }
@@ -216,6 +218,11 @@ export class Upgrades {
       return await steps();
     } catch (reason) {
       const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
+      if (attempt.predecessor?.isRelieved) {
+        recordFailure(attempt.account, error);
+        this.#host.giveUp(anotherInCharge());
+        throw error;
+      }
       this.#host.reassert();
       recordFailure(attempt.account, error);
       this.#host.manager.serving(this.#host.hello.generation, failureText(error));

@@ -2,6 +2,8 @@
 // change at a time: a replacement waits for a start or a recall under way, and a start that does not end makes way for it.
 import type { Params } from '../channel/rpc.js';
 import { HandoverError, hasCode } from '../errors.js';
+import { SharedFile } from '../fd/shared-file.js';
+import { ARBITER } from '../handover/arbiter.js';
 import { settlesWithin } from '../handover/deadline.js';
 import type { Exit } from '../handover/env.js';
 import { EXIT_GRACE, STOP_GRACE } from '../handover/patience.js';
@@ -29,6 +31,9 @@ export class Slot {
   readonly #dismissed = new Set<Worker>();
   /** What workers that have ended left behind, until it has ended, too. */
   readonly #rests = new Set<Promise<boolean>>();
+  #arbiter: SharedFile | undefined;
+  /** Succeeds none, and is not in charge yet. */
+  #starting: Worker | undefined;
   #current: Worker | undefined;
   #hasServed = false;
   #isReplacing = false;
@@ -51,6 +56,12 @@ export class Slot {
   /** With those that drain. */
   get workers(): readonly Worker[] {
     return [...this.#workers];
+  }
+
+  /** A descriptor of what decides which worker of this slot is in charge. It is the caller's. @throws as memfd_create(2) */
+  arbiter(): number {
+    this.#arbiter ??= SharedFile.create(ARBITER);
+    return this.#arbiter.reopen();
   }
 
   get isStopping(): boolean {
@@ -99,6 +110,8 @@ export class Slot {
     await Promise.allSettled(this.#spawning);
     const results = await Promise.all(this.workers.map((worker) => worker.stop(this.#host.stopTimeout)));
     results.push(...(await Promise.all(this.#rests)));
+    this.#arbiter?.close();
+    this.#arbiter = undefined;
     return results.every((isDone) => isDone);
   }
 
@@ -161,6 +174,7 @@ export class Slot {
   async #startAlone(release: Release, deadline?: Deadline): Promise<Worker> {
     const worker = await this.#spawn(release);
     this.#current = worker;
+    this.#starting = worker;
     try {
       const serves = this.#serves(worker, () => this.#greets(release));
       await (deadline ? deadline.cuts(serves) : serves);
@@ -168,6 +182,8 @@ export class Slot {
     } catch (error) {
       if (!worker.hasEnded) await worker.stop(0);
       throw error;
+    } finally {
+      this.#starting = undefined;
     }
   }
 
@@ -216,9 +232,19 @@ export class Slot {
     // By its predecessor's word, or its death; or again, by its successor's.
     const isFree = this.#isReplacing || this.#current?.state !== 'in-charge';
     if (worker.state === 'in-charge' && isFree) this.#current = worker;
+    this.#endSpare();
     this.#dismissOthers();
     this.#keepUp();
     this.#host.onChange();
+  }
+
+  /** An older one has taken its connections back after all: the one started instead waits for a charge that is not free. */
+  #endSpare(): void {
+    const spare = this.#starting;
+    if (!spare || spare === this.#current || this.#current?.state !== 'in-charge' || spare.state !== 'starting') return;
+    this.#starting = undefined;
+    this.#host.report(`worker ${this.index} is pid ${this.#current.pid} again: pid ${spare.pid} is not needed`);
+    void spare.stop(this.#host.stopTimeout);
   }
 
   #onExit(worker: Worker, exit: Exit): void {

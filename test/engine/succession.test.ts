@@ -19,6 +19,8 @@ async function joined(): Promise<{ successor: Successor; predecessor: Channel; h
   const heard: string[] = [];
   const joining = Successor.join(new Channel(ours, 'successor'), hello, {
     belongings: { inherit: () => {}, adoptStderr: () => {}, readHelpersStderr: () => {} },
+    mayTakeCharge: () => true,
+    mayInherit: async () => true,
     takeCharge: async () => void heard.push('charge'),
     becomeAlone: () => {},
     giveUp: (error) => void heard.push(error.code),
@@ -81,6 +83,7 @@ it('G8: a successor that dies in the moment of COMMIT is one that ended, not a b
     hello: { ...hello, generation: 1 },
     list: () => list,
     stepDown: async () => list,
+    mayTakeBack: async () => true,
     takeBack: async () => void steps.push('back'),
     letGo: () => {},
   };

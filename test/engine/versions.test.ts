@@ -155,6 +155,8 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
         adoptStderr: () => heard.push('stderr'),
         readHelpersStderr: () => {},
       },
+      mayTakeCharge: () => true,
+      mayInherit: async () => true,
       takeCharge: async () => void heard.push('charge'),
       becomeAlone: () => heard.push('alone'),
       giveUp: (error: Error) => heard.push(error.message),
@@ -206,6 +208,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
         steps.push('down');
         return { entries: [], fds: new Int32Array(0) };
       },
+      mayTakeBack: async () => true,
       takeBack: async () => void steps.push('back'),
       letGo: () => void steps.push('let go'),
     };

@@ -43,6 +43,7 @@ describe('a predecessor whose successor fails', () => {
           calls.push('step down');
           return list;
         },
+        mayTakeBack: async () => true,
         takeBack: async () => void calls.push('take back'),
         letGo: () => calls.push('let go'),
       },

@@ -42,6 +42,8 @@ describe('a successor whose predecessor fails', () => {
         adoptStderr() {},
         readHelpersStderr() {},
       },
+      mayTakeCharge: () => true,
+      mayInherit: async () => true,
       takeCharge: async () => void calls.push('take charge'),
       becomeAlone() {},
       giveUp: ({ code }) => calls.push(`give up ${code}`),

@@ -69,7 +69,11 @@ it.each([
   [true, ['heartbeat', 'move']],
   [false, ['heartbeat']],
 ])('HELLO says whether connections move: %s', (moves, capabilities) => {
-  expect(helloOf({ pid: 1, generation: 2, moves })).toMatchObject({ pid: 1, generation: 2, capabilities });
+  expect(helloOf({ pid: 1, generation: 2, moves })).toMatchObject({
+    pid: 1,
+    generation: 2,
+    capabilities: [...capabilities, 'arbiter'],
+  });
 });
 
 const open = (): number => openDescriptors().size;
@@ -119,6 +123,7 @@ describe('predecessor', () => {
           calls.push('step down');
           return all;
         },
+        mayTakeBack: async () => true,
         takeBack: async () => void calls.push('take back'),
         letGo: () => calls.push('let go'),
       },
@@ -701,6 +706,8 @@ describe('successor', () => {
         adoptStderr: () => void calls.push('adopt stderr'),
         readHelpersStderr: () => {},
       },
+      mayTakeCharge: () => true,
+      mayInherit: async () => true,
       takeCharge() {
         calls.push('take charge');
         return takeCharge();
