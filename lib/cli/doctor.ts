@@ -1,6 +1,7 @@
 // `handover doctor`: what on this machine makes a handover refuse, or lose connections.
 import { resolve } from 'node:path';
 import type { Status } from '../handover/status.js';
+import { chargeFindings } from './charge.js';
 import { CHECKS, type Finding, type Severity } from './checks.js';
 import { ask, text } from './client.js';
 import type { Context } from './commands.js';
@@ -17,7 +18,8 @@ export async function run(context: Context): Promise<ExitCode> {
   const root = resolve(text(options.root) ?? '/');
   const { path, status, finding } = await findProcess(context, root);
   const machine = new Machine(root, status);
-  const findings = [finding, ...CHECKS.map((check) => check(machine)), ...socketFindings(machine, path)].filter(
+  const checked = CHECKS.map((check) => check(machine));
+  const findings = [finding, ...checked, ...socketFindings(machine, path), ...chargeFindings(machine)].filter(
     (found) => found !== undefined,
   );
   const count = (severity: Severity): number => findings.filter((found) => found.severity === severity).length;

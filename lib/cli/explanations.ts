@@ -97,7 +97,7 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
       'three generations were alive, the one in charge died, and another than this one took charge: this one answers what is open, and ends',
     stillServing: 'the other one does',
     action: 'upgrade again',
-    more: 'An older generation that still drains takes the charge back before a successor that was never committed gets it.',
+    more: 'An older generation that still drains takes the charge back before a successor that was never committed gets it. `handover status` shows who has it and who may take it back.',
   },
   ERR_HANDOVER_ADDRESS_IN_USE: {
     happened: 'raised in the successor: it binds an address the predecessor holds and did not hand over',

@@ -1,6 +1,8 @@
 // `handover status`: what the process or supervisor says of itself, and who else holds its listeners.
 import { holdersOf } from '../fd/holders.js';
+import { lockers } from '../fd/lockers.js';
 import type { ListenerStatus, Status } from '../handover/status.js';
+import { describeCharge, shareholdersOf } from './charge.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
 import { EXIT, type ExitCode } from './exit-codes.js';
@@ -15,6 +17,7 @@ export async function run(context: Context): Promise<ExitCode> {
       `for ${age(status.ageMs)}  ${status.isInCharge ? 'in charge' : 'not in charge'}`,
   );
   showListeners(context, status.listeners);
+  showCharges(context, status);
   showGenerations(context, status);
   for (const [name, value] of Object.entries(status.roll ?? {})) output.line(`roll ${name}: ${show(value)}`);
   return EXIT.ok;
@@ -23,7 +26,17 @@ export async function run(context: Context): Promise<ExitCode> {
 function withHolders(status: Status): Status {
   const holders = holdersOf(status.listeners.map(({ inode }) => inode));
   const listeners = status.listeners.map((listener) => ({ ...listener, pids: holders.get(listener.inode) ?? [] }));
-  return { ...status, listeners };
+  if (status.charges === undefined) return { ...status, listeners };
+  const seen = lockers();
+  const charges = status.charges.map((charge) => ({ ...charge, ...shareholdersOf(seen, charge.inode) }));
+  return { ...status, listeners, charges };
+}
+
+function showCharges({ output }: Context, { charges = [] }: Status): void {
+  if (charges.length > 0) output.line();
+  for (const charge of charges) {
+    output.line(`charge${charge.slot === undefined ? '' : ` of slot ${charge.slot}`}: ${describeCharge(charge)}`);
+  }
 }
 
 function showListeners({ output }: Context, listeners: readonly ListenerStatus[]): void {

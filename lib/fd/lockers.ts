@@ -28,8 +28,10 @@ function lockersIn(folder: string, pid: number): Locker[] {
     try {
       const path = join(folder, 'fd', fd);
       if (!IS_SHARED_FILE.test(readlinkSync(path))) return [];
-      const { ino } = statSync(path);
-      return [{ pid, inode: String(ino), ...rangeOf(readFileSync(join(folder, 'fdinfo', fd), 'utf8')) }];
+      const info = readFileSync(join(folder, 'fdinfo', fd), 'utf8');
+      // In fdinfo since Linux 5.14.
+      const inode = /^ino:\s+(\d+)$/m.exec(info)?.[1] ?? String(statSync(path).ino);
+      return [{ pid, inode, ...rangeOf(info) }];
     } catch {
       // Closed between the listing and the reading.
       return [];

@@ -4,7 +4,7 @@ import type { Belongings } from './belongings.js';
 import type { Inherited, Keepable } from './kept.js';
 import type { Lifecycle } from './lifecycle.js';
 import { checkCloseHook } from './options.js';
-import type { ListenerStatus } from './status.js';
+import type { ChargeStatus, ListenerStatus } from './status.js';
 import { type StepOptions, Steps } from './steps.js';
 import { warnOfTimeouts } from './timeouts.js';
 import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
@@ -58,6 +58,10 @@ export abstract class AppSide {
 
   get listeners(): readonly ListenerStatus[] {
     return this.belongings.listeners;
+  }
+
+  get charge(): ChargeStatus | undefined {
+    return this.belongings.arbiter.status;
   }
 
   adopterOf(listener: string): Adopter | undefined {

@@ -14,6 +14,7 @@ import { RESERVED } from '../ledger/ledger.js';
 import { sleep } from './deadline.js';
 import type { DescriptorList } from './manifest.js';
 import { HEIR_PATIENCE } from './patience.js';
+import type { ChargeStatus } from './status.js';
 
 /** The file's name in a MANIFEST; the entry's address is the turn that is offered. */
 export const ARBITER: string = `${RESERVED}charge`;
@@ -77,8 +78,9 @@ export class Arbiter {
     return this.#file !== undefined;
   }
 
-  get inode(): string | undefined {
-    return this.#file?.inode;
+  /** For an operator. */
+  get status(): ChargeStatus | undefined {
+    return this.#file && chargeStatus(this.#file);
   }
 
   /** Takes what a predecessor or supervisor passed on, in place of what there was. Owns the descriptor. */
@@ -178,7 +180,7 @@ export class Arbiter {
 
   /** Whether any other process that can be seen has the file. */
   hasOthers(): boolean {
-    const { inode } = this;
+    const inode = this.#file?.inode;
     return lockers().some((locker) => locker.inode === inode && locker.pid !== process.pid);
   }
 
@@ -195,8 +197,13 @@ export class Arbiter {
   }
 }
 
+export function chargeStatus(file: SharedFile): ChargeStatus {
+  const { pid, generation } = readHolder(file) ?? {};
+  return { inode: file.inode, ...(pid !== undefined && generation !== undefined && { holder: { generation, pid } }) };
+}
+
 /** Written twice: what is half written differs. */
-export function readHolder(file: Pick<SharedFile, 'read'>): Holder | undefined {
+function readHolder(file: Pick<SharedFile, 'read'>): Holder | undefined {
   const [first, second] = file.read(RECORD_BYTES).toString('latin1').split('\n');
   if (first === undefined || first === '' || first !== second) return undefined;
   return JSON.parse(first) as Holder;

@@ -17,7 +17,7 @@ import { type Plan, planOf } from './plan.js';
 import { changesBetween, identifyRelease, type Release } from './release.js';
 import type { Standby } from './standby.js';
 import type { Start } from './start.js';
-import { authority, type ListenerStatus, type Status } from './status.js';
+import { authority, type ChargeStatus, type ListenerStatus, type Status } from './status.js';
 import type { UpgradeOptions } from './upgrades.js';
 
 /** The process that is asked. */
@@ -28,6 +28,7 @@ export interface OperatedProcess {
   readonly connectionCount: number;
   readonly draining: readonly DrainingGeneration[];
   readonly listeners: readonly ListenerStatus[];
+  readonly charge: ChargeStatus | undefined;
   upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
   prepare(options?: UpgradeOptions): Promise<Standby>;
   /** Gives up what is under way, or a standby that waits. Resolves when it is over, with the phase it was in. */
@@ -73,7 +74,7 @@ export class Operations {
   };
 
   #status(): Status {
-    const { generation, phase, isInCharge, listeners, connectionCount, draining } = this.#process;
+    const { generation, phase, isInCharge, listeners, connectionCount, draining, charge } = this.#process;
     const { pid } = this.#env;
     const { control, takeover, healthEndpoint } = this.#options;
     return {
@@ -87,6 +88,7 @@ export class Operations {
       listeners,
       connections: [{ generation, pid, connections: connectionCount }, ...draining.map(countOf)],
       draining: draining.map((older) => ({ ...countOf(older), ageMs: older.age })),
+      ...(charge && { charges: [charge] }),
       control,
       takeover: takeover?.path,
       healthEndpoint:

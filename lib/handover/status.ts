@@ -32,6 +32,21 @@ export type WorkerStatus = GenerationStatus & {
   readonly restarts?: number | undefined;
 };
 
+/** The arbiter of a process, or of a slot of a supervisor. */
+export type ChargeStatus = {
+  /** Of the file that is locked: by which every process that abides by it is found. */
+  readonly inode: string;
+  readonly slot?: number | undefined;
+  /** Who took charge last. */
+  readonly holder?: { readonly generation: number; readonly pid: number } | undefined;
+  /** As the kernel has it; these are filled in by whoever asks. Has the charge: */
+  readonly inCharge?: readonly number[] | undefined;
+  /** Drain, and may take it back. */
+  readonly mayTakeBack?: readonly number[] | undefined;
+  /** Have no part in it: a successor that was not committed, a supervisor. */
+  readonly others?: readonly number[] | undefined;
+};
+
 export type Status = {
   readonly kind: 'process' | 'supervisor';
   readonly version: string;
@@ -45,6 +60,8 @@ export type Status = {
   /** Open connections, the newest generation first. */
   readonly connections: readonly GenerationStatus[];
   readonly draining: readonly DrainingStatus[];
+  /** One, or one for each slot; none where the platform or a predecessor has none. */
+  readonly charges?: readonly ChargeStatus[] | undefined;
   readonly control?: string | undefined;
   readonly takeover?: string | undefined;
   readonly healthEndpoint?: string | undefined;

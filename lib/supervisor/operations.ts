@@ -90,6 +90,7 @@ async function statusOf(supervisor: Supervisor, control: string): Promise<Status
       connections,
       ageMs: age,
     })),
+    charges: supervisor.charges,
     control,
     workers,
     roll: roll as Status['roll'],

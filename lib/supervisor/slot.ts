@@ -3,10 +3,11 @@
 import type { Params } from '../channel/rpc.js';
 import { HandoverError, hasCode } from '../errors.js';
 import { SharedFile } from '../fd/shared-file.js';
-import { ARBITER } from '../handover/arbiter.js';
+import { ARBITER, chargeStatus } from '../handover/arbiter.js';
 import { settlesWithin } from '../handover/deadline.js';
 import type { Exit } from '../handover/env.js';
 import { EXIT_GRACE, STOP_GRACE } from '../handover/patience.js';
+import type { ChargeStatus } from '../handover/status.js';
 import { Backoff, Deadline } from './pace.js';
 import type { Release } from './program.js';
 import type { ReplaceOptions, SlotHost } from './slot-host.js';
@@ -62,6 +63,11 @@ export class Slot {
   arbiter(): number {
     this.#arbiter ??= SharedFile.create(ARBITER);
     return this.#arbiter.reopen();
+  }
+
+  /** Undefined where no worker has asked for it. */
+  get charge(): ChargeStatus | undefined {
+    return this.#arbiter && { slot: this.index, ...chargeStatus(this.#arbiter) };
   }
 
   get isStopping(): boolean {

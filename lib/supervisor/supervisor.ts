@@ -4,7 +4,7 @@ import type { Handler, Params } from '../channel/rpc.js';
 import { HandoverError, rangeError } from '../errors.js';
 import { changesBetween } from '../handover/release.js';
 import type { ServiceManager } from '../handover/service-manager.js';
-import type { ListenerStatus } from '../handover/status.js';
+import type { ChargeStatus, ListenerStatus } from '../handover/status.js';
 import { describeWorker } from './describe.js';
 import { Door } from './door.js';
 import { lend } from './lending.js';
@@ -84,6 +84,11 @@ export class Supervisor implements SlotHost {
 
   get listeners(): readonly ListenerStatus[] {
     return this.#listeners.statuses;
+  }
+
+  /** Who is in charge of each slot. */
+  get charges(): readonly ChargeStatus[] {
+    return this.#allSlots.map(({ charge }) => charge).filter((charge) => charge !== undefined);
   }
 
   /** What they run, and what they would be replaced by now. */

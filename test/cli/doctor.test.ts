@@ -1,7 +1,8 @@
 // The doctor, on machines made of files: what is well, what is not, and what it tells to do about it.
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { chargeFindings } from '../../lib/cli/charge.js';
 import type { Finding } from '../../lib/cli/checks.js';
 import { CHECKS } from '../../lib/cli/checks.js';
 import { Machine } from '../../lib/cli/machine.js';
@@ -69,6 +70,40 @@ describe('the doctor finds', () => {
       'ListenOverflows: 0',
       'ListenDrops: 0',
       'cgroup memory: no limit',
+    ]);
+  });
+
+  it('G4: two that are in charge of the same listener, by two arbiters', () => {
+    const proc = (pid: number, inode: number, lock: string): Record<string, string> => ({
+      [`proc/${pid}/fdinfo/9`]: `pos:\t0\nino:\t${inode}\n${lock}`,
+      [`proc/${pid}/fdinfo/8`]: 'pos:\t0\n',
+    });
+    const locked = (from: number, to: string): string => `lock:\t1: OFDLCK ADVISORY  WRITE -1 00:01:70 ${from} ${to}\n`;
+    const machine = machineOf(
+      {
+        ...proc(11, 70, locked(0, '0')),
+        ...proc(12, 70, locked(1, 'EOF')),
+        ...proc(13, 70, ''),
+        ...proc(14, 71, locked(0, 'EOF')),
+      },
+      {
+        pid: 12,
+        listeners: [listener({ inode: '5' })],
+        charges: [{ inode: '70', holder: { generation: 2, pid: 12 } }],
+      },
+    );
+    for (const pid of [11, 12, 13, 14]) {
+      mkdirSync(machine.path(`proc/${pid}/fd`));
+      symlinkSync('/memfd:handover:charge (deleted)', machine.path(`proc/${pid}/fd/9`));
+      symlinkSync('socket:[5]', machine.path(`proc/${pid}/fd/8`));
+    }
+    expect(chargeFindings(machine)).toEqual([
+      expect.objectContaining({
+        name: 'in charge',
+        severity: 'fail',
+        value: 'held by pid 12 (generation 2); may take it back: pid 11; no part in it: pid 13',
+        fix: 'kill -TERM 14',
+      }),
     ]);
   });
 

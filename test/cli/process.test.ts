@@ -86,6 +86,15 @@ describe('status', () => {
         ],
         connections: [{ generation: 1, pid: first.pid, connections: 1 }],
         draining: [],
+        charges: [
+          {
+            inode: expect.stringMatching(/^\d+$/),
+            holder: { generation: 1, pid: first.pid },
+            inCharge: [first.pid],
+            mayTakeBack: [],
+            others: [],
+          },
+        ],
         control,
       },
     ]);
@@ -93,6 +102,7 @@ describe('status', () => {
     expect(stdout).toMatch(new RegExp(`^generation 1  process ${first.pid}  serving  for \\d+ s  in charge\n`));
     expect(stdout).toMatch(new RegExp(`\nweb +tcp://127.0.0.1:0 \\(127.0.0.1:${port}\\) +77 +77 +0 +${first.pid}\n`));
     expect(stdout).toMatch(new RegExp(`\n1 +${first.pid} +1\n`));
+    expect(stdout).toMatch(new RegExp(`\ncharge: held by pid ${first.pid} \\(generation 1\\)\n`));
     client.destroy();
     await end(first);
     expect(existsSync(control)).toBe(false);

@@ -3,6 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { shareholdersOf } from '../../lib/cli/charge.js';
+import { lockers } from '../../lib/fd/lockers.js';
 import { type App, type Inside, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
@@ -90,6 +92,12 @@ function arbiters(app: App): number {
   return [...openDescriptors(app.pid).values()].filter((target) => target.startsWith('/memfd:handover:charge')).length;
 }
 
+/** As `handover status` shows it. */
+function sharesOf({ pid }: App): ReturnType<typeof shareholdersOf> {
+  const seen = lockers();
+  return shareholdersOf(seen, seen.find((locker) => locker.pid === pid)?.inode ?? '');
+}
+
 /** `app` serves alone, a later upgrade reaches it, and nothing is left of the others. */
 async function servesAlone(app: App, { family, pidFile }: Three, number = 4): Promise<void> {
   await until(() => readFileSync(pidFile, 'utf8') === `${app.pid}\n`, { what: 'the pid file to name it' });
@@ -118,9 +126,11 @@ describe.each(['self', 'standby', 'takeover'] as const)('G4, G5: A drains, B is 
   it('ends: the older one is in charge, and it alone', async () => {
     const all = await three(way);
     const { first, second, third, held } = all;
+    expect(sharesOf(second)).toEqual({ inCharge: [second.pid], mayTakeBack: [first.pid], others: [third.pid] });
     second.process.signal('SIGKILL');
     await first.said('handover:in-charge', 2);
     await third.process.gone();
+    expect(sharesOf(first)).toEqual({ inCharge: [first.pid], mayTakeBack: [], others: [] });
     expect(third.allSaid('handover:in-charge')).toEqual([]);
     await held.answered();
     await servesAlone(first, all);
