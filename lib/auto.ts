@@ -3,9 +3,13 @@
 import cluster from 'node:cluster';
 import { Socket as DatagramSocket } from 'node:dgram';
 import { Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { sep } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
+import { refuseUnclaimed } from './auto-connect.js';
+import { PID_VARIABLE, Role } from './auto-role.js';
 import { datagramOptions, nameListenPath } from './connections/node-internals.js';
-import { exitWhenClosed, installSignals } from './ending.js';
+import { exitWhenClosed, type ServeSignals } from './ending.js';
 import { HandoverError, hasCode, systemError, typeError } from './errors.js';
 import { expectInteger } from './fd/arguments.js';
 import { placeOf } from './handover/listening.js';
@@ -14,15 +18,12 @@ import { hasPredecessor, type Preloaded } from './handover/open.js';
 import { HANDOVER_OPTIONS } from './handover/options.js';
 import { SUPERVISOR_VARIABLE } from './handover/supervisor-way.js';
 import type { Listener } from './handover/types.js';
-import { openPreloaded } from './observed.js';
+import { prepareOpening } from './observed.js';
 import { sayWhatHappens } from './saying.js';
 import { type CheckedServeOptions, checkServeOptions, pick, type ServeOptions } from './serve.js';
 
 /** Options, as JSON. */
 const OPTIONS_VARIABLE = 'HANDOVER_AUTO';
-
-/** The process that hands over by itself: what it starts inherits the variable, and its `--import`. */
-const PID_VARIABLE = 'HANDOVER_AUTO_PID';
 
 /** How long no further `listen` may come before what was inherited and nobody claimed is closed. */
 const CLAIM_TIMEOUT = 5_000;
@@ -38,19 +39,52 @@ function freeName(canonical: string, isTaken: (name: string) => boolean): string
   }
 }
 
+interface AutoSetting {
+  readonly open: () => Preloaded | Promise<Preloaded>;
+  readonly signals: Required<ServeSignals> | false;
+  readonly claimTimeout: number;
+  readonly passedOn: string | undefined;
+  readonly say: () => void;
+}
+
 class AutoHandover {
-  readonly #handover: Preloaded;
-  readonly #claimTimeout: number;
+  readonly #setting: AutoSetting;
+  readonly #role: Role;
+  #handover: Preloaded | undefined;
+  #beginning: Promise<void> | undefined;
   /** Those that are being opened, and their names. */
   readonly #opening = new Map<Listener, string>();
-  #isReady = false;
+  readonly #listening = new Set<Listener>();
+  /** Listeners of 'connection' that are not the app's: one each time a server listens. */
+  readonly #own = new WeakMap<Listener, number>();
+  #readyAt: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #acceptConnections: () => void = () => {};
 
-  constructor(handover: Preloaded, claimTimeout: number) {
+  constructor(setting: AutoSetting) {
+    this.#setting = setting;
+    this.#role = new Role(setting.signals, setting.passedOn);
+  }
+
+  /** Opens the handover of this process; undefined where it is open. */
+  begin(): Promise<void> | undefined {
+    if (this.#handover) return undefined;
+    if (!this.#beginning) {
+      this.#setting.say();
+      const opened = this.#setting.open();
+      if (!(opened instanceof Promise)) return this.#begun(opened);
+      this.#beginning = opened.then((handover) => this.#begun(handover));
+    }
+    return this.#beginning;
+  }
+
+  #begun(handover: Preloaded): undefined {
     this.#handover = handover;
-    this.#claimTimeout = claimTimeout;
+    this.#role.take(handover);
+    exitWhenClosed(handover);
     // The app may await one 'listening' before it opens the next: none can wait for ready().
-    handover.acceptAtOnce();
+    handover.announceAtOnce();
+    if (handover.generation > 1) this.#acceptConnections = refuseUnclaimed(() => handover.unclaimedSockets);
   }
 
   /** Whether a call comes from the handover itself. */
@@ -60,53 +94,107 @@ class AutoHandover {
 
   /** What is opened once another process is in charge, or this one ends, is none of a successor's. */
   get isOver(): boolean {
-    return !this.#handover.handsOver;
+    return this.#handover?.handsOver === false;
   }
 
-  listen(listener: Listener, { options, callback, path }: Asked): void {
+  listen(listener: Listener, asked: Asked): void {
+    const beginning = this.begin();
+    if (!beginning) this.#listen(this.#handover as Preloaded, listener, asked);
+    else
+      beginning.then(
+        () => this.#listen(this.#handover as Preloaded, listener, asked),
+        (error: Error) => throwOutside(error),
+      );
+  }
+
+  #listen(handover: Preloaded, listener: Listener, { options, callback, path }: Asked): void {
     const { canonical } = placeOf(listener, options);
     const taken = [...this.#opening.values()];
-    const name = freeName(canonical, (name) => taken.includes(name) || this.#handover.isListening(name));
+    const name = freeName(canonical, (name) => taken.includes(name) || handover.isListening(name));
     if (callback) listener.once('listening', callback);
     if (path !== undefined) nameListenPath(listener as Server, path);
     clearTimeout(this.#timer);
+    this.#role.take(handover);
     this.#opening.set(listener, name);
-    this.#handover
-      .listen(listener, { ...options, name })
+    this.#own.set(listener, (this.#own.get(listener) ?? 0) + 1);
+    handover
+      .listen(listener, { ...options, name }, this.#isLate)
       .finally(() => this.#opening.delete(listener))
       .then(
-        () => this.#becomeReadySoon(),
+        () => this.#onListening(listener),
         (error: Error) => {
           if (callback) listener.off('listening', callback);
+          this.#own.set(listener, (this.#own.get(listener) ?? 1) - 1);
+          this.#becomeReadySoon();
           // Out of the promise: where nobody listens for it, it is an uncaught exception, as Node's is.
           process.nextTick(() => listener.emit('error', asNodes(error, listener)));
         },
       );
   }
 
+  #onListening(listener: Listener): void {
+    this.#listening.add(listener);
+    listener.once('close', () => {
+      this.#listening.delete(listener);
+      this.#becomeReadySoon();
+    });
+    this.#becomeReadySoon();
+  }
+
+  /**
+   * What is opened long after the start (for one session of FTP, say) is nothing that a successor opens at its start: it may
+   * leave it.
+   */
+  get #isLate(): boolean {
+    return this.#readyAt !== undefined && performance.now() - this.#readyAt > this.#setting.claimTimeout;
+  }
+
+  /** A server without any handler tries whether it could listen; a client that it accepted would be lost. */
+  #isProbe(listener: Listener): boolean {
+    const additions = ['closeIdleConnections', 'setSecureContext', 'updateSettings'];
+    if (!(listener instanceof Server) || additions.some((name) => name in listener)) return false;
+    return listener.listenerCount('connection') <= (this.#own.get(listener) ?? 0);
+  }
+
+  /** Whether the app has opened what is to be expected. */
+  get #isWhole(): boolean {
+    const { generation = 1, unclaimed = [] } = this.#handover ?? {};
+    const probes = [...this.#listening].filter((listener) => this.#isProbe(listener));
+    return generation === 1 ? probes.length < this.#listening.size : unclaimed.length === 0 && probes.length === 0;
+  }
+
   /** The app may open more: the predecessor's other listeners wait for it so long. */
   #becomeReadySoon(): void {
-    if (this.#isReady || this.#opening.size > 0) return;
+    const { generation } = this.#handover as Preloaded;
+    if (this.#readyAt !== undefined || this.#opening.size > 0) return;
     clearTimeout(this.#timer);
-    const isWhole = this.#handover.unclaimed.length === 0;
-    const settle = this.#handover.generation === 1 ? 0 : SETTLE;
-    const delay = isWhole ? settle : this.#claimTimeout;
+    const isWhole = this.#isWhole;
+    const settle = generation === 1 && isWhole ? 0 : SETTLE;
+    // A first process with nothing open has only tried.
+    const isIdle = generation === 1 && this.#listening.size === 0;
+    const delay = isWhole || isIdle ? settle : this.#setting.claimTimeout;
     this.#timer = setTimeout(() => {
-      if (isWhole && this.#handover.unclaimed.length > 0) this.#becomeReadySoon();
-      else this.#becomeReady();
+      if (isWhole && !this.#isWhole) this.#becomeReadySoon();
+      else if (isIdle) this.#role.layDown();
+      else this.#becomeReady(this.#handover as Preloaded);
     }, delay);
   }
 
-  #becomeReady(): void {
-    this.#isReady = true;
-    this.#handover.ready().catch((error: Error) => {
+  #becomeReady(handover: Preloaded): void {
+    this.#readyAt = performance.now();
+    this.#acceptConnections();
+    handover.ready().catch((error: Error) => {
       // The predecessor took everything back, or this process was told to end: it does (see exitWhenClosed).
-      if (this.#handover.closing.aborted) return;
-      process.nextTick(() => {
-        throw error;
-      });
+      if (!handover.closing.aborted) throwOutside(error);
     });
   }
+}
+
+/** Out of the promise: an uncaught exception. */
+function throwOutside(error: Error): void {
+  process.nextTick(() => {
+    throw error;
+  });
 }
 
 /** Apps know Node's errors: EADDRINUSE of 'listen'. What the handover says about it is the cause. */
@@ -125,7 +213,7 @@ function install(auto: AutoHandover): void {
   Server.prototype.listen = function (this: Server, ...args: unknown[]): Server {
     const isNodes = this.listening || auto.isOpening(this) || auto.isOver || hasClusterWorkers();
     const asked = isNodes ? undefined : parseListen(args);
-    if (!asked) return Reflect.apply(listen, this, args) as Server;
+    if (!asked || isOwnPath(asked)) return Reflect.apply(listen, this, args) as Server;
     auto.listen(this, asked);
     return this;
   };
@@ -139,6 +227,12 @@ function install(auto: AutoHandover): void {
     postponeListening(this, () => auto.listen(this, { ...asked, options }));
     return this;
   };
+}
+
+/** A socket in the temporary directory that is named by this process' pid is for its own children: tsx has one. */
+function isOwnPath({ path }: Asked): boolean {
+  const folder = tmpdir() + sep;
+  return path?.startsWith(folder) === true && path.slice(folder.length).split(/\D+/).includes(String(process.pid));
 }
 
 /** The listeners of node:cluster are its own; the primary opens them by the same `listen`. */
@@ -203,10 +297,17 @@ function parseOptions(text: string): Record<string, unknown> {
 
 if (isServer()) {
   const { signals, log, claimTimeout, ...options } = readOptions();
-  sayWhatHappens(log);
-  process.env[PID_VARIABLE] = String(process.pid);
-  const handover = await openPreloaded(pick(options, HANDOVER_OPTIONS));
-  if (signals) installSignals(handover, signals);
-  exitWhenClosed(handover);
-  install(new AutoHandover(handover, claimTimeout));
+  const open = await prepareOpening(pick(options, HANDOVER_OPTIONS));
+  const { optionOfAuto } = await import('./handover/preloaded-by.js');
+  const auto = new AutoHandover({
+    open,
+    signals,
+    claimTimeout,
+    passedOn: optionOfAuto(process.execArgv),
+    say: () => sayWhatHappens(log),
+  });
+  // Whoever was started by a predecessor is its successor; else the role is that of the process that listens: this one, or one
+  // that it starts (npm, tsx). A supervisor may have started either.
+  if (hasPredecessor && process.env[SUPERVISOR_VARIABLE] === undefined) await auto.begin();
+  install(auto);
 }

@@ -47,37 +47,51 @@ export function openHandover(options: HandoverOptions = {}): Promise<Handover> {
 
 /** The same, with what `serve` and `handover/auto` need beside. */
 export async function openPreloaded(options: HandoverOptions): Promise<Preloaded> {
-  const stop = await lookOn(checkHandoverOptions(options));
-  try {
-    const handover = await open(options);
-    void handover.closed.then(stop);
-    return handover;
-  } catch (error) {
-    stop();
-    throw error;
-  }
+  return (await prepareOpening(options))();
 }
 
-/** Each part is loaded where it is used only. The function returned ends all of them. */
-async function lookOn({ audit, timeline }: CheckedOptions): Promise<() => void> {
-  // Of its start the successor makes its own profile.
-  const stops = [profileDrains()];
-  const stop = (): void => {
-    for (const end of stops) end();
+/**
+ * Loads what opening a handover with these options takes, and does nothing yet; the function returned opens it, at once where
+ * nothing has to be waited for.
+ */
+export async function prepareOpening(options: HandoverOptions): Promise<() => Preloaded | Promise<Preloaded>> {
+  const lookOn = await loadObservers(checkHandoverOptions(options));
+  return () => {
+    const stop = lookOn();
+    const stopLater = (handover: Preloaded): Preloaded => {
+      void handover.closed.then(stop);
+      return handover;
+    };
+    try {
+      const opened = open(options);
+      if (!(opened instanceof Promise)) return stopLater(opened);
+      opened.catch(stop);
+      return opened.then(stopLater);
+    } catch (error) {
+      stop();
+      throw error;
+    }
   };
+}
+
+/** Each part is loaded where it is used only. The function returned starts all of them, and the one it returns ends them. */
+async function loadObservers({ audit, timeline }: CheckedOptions): Promise<() => () => void> {
   const openedAt = performance.now();
-  try {
-    if (timeline) {
-      const { recordTimeline } = await import('./observe/timeline-recorder.js');
-      stops.push(recordTimeline(timeline.directory, openedAt));
+  const { recordTimeline } = timeline ? await import('./observe/timeline-recorder.js') : {};
+  const { keepAudit } = audit === undefined ? {} : await import('./observe/audit.js');
+  return () => {
+    // Of its start the successor makes its own profile.
+    const stops = [profileDrains()];
+    const stop = (): void => {
+      for (const end of stops) end();
+    };
+    try {
+      if (timeline && recordTimeline) stops.push(recordTimeline(timeline.directory, openedAt));
+      if (audit !== undefined && keepAudit) stops.push(keepAudit(audit));
+    } catch (error) {
+      stop();
+      throw error;
     }
-    if (audit !== undefined) {
-      const { keepAudit } = await import('./observe/audit.js');
-      stops.push(keepAudit(audit));
-    }
-  } catch (error) {
-    stop();
-    throw error;
-  }
-  return stop;
+    return stop;
+  };
 }

@@ -34,6 +34,11 @@ export class ManagedDatagram implements Managed {
     this.#isDeaf = stopReceiving(this.#socket);
   }
 
+  holdBack(): boolean {
+    this.suspend();
+    return this.#isDeaf;
+  }
+
   /** Its descriptor was never closed: it needs no new one. */
   async resume(): Promise<void> {
     this.#isSuspended = false;

@@ -36,6 +36,7 @@ export class ManagedServer implements Managed {
   #http1: Http1Connections | undefined;
   #withheld: Withheld | undefined;
   #closedByApp = false;
+  #isHeldBack = false;
   #hasToldClosed = false;
   #isDraining = false;
   #isMoving = false;
@@ -110,7 +111,15 @@ export class ManagedServer implements Managed {
     stopAccepting(this.#server);
   }
 
+  holdBack(): boolean {
+    if (!this.#server.listening) return false;
+    this.suspend();
+    this.#isHeldBack = true;
+    return true;
+  }
+
   async resume(where: () => Where): Promise<void> {
+    this.#isHeldBack = false;
     this.#stopDraining();
     if (this.#closedByApp) {
       this.#tellClosed();
@@ -194,12 +203,26 @@ export class ManagedServer implements Managed {
         this.#tellClosed();
         return close.call(server, callback);
       }
+      if (this.#isHeldBack) return this.#closeHeldBack(callback);
       this.#closedByApp = true;
       // Those that move to the successor are not to be ended: apps close their servers when they are superseded.
       if (this.#isDraining && !this.#isMoving) server.closeIdleConnections?.();
       if (callback) this.#withheld.whenClosed(callback);
       return server;
     };
+  }
+
+  /** It only tried the place, or so it seems: all is as if it had listened, and the address is given back. */
+  #closeHeldBack(callback?: (error?: Error) => void): Server {
+    const { hasClosed = false } = this.#withheld ?? {};
+    this.#isHeldBack = false;
+    this.#withheld?.release({ deliver: false });
+    this.#withheld = undefined;
+    this.#tellClosed();
+    if (callback) this.#server.once('close', callback);
+    // Node says it itself where it has not yet.
+    if (hasClosed) process.nextTick(() => this.#server.emit('close'));
+    return this.#server;
   }
 
   /** Once: by then the name may be another server's. */

@@ -30,6 +30,11 @@ export interface Managed {
   accept(where: Where): Promise<void>;
   /** Stops accepting; connections stay, and the app is not told. */
   suspend(): void;
+  /**
+   * As `suspend`, for one that has said that it listens and has accepted nothing yet: closed by the app meanwhile, it is
+   * closed. False: it does not listen any more.
+   */
+  holdBack(): boolean;
   /** Undoes `suspend`: what waited in the queue is served. */
   resume(where: () => Where): Promise<void>;
   /** Asks every connection to end politely; resolves when the last has. */

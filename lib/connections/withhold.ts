@@ -4,6 +4,8 @@ import type { AddressInfo, Server } from 'node:net';
 
 /** What is kept from the app; ended by `release`. */
 export interface Withheld {
+  /** Whether 'close' came. */
+  readonly hasClosed: boolean;
   /** Calls back when the last connection has ended: what `server.close(callback)` means meanwhile. */
   whenClosed(callback: () => void): void;
   /** Calls back, instead of the app, when the server listens again. */
@@ -49,6 +51,9 @@ export function withhold(server: Server): Withheld {
   });
 
   return {
+    get hasClosed() {
+      return hasClosed;
+    },
     whenClosed(callback) {
       if (hasClosed) process.nextTick(callback);
       else callbacks.push(callback);

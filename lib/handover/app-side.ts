@@ -1,5 +1,6 @@
 // What an app does with its handover whatever this process' part in one is: listeners, state, work and hooks.
 import type { Adopter } from '../connections/holding.js';
+import { describeFd, type SocketAddress } from '../fd/index.js';
 import type { Belongings } from './belongings.js';
 import type { Inherited, Keepable } from './kept.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -33,9 +34,16 @@ export abstract class AppSide {
     return this.belongings.servers.connectionCount;
   }
 
-  /** As an app that knows nothing of a handover expects it: what listens accepts, before `ready()`, unless on standby. */
-  acceptAtOnce(): void {
-    if (!this.belongings.isStandby) void this.belongings.servers.acceptAll();
+  abstract readonly generation: number;
+
+  announceAtOnce(): void {
+    if (this.generation === 1) void this.belongings.servers.acceptAll();
+    else this.belongings.servers.announces = true;
+  }
+
+  get unclaimedSockets(): readonly SocketAddress[] {
+    const sockets = this.belongings.ledger.unclaimedListeners.map(({ fd }) => describeFd(fd).socket?.local);
+    return sockets.filter((local) => local !== undefined);
   }
 
   isListening(name: string): boolean {
@@ -47,11 +55,12 @@ export abstract class AppSide {
   }
 
   get unclaimed(): readonly string[] {
-    return this.belongings.ledger.report().unclaimed;
+    const required = this.belongings.ledger.unclaimedListeners.filter(({ isOptional }) => !isOptional);
+    return required.map(({ name }) => name);
   }
 
-  async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
-    const listening = await this.belongings.listen(listener, options, !this.handsOver);
+  async listen(listener: Listener, options: ListenOptions, isOptional: boolean = false): Promise<Listening> {
+    const listening = await this.belongings.listen(listener, options, isOptional || !this.handsOver);
     warnOfTimeouts(listener, listening.name, this.#drainTimeout);
     return listening;
   }

@@ -1,5 +1,6 @@
 // What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
 import type { Claims, Hello, Manifest, ManifestEntry } from '../channel/wire.js';
+import { hasCode } from '../errors.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
 import { forgetActivation, takeActivation } from '../ledger/activation.js';
@@ -69,8 +70,13 @@ export class Belongings {
     const name = isOptional ? this.ledger.freeName(wanted) : wanted;
     // What a successor may leave is this process' own.
     const borrowing = isOptional ? undefined : this.#borrowing(name, place);
-    if (borrowing !== undefined) await borrowing;
-    const entry = this.ledger.listener(name, place, isOptional);
+    const borrowed =
+      borrowing &&
+      (await borrowing.then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      ));
+    const entry = this.#take(name, place, isOptional, borrowed);
     // Now: the app may close the server as soon as it says that it listens.
     const address = addressOf(entry.fd);
     const managed = manage(listener, name, where.backlog, () => this.#release(name), migrate);
@@ -81,6 +87,19 @@ export class Belongings {
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
     this.onChange();
     return { name, address, origin: entry.origin };
+  }
+
+  /** A place that only what was inherited keeps from being bound is free for those who do not know of that. */
+  #take(name: string, place: Place, isOptional: boolean, borrowed: { readonly error: unknown } | undefined): Entry {
+    try {
+      if (borrowed) throw borrowed.error;
+      return this.ledger.listener(name, place, isOptional);
+    } catch (error) {
+      const isInUse = hasCode(error, 'ERR_HANDOVER_ADDRESS_IN_USE') || hasCode(error, 'EADDRINUSE');
+      const standIn = isInUse && this.servers.announces ? this.ledger.standIn(name, place) : undefined;
+      if (!standIn) throw error;
+      return standIn;
+    }
   }
 
   /** Claims, has the lender bind, or binds. */
@@ -192,8 +211,8 @@ export class Belongings {
   #release(name: string): void {
     this.servers.remove(name);
     this.#tickets.remove(name);
-    this.ledger.release(name);
-    this.lender?.giveBack();
+    // What waits to be claimed again is in use.
+    if (this.ledger.release(name)) this.lender?.giveBack();
     this.onChange();
   }
 }

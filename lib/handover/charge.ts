@@ -56,21 +56,22 @@ export class Charge {
   }
 
   /** The channel to the process that has it now, found by the takeover path. */
-  async dial(timeout: number): Promise<Channel | undefined> {
+  dial(timeout: number): Promise<Channel | undefined> | undefined {
     return this.#takeover?.dial(timeout);
   }
 
   /**
    * Looks whether what is needed in charge can be had. Probes of a listener nobody else answers are answered from here on.
+   * Undefined where that is said at once.
    * @throws ERR_HANDOVER_CONTROL_UNSAFE; what bind(2) says of the health endpoint
    */
-  async prepare(onFailure: () => Promise<void>): Promise<void> {
-    try {
-      await this.#prepare();
-    } catch (error) {
+  prepare(onFailure: () => Promise<void>): Promise<void> | undefined {
+    const { control, healthEndpoint } = this.#options;
+    if (control === undefined && !healthEndpoint) return undefined;
+    return this.#prepare().catch(async (error: unknown) => {
       await onFailure();
       throw error;
-    }
+    });
   }
 
   async #prepare(): Promise<void> {

@@ -64,13 +64,13 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.#charge = new Charge(own, env.pid, this.belongings, this.lifecycle, this.#reserve, ways);
   }
 
-  /** Greets the predecessor where there is one. */
-  static async open(env: Env, options: CheckedOptions, start: Start): Promise<LiveHandover> {
+  /** Greets the predecessor where there is one. At once, where nobody and nothing has to be waited for. */
+  static open(env: Env, options: CheckedOptions, start: Start): LiveHandover | Promise<LiveHandover> {
     const handover = new LiveHandover(env, options, start);
-    await handover.#join(await handover.#superiors.greet());
-    handover.#reserve.hold();
-    await handover.#charge.prepare(() => handover.close());
-    return handover;
+    const dial = (): Promise<Channel | undefined> | undefined => handover.#charge.dial(options.readyTimeout);
+    const greeted = handover.#superiors.greet();
+    const channel = greeted instanceof Promise ? greeted.then((found) => found ?? dial()) : (greeted ?? dial());
+    return channel !== undefined ? handover.#join(channel).then(() => handover.#prepare()) : handover.#prepare();
   }
 
   get generation(): number {
@@ -234,8 +234,13 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     return this.#options.health;
   }
 
-  async #join(inherited: Channel | undefined): Promise<void> {
-    const channel = inherited ?? (await this.#charge.dial(this.#options.readyTimeout));
+  #prepare(): this | Promise<this> {
+    this.#reserve.hold();
+    return this.#charge.prepare(() => this.close())?.then(() => this) ?? this;
+  }
+
+  async #join(joining: Channel | Promise<Channel | undefined>): Promise<void> {
+    const channel = await joining;
     if (!channel) return;
     try {
       this.#successor = await Successor.join(channel, this.hello, this);
@@ -249,7 +254,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     this.expectOpen('ready()');
     await this.getReady(this.#options.warmup);
     const claims = this.belongings.claims(this.#options.unclaimed);
-    await this.#successor?.expectClaimed(claims, this.belongings.ledger.unclaimedListeners);
+    await this.#successor?.expectClaimed(claims, this.belongings.ledger);
     if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
     this.expectOpen('ready()');
     this.belongings.adoptStderr();

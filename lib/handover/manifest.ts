@@ -49,6 +49,6 @@ export function without({ entries, fds }: DescriptorList, known: ReadonlySet<Man
 }
 
 /** Without what is nobody else's business. */
-function toWire({ name, kind, address, file }: ManifestEntry): ManifestEntry {
-  return { name, kind, address, ...(file !== undefined && { file }) };
+function toWire({ name, kind, address, file, isOptional }: ManifestEntry): ManifestEntry {
+  return { name, kind, address, ...(file !== undefined && { file }), ...(isOptional && { isOptional }) };
 }

@@ -1,12 +1,12 @@
 // `openHandover`: the handover of this process.
 import { HandoverError } from '../errors.js';
-import { isSupported } from '../fd/index.js';
+import { isSupported, type SocketAddress } from '../fd/index.js';
 import { type Env, processEnv } from './env.js';
 import { LiveHandover } from './live.js';
 import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './options.js';
 import { PlainHandover } from './plain.js';
 import { noteStart } from './start.js';
-import type { Handover } from './types.js';
+import type { Handover, Listener, Listening, ListenOptions } from './types.js';
 
 // When the package is loaded: the app may change all of it before it opens the handover.
 const START = noteStart(processEnv);
@@ -18,31 +18,43 @@ let isOpen = false;
 
 /** What `serve` and `handover/auto` need beside. */
 export interface Preloaded extends Handover {
-  /** What listens from now on accepts, before `ready()`, unless this process is on standby. */
-  acceptAtOnce(): void;
+  /**
+   * What listens from now on says so before `ready()`, and accepts, unless there is a predecessor: it could be a probe, and
+   * what waits is then the predecessor's. Until this process is ready a place that only an inherited listener keeps from being
+   * bound counts as free.
+   */
+  announceAtOnce(): void;
+  /** As `Handover.listen()`; `isOptional`: a successor may leave it. */
+  listen(listener: Listener, options: ListenOptions, isOptional?: boolean): Promise<Listening>;
+  /** Where the listeners are that were inherited and wait to be claimed. */
+  readonly unclaimedSockets: readonly SocketAddress[];
   /** Whether a successor gets what the app opens now. From COMMIT on none does, and none where this process ends. */
   readonly handsOver: boolean;
   /** Whether a listener of this process has this name. */
   isListening(name: string): boolean;
-  /** Listeners that were inherited and wait to be claimed. */
+  /** Listeners that were inherited and are to be claimed. */
   readonly unclaimed: readonly string[];
   /** Whether a supervisor keeps this process, and is alive. */
   readonly isSupervised: boolean;
 }
 
-/** As `openHandover`, which adds those who look on. */
-export async function openPreloaded(options: HandoverOptions): Promise<Preloaded> {
+/** As `openHandover`, which adds those who look on. At once, where nothing has to be waited for. */
+export function openPreloaded(options: HandoverOptions): Preloaded | Promise<Preloaded> {
   const checked = checkHandoverOptions(options);
   if (isOpen) throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already');
   isOpen = true;
-  const handover = await openIn(processEnv, checked);
+  const opened = openIn(processEnv, checked);
+  return opened instanceof Promise ? opened.then(noteOpen) : noteOpen(opened);
+}
+
+function noteOpen(handover: Preloaded): Preloaded {
   void handover.closed.then(() => {
     isOpen = false;
   });
   return handover;
 }
 
-function openIn(env: Env, options: CheckedOptions): Promise<Preloaded> {
-  if (!isSupported()) return Promise.resolve(new PlainHandover(options));
+function openIn(env: Env, options: CheckedOptions): Preloaded | Promise<Preloaded> {
+  if (!isSupported()) return new PlainHandover(options);
   return LiveHandover.open(env, options, START);
 }

@@ -28,6 +28,7 @@ export class PlainHandover implements Handover {
   readonly generation = 1;
   readonly isSupervised = false;
   readonly unclaimed: readonly string[] = [];
+  readonly unclaimedSockets: readonly [] = [];
   readonly draining: readonly DrainingGeneration[] = [];
   readonly #options: CheckedOptions;
   readonly #servers = new Servers();
@@ -79,7 +80,7 @@ export class PlainHandover implements Handover {
     return !this.closing.aborted;
   }
 
-  acceptAtOnce(): void {
+  announceAtOnce(): void {
     void this.#servers.acceptAll();
   }
 

@@ -30,6 +30,8 @@ export class Servers {
   #isAccepting = false;
   /** What is added now is handed to nobody: the app needs it for what is still open. */
   #isSuspended = false;
+  /** Those added before `acceptAll()` say at once that they listen. */
+  announces = false;
 
   /** Open connections. */
   get connectionCount(): number {
@@ -41,6 +43,7 @@ export class Servers {
     const managing = { managed, where, isAccepting: false, isSuspended: false };
     this.#servers.set(name, managing);
     if (this.#isAccepting || this.#isSuspended) await accept(managing);
+    else if (this.announces) await announce(managing);
   }
 
   has(name: string): boolean {
@@ -54,7 +57,8 @@ export class Servers {
 
   async acceptAll(): Promise<void> {
     this.#isAccepting = true;
-    await Promise.all([...this.#servers.values()].map(accept));
+    this.announces = false;
+    await Promise.all([...this.#servers.values()].map(resume));
   }
 
   /** Stops accepting, but for those of `staying` names; the app hears nothing of it. */
@@ -129,6 +133,13 @@ async function accept(managing: Managing): Promise<void> {
   if (managing.isAccepting) return;
   managing.isAccepting = true;
   await managing.managed.accept(managing.where());
+}
+
+/** What comes waits in the queue: in the turn of the loop in which it begins to listen, nothing is accepted. */
+async function announce(managing: Managing): Promise<void> {
+  await accept(managing);
+  // The app may have closed it when it heard that it listens.
+  if (managing.managed.holdBack()) managing.isSuspended = true;
 }
 
 async function resume(managing: Managing): Promise<void> {

@@ -9,13 +9,13 @@ import {
   type Frame,
   type Hello,
   type Manifest,
-  type ManifestEntry,
   negotiate,
 } from '../channel/wire.js';
 import { type Adopter, Holding } from '../connections/holding.js';
 import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
+import type { Ledger } from '../ledger/ledger.js';
 import { Tally } from './account.js';
 import type { Belongings } from './belongings.js';
 import { settlesWithin } from './deadline.js';
@@ -133,8 +133,11 @@ export class Successor {
   }
 
   /** @throws ERR_HANDOVER_UNCLAIMED a listener is lost. Where the predecessor is dead, this process is all there is. */
-  async expectClaimed(claims: Claims, unclaimed: readonly ManifestEntry[]): Promise<void> {
-    const error = unclaimedError(claims, unclaimed);
+  async expectClaimed(
+    claims: Claims,
+    { unclaimedListeners, standIns }: Pick<Ledger, 'unclaimedListeners' | 'standIns'>,
+  ): Promise<void> {
+    const error = unclaimedError(claims, unclaimedListeners, claims.left, standIns);
     if (!error || this.#machine.state === 'ended') return;
     // Its end may not have been read yet.
     if (!this.isAlone && (await hasDied(this.#predecessor, DEATH_GRACE)))

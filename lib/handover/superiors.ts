@@ -47,24 +47,22 @@ export class Superiors {
    * its supervisor did.
    * @throws ERR_HANDOVER_SUPERVISOR_REFUSED the supervisor does not know this process
    */
-  async greet(): Promise<Channel | undefined> {
-    const channel = await this.#findPredecessor();
+  greet(): Channel | undefined | Promise<Channel | undefined> {
+    this.supervisor?.greet();
+    const fd = this.#start.takeChannel();
+    if (!this.supervisor?.isDialled)
+      return this.#greeted(fd === undefined ? undefined : new Channel(new FdSocket(fd), 'successor'));
+    // The wrapper has a copy, which it keeps open when this process ends.
+    if (fd !== undefined) closeFd(fd);
+    return this.supervisor.channel().then((channel) => this.#greeted(channel));
+  }
+
+  #greeted(channel: Channel | undefined): Channel | undefined {
     this.#isHeir = channel !== undefined;
     this.#isMain = !this.#isHeir;
     const kind = { isHeir: this.#isHeir, isLent: this.supervisor !== undefined };
     consume(this.#env, this.#start, () => this.#process.belongings.activate(kind));
     return channel;
-  }
-
-  async #findPredecessor(): Promise<Channel | undefined> {
-    this.supervisor?.greet();
-    const fd = this.#start.takeChannel();
-    if (this.supervisor?.isDialled) {
-      // The wrapper has a copy, which it keeps open when this process ends.
-      if (fd !== undefined) closeFd(fd);
-      return this.supervisor.channel();
-    }
-    return fd === undefined ? undefined : new Channel(new FdSocket(fd), 'successor');
   }
 
   /** One process of many: what there can be one of is the supervisor's. */

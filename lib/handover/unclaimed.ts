@@ -17,16 +17,17 @@ export function mayBeLeft(unclaimed: Unclaimed, name: string): boolean {
   return unclaimed === 'close' || (unclaimed !== 'fail' && unclaimed.includes(name));
 }
 
-/** Undefined where every listener of `offered` was claimed, or may be left. */
+/** Also where one was bound that has only a stand-in (Ledger.standIn). Undefined where every listener of `offered` was claimed, or may be left. */
 export function unclaimedError(
   { unclaimed, bound = [], left = [] }: Claims,
   offered: readonly ManifestEntry[],
   may: Unclaimed = left,
+  standIns: readonly ManifestEntry[] = [],
 ): HandoverError | undefined {
   const lost = offered.filter(
     ({ name, isOptional }) => !isOptional && unclaimed.includes(name) && !mayBeLeft(may, name),
   );
-  if (lost.length === 0) return undefined;
+  if (lost.length === 0) return standIns[0] && inTheWay(standIns[0]);
   const names = lost.map(({ name, address }) => (name === address ? name : `"${name}" at ${address}`)).join(', ');
   const instead = bound.length > 0 ? ` It has bound ${bound.map(({ address }) => address).join(', ')}.` : '';
   const list = lost.map(({ name }) => `'${name}'`).join(', ');
@@ -34,4 +35,9 @@ export function unclaimedError(
     `the new process does not listen on ${names}, which was handed over: clients would be refused.${instead} ` +
     `If it is meant, say so there: unclaimed: 'close' or unclaimed: [${list}]`;
   return new HandoverError('ERR_HANDOVER_UNCLAIMED', message, { phase: 'PREPARE' });
+}
+
+function inTheWay({ address }: ManifestEntry): HandoverError {
+  const message = `cannot bind ${address}: a listener that the predecessor handed over is in its way`;
+  return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { phase: 'PREPARE' });
 }

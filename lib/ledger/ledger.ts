@@ -2,9 +2,10 @@
 // does not claim is closed and reported.
 import type { ManifestEntry } from '../channel/wire.js';
 import { HandoverError, hasCode, typeError } from '../errors.js';
-import { bindListener, closeFd, describeFd } from '../fd/index.js';
+import { bindListener, closeFd, describeFd, dupFd } from '../fd/index.js';
 import { type Activated, closeActivated, findActivated } from './activation.js';
 import type { Place } from './address.js';
+import { isInTheWay } from './in-the-way.js';
 import { storeNameOf } from './store-name.js';
 import { fileIdentity, removeIfSame, removeIfStale } from './unix-path.js';
 
@@ -13,6 +14,8 @@ export interface Entry extends ManifestEntry {
   /** Owned by the ledger: borrow it, never close it. */
   readonly fd: number;
   readonly origin: 'inherited' | 'activated' | 'bound';
+  /** A copy of another one's descriptor, for whoever only tries the place. */
+  readonly isStandIn?: boolean;
 }
 
 /** Names that begin so are the library's own. */
@@ -73,6 +76,16 @@ export class Ledger {
     }
   }
 
+  /**
+   * Where only an inherited listener that waits to be claimed keeps a place from being bound: a copy of it under the name, so
+   * that whoever tries the place finds it free. Undefined where nothing inherited does.
+   */
+  standIn(name: string, place: Place): Entry | undefined {
+    const other = this.unclaimedListeners.find((entry) => entry.kind === 'tcp' && isInTheWay(entry.fd, place));
+    const identity = { name, kind: place.kind, address: place.canonical };
+    return other && this.#add({ ...identity, fd: dupFd(other.fd), origin: 'inherited', isStandIn: true });
+  }
+
   /** Claims an inherited or activated blob or descriptor, the newest of that name; undefined where none came. */
   claim(name: string): Entry | undefined {
     const inherited = this.#inherited.get(name);
@@ -128,6 +141,11 @@ export class Ledger {
     return [...this.#inherited.values()].filter((entry) => isListener(entry) && isApps(entry));
   }
 
+  /** Places that were only tried, or so it seemed, and are still held. */
+  get standIns(): readonly Entry[] {
+    return [...this.#entries.values()].filter(({ isStandIn }) => isStandIn);
+  }
+
   /** The listeners the app has opened. */
   get listeners(): readonly Entry[] {
     return [...this.#entries.values()].filter((entry) => isListener(entry) && isApps(entry));
@@ -166,19 +184,20 @@ export class Ledger {
 
   /**
    * Closes one entry: it is not handed over any more. A Unix path that is still its own is removed. A listener of the
-   * predecessor, which may take everything back, waits to be claimed as it did before.
+   * predecessor, which may take everything back, waits to be claimed as it did before: false.
    */
-  release(name: string): void {
+  release(name: string): boolean {
     const entry = this.#entries.get(name);
-    if (!entry) return;
+    if (!entry) return true;
     this.#entries.delete(name);
-    if (this.#isClaiming && entry.origin === 'inherited' && isListener(entry)) {
+    if (this.#isClaiming && entry.origin === 'inherited' && isListener(entry) && !entry.isStandIn) {
       this.#inherited.set(name, entry);
-      return;
+      return false;
     }
     closeFd(entry.fd);
     removePath(entry);
     if (isListener(entry)) this.#forget(storeNameOf(entry));
+    return true;
   }
 
   /** Closes everything. `removePaths`: nobody comes after this process, so its Unix paths go too. */

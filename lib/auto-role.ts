@@ -1,0 +1,62 @@
+// What `handover/auto` does to a process that it is loaded into: nearly nothing, until that process listens. npm, tsx and shells
+// load it, too, and start the server.
+import { installSignals, type ServeSignals } from './ending.js';
+import type { Preloaded } from './handover/open.js';
+import { writeStderr } from './handover/write-stderr.js';
+
+/** The process that hands over by itself: what it starts inherits the variable, and its `--import`. */
+export const PID_VARIABLE = 'HANDOVER_AUTO_PID';
+
+export class Role {
+  readonly #signals: Required<ServeSignals> | false;
+  readonly #passedOn: string | undefined;
+  #end: () => void;
+  #isTaken = false;
+
+  /** `passedOn`: what is added to NODE_OPTIONS until this process listens. */
+  constructor(signals: Required<ServeSignals> | false, passedOn: string | undefined) {
+    this.#signals = signals;
+    this.#passedOn = passedOn;
+    this.#end = this.#wait();
+  }
+
+  /** This process listens: it hands over, drains and ends as it is told, and what it starts is left alone. */
+  take(handover: Preloaded): void {
+    if (this.#isTaken) return;
+    this.#isTaken = true;
+    this.#end();
+    process.env[PID_VARIABLE] = String(process.pid);
+    const uninstall = this.#signals ? installSignals(handover, this.#signals) : () => {};
+    this.#end = () => {
+      uninstall();
+      delete process.env[PID_VARIABLE];
+    };
+  }
+
+  /** It has only tried a port, for a server that it may start. */
+  layDown(): void {
+    if (!this.#isTaken) return;
+    this.#isTaken = false;
+    this.#end();
+    this.#end = this.#wait();
+  }
+
+  /** The server may be one that this process starts, with no `--import` of its own. */
+  #wait(): () => void {
+    const { upgrade } = this.#signals || {};
+    const tell = (signal: NodeJS.Signals): void => {
+      const message = `${signal}: this process listens on nothing, so there is nothing to hand over: signal the one that does`;
+      writeStderr(Buffer.from(`handover[${process.pid}]: ${message}\n`));
+    };
+    if (upgrade) process.on(upgrade, tell);
+    const { NODE_OPTIONS } = process.env;
+    const passed = `${NODE_OPTIONS ? `${NODE_OPTIONS} ` : ''}${this.#passedOn}`;
+    if (this.#passedOn) process.env.NODE_OPTIONS = passed;
+    return () => {
+      if (upgrade) process.off(upgrade, tell);
+      if (!this.#passedOn || process.env.NODE_OPTIONS !== passed) return;
+      if (NODE_OPTIONS === undefined) delete process.env.NODE_OPTIONS;
+      else process.env.NODE_OPTIONS = NODE_OPTIONS;
+    };
+  }
+}
