@@ -115,7 +115,7 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
   },
   ERR_HANDOVER_WOULD_ORPHAN: {
     happened:
-      'pid 1, systemd that cannot be told, Server::Starter, einhorn, pm2, a cluster worker, a primary that has some, a worker thread, a parent with IPC, `prepare()` in a worker of `handover run`: the successor would die with, or live beside, this process',
+      'pid 1, or an init that ends with the server as pid 1 (`docker run --init`; the message names it), `npm start` or a shell as the main process of a systemd unit, systemd that cannot be told, Server::Starter, einhorn, pm2, a cluster worker, a primary that has some, a worker thread, a parent with IPC, `prepare()` in a worker of `handover run`: the successor would die with, or live beside, this process',
     stillServing: 'yes, nothing was started',
     action: 'under systemd `Type=notify`; else let the supervisor restart it, or `allowOrphan: true`',
     more: 'Where the end of the first process is the end of its world, replacing it from inside cannot work: let something that stays keep the pid.',

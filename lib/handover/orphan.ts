@@ -2,6 +2,8 @@
 // any side effect (FACTS P2, P5).
 import { HandoverError } from '../errors.js';
 import type { Env } from './env.js';
+import { type Fatal, fatalAncestorOf } from './fatal-ancestor.js';
+import { cgroupOf } from './process-table.js';
 
 interface Keeper {
   readonly name: string;
@@ -60,13 +62,51 @@ const KEEPERS: readonly Keeper[] = [
   },
 ];
 
+const WHYS: { readonly [W in Fatal['world']]: string } = {
+  'pid namespace':
+    'the container ends with pid 1, that ends with this process, and the kernel would kill the successor',
+  container: 'the container ends with its first process, that ends with this one, and the successor would be killed',
+  service:
+    'systemd ends the service with its main process, that ends with this one, and the successor would be killed: set Type=notify and NotifyAccess=all in the unit',
+};
+
 /**
  * `hasManager`: systemd can be told of the successor.
  * @throws ERR_HANDOVER_WOULD_ORPHAN
  */
 export function refuseOrphan(env: Env, hasManager: boolean): void {
   const keeper = KEEPERS.find(({ isPresent }) => isPresent(env, hasManager));
-  if (!keeper) return;
-  const message = `this process is kept by ${keeper.name}: ${keeper.why}. Nothing was started; allowOrphan: true overrides`;
-  throw new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', message, { phase: 'PREPARE' });
+  if (keeper) throw wouldOrphan(`this process is kept by ${keeper.name}: ${keeper.why}. Nothing was started`);
+  const fatal = fatalTo(env, hasManager);
+  if (fatal) throw wouldOrphan(`this process is kept by ${describe(fatal)}: ${WHYS[fatal.world]}. Nothing was started`);
+}
+
+/**
+ * The same where a process has dialled in to take over: it is not this one's child, but may end with the same ancestor.
+ * `pid` 0: it lives in a pid namespace that is closed to this one.
+ * @throws ERR_HANDOVER_WOULD_ORPHAN
+ */
+export function refuseSharedEnd(env: Env, hasManager: boolean, pid: number): void {
+  const fatal = pid > 0 ? fatalTo(env, hasManager) : undefined;
+  if (!fatal || (fatal.world !== 'pid namespace' && cgroupOf(pid) !== fatal.process.cgroup)) return;
+  throw wouldOrphan(`the process that takes over would end with ${describe(fatal)}: ${WHYS[fatal.world]}`);
+}
+
+function fatalTo({ pid, variables }: Env, hasManager: boolean): Fatal | undefined {
+  const fatal = fatalAncestorOf(pid, variables);
+  return fatal?.world === 'service' && hasManager ? undefined : fatal;
+}
+
+const MAX_COMMAND = 80;
+
+function describe({ process: { pid, words }, isSelf }: Fatal): string {
+  const command = words.join(' ');
+  const short = command.length > MAX_COMMAND ? `${command.slice(0, MAX_COMMAND)}…` : command;
+  return isSelf ? `its own role as the first process (pid ${pid})` : `pid ${pid} (${short})`;
+}
+
+function wouldOrphan(message: string): HandoverError {
+  return new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', `${message}; allowOrphan: true overrides`, {
+    phase: 'PREPARE',
+  });
 }

@@ -1,14 +1,81 @@
 // Other processes as /proc shows them. Undefined where there is no /proc, or no such process in it.
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync, statSync } from 'node:fs';
+
+/** A process, as far as its neighbours can tell. */
+export interface Neighbour {
+  readonly pid: number;
+  /** 0: none in this pid namespace. */
+  readonly parent: number;
+  readonly group: number;
+  readonly hasTerminal: boolean;
+  /** The command line; of a kernel thread, or one that hides it, its name. */
+  readonly words: readonly string[];
+  readonly name: string;
+  readonly cgroup: string;
+}
+
+/** The process and all above it, nearest first. Empty where /proc does not show this pid namespace. */
+export function lineageOf(pid: number): Neighbour[] {
+  const lineage: Neighbour[] = [];
+  if (linkOf('/proc/self') !== String(process.pid)) return lineage;
+  for (let next = pid; next > 0 && lineage.length < 64; ) {
+    const neighbour = neighbourOf(next);
+    if (!neighbour) break;
+    lineage.push(neighbour);
+    next = neighbour.parent;
+  }
+  return lineage;
+}
 
 /** The control groups of a process, as text to be compared: of each hierarchy the path (cgroups(7)). */
 export function cgroupOf(pid: number | 'self'): string | undefined {
   return read(`/proc/${pid}/cgroup`);
 }
 
+/** How many children it has that are not dead; undefined where the kernel does not say (proc_pid_children(5)). */
+export function childrenOf(pid: number): number | undefined {
+  return read(`/proc/${pid}/task/${pid}/children`)?.trim().split(' ').filter(Boolean).length;
+}
+
+/** Whether this is the first pid namespace of the machine, whose pid 1 ends with it (its inode is fixed in the kernel). */
+export function isFirstPidNamespace(): boolean {
+  try {
+    return statSync('/proc/self/ns/pid').ino === 0xef_ff_ff_fc;
+  } catch {
+    return true;
+  }
+}
+
+function neighbourOf(pid: number): Neighbour | undefined {
+  const stat = read(`/proc/${pid}/stat`);
+  if (stat === undefined) return undefined;
+  // The name in parentheses may hold blanks and parentheses itself (proc_pid_stat(5)).
+  const end = stat.lastIndexOf(')');
+  const name = stat.slice(stat.indexOf('(') + 1, end);
+  const [, parent = '0', group = '0', , terminal] = stat.slice(end + 2).split(' ');
+  const words = (read(`/proc/${pid}/cmdline`) ?? '').split('\0').filter(Boolean);
+  return {
+    pid,
+    parent: Number(parent),
+    group: Number(group),
+    hasTerminal: terminal !== '0',
+    words: words.length > 0 ? words : [name],
+    name,
+    cgroup: cgroupOf(pid) ?? '',
+  };
+}
+
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
   } catch {
     return undefined;
   }

@@ -1,14 +1,14 @@
 // The handovers this process gives: started by itself or dialled in, at once or by way of a standby, one at a time.
 import type { Channel } from '../channel/channel.js';
 import type { DrainingGeneration } from '../channel/wire.js';
-import { HandoverError } from '../errors.js';
+import { HandoverError, hasCode } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
 import { Account } from './account.js';
 import { successorCommand } from './command.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
-import { refuseOrphan } from './orphan.js';
+import { refuseOrphan, refuseSharedEnd } from './orphan.js';
 import { anotherInCharge, failureText, type UpgradeOutcome } from './outcome.js';
 import { RETIRE_GRACE } from './patience.js';
 import { Predecessor } from './predecessor.js';
@@ -141,6 +141,8 @@ export class Upgrades {
   async giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
     try {
       return await this.#run({ requester: this.#requesterOf(process) }, async (attempt) => {
+        if (!process.wasStarted && !this.#options.allowOrphan)
+          refuseSharedEnd(this.#env, this.#host.manager.isPresent, process.pid);
         this.#adopt(attempt, { channel, process });
         return this.#handOver(attempt);
       });
@@ -177,7 +179,7 @@ export class Upgrades {
     if (answers) manager.reloading(hello.generation);
     const account = new Account(hello, requester, profile);
     try {
-      this.#expectFree();
+      this.#expectFree(requester.by !== 'takeover' && requester.by !== 'supervisor');
     } catch (error) {
       recordFailure(account, error);
       if (answers) manager.serving(hello.generation, failureText(error));
@@ -188,8 +190,16 @@ export class Upgrades {
     return this.#settle(attempt, signal, () => steps(attempt));
   }
 
-  #expectFree(): void {
-    this.#host.expectInCharge();
+  /** `isOwn`: this process would start its successor itself. */
+  #expectFree(isOwn: boolean): void {
+    try {
+      this.#host.expectInCharge();
+    } catch (error) {
+      // A process that may never hand over hears that, and not that it is too early: a cluster primary gets no readier.
+      if (isOwn && hasCode(error, 'ERR_HANDOVER_NOT_READY') && !this.#options.allowOrphan)
+        refuseOrphan(this.#env, this.#host.manager.isPresent);
+      throw error;
+    }
     if (this.#attempt) {
       const message = 'another handover of this process is under way, or a standby is waiting: commit or discard it';
       throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', message);

@@ -40,6 +40,16 @@ describe('left alone', () => {
     await forked.gone();
   });
 
+  it('a cluster whose primary serves nothing: a handover is refused for what it is, not as too early', async () => {
+    const port = await freePort();
+    const cluster = program('cluster.mjs', { PORT: `${port}`, BARE: '1' });
+    const { pid } = await cluster.message<Told>('primary');
+    await cluster.message('worker');
+    process.kill(pid, 'SIGUSR2');
+    await cluster.errorLine(/the handover failed in PREPARE: this process is kept by node:cluster, as the primary/);
+    expect(await cluster.stop('SIGTERM', 20_000)).toEqual({ code: 0, signal: null });
+  });
+
   it('a cluster: its workers share their listener as they do, and a handover of the primary is refused', async () => {
     const port = await freePort();
     const cluster = program('cluster.mjs', { PORT: `${port}` });

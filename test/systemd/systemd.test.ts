@@ -190,4 +190,34 @@ describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
     expect(log()).toMatch(/^handover\[\d+\]: activated tcp:\/\/\*:\d+ as "web"/);
     await systemd.stop();
   });
+
+  it('G5: npm start as the main process of a unit that cannot be told: refused by its name, and serves on', async () => {
+    const { systemd, target, release, dropIn, read } = await installed();
+    const entry = new URL('../../dist/index.js', import.meta.url).href;
+    release(`
+      import { createServer } from 'node:http';
+      import { serve } from ${JSON.stringify(entry)};
+      const server = createServer((request, response) => response.setHeader('x-pid', process.pid).end('hello'));
+      await serve(server, { port: Number(process.env.PORT), probation: 0 });
+    `);
+    const folder = /WorkingDirectory=(.*)/.exec(dropIn)?.[1] ?? '';
+    const scripts = { start: `${process.execPath} release.mjs` };
+    writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'app', version: '1.0.0', scripts }));
+    const npm = `Type=simple\nNotifyAccess=none\nFileDescriptorStoreMax=0\nWatchdogSec=0\nEnvironment=HOME=${folder}\nExecStart=\nExecStart=npm start`;
+    await systemd.install(UNIT, `${dropIn}\n${npm}\n`);
+    await systemd.systemctl('start', UNIT);
+    const main = await systemd.mainPid(UNIT);
+    let server = await visit(target);
+    // Type=simple: the unit is active before the server listens.
+    while (!('pid' in server)) server = await visit(target);
+    expect(server).not.toEqual({ pid: main });
+    process.kill(server.pid, 'SIGUSR2');
+    await systemd.when(UNIT, 'to refuse', () => read('log').includes('the handover failed'));
+    expect(read('log')).toMatch(
+      new RegExp(`handover failed in PREPARE: this process is kept by pid ${main} \\(npm start\\): systemd ends`),
+    );
+    expect(await visit(target)).toEqual(server);
+    await systemd.systemctl('stop', UNIT);
+    await systemd.stop();
+  });
 });
