@@ -19,7 +19,7 @@ export async function run(context: Context): Promise<ExitCode> {
   const { path, status, finding } = await findProcess(context, root);
   const machine = new Machine(root, status);
   const checked = CHECKS.map((check) => check(machine));
-  const findings = [finding, ...checked, ...socketFindings(machine, path), ...chargeFindings(machine)].filter(
+  const findings = [finding, ...checked, ...chargeFindings(machine), ...socketFindings(machine, path)].filter(
     (found) => found !== undefined,
   );
   const count = (severity: Severity): number => findings.filter((found) => found.severity === severity).length;
