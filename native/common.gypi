@@ -1,7 +1,7 @@
 # What every flavour is made of. Paths are relative to this file.
 {
   'sources': ['addon.cc', 'address.cc', 'describe.cc', 'descriptor.cc', 'poller.cc', 'process.cc', 'scm.cc', 'socket.cc'],
-  'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
+  'include_dirs': ["<!(node -p \"try { require('node-addon-api').include_dir } catch { '../headers' }\")", '../headers'],
   'defines': [
     'NAPI_VERSION=8',
     'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',

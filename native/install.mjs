@@ -1,25 +1,19 @@
-// Compiles the addon where it must be. As the install script it leaves a binary that loads alone, and where nothing can
-// be compiled it says so and succeeds: handover works without the addon, it only cannot hand over.
+// Compiles the addon where it must be: in the repository by `npm install` (prepare), for users who want it by
+// `npx handover build`. No install script of the package: where a prebuilt file fits nothing is to be done, and where none does
+// handover works without the addon, it only cannot hand over.
 //   node native/install.mjs [--rebuild [--portable]]
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { addonApi } from './addon-api.mjs';
 import { nodePrefix } from './node-prefix.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const require = createRequire(import.meta.url);
 const rebuild = process.argv.includes('--rebuild');
 const portable = process.argv.includes('--portable');
-
-function resolves(name) {
-  try {
-    return require.resolve(name);
-  } catch {
-    return undefined;
-  }
-}
 
 function loads() {
   try {
@@ -30,26 +24,42 @@ function loads() {
   }
 }
 
+/** Beside us, or npm's own; never through PATH, which need not have node_modules/.bin. */
+function nodeGyp() {
+  const inNpm = 'npm/node_modules/node-gyp/bin/node-gyp.js';
+  const prefixes = [process.execPath, realpathSync(process.execPath)].map((file) => join(dirname(file), '..'));
+  const folders = prefixes.flatMap((prefix) => [join(prefix, 'lib/node_modules'), join(prefix, 'share/nodejs')]);
+  return [resolved(), process.env.npm_config_node_gyp, ...folders.map((folder) => join(folder, inNpm))].find(
+    (file) => file !== undefined && existsSync(file),
+  );
+}
+
+function resolved() {
+  try {
+    return require.resolve('node-gyp/bin/node-gyp.js');
+  } catch {
+    return undefined;
+  }
+}
+
 function compile() {
-  // npm's own node-gyp when there is none beside us; never through PATH, which need not have node_modules/.bin.
-  const gyp = resolves('node-gyp/bin/node-gyp.js') ?? process.env.npm_config_node_gyp;
-  if (!gyp || !existsSync(gyp) || !resolves('node-addon-api')) return undefined;
+  const gyp = nodeGyp();
+  if (gyp === undefined || addonApi() === undefined) return undefined;
   const prefix = nodePrefix();
   const args = [gyp, 'rebuild', '--jobs=max', ...(prefix ? [`--nodedir=${prefix}`] : [])];
   const cwd = portable ? join(root, 'native/portable') : root;
-  return spawnSync(process.execPath, args, { cwd, stdio: 'inherit' }).status ?? 1;
+  return spawnSync(process.execPath, args, { cwd, stdio: ['ignore', 2, 2] }).status ?? 1;
+}
+
+function say(text) {
+  process.stderr.write(`handover: ${text}\n`);
 }
 
 if (process.platform === 'win32') {
-  process.stdout.write('handover: Windows cannot pass sockets by SCM_RIGHTS; serve() listens plainly.\n');
+  say('Windows cannot pass sockets by SCM_RIGHTS; serve() listens plainly.');
 } else if (rebuild || !loads()) {
   const status = compile();
-  if (status !== undefined) {
-    process.exitCode = status === 0 ? 0 : 1;
-  } else {
-    process.stdout.write(
-      `handover: no prebuilt addon for ${process.platform}-${process.arch}; serve() will listen plainly. To build it: npm install --no-save node-addon-api node-gyp && node ${join(root, 'native/install.mjs')} --rebuild\n`,
-    );
-    if (rebuild) process.exitCode = 1;
-  }
+  if (status === undefined)
+    say('the addon cannot be compiled: there is no node-gyp (npm brings one), or no node-addon-api.');
+  if (status !== 0) process.exitCode = 1;
 }

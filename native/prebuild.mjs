@@ -16,7 +16,7 @@ const { status } = spawnSync(
   {
     cwd: fileURLToPath(new URL('..', import.meta.url)),
     env: { ...process.env, ...headers },
-    stdio: 'inherit',
+    stdio: ['ignore', 2, 2],
   },
 );
 process.exitCode = status ?? 1;

@@ -168,6 +168,12 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./doctor.js'),
   },
   {
+    name: 'build',
+    summary: 'compile the addon where no prebuilt file fits: needs a C++ compiler, make and Python',
+    options: {},
+    load: () => import('./build.js'),
+  },
+  {
     name: 'explain',
     args: '[CODE]',
     summary: 'what an error code means, whether the old process still serves, and what to do',

@@ -182,7 +182,7 @@ export function native(): Native {
   if (loaded.native) return loaded.native;
   throw new HandoverError(
     'ERR_HANDOVER_UNSUPPORTED',
-    `no addon for ${process.platform}-${process.arch}: there is no prebuilt file and none was compiled`,
+    `no addon for ${process.platform}-${process.arch}: there is no prebuilt file and none was compiled (npx handover build)`,
     { cause: loaded.cause },
   );
 }

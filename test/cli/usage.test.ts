@@ -29,6 +29,7 @@ describe('the help', () => {
         status                    generation, phase, listeners and their queues, connections, what drains
         drain                     end the process politely, and wait until its last connection has ended
         doctor                    look for what makes a handover refuse or lose connections on this machine
+        build                     compile the addon where no prebuilt file fits: needs a C++ compiler, make and Python
         explain [CODE]            what an error code means, whether the old process still serves, and what to do
         hammer URL                put a load on any server, and account for every single request
         report DATA.json          make a page of what handover hammer --json has printed

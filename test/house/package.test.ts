@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -55,10 +56,8 @@ beforeAll(async () => {
     if (path !== '' && existsSync(join(ROOT, path))) cpSync(join(ROOT, path), join(copy, path));
   }
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
-  await node(copy, ['native/prebuild.mjs']);
-  await run(copy, 'npm', ['run', 'build:js']);
   const [{ filename, files: contents }] = JSON.parse(
-    await run(copy, 'npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch]),
+    await run(copy, 'npm', ['--silent', 'pack', '--json', '--pack-destination', scratch]),
   ) as [{ filename: string; files: { path: string }[] }];
   packed = contents.map(({ path }) => path);
 
@@ -91,15 +90,45 @@ describe('the packed package', () => {
       'dist/websocket.js',
       'dist/websocket.d.ts',
       'native/install.mjs',
+      'headers/napi.h',
       'native/addon.cc',
     ];
     expect(wanted.filter((path) => !packed.includes(path))).toEqual([]);
     const binaries = packed.filter((path) => path.endsWith('.node'));
     expect(binaries).toEqual([expect.stringMatching(`^prebuilds/${process.platform}-${process.arch}/`)]);
     const belongs =
-      /^(dist|examples|native|prebuilds)\/|^(package\.json|binding\.gyp|README\.md|LICENSE|CHANGELOG\.md)$/;
+      /^(dist|examples|headers|native|prebuilds)\/|^(package\.json|binding\.gyp|README\.md|LICENSE|CHANGELOG\.md)$/;
     expect(packed.filter((path) => !belongs.test(path) || path.includes('/build/'))).toEqual([]);
   });
+
+  it('runs nothing when it is installed: package managers refuse or skip such scripts', () => {
+    const { scripts, gypfile } = JSON.parse(readFileSync(join(user, 'node_modules/handover/package.json'), 'utf8'));
+    expect(['preinstall', 'install', 'postinstall'].filter((name) => name in scripts)).toEqual([]);
+    expect(gypfile).toBe(false);
+  });
+
+  it('is not packed without a binary of its sources', async () => {
+    const source = join(copy, 'native/addon.cc');
+    const text = readFileSync(source, 'utf8');
+    writeFileSync(source, '#error it does not compile\n');
+    const packing = run(copy, 'npm', ['pack', '--pack-destination', empty]);
+    await expect(packing).rejects.toThrow(/not packed: there is no prebuilt addon for/);
+    expect(readdirSync(empty)).toEqual([]);
+    writeFileSync(source, text);
+  });
+
+  it(
+    'compiles its addon where no prebuilt file fits, by `handover build`, with nothing hoisted',
+    async () => {
+      const elsewhere = join(scratch, 'elsewhere/node_modules');
+      cpSync(join(user, 'node_modules'), elsewhere, { recursive: true, verbatimSymlinks: true });
+      rmSync(join(elsewhere, 'handover/prebuilds'), { recursive: true });
+      await node(elsewhere, [join(elsewhere, 'handover/dist/cli/main.js'), 'build']);
+      const program = "import { socketpair } from 'handover/fd'; process.stdout.write(String(socketpair().length));";
+      expect(await node(join(elsewhere, '..'), ['--input-type=module', '-e', program])).toBe('2');
+    },
+    BUILD_TIMEOUT,
+  );
 
   it('passes a descriptor through the prebuilt addon', async () => {
     const result = await userProgram(`
