@@ -135,7 +135,7 @@ function blow(dice: Dice, roles: readonly Role[]): Step {
   const role = dice.pick(roles);
   const what = dice.pick(['kill', 'kill', 'kill', 'stop', 'stop', 'term'] as const);
   // Told to end, the one in charge has no heir: that is the end of the world, not a fault.
-  if (what === 'term' && role !== 'candidate') return hit('kill', role, dice.upTo(2));
+  if (what === 'term' && role === 'in-charge') return hit('kill', role, dice.upTo(2));
   return what === 'stop' ? hit('stop', role, dice.upTo(2), stopFor(dice)) : hit(what, role, dice.upTo(2));
 }
 
@@ -155,6 +155,11 @@ function stunned(dice: Dice, mode: Mode): Step[] {
     hit('kill', role),
     QUIET,
   ];
+}
+
+/** Everybody is told to end, at some moment of a handover: what was begun is answered, then nobody is left. */
+function farewell(dice: Dice, mode: Mode): Step[] {
+  return [...handover(dice, mode), ...moment(dice), hit('term', 'in-charge'), QUIET];
 }
 
 /** Handovers on top of each other: three generations are alive when the blows fall. */
@@ -226,10 +231,27 @@ function scaled(dice: Dice, mode: Mode): Step[] {
 
 function scenesOf(dice: Dice, mode: Mode): Step[] {
   const scenes: Record<Mode, readonly (() => Step[])[]> = {
-    self: [() => single(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode)],
-    standby: [() => single(dice, mode), () => stunned(dice, mode), () => stacked(dice, mode)],
-    takeover: [() => single(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode), () => stacked(dice, mode)],
-    chain: [() => stacked(dice, mode), () => stacked(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode)],
+    self: [() => single(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode), () => farewell(dice, mode)],
+    standby: [
+      () => single(dice, mode),
+      () => stunned(dice, mode),
+      () => stacked(dice, mode),
+      () => farewell(dice, mode),
+    ],
+    takeover: [
+      () => single(dice, mode),
+      () => stunned(dice, mode),
+      () => hasty(dice, mode),
+      () => stacked(dice, mode),
+      () => farewell(dice, mode),
+    ],
+    chain: [
+      () => stacked(dice, mode),
+      () => stacked(dice, mode),
+      () => stunned(dice, mode),
+      () => hasty(dice, mode),
+      () => farewell(dice, mode),
+    ],
     run: [
       () => crash(dice, mode),
       () => crash(dice, mode),

@@ -150,14 +150,20 @@ export class Stage {
     });
   }
 
+  /** Told to the one in charge it is for all: whom it gives to, or has taken from, ends with it. */
   #tell(member: Member, id: ProcessId): void {
+    const isForAll = member.part === 'in-charge' && !this.isSupervised;
     frozen(this.#ids, () => {
       const holdings = this.#holdings();
       signal(id, 'SIGTERM');
-      const at = now();
-      member.toldToEndAt = at;
-      this.#note('told to end', member, at, holdings);
+      this.#told(isForAll ? this.cast.living : [member], holdings);
     });
+  }
+
+  #told(members: readonly Member[], holdings: Holdings): void {
+    const at = now();
+    for (const member of members) member.toldToEndAt = at;
+    for (const member of members) this.#note('told to end', member, at, holdings);
   }
 
   async #stop(member: Member, id: ProcessId, ms: number): Promise<void> {
@@ -190,11 +196,7 @@ export class Stage {
     frozen(this.#ids, () => {
       const holdings = this.#holdings();
       signal(id, what === 'kill' ? 'SIGKILL' : 'SIGTERM');
-      const at = now();
-      for (const member of this.cast.living) {
-        member.toldToEndAt = at;
-        this.#note('told to end', member, at, holdings);
-      }
+      this.#told(this.cast.living, holdings);
     });
     this.#beginOutage(now());
     return String(id.pid);
