@@ -23,7 +23,7 @@ const { values } = parseArgs({
 });
 
 const PROGRESS_INTERVAL = 15_000;
-const USUAL_LENGTH = 20_000;
+const USUAL_LENGTH = 25_000;
 
 const say = (text: string): void => void (values.json ? process.stderr : process.stdout).write(`${text}\n`);
 const number = (name: string, text: string): number => {
@@ -65,22 +65,29 @@ async function play(schedule: Schedule): Promise<void> {
   if (failed(result) || values.verbose) say(explain(result, values.verbose));
 }
 
-/** One schedule after another, seed by seed, as long as one more is over in time; one of each worker at least. */
-async function playMode(mode: Mode, end: number): Promise<void> {
-  const work = async (queue: Iterator<Schedule>): Promise<void> => {
-    for (let next = queue.next(); !next.done; next = queue.next()) {
-      await play(next.value);
-      if (performance.now() + USUAL_LENGTH > end) return;
+/** The modes in turn, seed by seed. */
+function* schedules(): Generator<{ readonly schedule: Schedule; readonly isNeeded: boolean }> {
+  for (let i = 0; i < most; i++) {
+    for (const mode of modes) {
+      // What a server holds that nothing has happened to.
+      if (i === 0) yield { schedule: { mode, seed, workers: 1, steps: [] }, isNeeded: true };
+      yield { schedule: scheduleOf(mode, seed + i), isNeeded: i === 0 };
     }
-  };
-  const queue = schedules(mode);
-  await Promise.all(Array.from({ length: Math.max(1, number('parallel', values.parallel)) }, () => work(queue)));
+  }
 }
 
-function* schedules(mode: Mode): Generator<Schedule> {
-  // What a server holds that nothing has happened to.
-  yield { mode, seed, workers: 1, steps: [] };
-  for (let i = 0; i < most; i++) yield scheduleOf(mode, seed + i);
+/** Some at a time, as long as one more is over in time; the first of each mode in any case. */
+async function playAll(): Promise<void> {
+  const queue = schedules();
+  const end = started + seconds * 1_000;
+  const work = async (): Promise<void> => {
+    for (let next = queue.next(); !next.done; next = queue.next()) {
+      const { schedule, isNeeded } = next.value;
+      if (!isNeeded && performance.now() + USUAL_LENGTH > end) return;
+      await play(schedule);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, number('parallel', values.parallel)) }, work));
 }
 
 const progress = setInterval(() => {
@@ -94,9 +101,7 @@ if (values.schedule !== undefined) {
   const schedule = parseSchedule(readFileSync(values.schedule, 'utf8'));
   await Promise.all([play({ ...schedule, workers: 1, steps: [] }), play(schedule)]);
 } else {
-  for (const [index, mode] of modes.entries()) {
-    await playMode(mode, started + (seconds * 1_000 * (index + 1)) / modes.length);
-  }
+  await playAll();
 }
 clearInterval(progress);
 say(`\n${formatTable(results)}\n`);
