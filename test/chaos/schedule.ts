@@ -9,7 +9,7 @@ export const ROLES = ['in-charge', 'draining', 'candidate', 'supervisor'] as con
 export type Role = (typeof ROLES)[number];
 
 /**
- * What is wrong with the next release: it exits or throws while it loads, never becomes ready, is not well on probation, or
+ * What is wrong with the next release: it exits or throws while it loads, is ready too late, is not well on probation, or
  * falls ill once it is in charge (which its predecessor recalls); `slow` loads for 1.5 s.
  */
 export const RELEASES = ['good', 'slow', 'exit', 'throw', 'hang', 'unhealthy', 'sickly'] as const;
