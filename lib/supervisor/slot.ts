@@ -91,6 +91,8 @@ export class Slot {
     try {
       await deadline.cuts(this.#endRecovery(progressDeadline * WAITING_SHARE, deadline));
       const { successor, outcome } = await this.#succeed(release, deadline);
+      // From here on there is nothing to give up: the new worker is in charge.
+      this.#deadline = undefined;
       await this.#settles(successor, settle);
       this.release = release;
       this.#backoff.reset();
