@@ -10,13 +10,15 @@ export const PID_VARIABLE = 'HANDOVER_AUTO_PID';
 export class Role {
   readonly #signals: Required<ServeSignals> | false;
   readonly #passedOn: string | undefined;
+  readonly #isSilent: boolean;
   #end: () => void;
   #isTaken = false;
 
-  /** `passedOn`: what is added to NODE_OPTIONS until this process listens. */
-  constructor(signals: Required<ServeSignals> | false, passedOn: string | undefined) {
+  /** `passedOn`: what is added to NODE_OPTIONS until this process listens. `isSilent`: nothing is said of signals. */
+  constructor(signals: Required<ServeSignals> | false, passedOn: string | undefined, isSilent: boolean) {
     this.#signals = signals;
     this.#passedOn = passedOn;
+    this.#isSilent = isSilent;
     this.#end = this.#wait();
   }
 
@@ -45,8 +47,10 @@ export class Role {
   #wait(): () => void {
     const { upgrade } = this.#signals || {};
     const tell = (signal: NodeJS.Signals): void => {
-      const message = `${signal}: this process listens on nothing, so there is nothing to hand over: signal the one that does`;
-      writeStderr(Buffer.from(`handover[${process.pid}]: ${message}\n`));
+      if (this.#isSilent) return;
+      void whyNotHere().then((reason) => {
+        writeStderr(Buffer.from(`handover[${process.pid}]: ${signal}: ${reason}\n`));
+      });
     };
     if (upgrade) process.on(upgrade, tell);
     const { NODE_OPTIONS } = process.env;
@@ -59,4 +63,19 @@ export class Role {
       else process.env.NODE_OPTIONS = NODE_OPTIONS;
     };
   }
+}
+
+/** Why a process that listens on nothing hands nothing over; a primary of node:cluster would not if it did. */
+async function whyNotHere(): Promise<string> {
+  const [{ refuseOrphan }, { processEnv }] = await Promise.all([
+    import('./handover/orphan.js'),
+    import('./handover/env.js'),
+  ]);
+  try {
+    if (processEnv.hasClusterWorkers) refuseOrphan(processEnv, false);
+  } catch (error) {
+    const { code, message } = error as { readonly code?: string; readonly message: string };
+    return `${code}: ${message}`;
+  }
+  return 'this process listens on nothing, so there is nothing to hand over: signal the one that does';
 }

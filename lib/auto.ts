@@ -44,6 +44,7 @@ interface AutoSetting {
   readonly signals: Required<ServeSignals> | false;
   readonly claimTimeout: number;
   readonly passedOn: string | undefined;
+  readonly isSilent: boolean;
   readonly say: () => void;
 }
 
@@ -63,7 +64,7 @@ class AutoHandover {
 
   constructor(setting: AutoSetting) {
     this.#setting = setting;
-    this.#role = new Role(setting.signals, setting.passedOn);
+    this.#role = new Role(setting.signals, setting.passedOn, setting.isSilent);
   }
 
   /** Opens the handover of this process; undefined where it is open. */
@@ -304,6 +305,7 @@ if (isServer()) {
     signals,
     claimTimeout,
     passedOn: optionOfAuto(process.execArgv),
+    isSilent: log === false,
     say: () => sayWhatHappens(log),
   });
   // Whoever was started by a predecessor is its successor; else the role is that of the process that listens: this one, or one

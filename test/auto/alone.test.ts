@@ -46,7 +46,7 @@ describe('left alone', () => {
     const { pid } = await cluster.message<Told>('primary');
     await cluster.message('worker');
     process.kill(pid, 'SIGUSR2');
-    await cluster.errorLine(/the handover failed in PREPARE: this process is kept by node:cluster, as the primary/);
+    await cluster.errorLine(/ERR_HANDOVER_WOULD_ORPHAN: this process is kept by node:cluster, as the primary/);
     expect(await cluster.stop('SIGTERM', 20_000)).toEqual({ code: 0, signal: null });
   });
 
