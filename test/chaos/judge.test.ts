@@ -17,6 +17,7 @@ function evidence(more: Partial<Evidence> = {}): Evidence {
     acceptedBy: () => [],
     diedWith: () => undefined,
     hasFailed: () => false,
+    isStranded: () => false,
     isBlamed: () => false,
     ...more,
   };
@@ -65,10 +66,27 @@ describe('a failure of a client', () => {
       { port: 4003, opened: 1_900, at: 9_000 },
       { isBlamed: (): boolean => true },
     ],
+    [
+      'told to close by one that drains, and whose successor was killed',
+      { port: 4010, detail: 'told to close by 16', isPolite: true },
+      { isStranded: (pid: number): boolean => pid === 16 },
+    ],
+    [
+      'an idle one that it had accepted',
+      { port: 4010, detail: 'closed while idle', isPolite: true },
+      { acceptedBy: () => [16], isStranded: (pid: number): boolean => pid === 16 },
+    ],
     ['what one of a bad release had', { port: 4010 }, { diedWith: () => 15, isBlamed: (): boolean => true }],
     ['refused while nobody was left', { kind: 'refused', port: undefined, opened: 5_100, at: 5_101 }, {}],
   ] as const)('is excused: %s', (_, more, known) => {
     expect(excuse(failure(more), evidence(known))).toBeDefined();
+  });
+
+  it('is a loss where one that drains resets a request, or another one tells to close', () => {
+    const known = { isStranded: (pid: number): boolean => pid === 16, acceptedBy: (): number[] => [16] };
+    expect(excuse(failure({ port: 4010 }), evidence(known))).toBeUndefined();
+    const told = { port: 4010, detail: 'told to close by 17', isPolite: true };
+    expect(excuse(failure(told), evidence(known))).toBeUndefined();
   });
 
   it('is a loss where one that ended by itself had the connection', () => {

@@ -28,6 +28,11 @@ export interface Evidence {
   readonly diedWith: (failure: Failure) => number | undefined;
   /** Processes that never were in charge, and have ended: what they had accepted on probation they end politely. */
   readonly hasFailed: (pid: number) => boolean;
+  /**
+   * Drains, and its successor was killed while another generation is in charge: there is nobody to whom its connections could
+   * move, and it ends them politely.
+   */
+  readonly isStranded: (pid: number, at: number) => boolean;
   /** Killed by others for what the schedule made of it: stopped, or of a bad release. */
   readonly isBlamed: (pid: number) => boolean;
 }
@@ -43,6 +48,7 @@ export function excuse(failure: Failure, evidence: Evidence): string | undefined
     ownedByTheKilled(failure, evidence) ??
     inAnOutage(failure, evidence) ??
     endedPolitely(failure, evidence) ??
+    endedByTheStranded(failure, evidence) ??
     diedWithTheBlamed(failure, evidence)
   );
 }
@@ -80,6 +86,15 @@ function endedPolitely(failure: Failure, evidence: Evidence): string | undefined
   if (told) return `of ${told.pid}, told to end`;
   const failed = acceptors.find((pid) => evidence.hasFailed(pid));
   return failed === undefined ? undefined : `accepted by ${failed}, which never was in charge`;
+}
+
+function endedByTheStranded(failure: Failure, evidence: Evidence): string | undefined {
+  const { kind, at, detail, isPolite } = failure;
+  if (kind !== 'lost' || !isPolite) return undefined;
+  const [, teller] = /^told to close by (\d+)$/.exec(detail) ?? [];
+  const pids = teller === undefined ? evidence.acceptedBy(failure) : [Number(teller)];
+  const stranded = pids.find((pid) => evidence.isStranded(pid, at));
+  return stranded === undefined ? undefined : `of ${stranded}, which drains, and whose successor was killed`;
 }
 
 function diedWithTheBlamed(failure: Failure, evidence: Evidence): string | undefined {

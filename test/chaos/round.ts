@@ -300,8 +300,19 @@ export class Round {
           .map(({ pid }) => pid),
       diedWith: (failure) => log.diedWith(failure),
       hasFailed: (pid) => cast.members.get(pid)?.wasInCharge === false,
+      isStranded: (pid, at) => this.#isStranded(pid, at),
       isBlamed: (pid) => cast.members.get(pid)?.isBlamed ?? false,
     };
+  }
+
+  #isStranded(pid: number, at: number): boolean {
+    const { blows, log } = this.#stage;
+    const last = log.all.findLast((said) => said.pid === pid && said.event === 'superseded' && said.at < at);
+    const blow = blows.find(
+      (each) => each.what === 'killed' && each.pid === last?.successorPid && each.at > (last?.at ?? 0) && each.at < at,
+    );
+    if (!blow) return false;
+    return !log.all.some((said) => said.pid === pid && said.event === 'in-charge' && said.at > blow.at && said.at < at);
   }
 
   #result(crowd: Crowd | undefined): RoundResult {

@@ -1,5 +1,5 @@
 // `npm run test:chaos`: random schedules of blows over handovers of every kind. See README.md for its options.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -60,6 +60,7 @@ async function play(schedule: Schedule): Promise<void> {
   );
   if (failed(result) && values.logs !== undefined) {
     const lines = result.said.map((said) => `${JSON.stringify(said)}\n`);
+    mkdirSync(values.logs, { recursive: true });
     writeFileSync(join(values.logs, `${mode}-${own}.jsonl`), lines.join(''));
   }
   if (failed(result) || values.verbose) say(explain(result, values.verbose));
