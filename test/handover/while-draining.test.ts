@@ -91,6 +91,8 @@ async function ask(session: Socket, word: string): Promise<string> {
 }
 
 async function session(app: App): Promise<Socket> {
+  // Asked for a handover before that, a process refuses.
+  await app.said('handover:in-charge');
   const socket = connect(await app.said<number>('port'), '127.0.0.1').setEncoding('utf8');
   onTestFinished(() => {
     socket.destroy();
