@@ -47,6 +47,8 @@ export class ManagedDatagram implements Managed {
 
   async drain(): Promise<void> {}
 
+  endDrain(): void {}
+
   movable(): Movable[] {
     return [];
   }

@@ -9,7 +9,7 @@ import { Http1Connections, speaksHttp1 } from './http1.js';
 import { Http2Drain } from './http2-drain.js';
 import type { LiveProtocol, Movable } from './live-protocol.js';
 import type { DrainOptions, Managed, Where } from './managed.js';
-import { outsideCluster, stopAccepting } from './node-internals.js';
+import { encryptedSide, outsideCluster, stopAccepting } from './node-internals.js';
 import { whenProtocolAdded } from './protocols.js';
 import { type Migration, RawConnections } from './raw.js';
 import { Upgrades } from './upgrades.js';
@@ -35,6 +35,7 @@ export class ManagedServer implements Managed {
   readonly #upgrades: Upgrades;
   #http1: Http1Connections | undefined;
   #withheld: Withheld | undefined;
+  #finished: Withheld | undefined;
   #closedByApp = false;
   #isHeldBack = false;
   #hasToldClosed = false;
@@ -60,6 +61,8 @@ export class ManagedServer implements Managed {
     if (speaksHttp1(server)) this.#addHttp1(name, migration);
     else if (migration) this.#addRaw(name, migration);
     server.on('secureConnection', (socket: Socket) => {
+      const encrypted = encryptedSide(socket);
+      if (this.#hasToldClosed && !(encrypted && this.#sockets.has(encrypted))) return;
       this.#secure.add(socket);
       this.#acceptedAt.set(socket, performance.now());
       socket.once('close', () => this.#secure.delete(socket));
@@ -118,9 +121,10 @@ export class ManagedServer implements Managed {
     return true;
   }
 
-  async resume(where: () => Where): Promise<void> {
+  async resume(where: () => Where, { reopen }: { readonly reopen: boolean } = { reopen: false }): Promise<void> {
     this.#isHeldBack = false;
-    this.#stopDraining();
+    this.endDrain();
+    if (reopen) this.#closedByApp = false;
     if (this.#closedByApp) {
       this.#tellClosed();
       this.finish();
@@ -164,8 +168,9 @@ export class ManagedServer implements Managed {
   }
 
   finish(): void {
-    this.#stopDraining();
+    this.endDrain();
     this.#withheld?.release({ deliver: true });
+    this.#finished = this.#withheld;
     this.#withheld = undefined;
   }
 
@@ -199,6 +204,12 @@ export class ManagedServer implements Managed {
     const server = this.#server;
     const close = server.close;
     server.close = (callback?: (error?: Error) => void) => {
+      // For the app it listened until now.
+      if (this.#finished && !this.#closedByApp && !server.listening) {
+        this.#closedByApp = true;
+        if (callback) this.#finished.whenClosed(callback);
+        return server;
+      }
       if (!this.#withheld) {
         this.#tellClosed();
         return close.call(server, callback);
@@ -231,9 +242,9 @@ export class ManagedServer implements Managed {
     this.#hasToldClosed = true;
   }
 
-  /** Also one that was moved here, once: it may come again as a 'connection'. */
+  /** Also one that was moved here, once: it may come again as a 'connection'. A server that listens anew is managed anew. */
   #track(socket: Socket): void {
-    if (this.#sockets.has(socket)) return;
+    if (this.#hasToldClosed || this.#sockets.has(socket)) return;
     this.#sockets.add(socket);
     this.#acceptedAt.set(socket, performance.now());
     socket.once('close', () => this.#untrack(socket));
@@ -252,7 +263,7 @@ export class ManagedServer implements Managed {
     return [...[...this.#secure].filter(isHttp1), ...[...this.#sockets].filter(isFresh)];
   }
 
-  #stopDraining(): void {
+  endDrain(): void {
     this.#isDraining = false;
     this.#httpDrain.stop();
     this.#http2Drain.stop();

@@ -35,12 +35,17 @@ export interface Managed {
    * closed. False: it does not listen any more.
    */
   holdBack(): boolean;
-  /** Undoes `suspend`: what waited in the queue is served. */
-  resume(where: () => Where): Promise<void>;
+  /**
+   * Undoes `suspend`: what waited in the queue is served. One that the app has closed meanwhile is closed then, or with
+   * `reopen` listens again.
+   */
+  resume(where: () => Where, options?: { readonly reopen: boolean }): Promise<void>;
   /** Asks every connection to end politely; resolves when the last has. */
   drain(options: DrainOptions): Promise<void>;
   /** While draining: those left alone because they would move are asked as well. */
   stay(): void;
+  /** Undoes `drain`: connections are asked to end no more. */
+  endDrain(): void;
   /** Ends what is left and says how many connections that were. */
   cut(): number;
   /** What was cut since the drain began. */

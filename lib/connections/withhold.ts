@@ -6,7 +6,7 @@ import type { AddressInfo, Server } from 'node:net';
 export interface Withheld {
   /** Whether 'close' came. */
   readonly hasClosed: boolean;
-  /** Calls back when the last connection has ended: what `server.close(callback)` means meanwhile. */
+  /** Calls back when the last connection has ended: what `server.close(callback)` means meanwhile, and after `release`. */
   whenClosed(callback: () => void): void;
   /** Calls back, instead of the app, when the server listens again. */
   whenListening(callback: () => void): void;
@@ -31,6 +31,7 @@ export function withhold(server: Server): Withheld {
   const callbacks: (() => void)[] = [];
   const listeningCallbacks: (() => void)[] = [];
   let hasClosed = false;
+  let isReleased = false;
 
   const emit = function (this: Server, event: string, ...args: unknown[]): boolean {
     if (event === 'listening') {
@@ -56,6 +57,7 @@ export function withhold(server: Server): Withheld {
     },
     whenClosed(callback) {
       if (hasClosed) process.nextTick(callback);
+      else if (isReleased) server.once('close', callback);
       else callbacks.push(callback);
     },
     whenListening(callback) {
@@ -63,6 +65,10 @@ export function withhold(server: Server): Withheld {
     },
     release({ deliver }) {
       restore();
+      isReleased = true;
+      server.once('close', () => {
+        hasClosed = true;
+      });
       for (const callback of callbacks) server.once('close', callback);
       if (deliver && hasClosed) server.emit('close');
     },

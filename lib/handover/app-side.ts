@@ -3,7 +3,7 @@ import type { Adopter } from '../connections/holding.js';
 import { describeFd, type SocketAddress } from '../fd/index.js';
 import type { Belongings } from './belongings.js';
 import type { Inherited, Keepable } from './kept.js';
-import type { Lifecycle } from './lifecycle.js';
+import type { AppEnding, Lifecycle } from './lifecycle.js';
 import { checkCloseHook } from './options.js';
 import type { ChargeStatus, ListenerStatus } from './status.js';
 import { type StepOptions, Steps } from './steps.js';
@@ -13,13 +13,14 @@ import type { CloseHookOptions, Listener, Listening, ListenOptions } from './typ
 export abstract class AppSide {
   readonly belongings: Belongings;
   protected readonly lifecycle: Lifecycle;
-  readonly #drainTimeout: number;
+  readonly mayHandOver: boolean = true;
+  readonly drainTimeout: number;
   readonly #steps = new Steps();
 
   protected constructor(belongings: Belongings, lifecycle: Lifecycle, drainTimeout: number) {
     this.belongings = belongings;
     this.lifecycle = lifecycle;
-    this.#drainTimeout = drainTimeout;
+    this.drainTimeout = drainTimeout;
   }
 
   /** @throws ERR_HANDOVER_CLOSED `what` came too late */
@@ -47,11 +48,15 @@ export abstract class AppSide {
   }
 
   isListening(name: string): boolean {
-    return this.belongings.ledger.get(name) !== undefined;
+    return this.belongings.isListening(name);
   }
 
   get isSupervised(): boolean {
     return this.belongings.lender?.isOpen ?? false;
+  }
+
+  endAppBy(appEnding: AppEnding): void {
+    this.lifecycle.endAppBy(appEnding);
   }
 
   get unclaimed(): readonly string[] {
@@ -61,7 +66,7 @@ export abstract class AppSide {
 
   async listen(listener: Listener, options: ListenOptions, isOptional: boolean = false): Promise<Listening> {
     const listening = await this.belongings.listen(listener, options, isOptional || !this.handsOver);
-    warnOfTimeouts(listener, listening.name, this.#drainTimeout);
+    warnOfTimeouts(listener, listening.name, this.drainTimeout);
     return listening;
   }
 

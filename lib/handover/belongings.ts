@@ -48,6 +48,10 @@ export class Belongings {
   /** Told when a listener came or went. */
   onChange: () => void = () => {};
   readonly #env: Env;
+  /** Names of listeners a successor is to have; empty where there is none to come. */
+  #promised: ReadonlySet<string> = new Set();
+  /** Closed by the app while a handover was under way. */
+  readonly #closedMeanwhile = new Set<string>();
   readonly #asked = new Map<string, Asked>();
 
   constructor(env: Env) {
@@ -93,13 +97,38 @@ export class Belongings {
   #take(name: string, place: Place, isOptional: boolean, borrowed: { readonly error: unknown } | undefined): Entry {
     try {
       if (borrowed) throw borrowed.error;
-      return this.ledger.listener(name, place, isOptional);
+      return this.#reclaim(name, place) ?? this.ledger.listener(name, place, isOptional);
     } catch (error) {
       const isInUse = hasCode(error, 'ERR_HANDOVER_ADDRESS_IN_USE') || hasCode(error, 'EADDRINUSE');
       const standIn = isInUse && this.servers.announces ? this.ledger.standIn(name, place) : undefined;
       if (!standIn) throw error;
       return standIn;
     }
+  }
+
+  /** Whether a listener of this process has this name. */
+  isListening(name: string): boolean {
+    return this.ledger.get(name) !== undefined && !this.#closedMeanwhile.has(name);
+  }
+
+  /**
+   * A handover begins: from here on a listener that the app closes stays open for the successor, which may not have it yet:
+   * who connects waits in its queue. Not one that it opens from here on.
+   */
+  keepClosed(): void {
+    this.#promised = new Set(this.ledger.listeners.map(({ name }) => name));
+  }
+
+  /** The successor has them all. */
+  keepNoMore(): void {
+    this.#promised = new Set();
+  }
+
+  /** There is no successor after all, to whom they would be left. */
+  closeKept(): void {
+    this.keepNoMore();
+    for (const name of this.#closedMeanwhile) this.#close(name);
+    this.#closedMeanwhile.clear();
   }
 
   /** Claims, has the lender bind, or binds. */
@@ -161,6 +190,13 @@ export class Belongings {
     );
   }
 
+  /** Nobody takes what was handed over: listens again. `reopen`: also what the app has closed since it stopped. */
+  takeBack(options: { readonly reopen: boolean }): Promise<void> {
+    this.kept.release();
+    this.closeKept();
+    return this.servers.resumeAll(options);
+  }
+
   /** Takes descriptors that a predecessor hands over. */
   inherit({ entries, standby = false }: Manifest, fds: Int32Array): void {
     this.isStandby ||= standby;
@@ -208,9 +244,22 @@ export class Belongings {
     return this.ledger.isInherited(name, place) ? undefined : this.lender?.borrow(name, place, this.ledger);
   }
 
+  /** Closed meanwhile, and opened again by the app at the same address. */
+  #reclaim(name: string, { kind, canonical }: Place): Entry | undefined {
+    const entry = this.#closedMeanwhile.has(name) ? this.ledger.get(name) : undefined;
+    if (entry?.kind !== kind || entry.address !== canonical) return undefined;
+    this.#closedMeanwhile.delete(name);
+    return entry;
+  }
+
   #release(name: string): void {
     this.servers.remove(name);
     this.#tickets.remove(name);
+    if (this.#promised.has(name)) this.#closedMeanwhile.add(name);
+    else this.#close(name);
+  }
+
+  #close(name: string): void {
     // What waits to be claimed again is in use.
     if (this.ledger.release(name)) this.lender?.giveBack();
     this.onChange();

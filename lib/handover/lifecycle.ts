@@ -13,6 +13,14 @@ interface CloseHook {
   readonly after: string | undefined;
 }
 
+/** Has the app end its part when this process drains. */
+export interface AppEnding {
+  /** This process drains. Whether the app has begun to end. */
+  begin(): boolean;
+  /** The drain is over, and this process serves on. */
+  recalled(): void;
+}
+
 export type Duty = (signal: AbortSignal) => unknown;
 
 export class Lifecycle {
@@ -21,6 +29,32 @@ export class Lifecycle {
   readonly #pending = new Set<Promise<unknown>>();
   #running: Promise<unknown>[] = [];
   #charge: AbortController | undefined;
+  #appEnding: AppEnding | undefined;
+  #isDraining = false;
+  #isAppEnding = false;
+
+  /** Asked at the beginning of each drain. */
+  endAppBy(appEnding: AppEnding): void {
+    this.#appEnding = appEnding;
+  }
+
+  /** Whether the app has begun to end since this process drains. */
+  get isAppEnding(): boolean {
+    return this.#isAppEnding;
+  }
+
+  /** Once for each drain, however often it is called. */
+  beginDrain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    this.#isAppEnding = this.#appEnding?.begin() ?? false;
+  }
+
+  recallDrain(): void {
+    this.#isDraining = false;
+    this.#isAppEnding = false;
+    this.#appEnding?.recalled();
+  }
 
   addHook(hook: CloseHook): void {
     this.#hooks.push(hook);

@@ -169,8 +169,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   async takeBack(): Promise<void> {
     this.#isSteppingDown = false;
     if (!this.#isToClose) this.belongings.arbiter.sign(this.hello);
-    this.belongings.kept.release();
-    await this.#reserve.lend(() => this.belongings.servers.resumeAll());
+    await this.#reserve.lend(() => this.belongings.takeBack({ reopen: this.lifecycle.isAppEnding }));
     this.#charge.takeAnyhow('takeBack');
   }
 

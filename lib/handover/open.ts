@@ -2,6 +2,7 @@
 import { HandoverError } from '../errors.js';
 import { isSupported, type SocketAddress } from '../fd/index.js';
 import { type Env, processEnv } from './env.js';
+import type { AppEnding } from './lifecycle.js';
 import { LiveHandover } from './live.js';
 import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './options.js';
 import { PlainHandover } from './plain.js';
@@ -36,6 +37,11 @@ export interface Preloaded extends Handover {
   readonly unclaimed: readonly string[];
   /** Whether a supervisor keeps this process, and is alive. */
   readonly isSupervised: boolean;
+  /** Whether there may ever be a handover: not where there is no addon. */
+  readonly mayHandOver: boolean;
+  readonly drainTimeout: number;
+  /** Who has the app end its part when this process drains. */
+  endAppBy(appEnding: AppEnding): void;
 }
 
 /** As `openHandover`, which adds those who look on. At once, where nothing has to be waited for. */

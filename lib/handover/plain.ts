@@ -12,7 +12,7 @@ import { Deferred } from './deferred.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';
 import { helloOf } from './identity.js';
 import type { Inherited, Keepable } from './kept.js';
-import { Lifecycle } from './lifecycle.js';
+import { type AppEnding, Lifecycle } from './lifecycle.js';
 import { expectMigratable, manage, placeOf, resolving } from './listening.js';
 import { type CheckedOptions, checkCloseHook, checkListenOptions, checkUpgradeOptions } from './options.js';
 import type { UpgradeOutcome } from './outcome.js';
@@ -27,6 +27,7 @@ import type { UpgradeOptions } from './upgrades.js';
 export class PlainHandover implements Handover {
   readonly generation = 1;
   readonly isSupervised = false;
+  readonly mayHandOver = false;
   readonly unclaimed: readonly string[] = [];
   readonly unclaimedSockets: readonly [] = [];
   readonly draining: readonly DrainingGeneration[] = [];
@@ -78,6 +79,14 @@ export class PlainHandover implements Handover {
 
   get handsOver(): boolean {
     return !this.closing.aborted;
+  }
+
+  get drainTimeout(): number {
+    return this.#options.drainTimeout;
+  }
+
+  endAppBy(appEnding: AppEnding): void {
+    this.#lifecycle.endAppBy(appEnding);
   }
 
   announceAtOnce(): void {
@@ -145,6 +154,7 @@ export class PlainHandover implements Handover {
     if (!this.closing.aborted) {
       this.#closing.abort();
       this.#servers.suspendAll();
+      this.#lifecycle.beginDrain();
       await this.#lifecycle.giveUpCharge();
       const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
       const { generation } = this;

@@ -34,7 +34,8 @@ export interface Beside {
 
 /** Ends what is open, with no successor to take it over; `give` starts to move it to others, and returns what ends that. */
 export async function drain(retiring: Retiring, give?: () => () => Promise<number>): Promise<void> {
-  const { generation } = retiring;
+  const { generation, lifecycle } = retiring;
+  lifecycle.beginDrain();
   const stopGiving = give?.();
   const ended = await endConnections(retiring, { moves: give !== undefined, older: undefined });
   const fates = fatesOf((await stopGiving?.()) ?? 0, ended);
@@ -46,7 +47,7 @@ export async function drain(retiring: Retiring, give?: () => () => Promise<numbe
  * @returns undefined once retired; the error when the successor failed and everything was taken back
  */
 export async function retireOrRecall(retiring: Retiring, beside: Beside): Promise<unknown> {
-  const { generation, servers } = retiring;
+  const { generation, servers, lifecycle } = retiring;
   const { predecessor, report } = beside;
   // A generation that still drains would take this one's end for a failure, and everything back.
   const { alone: older, tally = new Tally() } = beside.successor ?? {};
@@ -55,12 +56,17 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
   const recalled = new AbortController();
   const stopReporting = beatEvery(REPORT_INTERVAL, report);
   const moves = beside.moves && predecessor.canMove;
-  const stopMoving = moves ? startMoving(predecessor, servers) : () => 0;
-  if (!moves) predecessor.settle();
+  // What can move at once has: an app that ends what is idle, as many do, ends none of those.
+  const settle = (): void => {
+    predecessor.settle();
+    lifecycle.beginDrain();
+  };
+  const stopMoving = moves ? startMoving(predecessor, servers, settle) : () => 0;
+  if (!moves) settle();
   try {
     const ended = endConnections(retiring, { moves, older, recalled: recalled.signal });
     const result = await Promise.race([ended, predecessor.failed]);
-    predecessor.settle();
+    settle();
     const fates = fatesOf(stopMoving(), result);
     account.drained(fates);
     publish('drained', { handoverId: account.id, generation, ...fates, ...lastOf(result) });
@@ -74,6 +80,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     const failure = await predecessor.giveUp(reason);
     account.recalled(stopMoving());
     account.end('recalled', failure);
+    lifecycle.recallDrain();
     return failure;
   } finally {
     stopMoving();
@@ -122,11 +129,8 @@ function lastOf({ cutConnections, durationMs }: Ended): Pick<Ended, 'cutConnecti
 }
 
 /** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */
-function startMoving(predecessor: Predecessor, servers: Servers): () => number {
-  const offering = predecessor.moving.start(
-    () => servers.movable(),
-    () => predecessor.settle(),
-  );
+function startMoving(predecessor: Predecessor, servers: Servers, settle: () => void): () => number {
+  const offering = predecessor.moving.start(() => servers.movable(), settle);
   const stopWatching = servers.whenMovable(() => offering.sweepSoon());
   offering.sweepSoon();
   return () => {

@@ -27,15 +27,18 @@ export interface DrainResult {
 
 export class Servers {
   readonly #servers = new Map<string, Managing>();
+  /** Closed by the app, with connections that have not ended; their names are free. */
+  readonly #closed = new Set<Managed>();
   #isAccepting = false;
   /** What is added now is handed to nobody: the app needs it for what is still open. */
   #isSuspended = false;
   /** Those added before `acceptAll()` say at once that they listen. */
   announces = false;
 
-  /** Open connections. */
+  /** Open connections, of servers the app has closed, too. */
   get connectionCount(): number {
-    return [...this.#servers.values()].reduce((count, { managed }) => count + managed.connectionCount, 0);
+    const open = [...this.#servers.values()].map(({ managed }) => managed);
+    return [...open, ...this.#ending()].reduce((count, { connectionCount }) => count + connectionCount, 0);
   }
 
   /** Adds one; it accepts from `acceptAll()` on, or now if that was, or if everything else does not any more. */
@@ -50,15 +53,17 @@ export class Servers {
     return this.#servers.has(name);
   }
 
-  /** Forgets one that the app has closed; its connections end as the app wants. */
+  /** The app has closed it: the name is free. Its connections stay until they end, or the drain ends them. */
   remove(name: string): void {
+    const managing = this.#servers.get(name);
     this.#servers.delete(name);
+    if (managing) this.#closed.add(managing.managed);
   }
 
   async acceptAll(): Promise<void> {
     this.#isAccepting = true;
     this.announces = false;
-    await Promise.all([...this.#servers.values()].map(resume));
+    await Promise.all([...this.#servers.values()].map((managing) => resume(managing, false)));
   }
 
   /** Stops accepting, but for those of `staying` names; the app hears nothing of it. */
@@ -72,11 +77,12 @@ export class Servers {
     }
   }
 
-  /** Undoes `suspendAll`. */
-  async resumeAll(): Promise<void> {
+  /** Undoes `suspendAll`; `reopen`: also what the app has closed meanwhile. */
+  async resumeAll({ reopen }: { readonly reopen: boolean }): Promise<void> {
     this.#isAccepting = true;
     this.#isSuspended = false;
-    const resumed = await Promise.allSettled([...this.#servers.values()].map(resume));
+    for (const managed of this.#ending()) managed.endDrain();
+    const resumed = await Promise.allSettled([...this.#servers.values()].map((managing) => resume(managing, reopen)));
     // One that cannot must not keep the others, nor end the only process that serves.
     for (const result of resumed) {
       if (result.status === 'rejected') publish('hook-failed', { name: 'resume', error: result.reason as Error });
@@ -85,12 +91,16 @@ export class Servers {
 
   /** Ends every connection politely; after `timeout` ms by force, unless recalled. */
   async drainAll({ recalled, ...options }: DrainLimits): Promise<DrainResult> {
-    const servers = this.#accepting();
-    const drained = Promise.all(servers.map(({ managed }) => managed.drain(options)));
+    const closed = this.#ending();
+    const servers = [...this.#accepting().map(({ managed }) => managed), ...closed];
+    // The successor may have nobody who goes on with connections of a server that is closed.
+    const drained = Promise.all(
+      servers.map((managed) => managed.drain(closed.includes(managed) ? { ...options, moves: false } : options)),
+    );
     const isRecalled = new Promise((resolve) => recalled?.addEventListener('abort', resolve, { once: true }));
     const isInTime = await settlesWithin(Promise.race([drained, isRecalled]), options.timeout);
-    if (!isInTime) for (const { managed } of servers) managed.cut();
-    const cutConnections = servers.flatMap(({ managed }) => managed.wasCut);
+    if (!isInTime) for (const managed of servers) managed.cut();
+    const cutConnections = servers.flatMap(({ wasCut }) => wasCut);
     return { cut: cutConnections.reduce((count, { connections }) => count + connections, 0), cutConnections };
   }
 
@@ -120,8 +130,14 @@ export class Servers {
   /** Nothing is taken back any more: the app hears what was withheld. */
   finishAll(): void {
     this.suspendAll();
-    for (const { managed } of this.#accepting()) managed.finish();
+    for (const managed of [...this.#accepting().map(({ managed }) => managed), ...this.#ending()]) managed.finish();
     this.#servers.clear();
+    this.#closed.clear();
+  }
+
+  #ending(): Managed[] {
+    for (const managed of this.#closed) if (managed.connectionCount === 0) this.#closed.delete(managed);
+    return [...this.#closed];
   }
 
   #accepting(): Managing[] {
@@ -142,13 +158,13 @@ async function announce(managing: Managing): Promise<void> {
   if (managing.managed.holdBack()) managing.isSuspended = true;
 }
 
-async function resume(managing: Managing): Promise<void> {
+async function resume(managing: Managing, reopen: boolean): Promise<void> {
   if (!managing.isAccepting) return accept(managing);
   if (!managing.isSuspended) return;
   // At once: who suspends it meanwhile must find it to be.
   managing.isSuspended = false;
   try {
-    await managing.managed.resume(managing.where);
+    await managing.managed.resume(managing.where, { reopen });
   } catch (error) {
     managing.isSuspended = true;
     throw error;

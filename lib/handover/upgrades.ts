@@ -5,6 +5,7 @@ import { HandoverError, hasCode } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
 import { Account } from './account.js';
+import type { Belongings } from './belongings.js';
 import { successorCommand } from './command.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';
@@ -26,6 +27,7 @@ import { refuse } from './takeover.js';
 export interface UpgradesHost extends PredecessorHost {
   readonly isInCharge: boolean;
   readonly manager: ServiceManager;
+  readonly belongings: Pick<Belongings, 'keepClosed' | 'keepNoMore' | 'closeKept'>;
   /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
   expectInCharge(): void;
   /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
@@ -129,6 +131,7 @@ export class Upgrades {
     attempt.account.end('discarded');
     attempt.process?.release();
     this.#attempt = undefined;
+    this.#host.belongings.closeKept();
   }
 
   /** A process dialled in: it takes over, or is told why not. */
@@ -187,6 +190,7 @@ export class Upgrades {
     }
     const attempt: Attempt = { account, over: Promise.resolve() };
     this.#attempt = attempt;
+    this.#host.belongings.keepClosed();
     return this.#settle(attempt, signal, () => steps(attempt));
   }
 
@@ -234,6 +238,7 @@ export class Upgrades {
         throw error;
       }
       this.#host.reassert();
+      this.#host.belongings.closeKept();
       recordFailure(attempt.account, error);
       this.#host.manager.serving(this.#host.hello.generation, failureText(error));
       throw error;
@@ -295,6 +300,7 @@ export class Upgrades {
     const { predecessor, process } = attempt as Required<Attempt>;
     const outcome = await predecessor.commit(this.#options.probationStall);
     if (this.#host.manager.isPresent) predecessor.hearing = RETIRE_GRACE;
+    this.#host.belongings.keepNoMore();
     this.#host.retire(predecessor, process);
     return outcome;
   }
@@ -307,6 +313,7 @@ export class Upgrades {
     const failure = await givenUp;
     attempt.account.end('failed', failure);
     this.#attempt = undefined;
+    this.#host.belongings.closeKept();
     const generation = this.#host.hello.generation + 1;
     publish('standby-lost', { handoverId: attempt.account.id, generation, error: asError(failure) });
     return failure;
