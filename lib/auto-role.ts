@@ -1,21 +1,20 @@
 // What `handover/auto` does to a process that it is loaded into: nearly nothing, until that process listens. npm, tsx and shells
 // load it, too, and start the server.
-import { installSignals, type ServeSignals } from './ending.js';
-import type { Preloaded } from './handover/open.js';
+import type { CheckedSignals, Ending } from './ending.js';
 import { writeStderr } from './handover/write-stderr.js';
 
 /** The process that hands over by itself: what it starts inherits the variable, and its `--import`. */
 export const PID_VARIABLE = 'HANDOVER_AUTO_PID';
 
 export class Role {
-  readonly #signals: Required<ServeSignals> | false;
+  readonly #signals: CheckedSignals | false;
   readonly #passedOn: string | undefined;
   readonly #isSilent: boolean;
   #end: () => void;
   #isTaken = false;
 
   /** `passedOn`: what is added to NODE_OPTIONS until this process listens. `isSilent`: nothing is said of signals. */
-  constructor(signals: Required<ServeSignals> | false, passedOn: string | undefined, isSilent: boolean) {
+  constructor(signals: CheckedSignals | false, passedOn: string | undefined, isSilent: boolean) {
     this.#signals = signals;
     this.#passedOn = passedOn;
     this.#isSilent = isSilent;
@@ -23,14 +22,14 @@ export class Role {
   }
 
   /** This process listens: it hands over, drains and ends as it is told, and what it starts is left alone. */
-  take(handover: Preloaded): void {
+  take(ending: Ending): void {
     if (this.#isTaken) return;
     this.#isTaken = true;
     this.#end();
     process.env[PID_VARIABLE] = String(process.pid);
-    const uninstall = this.#signals ? installSignals(handover, this.#signals) : () => {};
+    ending.install();
     this.#end = () => {
-      uninstall();
+      ending.uninstall();
       delete process.env[PID_VARIABLE];
     };
   }

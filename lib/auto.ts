@@ -9,7 +9,7 @@ import { isMainThread } from 'node:worker_threads';
 import { refuseUnclaimed } from './auto-connect.js';
 import { PID_VARIABLE, Role } from './auto-role.js';
 import { datagramOptions, nameListenPath } from './connections/node-internals.js';
-import { exitWhenClosed, type ServeSignals } from './ending.js';
+import { type CheckedSignals, Ending } from './ending.js';
 import { HandoverError, hasCode, systemError, typeError } from './errors.js';
 import { expectInteger } from './fd/arguments.js';
 import { placeOf } from './handover/listening.js';
@@ -41,7 +41,7 @@ function freeName(canonical: string, isTaken: (name: string) => boolean): string
 
 interface AutoSetting {
   readonly open: () => Preloaded | Promise<Preloaded>;
-  readonly signals: Required<ServeSignals> | false;
+  readonly signals: CheckedSignals | false;
   readonly claimTimeout: number;
   readonly passedOn: string | undefined;
   readonly isSilent: boolean;
@@ -52,6 +52,7 @@ class AutoHandover {
   readonly #setting: AutoSetting;
   readonly #role: Role;
   #handover: Preloaded | undefined;
+  #ending: Ending | undefined;
   #beginning: Promise<void> | undefined;
   /** Those that are being opened, and their names. */
   readonly #opening = new Map<Listener, string>();
@@ -81,8 +82,9 @@ class AutoHandover {
 
   #begun(handover: Preloaded): undefined {
     this.#handover = handover;
-    this.#role.take(handover);
-    exitWhenClosed(handover);
+    this.#ending = new Ending(handover, this.#setting.signals);
+    this.#role.take(this.#ending);
+    this.#ending.exitWhenClosed();
     // The app may await one 'listening' before it opens the next: none can wait for ready().
     handover.announceAtOnce();
     if (handover.generation > 1) this.#acceptConnections = refuseUnclaimed(() => handover.unclaimedSockets);
@@ -115,7 +117,7 @@ class AutoHandover {
     if (callback) listener.once('listening', callback);
     if (path !== undefined) nameListenPath(listener as Server, path);
     clearTimeout(this.#timer);
-    this.#role.take(handover);
+    if (this.#ending) this.#role.take(this.#ending);
     this.#opening.set(listener, name);
     this.#own.set(listener, (this.#own.get(listener) ?? 0) + 1);
     handover
@@ -284,7 +286,7 @@ function readOptions(): AutoOptions {
   const known = [...HANDOVER_OPTIONS, 'signals', 'log'];
   const unknown = Object.keys(options).filter((key) => !known.includes(key));
   if (unknown.length > 0) throw typeError(OPTIONS_VARIABLE, `options among ${known.join(', ')}, claimTimeout`, unknown);
-  const checked = checkServeOptions(options as ServeOptions);
+  const checked = checkServeOptions(options as ServeOptions, 'SIGTERM');
   return { ...checked, claimTimeout: expectInteger(`${OPTIONS_VARIABLE}.claimTimeout`, claimTimeout, 0) };
 }
 

@@ -176,6 +176,8 @@ export interface HandoverEvents {
   'takeover-refused': { readonly uid: number; readonly pid: number | undefined; readonly reason: string };
   /** A process that asked to control this one was refused. */
   'control-refused': { readonly uid: number; readonly pid: number | undefined };
+  /** A process that serves on after a failed handover, whose app had begun to end: it may have stopped more than its servers. */
+  'app-recalled': { readonly generation: number };
   /** This process should have ended and has not: what keeps it alive. */
   stuck: { readonly generation: number; readonly resources: readonly string[] };
   /** A server has another certificate for new handshakes (`reloadCertificates`). */

@@ -1,5 +1,5 @@
 // `serve()`: one line for a server that replaces itself.
-import { checkSignals, exitWhenClosed, installSignals, type ServeSignals } from './ending.js';
+import { type CheckedSignals, checkSignals, Ending, type ServeSignals } from './ending.js';
 import { HandoverError, hasCode, typeError } from './errors.js';
 import { expectOptions } from './fd/arguments.js';
 import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from './handover/options.js';
@@ -53,37 +53,38 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
 async function open(listener: Listener, options: Omit<CheckedServeOptions, 'log'>): Promise<Handover> {
   const { signals, setup, ...rest } = options;
   const handover = await openPreloaded(pick(rest, HANDOVER_OPTIONS));
-  const uninstall = signals ? installSignals(handover, signals) : () => {};
+  const ending = new Ending(handover, signals);
+  ending.install();
   try {
     await setup?.(handover);
     await handover.listen(listener, pick(rest, LISTEN_OPTIONS));
     await handover.ready();
   } catch (error) {
     await handover.close();
-    uninstall();
+    ending.uninstall();
     // The predecessor serves, and has told this process to end.
-    if (handover.closing.reason instanceof HandoverError) process.exit(1);
+    if (handover.closing.reason instanceof HandoverError) ending.exit(1);
     // Told to end while it loaded or was a standby.
-    if (hasCode(error, 'ERR_HANDOVER_CLOSED')) process.exit(0);
+    if (hasCode(error, 'ERR_HANDOVER_CLOSED')) ending.exit(0);
     throw error;
   }
-  exitWhenClosed(handover);
+  ending.exitWhenClosed();
   return handover;
 }
 
 export interface CheckedServeOptions extends ServeOptions {
-  readonly signals: Required<ServeSignals> | false;
+  readonly signals: CheckedSignals | false;
 }
 
 /** @throws TypeError naming the option, what was expected, and the value */
-export function checkServeOptions(options: ServeOptions): CheckedServeOptions {
+export function checkServeOptions(options: ServeOptions, drain: NodeJS.Signals | false = false): CheckedServeOptions {
   const known = ['setup', 'signals', 'log', ...HANDOVER_OPTIONS, ...LISTEN_OPTIONS];
   const { setup, signals = {}, log = false } = expectOptions('options', options, known);
   if (setup !== undefined && typeof setup !== 'function') throw typeError('options.setup', 'a function', setup);
   if (typeof log !== 'boolean' && !isLogger(log)) {
     throw typeError('options.log', 'a boolean or a logger with info, warn and error', log);
   }
-  return { ...options, signals: signals === false ? false : checkSignals(signals) };
+  return { ...options, signals: signals === false ? false : checkSignals(signals, drain) };
 }
 
 function isLogger(log: unknown): boolean {

@@ -49,6 +49,10 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
   'control-refused': (refused) => {
     return ['warn', { event: 'control-refused', ...refused }, `user ${refused.uid} may not control this process`];
   },
+  'app-recalled': ({ generation }) => {
+    const fields = { event: 'app-recalled', generation, pid: process.pid };
+    return ['warn', fields, `generation ${generation} serves on, although its app had begun to end`];
+  },
   stuck: ({ generation, resources }) => {
     const fields = { event: 'stuck', generation, pid: process.pid, resources };
     return ['warn', fields, `generation ${generation} had to be ended, kept alive by ${resources.join(', ')}`];

@@ -327,6 +327,7 @@ void serve(createServer(), { port: 80, signals: { shutdown: 'SIGTERM' } });
 void serve(createServer(), { port: 80, log: { info: () => {} } });
 same<Equal<ServeSignals['upgrade'], NodeJS.Signals | false | undefined>>();
 same<Equal<ServeSignals['shutdown'], readonly NodeJS.Signals[] | false | undefined>>();
+same<Equal<ServeSignals['drain'], NodeJS.Signals | false | undefined>>();
 same<Equal<ServeOptions['log'], boolean | Logger | undefined>>();
 same<Equal<ServeOptions['setup'], ((handover: Handover) => unknown) | undefined>>();
 
@@ -362,6 +363,7 @@ same<
     | 'standby-lost'
     | 'takeover-refused'
     | 'control-refused'
+    | 'app-recalled'
     | 'stuck'
     | 'certificates'
     | 'certificates-refused'
