@@ -1,11 +1,13 @@
 // How the suite runs: one process for each test file, so that a file can count its own descriptors and children.
 import { defineConfig } from 'vitest/config';
 
-const { HANDOVER_TEST_REPORT: report } = process.env;
+const { HANDOVER_TEST_REPORT: report, HANDOVER_TEST_APPS: apps } = process.env;
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // They need packages of their own: npm run test:apps installs them.
+    exclude: ['**/node_modules/**', ...(apps === undefined ? ['test/apps/**'] : [])],
     pool: 'forks',
     isolate: true,
     maxWorkers: 2,

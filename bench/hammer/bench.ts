@@ -62,7 +62,9 @@ function report({ hammer: ours, wrk: theirs }: { readonly hammer: number[]; read
   const bars = rows.map(({ client, requestsPerSecond }) => ({ name: client, value: requestsPerSecond }));
   const shown = { tables, charts: [{ title, unit: 'requests/s', bars }] };
   const told = (notes: readonly string[]) => ({ notes, text: [...tables.map(table), ...notes].join('\n\n') });
-  if (theirs.length === 0) return { ...told(['wrk: skipped, it is not installed']), ...shown, rows, skipped: ['wrk'] };
+  if (theirs.length === 0) {
+    return { ...told(['wrk: skipped, it is not installed']), ...shown, rows, expectations: [], skipped: ['wrk'] };
+  }
   const ratio = medianInterval(ours.map((rate, round) => rate / (theirs[round] ?? Number.NaN)));
   const verdict = `hammer : wrk, round by round: ${presentInterval(ratio, figure)}; wanted: ${WANTED}`;
   const expectations = [atLeast('rate of handover hammer : rate of wrk', WANTED, ratio.median)];

@@ -42,7 +42,6 @@ export function toolFolder(): string {
   return folder;
 }
 
-/** Daemons are in sbin, which the path of a user need not name. */
 function toolEnvironment(): NodeJS.ProcessEnv {
-  return { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, LC_ALL: 'C' };
+  return { ...process.env, LC_ALL: 'C' };
 }
