@@ -1,6 +1,8 @@
 // What `handover/auto` does to a process that it is loaded into: nearly nothing, until that process listens. npm, tsx and shells
 // load it, too, and start the server.
 import type { CheckedSignals, Ending } from './ending.js';
+import { processEnv } from './handover/env.js';
+import { refuseOrphan } from './handover/orphan.js';
 import { writeStderr } from './handover/write-stderr.js';
 
 /** The process that hands over by itself: what it starts inherits the variable, and its `--import`. */
@@ -46,10 +48,7 @@ export class Role {
   #wait(): () => void {
     const { upgrade } = this.#signals || {};
     const tell = (signal: NodeJS.Signals): void => {
-      if (this.#isSilent) return;
-      void whyNotHere().then((reason) => {
-        writeStderr(Buffer.from(`handover[${process.pid}]: ${signal}: ${reason}\n`));
-      });
+      if (!this.#isSilent) writeStderr(Buffer.from(`handover[${process.pid}]: ${signal}: ${whyNotHere()}\n`));
     };
     if (upgrade) process.on(upgrade, tell);
     const { NODE_OPTIONS } = process.env;
@@ -65,11 +64,7 @@ export class Role {
 }
 
 /** Why a process that listens on nothing hands nothing over; a primary of node:cluster would not if it did. */
-async function whyNotHere(): Promise<string> {
-  const [{ refuseOrphan }, { processEnv }] = await Promise.all([
-    import('./handover/orphan.js'),
-    import('./handover/env.js'),
-  ]);
+function whyNotHere(): string {
   try {
     if (processEnv.hasClusterWorkers) refuseOrphan(processEnv, false);
   } catch (error) {

@@ -1,7 +1,7 @@
 // G1, G2, G3: servers behind what people start them with (npm, pnpm, yarn, npx, tsx), rolled by `handover run`.
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, it, onTestFinished } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
@@ -10,12 +10,13 @@ import { AUTO, CLI, fixture, INSTALLED, installed, Served } from './served.js';
 expectNoLeaks();
 const { start } = usePrograms();
 
-/** A project whose `npm start` runs a server that knows nothing of handovers. */
+/** A project with tsx installed, whose `npm start` runs a server that knows nothing of handovers. */
 function project(script: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'handover-app-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   cpSync(fixture('app.mts'), join(folder, 'app.mts'));
   cpSync(fixture('plain.mjs'), join(folder, 'server.mjs'));
+  symlinkSync(INSTALLED, join(folder, 'node_modules'));
   const manifest = { name: 'app', version: '1.0.0', private: true, scripts: { start: script } };
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest));
   return folder;
@@ -42,8 +43,6 @@ describe('three rolls of handover run under load, nothing refused, lost or close
         args: () => ['run', '--', ...command()],
         execArgv: [],
         cwd: project(script),
-        // Of an installed tsx.
-        env: () => ({ PATH: `${join(INSTALLED, '.bin')}${delimiter}${process.env.PATH}` }),
         isApart: (pid, first) => pid === first,
       });
       const { pid } = served.program;
