@@ -54,8 +54,15 @@ export async function openPreloaded(options: HandoverOptions): Promise<Preloaded
  * Loads what opening a handover with these options takes, and does nothing yet; the function returned opens it, at once where
  * nothing has to be waited for.
  */
-export async function prepareOpening(options: HandoverOptions): Promise<() => Preloaded | Promise<Preloaded>> {
-  const lookOn = await loadObservers(checkHandoverOptions(options));
+export function prepareOpening(options: HandoverOptions): Opening | Promise<Opening> {
+  const lookOn = loadObservers(checkHandoverOptions(options));
+  if (!(lookOn instanceof Promise)) return openingOf(options, lookOn);
+  return lookOn.then((loaded) => openingOf(options, loaded));
+}
+
+type Opening = () => Preloaded | Promise<Preloaded>;
+
+function openingOf(options: HandoverOptions, lookOn: () => () => void): Opening {
   return () => {
     const stop = lookOn();
     const stopLater = (handover: Preloaded): Preloaded => {
@@ -74,8 +81,15 @@ export async function prepareOpening(options: HandoverOptions): Promise<() => Pr
   };
 }
 
+type LookOn = () => () => void;
+
 /** Each part is loaded where it is used only. The function returned starts all of them, and the one it returns ends them. */
-async function loadObservers({ audit, timeline }: CheckedOptions): Promise<() => () => void> {
+function loadObservers({ audit, timeline }: CheckedOptions): LookOn | Promise<LookOn> {
+  if (!timeline && audit === undefined) return profileDrains;
+  return loadRecorders(audit, timeline);
+}
+
+async function loadRecorders(audit: CheckedOptions['audit'], timeline: CheckedOptions['timeline']): Promise<LookOn> {
   const openedAt = performance.now();
   const { recordTimeline } = timeline ? await import('./observe/timeline-recorder.js') : {};
   const { keepAudit } = audit === undefined ? {} : await import('./observe/audit.js');

@@ -10,7 +10,7 @@ import { build } from 'esbuild';
 const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
 const { exports } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 const entries = Object.values(exports).flatMap((entry) =>
-  /\.js$/.test(entry.default ?? '') ? [join(DIST, '..', entry.default)] : [],
+  [...new Set(Object.values(entry))].flatMap((path) => (/\.js$/.test(path) ? [join(DIST, '..', path)] : [])),
 );
 
 /** Modules that must exist once in a process, whoever imports them: below all floors, and what `--import` preloads. */

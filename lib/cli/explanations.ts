@@ -174,9 +174,9 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     more: 'Old and new need the descriptors of every listener and of the connections that move. `handover doctor` shows the limit.',
   },
   ERR_HANDOVER_UNSUPPORTED: {
-    happened: 'no addon for this platform; `serve()` listens plainly',
+    happened: 'no addon for this platform, or none beside a bundle; `serve()` listens plainly',
     stillServing: 'yes',
-    action: 'build it, or restart plainly',
+    action: 'build it, mark the package external, or restart plainly',
   },
   ERR_HANDOVER_SUPERVISOR_REFUSED: {
     happened:

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The `handover` command: finds the command asked for, loads its module, and ends with its exit code.
-import { createRequire } from 'node:module';
+import { VERSION } from '../fd/package.js';
 import { commandOf, generalHelp, helpOf, parse } from './arguments.js';
 import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { Output } from './output.js';
@@ -23,7 +23,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     if (name === '--help' || name === '-h' || name === 'help') {
       return print(rest[0] === undefined ? generalHelp() : helpOf(commandOf(rest[0])));
     }
-    if (name === '--version') return print(version());
+    if (name === '--version') return print(VERSION);
     const { command, options, args } = parse(commandOf(name), rest);
     if (options.help === true) return print(helpOf(command));
     const { run } = await command.load();
@@ -42,8 +42,4 @@ function fail(output: Output, error: unknown): ExitCode {
     output.isJson || error instanceof CommandError ? message : `${output.styled('red', 'failed')}: ${message}`,
   );
   return exitCode;
-}
-
-function version(): string {
-  return (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
 }

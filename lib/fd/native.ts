@@ -1,9 +1,8 @@
 // The addon's typed contract, and its only loader. Ints and bytes in, ints out: every call that can fail returns a
 // negative errno; names, messages and policy belong to the files above.
-import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { HandoverError } from '../errors.js';
+import { packageFile, packageLack, packageRoot, requireFrom } from './package.js';
 
 /** How many descriptors one message carries at most: SCM_MAX_FD of the Linux kernel (unix(7)). */
 export const MAX_FDS_PER_MESSAGE = 253;
@@ -155,11 +154,11 @@ let loaded: { readonly native: Native | undefined; readonly cause: unknown } | u
 
 function load(): NonNullable<typeof loaded> {
   try {
-    const require = createRequire(import.meta.url);
-    const locate = require('node-gyp-build') as { path(root: string): string };
+    const load = requireFrom(packageFile('package.json'));
+    const locate = load('node-gyp-build') as { path(root: string): string };
     // Resolved, because HANDOVER_PREBUILD may be relative to the working directory.
-    const binary = resolve(locate.path(fileURLToPath(new URL('../..', import.meta.url))));
-    return { native: require(binary) as Native, cause: undefined };
+    const binary = resolve(locate.path(packageFile('')));
+    return { native: load(binary) as Native, cause: undefined };
   } catch (cause) {
     return { native: undefined, cause };
   }
@@ -180,9 +179,8 @@ export function expectSupported(): void {
 export function native(): Native {
   loaded ??= load();
   if (loaded.native) return loaded.native;
-  throw new HandoverError(
-    'ERR_HANDOVER_UNSUPPORTED',
-    `no addon for ${process.platform}-${process.arch}: there is no prebuilt file and none was compiled (npx handover build)`,
-    { cause: loaded.cause },
-  );
+  const isInstalled = packageRoot() !== undefined;
+  const why = isInstalled ? 'there is no prebuilt file and none was compiled (npx handover build)' : packageLack();
+  const message = `no addon for ${process.platform}-${process.arch}: ${why}`;
+  throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', message, { cause: loaded.cause });
 }

@@ -1,14 +1,9 @@
 // Who this process is, for HELLO.
-import { createRequire } from 'node:module';
 import { type Hello, PROTOCOL } from '../channel/wire.js';
+import { VERSION } from '../fd/package.js';
 import { processStartTime } from '../fd/pidfd.js';
 import { ARBITER_CAPABILITY } from './arbiter.js';
 import { nameRelease } from './release.js';
-
-const { version } = createRequire(import.meta.url)('../../package.json') as { version: string };
-
-/** Of this package. */
-export const VERSION: string = version;
 
 /** Read once: it does not change. */
 const startTime = processStartTime('self');

@@ -15,7 +15,9 @@ const START = noteStart(processEnv);
 /** Whether a predecessor started this process. */
 export const hasPredecessor: boolean = START.hasPredecessor;
 
-let isOpen = false;
+/** Whether this process has opened its handover: of all copies of this package in it, as a bundle has its own. */
+const OPEN = Symbol.for('handover.open');
+const inProcess = globalThis as { [OPEN]?: boolean };
 
 /** What `serve` and `handover/auto` need beside. */
 export interface Preloaded extends Handover {
@@ -47,15 +49,16 @@ export interface Preloaded extends Handover {
 /** As `openHandover`, which adds those who look on. At once, where nothing has to be waited for. */
 export function openPreloaded(options: HandoverOptions): Preloaded | Promise<Preloaded> {
   const checked = checkHandoverOptions(options);
-  if (isOpen) throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already');
-  isOpen = true;
+  if (inProcess[OPEN])
+    throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already');
+  inProcess[OPEN] = true;
   const opened = openIn(processEnv, checked);
   return opened instanceof Promise ? opened.then(noteOpen) : noteOpen(opened);
 }
 
 function noteOpen(handover: Preloaded): Preloaded {
   void handover.closed.then(() => {
-    isOpen = false;
+    inProcess[OPEN] = false;
   });
   return handover;
 }

@@ -1,6 +1,8 @@
 // The profile of a successor's start: how it is told to make one, before any code of the app is loaded.
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { packageRoot } from '../fd/package.js';
 
 /** Tells a process into which file to write the CPU profile of its start. */
 const PROFILE_VARIABLE = 'HANDOVER_PROFILE';
@@ -13,7 +15,7 @@ export function profileStart(directory: string, handoverId: string, variables: N
   mkdirSync(directory, { recursive: true });
   const file = join(resolve(directory), `${handoverId}.successor-start.cpuprofile`);
   const { NODE_OPTIONS: options } = variables;
-  return { [PROFILE_VARIABLE]: file, NODE_OPTIONS: options ? `${options} ${preload()}` : preload() };
+  return { [PROFILE_VARIABLE]: file, NODE_OPTIONS: [options, preload()].filter(Boolean).join(' ') };
 }
 
 /** What a process was started with, less what made it profile its start: that goes on to no successor. Changes `variables`. */
@@ -26,6 +28,8 @@ export function withoutProfiling(variables: NodeJS.ProcessEnv): NodeJS.ProcessEn
   return variables;
 }
 
-function preload(): string {
-  return `--import=${new URL('../observe/profile-start.js', import.meta.url).href}`;
+/** Undefined in a bundle without the package beside it, which starts no successor. */
+function preload(): string | undefined {
+  const root = packageRoot();
+  return root && `--import=${pathToFileURL(join(root, 'dist/observe/profile-start.js')).href}`;
 }

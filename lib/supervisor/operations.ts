@@ -1,9 +1,9 @@
 // What operators can ask of a supervisor on its control socket: what they ask of a process, and what only it can do.
 import type { Params } from '../channel/rpc.js';
 import { expectInteger } from '../fd/arguments.js';
+import { VERSION } from '../fd/package.js';
 import { type ControlCall, type ControlMethods, givenUpBy } from '../handover/control.js';
 import { sleep } from '../handover/deadline.js';
-import { VERSION } from '../handover/identity.js';
 import type { Plan } from '../handover/plan.js';
 import { changesBetween } from '../handover/release.js';
 import type { GenerationStatus, Status, WorkerStatus } from '../handover/status.js';
