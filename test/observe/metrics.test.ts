@@ -208,7 +208,7 @@ it('G8: gauges of what is there now: queues, descriptors nobody wanted, connecti
       inside.say('port', inside.kept.port);
       await inside.handover.ready();
     }),
-    metered({ probation: 0 }),
+    metered({ probation: 0, unclaimed: 'close' }),
   ]);
   const port = await first.said<number>('port');
   // Half a request, so that the old one has something to drain.
