@@ -1,5 +1,6 @@
 // Where the world ends with the first process: a successor it starts would be killed, or be nobody's. Refused before
 // any side effect (FACTS P2, P5).
+import { basename } from 'node:path';
 import { HandoverError } from '../errors.js';
 import type { Env } from './env.js';
 import { type Fatal, fatalAncestorOf } from './fatal-ancestor.js';
@@ -100,7 +101,9 @@ function fatalTo({ pid, variables }: Env, hasManager: boolean): Fatal | undefine
 const MAX_COMMAND = 80;
 
 function describe({ process: { pid, words }, isSelf }: Fatal): string {
-  const command = words.join(' ');
+  // Without its folder, which may be so long that it alone is left of the command.
+  const [program = '', ...args] = words;
+  const command = [program.startsWith('/') ? basename(program) : program, ...args].join(' ');
   const short = command.length > MAX_COMMAND ? `${command.slice(0, MAX_COMMAND)}…` : command;
   return isSelf ? `its own role as the first process (pid ${pid})` : `pid ${pid} (${short})`;
 }
