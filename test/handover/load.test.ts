@@ -72,26 +72,29 @@ describe('G2: a request in flight at the switch is answered by the process that 
       request(path: string): Promise<{ pid: number }>;
       close(): void;
     },
-    { connections = 'move', moves = false }: { connections?: 'move' | 'drain'; moves?: boolean } = {},
+    {
+      connections = 'move',
+      path = '/hold',
+      goodbye,
+    }: { connections?: 'move' | 'drain'; path?: string; goodbye: 'none' | 'with it' | 'with the next' },
   ) => {
     const { chain: processes, first } = await chain(server(kind, { port: 0, host: '127.0.0.1' }, connections));
     const { address } = await first.said<Listening>('listening');
     const client = ask({ port: address.port, host: '127.0.0.1' });
-    const held = client.request('/hold');
+    const held = client.request(path);
     await first.said('held');
     const outcome = await first.upgrade();
     await first.run(({ servers }, kind) => servers[kind]?.release(), kind);
     expect((await held).pid).toBe(first.pid);
-    if (moves) {
+    if (goodbye === 'none') {
       // Idle with that answer, it moves.
       let answeredBy = first.pid;
       while (answeredBy === first.pid) answeredBy = (await client.request('/')).pid;
       expect(answeredBy).toBe(outcome.pid);
       expect(client.opened).toBe(1);
     } else {
-      // HTTP/1: requests may be pipelined behind an answer that is under way, so it is the next one that says goodbye.
-      if (kind === 'http' || kind === 'https') expect((await client.request('/')).pid).toBe(first.pid);
-      // HTTP/2 has said GOAWAY. Either way this connection was ended politely, and the next is the successor's.
+      if (goodbye === 'with the next') expect((await client.request('/')).pid).toBe(first.pid);
+      // Either way this connection was ended politely, and the next is the successor's.
       expect(client.opened).toBe(1);
       expect((await client.request('/')).pid).toBe(outcome.pid);
       expect(client.opened).toBe(2);
@@ -101,13 +104,21 @@ describe('G2: a request in flight at the switch is answered by the process that 
     await (await processes.generation(2)).close();
   };
 
-  it('http', () => straddles('http', (target) => new HttpConnection(target), { moves: true }));
-  it("http, connections: 'drain'", () =>
-    straddles('http', (target) => new HttpConnection(target), { connections: 'drain' }));
-  // These do not move.
-  it('https', () => straddles('https', (target) => new HttpConnection(target, true)));
-  it('h2c', () => straddles('h2c', (target) => new Http2Connection(target, false)));
-  it('h2', () => straddles('h2', (target) => new Http2Connection(target, true)));
+  it('http', () => straddles('http', (target) => new HttpConnection(target), { goodbye: 'none' }));
+
+  // These do not move: `Connection: close` of HTTP/1 goes with the first head that has not gone, GOAWAY of HTTP/2 at once.
+  const staying: readonly [string, Kind, 'move' | 'drain', boolean][] = [
+    ["http, connections: 'drain'", 'http', 'drain', false],
+    ['https', 'https', 'move', true],
+  ];
+  describe.each(staying)('%s', (_, kind, connections, secure) => {
+    const ask = (target: Target) => new HttpConnection(target, secure);
+    it('its head has not gone: it says goodbye', () => straddles(kind, ask, { connections, goodbye: 'with it' }));
+    it('its head has gone: the next one says goodbye', () =>
+      straddles(kind, ask, { connections, path: '/begun', goodbye: 'with the next' }));
+  });
+  it('h2c', () => straddles('h2c', (target) => new Http2Connection(target, false), { goodbye: 'with it' }));
+  it('h2', () => straddles('h2', (target) => new Http2Connection(target, true), { goodbye: 'with it' }));
 });
 
 it('G2: a raw connection stays with its process until the client ends it', async () => {

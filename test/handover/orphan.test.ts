@@ -165,19 +165,10 @@ describe.skipIf(!canUnshare)(`pid 1 of a container ends with the server${needs}`
   it('a process that would take over, and end with pid 1, is refused', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
     const server = fileURLToPath(new URL('../engine/fixtures/contained.mjs', import.meta.url));
+    // The line is the shell's: neither server has its stdin.
     const script =
-      '"$0" "$1" <&3 & pid=$!; read line; "$0" "$1" </dev/null; echo "{\\"type\\":\\"second\\",\\"code\\":$?}"; kill -9 $pid; wait';
-    const command = [
-      'unshare',
-      '--pid',
-      '--fork',
-      '--mount-proc',
-      'sh',
-      '-c',
-      `exec 3<&0; ${script}`,
-      process.execPath,
-      server,
-    ];
+      '"$0" "$1" </dev/null & pid=$!; read line; "$0" "$1" </dev/null; echo "{\\"type\\":\\"second\\",\\"code\\":$?}"; kill -9 $pid; wait';
+    const command = ['unshare', '--pid', '--fork', '--mount-proc', 'sh', '-c', script, process.execPath, server];
     const program = start(UNDER, { args: command, env: { TAKEOVER: takeover, CONTAINED: 'no' } });
     await program.message('in-charge');
     program.child.stdin?.write('\n');

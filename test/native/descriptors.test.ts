@@ -1,8 +1,10 @@
 // Descriptors as such: copies, flags, closing, blobs, and what two copies share (K7).
-import { fstatSync, ftruncateSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
-import { addon, close, failed, onLinux, own, pair, receive, send } from './sandbox.js';
+import { addon, close, failed, onLinux, own, pair, receive, send, temporaryFolder } from './sandbox.js';
 
 expectNoLeaks();
 
@@ -16,11 +18,13 @@ function statusFlags(fd: number): number {
 
 test('wrong types are -EINVAL, never a crash', () => {
   const { constants, flavor, ...calls } = addon;
-  expect(Object.keys(calls)).toHaveLength(28);
+  expect(Object.keys(calls)).toHaveLength(31);
+  // A name is all it takes.
+  const isRight = (name: string, value: unknown) => name === 'sharedFile' && typeof value === 'string';
   const garbage = [undefined, null, 'x', {}, [], Symbol('x'), 1n, new DataView(new ArrayBuffer(8)), () => 0];
   for (const [name, call] of Object.entries(calls) as [string, (...args: unknown[]) => unknown][]) {
     expect([name, call()]).toEqual([name, failed('EINVAL')]);
-    for (const value of garbage)
+    for (const value of garbage.filter((value) => !isRight(name, value)))
       expect([name, call(value, value, value, value, value)]).toEqual([name, failed('EINVAL')]);
   }
   const [a, b] = pair();
@@ -118,6 +122,63 @@ describe('close and closeMany', () => {
     expect(addon.getCloexec(a)).toBe(1);
     expect(addon.closeMany(new Int32Array(0), 0)).toBe(0);
   });
+});
+
+describe.runIf(onLinux)('sharedFile, reopen and lockRange', () => {
+  test('is writable, empty, close-on-exec; reopened, too, with an offset of its own', () => {
+    const file = own(addon.sharedFile('charge'));
+    expect([fstatSync(file).size, addon.getCloexec(file)]).toEqual([0, 1]);
+    writeSync(file, 'abcd');
+    const other = own(addon.reopen(file));
+    expect([fstatSync(other).ino, addon.getCloexec(other)]).toEqual([fstatSync(file).ino, 1]);
+    expect(readFileSync(other, 'latin1')).toBe('abcd');
+    writeSync(other, 'efgh');
+    expect(fstatSync(file).size).toBe(8);
+  });
+
+  test('a lock is of the open file description: of its copies, and of no other; it ends with the last of them', () => {
+    const file = own(addon.sharedFile('charge'));
+    const copy = own(addon.dupMin(file, 0));
+    const other = own(addon.reopen(file));
+    expect(addon.lockRange(file, 2, 0, true)).toBe(0);
+    expect(addon.lockRange(copy, 2, 0, true)).toBe(0);
+    expect(addon.lockRange(other, 3, 1, true)).toBe(failed('EAGAIN'));
+    expect(addon.lockRange(other, 0, 2, true)).toBe(0);
+    close(file);
+    expect(addon.lockRange(other, 3, 1, true)).toBe(failed('EAGAIN'));
+    expect(addon.lockRange(copy, 3, 1, false)).toBe(0);
+    expect(addon.lockRange(other, 3, 1, true)).toBe(0);
+    expect(addon.lockRange(other, 4, 0, true)).toBe(failed('EAGAIN'));
+    close(copy);
+    expect(addon.lockRange(other, 0, 0, true)).toBe(0);
+  });
+
+  test('what is none is told', () => {
+    const file = own(addon.sharedFile('charge'));
+    expect(addon.reopen(CLOSED)).toBe(failed('ENOENT'));
+    expect(addon.lockRange(CLOSED, 0, 0, true)).toBe(failed('EBADF'));
+    expect(addon.lockRange(file, -1, 1, true)).toBe(failed('EINVAL'));
+    expect(addon.sharedFile('a\0b')).toBe(failed('EINVAL'));
+  });
+});
+
+test('writeNow never waits, also where O_NONBLOCK is not set: to a socket, and to a pipe', () => {
+  const [socket] = pair();
+  const fifo = join(temporaryFolder(), 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const reader = own(openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK));
+  const pipe = own(openSync(fifo, constants.O_WRONLY));
+  const bytes = Buffer.alloc(100_000);
+  for (const fd of [socket, pipe]) {
+    expect(statusFlags(fd) & O_NONBLOCK).toBe(0);
+    let written = 0;
+    do written = addon.writeNow(fd, bytes);
+    while (written > 0);
+    expect(written).toBe(failed('EAGAIN'));
+  }
+  expect(readSync(reader, Buffer.alloc(65_536))).toBe(65_536);
+  expect(addon.writeNow(pipe, Buffer.from('room'))).toBe(4);
+  expect(addon.writeNow(CLOSED, bytes)).toBe(failed('EBADF'));
 });
 
 describe('sealedBlob', () => {
