@@ -1,6 +1,6 @@
 // What the workers run: the command, and the release it stands for, which a rollback starts again.
 import { realpathSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { identifyRelease, type Release as ReleasePrint } from '../handover/release.js';
 
 /** The command line behind `--`. */
@@ -23,7 +23,8 @@ export interface Release {
 export function currentRelease(program: Program): Release {
   const cwd = realpathOf(program.cwd) ?? program.cwd;
   const args = program.args.map((arg) => withoutSymlink(arg, cwd));
-  const { file, env } = program;
+  const file = withoutSymlinkedFolder(program.file, cwd);
+  const { env } = program;
   return {
     program: { file, cwd, args, env: { ...env, PWD: cwd } },
     print: identifyRelease({ file, args, cwd }),
@@ -36,6 +37,17 @@ function withoutSymlink(arg: string, cwd: string): string {
   const path = resolve(cwd, arg);
   const real = realpathOf(path);
   return real === undefined || real === path || !statSync(real).isFile() ? arg : real;
+}
+
+/**
+ * `current/node` is the release's own. The last part stays: a name that is a link itself may be what a program goes by
+ * (busybox, the python of a virtual environment). A name without a slash is looked for in PATH.
+ */
+function withoutSymlinkedFolder(file: string, cwd: string): string {
+  if (!file.includes('/')) return file;
+  const path = resolve(cwd, file);
+  const folder = realpathOf(dirname(path));
+  return folder === undefined || folder === dirname(path) ? file : join(folder, basename(path));
 }
 
 function realpathOf(path: string): string | undefined {

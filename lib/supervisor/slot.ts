@@ -30,6 +30,7 @@ export class Slot {
   readonly #backoff = new Backoff();
   readonly #stopping = new AbortController();
   readonly #dismissed = new Set<Worker>();
+  readonly #releases = new WeakMap<Worker, Release>();
   /** What workers that have ended left behind, until it has ended, too. */
   readonly #rests = new Set<Promise<boolean>>();
   #arbiter: SharedFile | undefined;
@@ -208,6 +209,7 @@ export class Slot {
     const onChange = (changed: Worker): void => this.#onChange(changed);
     const worker = await Worker.start({ ...start, onChange, ...(channel !== undefined && { channel }) });
     this.#workers.add(worker);
+    this.#releases.set(worker, release);
     void worker.greeted.promise.then(() => this.#host.greeters.add(release));
     void worker.exited.then((exit) => this.#onExit(worker, exit));
     if (!this.isStopping) return worker;
@@ -240,10 +242,16 @@ export class Slot {
     // By its predecessor's word, or its death; or again, by its successor's.
     const isFree = this.#isReplacing || this.#current?.state !== 'in-charge';
     if (worker.state === 'in-charge' && isFree) this.#current = worker;
+    if (this.#current === worker && !this.#isReplacing) this.#keepRelease(worker);
     this.#endSpare();
     this.#dismissOthers();
     this.#keepUp();
     this.#host.onChange();
+  }
+
+  /** One that took back is of the release before: that is what a crash starts again, and what a roll finds changed. */
+  #keepRelease(worker: Worker): void {
+    this.release = this.#releases.get(worker) ?? this.release;
   }
 
   /** An older one has taken its connections back after all: the one started instead waits for a charge that is not free. */
@@ -328,6 +336,7 @@ export class Slot {
     const heir = isGone ? undefined : this.workers.findLast(({ state, hasLeft }) => isHeir(state, hasLeft));
     if (heir && (await this.#isBack(heir))) {
       this.#current = heir;
+      this.#keepRelease(heir);
       return;
     }
     if (!this.#isVacant) return;

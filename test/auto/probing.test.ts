@@ -1,7 +1,7 @@
 // G1: apps that look whether a port is free before they listen, as `serve`, portfinder, get-port and detect-port do. In a
 // successor the port is its predecessor's, and they must find it free all the same.
 import net from 'node:net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type App, type Boot, boot, useApps } from '../handover/apps.js';
 import { HttpConnection, Load } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -158,9 +158,11 @@ describe('by connecting', () => {
   });
 
   it('other ports answer as ever, and this one once it is served', async () => {
-    const port = await freePort();
     const other = net.createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+    onTestFinished(() => void other.close());
     await new Promise((resolve) => other.once('listening', resolve));
+    // After it: the kernel may give the port that was free a moment ago to whoever asks for any.
+    const port = await freePort();
     const { port: otherPort } = other.address() as { port: number };
     const tries: Try[] = [{ by: 'connect', where: { port: otherPort, host: '127.0.0.1' } }];
     const { chain, first } = await preload(apps, probing(tries, { port }));
@@ -170,7 +172,6 @@ describe('by connecting', () => {
     const served = await second.said<number>('port');
     const status = await second.run(async (_, port) => (await fetch(`http://127.0.0.1:${port}/`)).status, served);
     expect(status).toBe(200);
-    other.close();
     await terminate(second);
   });
 });

@@ -132,9 +132,9 @@ describe('G5: signals', () => {
     expect(await visit(await targetOf(first))).toMatchObject({ refused: expect.stringContaining('ECONNREFUSED') });
     await first.run(({ servers }) => servers.http?.release());
     expect((await held).pid).toBe(first.pid);
-    // With nobody to move to, it ends with its next answer.
-    expect((await client.request('/')).pid).toBe(first.pid);
-    expect(client.opened).toBe(1);
+    // With nobody to move to, the answer said that the connection ends: the client does not try it again.
+    await expect(client.request('/')).rejects.toThrow('ECONNREFUSED');
+    expect(client.opened).toBe(2);
     expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
     client.close();
     expect(first.allSaid('handover:failed')).toEqual([]);

@@ -68,7 +68,8 @@ describe('G5: a successor on probation that', () => {
   /** Generation 2 starts a process of its own and then does this. */
   const bad = (after: (inside: { say(name: string, payload?: unknown): void }) => unknown): Boot =>
     server({
-      options,
+      // It leaves the admin socket on purpose.
+      options: { ...options, unclaimed: 'close' },
       before: ({ say }) => {
         const { spawn } = process.getBuiltinModule('node:child_process');
         say('child', spawn('sleep', ['600'], { stdio: 'ignore' }).pid);

@@ -1,5 +1,7 @@
 // A roll that goes wrong: it pauses with the old workers serving, and is resumed, rolled back, or overtaken by another.
-import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -21,6 +23,7 @@ interface Status {
   readonly workers: readonly {
     readonly slot: number;
     readonly pid: number;
+    readonly state: string;
     readonly release: { readonly cwd: string };
   }[];
   readonly roll?: {
@@ -46,6 +49,7 @@ function releases(): { readonly current: string; readonly b: string; switchTo(na
       const server = http.createServer((_, res) => res.setHeader('x-pid', process.pid).setHeader('content-length', 2).end('${name}\\n'));
       await serve(server, { port: Number(process.env.PORT), probation: 0 });`;
     writeFileSync(join(folder, 'server.mjs'), app);
+    symlinkSync(process.execPath, join(folder, 'node'));
   }
   const current = join(root, 'current');
   const switchTo = (name: string): void => {
@@ -56,11 +60,17 @@ function releases(): { readonly current: string; readonly b: string; switchTo(na
   return { current, b: join(root, 'b'), switchTo };
 }
 
+/** As it was called. */
+function executableOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0] ?? '';
+}
+
 describe('a roll', () => {
   it('G5: pauses where a worker of the new release fails; is resumed, and rolled back to the release as it was', async () => {
     const { current, switchTo } = releases();
     const app = await running(start, ['--workers', '3'], {
       fixture: 'told.mjs',
+      program: join(current, 'node'),
       command: ['server.mjs'],
       cwd: current,
     });
@@ -81,6 +91,7 @@ describe('a roll', () => {
     await until(() => app.workers().length === 3, { what: 'the one of release b to leave', timeout: 20_000 });
     const settled = (await told<Status>(app, 'status')).result;
     expect(settled?.workers.map(({ release: { cwd } }) => cwd.endsWith('/a'))).toEqual([true, true, true]);
+    expect(app.workers().map(executableOf)).toEqual(Array(3).fill(expect.stringMatching(/\/a\/node$/)));
     await expectUnharmed(traffic);
     expect((await told<readonly unknown[]>(app, 'upgrade', { ifChanged: true })).code).toBe(
       'ERR_HANDOVER_SUCCESSOR_EXITED',
@@ -88,6 +99,38 @@ describe('a roll', () => {
     switchTo('a');
     // Only worker 0 has another release now.
     expect((await told<readonly unknown[]>(app, 'upgrade', { ifChanged: true })).result).toHaveLength(1);
+    await stop(app);
+  }, 60_000);
+
+  it('G5: and a recall: the place is of the release that took back, which the next --if-changed replaces', async () => {
+    const { current, switchTo } = releases();
+    const setup = { fixture: 'told.mjs', command: ['server.mjs'], cwd: current, settle: 0 };
+    const app = await running(start, ['--workers', '1'], setup);
+    const [first = 0] = app.workers();
+    // Half a request keeps the old one draining.
+    const client = net.connect(app.port, '127.0.0.1');
+    client.on('error', () => {});
+    client.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(client, 'data');
+    client.write('GET / HTTP/1.1\r\nHost: x\r\n');
+    switchTo('b');
+    expect((await told(app, 'upgrade')).error).toBeUndefined();
+    const second = app.workers().find((pid) => pid !== first) ?? 0;
+    process.kill(second, 'SIGKILL');
+    await until(() => app.workers().length === 1 && app.workers()[0] === first, { what: 'the first alone' });
+    // Once it alone is there and in charge.
+    const releaseOf = async (): Promise<string> => {
+      for (;;) {
+        const { workers = [] } = (await told<Status>(app, 'status')).result ?? {};
+        const [worker] = workers;
+        if (worker?.state === 'in-charge' && workers.length === 1) return worker.release.cwd.split('/').at(-1) ?? '';
+      }
+    };
+    expect(await releaseOf()).toBe('a');
+    expect((await told<readonly unknown[]>(app, 'upgrade', { ifChanged: true })).result).toHaveLength(1);
+    client.end('\r\n');
+    await until(() => app.workers().length === 1, { what: 'the first to leave', timeout: 20_000 });
+    expect(await releaseOf()).toBe('b');
     await stop(app);
   }, 60_000);
 

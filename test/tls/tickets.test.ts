@@ -47,9 +47,11 @@ async function succeed(app: App, generation: (number: number) => Promise<App>, n
   return generation(number);
 }
 
-/** Descriptors of sealed memory, as /proc names them. */
+/** Descriptors of sealed memory, as /proc names them: not the file of the arbiter, which every generation holds. */
 const sealed = (app: App): Promise<string[]> =>
-  app.run(({ descriptors }) => descriptors().filter((line) => line.includes('memfd')));
+  app.run(({ descriptors }) =>
+    descriptors().filter((line) => line.includes('memfd') && !line.includes('memfd:handover:charge ')),
+  );
 
 describe.each(VERSIONS)('G3: %s', (version) => {
   it('https: a session of the first generation is resumed by every later one, and so are theirs', async () => {
