@@ -86,8 +86,10 @@ async function tellOf({ pid }: Worker, former: Worker): Promise<void> {
 /** The former one died, or hung, in the middle of it: the successor may be in charge by that. */
 async function hasTakenOver(former: Worker, successor: Worker, error: unknown, deadline: Deadline): Promise<boolean> {
   if (isPeerLost(error) && (await settlesWithin(former.exited, EXIT_GRACE))) {
-    await deadline.cuts(Promise.race([successor.inCharge.promise, successor.exited])).catch(() => {});
-    return successor.state === 'in-charge';
+    // Also where it has ended since: that is what went wrong then, and not that the former one is gone.
+    const serves = successor.inCharge.promise.then(() => true);
+    const ends = successor.exited.then(() => false);
+    return deadline.cuts(Promise.race([serves, ends])).catch(() => false);
   }
   return deadline.isOver && successor.state === 'in-charge';
 }
