@@ -295,6 +295,8 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     }
     arbiter.adopt(shared, 0);
     if (await arbiter.claim('bereft', undefined, { isImpatient: true })) return;
+    // Told to end while it waited: that is no failure.
+    this.expectOpen('ready()');
     throw anotherInCharge();
   }
 

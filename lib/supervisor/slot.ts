@@ -60,8 +60,9 @@ export class Slot {
     return [...this.#workers];
   }
 
-  /** A descriptor of what decides which worker of this slot is in charge. It is the caller's. @throws as memfd_create(2) */
-  arbiter(): number {
+  /** For a worker that is ready: what decides which one is in charge. A descriptor of its own. @throws as memfd_create(2) */
+  arbiter(worker: Worker): number {
+    worker.asksForCharge.resolve();
     this.#arbiter ??= SharedFile.create(ARBITER);
     return this.#arbiter.reopen();
   }
@@ -260,7 +261,7 @@ export class Slot {
     if (!spare || spare === this.#current || this.#current?.state !== 'in-charge' || spare.state !== 'starting') return;
     this.#starting = undefined;
     this.#host.report(`worker ${this.index} is pid ${this.#current.pid} again: pid ${spare.pid} is not needed`);
-    void spare.stop(this.#host.stopTimeout);
+    void leave(spare, [this.#current], this.#host);
   }
 
   #onExit(worker: Worker, exit: Exit): void {

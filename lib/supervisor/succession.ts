@@ -103,8 +103,9 @@ export interface LeaveHost {
 
 /**
  * Workers that know nothing of handovers, as far as anybody knows: both accept for a while, then the former is told to end.
- * Of one that only loads for long its link has told by then what it is, and its connections go to the other; one that has
- * not spoken yet gets no listener any more, and so has accepted nothing.
+ * Of one that only loaded for long its link has told by then what it is: it may be in charge, and the successor accepts and
+ * waits for that. Its charge and its connections go to the successor. One that has not spoken yet gets no listener any more,
+ * and so has accepted nothing.
  */
 export async function overlap(
   former: Worker,
@@ -113,8 +114,11 @@ export async function overlap(
   { deadline, host }: { readonly deadline: Deadline; readonly host: LeaveHost },
 ): Promise<Succession> {
   const successor = await spawn();
+  // The charge is free when the former one leaves, and not before.
+  const waits = Promise.all([former.inCharge.promise, successor.asksForCharge.promise]).then(() => true);
+  let isWaiting: boolean;
   try {
-    await deadline.cuts(serves(successor));
+    isWaiting = await deadline.cuts(Promise.race([serves(successor).then(() => false), waits]));
   } catch (error) {
     await successor.stop(deadline.isOver ? 0 : host.stopTimeout);
     throw error;
@@ -122,6 +126,7 @@ export async function overlap(
   former.hasLeft = true;
   former.state = 'superseded';
   void leave(former, [successor], host);
+  if (isWaiting) await Promise.race([successor.inCharge.promise, successor.exited]);
   return { successor, outcome: { pid: successor.pid, generation: successor.generation } };
 }
 

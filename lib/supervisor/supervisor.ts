@@ -218,7 +218,7 @@ export class Supervisor implements SlotHost {
   /** What a worker may ask. */
   #callsOf(slot: Slot, worker: Worker): Readonly<Record<string, Handler>> {
     return {
-      arbiter: () => ({ fds: Int32Array.of(slot.arbiter()) }),
+      arbiter: () => ({ fds: Int32Array.of(slot.arbiter(worker)) }),
       listener: ({ params }) => lend(this.#listeners, slot, worker, params),
       replace: async () => ({ params: await this.#inTurn(() => this.#replaceBy(slot, worker)) }),
     };

@@ -42,6 +42,8 @@ export class Worker {
   readonly greeted: Deferred<void> = new Deferred();
   /** Resolves when it is in charge of its slot; anew once it has been superseded. */
   inCharge: Deferred<void> = new Deferred();
+  /** Resolves when it accepts, and waits for the charge of its slot: one that no predecessor hands it over to. */
+  readonly asksForCharge: Deferred<void> = new Deferred();
   state: WorkerState = 'starting';
   /** It had begun to end by itself: nobody takes its connections back. */
   hasLeft = false;
