@@ -126,17 +126,31 @@ export class Slot {
   }
 
   /** Ends the worker after it has given its connections to others; those that cannot move drain. */
-  async leaveTo(others: readonly Worker[]): Promise<boolean> {
+  async leaveTo(others: readonly Slot[]): Promise<boolean> {
     this.#stopping.abort();
     this.#backoff.cancel();
     const worker = this.#current;
-    if (worker && !worker.hasEnded && others.some(canReceive)) {
+    if (worker?.isAware && !worker.hasEnded) {
+      const heirs = await this.#heirsAmong(others, worker);
       // What a generation before it still drains would be cut off with it.
-      const older = this.workers.filter((other) => other !== worker);
+      const older = heirs.length === 0 ? [] : this.workers.filter((other) => other !== worker);
       await settlesWithin(Promise.all(older.map(({ exited }) => exited)), this.#host.stopTimeout);
-      await leave(worker, others, this.#host);
+      if (heirs.length > 0 && !worker.hasEnded) await leave(worker, heirs, this.#host);
     }
     return this.stop();
+  }
+
+  /** Where none of the others serves at this moment, one that is started again or takes back is waited for. */
+  async #heirsAmong(others: readonly Slot[], worker: Worker): Promise<readonly Worker[]> {
+    const heirs = (): Worker[] =>
+      others.flatMap((slot) => (slot.#current && isServing(slot.#current) ? slot.#current : []));
+    if (heirs().length > 0) return heirs();
+    const recoveries = others.flatMap((slot) => slot.#recovery ?? []);
+    await settlesWithin(
+      Promise.race([...recoveries, worker.exited]),
+      recoveries.length > 0 ? this.#host.stopTimeout : 0,
+    );
+    return heirs();
   }
 
   #expectFree(): void {
@@ -355,6 +369,10 @@ export class Slot {
     await settlesWithin(Promise.race([heir.inCharge.promise, heir.exited]), RECALL_GRACE);
     return heir.state === 'in-charge';
   }
+}
+
+function isServing(worker: Worker): boolean {
+  return canReceive(worker) && worker.state === 'in-charge';
 }
 
 function isHeir(state: Worker['state'], hasLeft: boolean): boolean {

@@ -295,7 +295,7 @@ export class Supervisor implements SlotHost {
     const leaving = this.#slots.slice(count);
     this.#slots = this.#slots.slice(0, count);
     for (const slot of leaving) this.#leaving.add(slot);
-    const others = this.#slots.map(({ current }) => current).filter((worker) => worker !== undefined);
+    const others = this.#slots;
     await Promise.all(leaving.map((slot) => slot.leaveTo(others).finally(() => this.#leaving.delete(slot))));
     this.onChange();
   }

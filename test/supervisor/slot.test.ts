@@ -240,4 +240,22 @@ describe('a slot', () => {
     await expectOne(app);
     await stop(app);
   }, 60_000);
+
+  it('G2, G3: a worker that is to leave waits for the one that is started again, which gets its connections', async () => {
+    const slow = join(temporary(), 'slow');
+    const app = await running(start, ['--workers', '2'], { command: [MOODY, `slow-if=${slow}`], settle: 0 });
+    const [victim = 0, leaves = 0] = app.workers();
+    writeFileSync(slow, '1500');
+    process.kill(victim, 'SIGKILL');
+    await app.supervisor.line(/is slow/);
+    rmSync(slow);
+    const traffic = keepAlive(app.port, 10);
+    await traffic.load.answered(leaves, 20);
+    app.supervisor.child.kill('SIGTTOU');
+    await app.supervisor.errorLine(/1 worker serves/, 30_000);
+    expect(app.workers()).not.toContain(leaves);
+    await expectUnharmed(traffic);
+    await expectOne(app);
+    await stop(app);
+  }, 60_000);
 });
