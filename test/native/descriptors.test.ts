@@ -124,7 +124,7 @@ describe('close and closeMany', () => {
   });
 });
 
-describe.runIf(onLinux)('sharedFile, reopen and lockRange', () => {
+describe.runIf(addon.flavor === 'linux')('sharedFile, reopen and lockRange', () => {
   test('is writable, empty, close-on-exec; reopened, too, with an offset of its own', () => {
     const file = own(addon.sharedFile('charge'));
     expect([fstatSync(file).size, addon.getCloexec(file)]).toEqual([0, 1]);
@@ -160,6 +160,16 @@ describe.runIf(onLinux)('sharedFile, reopen and lockRange', () => {
     expect(addon.lockRange(file, -1, 1, true)).toBe(failed('EINVAL'));
     expect(addon.sharedFile('a\0b')).toBe(failed('EINVAL'));
   });
+});
+
+test.runIf(addon.flavor === 'portable')('sharedFile, reopen and lockRange are not there', () => {
+  const [socket] = pair();
+  const none = failed('ENOSYS');
+  expect([addon.sharedFile('charge'), addon.reopen(socket), addon.lockRange(socket, 0, 0, true)]).toEqual([
+    none,
+    none,
+    none,
+  ]);
 });
 
 test('writeNow never waits, also where O_NONBLOCK is not set: to a socket, and to a pipe', () => {
