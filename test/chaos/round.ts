@@ -10,7 +10,7 @@ import type { Said } from '../faults/log.js';
 import { signal } from '../helpers/processes.js';
 import { until } from '../helpers/until.js';
 import { Crowd, now } from './crowd.js';
-import { type Evidence, excuse, judgeEnd, judgeQuiet } from './judge.js';
+import { type Blow, type Evidence, excuse, judgeEnd, judgeQuiet } from './judge.js';
 import { lookWhenQuiet, zombiesOf } from './look.js';
 import { type Schedule, type Step, stepText } from './schedule.js';
 import { Stage } from './stage.js';
@@ -306,10 +306,12 @@ export class Round {
   }
 
   #isStranded(pid: number, at: number): boolean {
-    const { blows, log } = this.#stage;
+    const { blows, log, cast } = this.#stage;
+    const isKilled = ({ what, pid: own }: Blow): boolean =>
+      what === 'killed' || (what === 'stopped' && (cast.members.get(own)?.isBlamed ?? false));
     const last = log.all.findLast((said) => said.pid === pid && said.event === 'superseded' && said.at < at);
     const blow = blows.find(
-      (each) => each.what === 'killed' && each.pid === last?.successorPid && each.at > (last?.at ?? 0) && each.at < at,
+      (each) => isKilled(each) && each.pid === last?.successorPid && each.at > (last?.at ?? 0) && each.at < at,
     );
     if (!blow) return false;
     return !log.all.some((said) => said.pid === pid && said.event === 'in-charge' && said.at > blow.at && said.at < at);
@@ -317,6 +319,7 @@ export class Round {
 
   #result(crowd: Crowd | undefined): RoundResult {
     const { log, cast } = this.#stage;
+    this.#stage.settle();
     const evidence = this.#evidence();
     const excused: { failure: Failure; why: string }[] = [];
     const losses: Failure[] = [];

@@ -36,7 +36,9 @@ interface Child {
 export class Stage {
   readonly log = new Log();
   readonly cast = new Cast();
-  readonly blows: Blow[] = [];
+  readonly blows: (Blow & { readonly ports: Set<number> })[] = [];
+  /** By the ports of a blow: those that an older process had, too. */
+  readonly #offered = new Map<ReadonlySet<number>, ReadonlyMap<number, string>>();
   readonly outages: Outage[] = [];
   readonly directory: string = mkdtempSync(join(tmpdir(), 'handover-chaos-'));
   readonly mode: Mode;
@@ -216,14 +218,24 @@ export class Stage {
     return holdingsOf(pids, this.supervisor ? [this.supervisor.pid] : [], this.port);
   }
 
+  /**
+   * What a process had said HELD for to an older one, which closes its copy when it reads that, is the process' own. Asked in the
+   * end: the line that says so may have been on its way when the blow fell.
+   */
+  settle(): void {
+    for (const { pid, ports } of this.blows) {
+      for (const [port, inode] of this.#offered.get(ports) ?? []) if (this.log.hasHeld(inode, pid)) ports.add(port);
+    }
+  }
+
   #note(what: Blow['what'], member: Member, at: number, holdings: Holdings): void {
     const { pid } = member;
     const ports = new Set<number>();
+    const offered = new Map<number, string>();
     for (const [port, inode] of holdings.ports.get(pid) ?? []) {
       const others = this.cast.living.filter((other) => other.pid !== pid && holdings.ports.get(other.pid)?.has(port));
-      // It had said HELD to an older one, which closes its copy when it reads that.
-      const isGiven = this.log.hasHeld(inode, pid) && others.every(({ startedAt }) => startedAt < member.startedAt);
-      if (others.length === 0 || isGiven) ports.add(port);
+      if (others.length === 0) ports.add(port);
+      else if (others.every(({ startedAt }) => startedAt < member.startedAt)) offered.set(port, inode);
     }
     const isOver = what !== 'stopped' && this.#heirs(holdings.listening).length === 0 && !this.supervisor;
     if (isOver) {
@@ -231,6 +243,7 @@ export class Stage {
       this.#beginOutage(at);
     }
     this.blows.push({ what, pid, at, ports });
+    this.#offered.set(ports, offered);
   }
 
   /** Those who could serve: alive, not told to end, and with the listener. */
