@@ -254,7 +254,10 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     await this.getReady(this.#options.warmup);
     const claims = this.belongings.claims(this.#options.unclaimed);
     await this.#successor?.expectClaimed(claims, this.belongings.ledger);
-    if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
+    const accept = async (): Promise<void> => {
+      if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
+    };
+    await (this.#successor ? this.#successor.acceptWithRoom(accept) : accept());
     this.expectOpen('ready()');
     this.belongings.adoptStderr();
     this.belongings.ledger.closeUnclaimedListeners();

@@ -12,7 +12,7 @@ import {
   negotiate,
 } from '../channel/wire.js';
 import { type Adopter, Holding } from '../connections/holding.js';
-import { HandoverError, type HandoverErrorCode, knownCode } from '../errors.js';
+import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import type { Ledger } from '../ledger/ledger.js';
@@ -153,7 +153,6 @@ export class Successor {
       await this.#host.takeCharge();
       return;
     }
-    this.#expectRoom();
     try {
       await this.#channel.send('CLAIMED', claims);
       await this.#channel.send('READY', this.#room);
@@ -166,12 +165,32 @@ export class Successor {
     this.#stopBeating = beatEvery(HEARTBEAT_INTERVAL, () => void this.#beat());
   }
 
-  /** @throws ERR_HANDOVER_DESCRIPTORS the predecessor had better serve on */
+  /**
+   * Lets the listeners accept, in a process that has descriptors left to serve with.
+   *
+   * @throws ERR_HANDOVER_DESCRIPTORS there are too few, and the predecessor had better serve on
+   */
+  async acceptWithRoom(accept: () => Promise<void>): Promise<void> {
+    this.#expectRoom();
+    try {
+      await accept();
+    } catch (error) {
+      if (!hasCode(error, 'EMFILE') && !hasCode(error, 'ENFILE')) throw error;
+      throw this.#outOfDescriptors('has no descriptors left for its listeners', error);
+    }
+    this.#expectRoom();
+  }
+
   #expectRoom(): void {
     const { room, connectionCount } = this.#host;
-    if (room === undefined || room + connectionCount >= SMALLEST_ROOM) return;
-    const message = `this process has descriptors left for ${room} connections, and needs ${SMALLEST_ROOM}: raise its RLIMIT_NOFILE (ulimit -n)`;
-    throw this.#giveUp(new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { stillServing: false }));
+    if (this.isAlone || room === undefined || room + connectionCount >= SMALLEST_ROOM) return;
+    throw this.#outOfDescriptors(`has descriptors left for ${room} connections, and needs ${SMALLEST_ROOM}`);
+  }
+
+  /** Gives the handover up: the predecessor hears of it at once, not when it has waited for READY. */
+  #outOfDescriptors(what: string, cause?: unknown): unknown {
+    const message = `this process ${what}: raise its RLIMIT_NOFILE (ulimit -n)`;
+    return this.#giveUp(new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { stillServing: false, cause }));
   }
 
   /** What may move here. */
