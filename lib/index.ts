@@ -1,6 +1,5 @@
 // `handover`: what authors of servers use.
 
-export type { Claims, DrainingGeneration } from './channel/wire.js';
 export type { Migration } from './connections/raw.js';
 export type { ServeSignals } from './ending.js';
 export { HandoverError, type HandoverErrorCode, type HandoverErrorDetails } from './errors.js';
@@ -32,4 +31,5 @@ export type { UpgradeOptions } from './handover/upgrades.js';
 export type { ListenAddress } from './ledger/address.js';
 export type { Logger } from './observe/log.js';
 export { openHandover } from './observed.js';
+export type { Claims, DrainingGeneration } from './protocol/frames.js';
 export { type ServeOptions, serve } from './serve.js';

@@ -1,7 +1,7 @@
 // The page of a run: what was measured on what, which bars were reached, and each benchmark's tables and charts.
 import { readFileSync } from 'node:fs';
-import { type Html, html } from '../../lib/cli/report/html.js';
-import { assets, page } from '../../lib/cli/report/page.js';
+import { type Html, html } from '../../lib/report/html.js';
+import { assets, page } from '../../lib/report/page.js';
 import type { Chart, Expectation } from '../lib/bench.js';
 import { verdictOf } from '../lib/expectations.js';
 import type { Machine, Measured } from '../lib/machine.js';

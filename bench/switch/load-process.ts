@@ -1,9 +1,9 @@
 // The load of `switch`: the clients of `handover hammer`, with every single answer written down. A process of its own, so
 // that what is measured waits for nothing of the bench; told over IPC to start and to stop.
 
-import type { Loss } from '../../dist/cli/hammer/outcome.js';
-import { NO_COUNTS, Successes, Tally } from '../../dist/cli/hammer/tally.js';
-import { run, type ThreadReport } from '../../dist/cli/hammer/thread.js';
+import type { Loss } from '../../dist/hammer/outcome.js';
+import { NO_COUNTS, Successes, Tally } from '../../dist/hammer/tally.js';
+import { run, type ThreadReport } from '../../dist/hammer/thread.js';
 import type { LoadOrder, LoadReport } from './load.js';
 
 const LONGEST_RUN = 120_000;

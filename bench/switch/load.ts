@@ -2,9 +2,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { LossKind } from '../../dist/cli/hammer/outcome.js';
-import type { Plan } from '../../dist/cli/hammer/plan.js';
-import type { Counts } from '../../dist/cli/hammer/tally.js';
+import type { LossKind } from '../../dist/hammer/outcome.js';
+import type { Plan } from '../../dist/hammer/plan.js';
+import type { Counts } from '../../dist/hammer/tally.js';
 import { body } from '../workers/app.mjs';
 
 /** Every answer and every loss of one turn; milliseconds since the load began. */

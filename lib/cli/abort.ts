@@ -1,8 +1,8 @@
 // `handover abort`: gives up the handover under way.
-import type { Json } from '../channel/rpc.js';
+import type { Json } from '../protocol/rpc.js';
+import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
-import { EXIT, type ExitCode } from './exit-codes.js';
 
 export async function run(context: Context): Promise<ExitCode> {
   const { phase, workers } = await ask(context, 'abort', {});

@@ -1,7 +1,7 @@
 // From the command line to a command and its options, by the table of commands; and the help, from the same table.
 import { parseArgs } from 'node:util';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import { COMMANDS, type Command, type Option, type Values } from './commands.js';
-import { CommandError, EXIT } from './exit-codes.js';
 
 export interface Parsed {
   readonly command: Command;

@@ -1,7 +1,7 @@
 // `handover build`: compiles the addon for a platform without a prebuilt file.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { EXIT } from './exit-codes.js';
+import { EXIT } from '../terminal/exit-codes.js';
 
 const SCRIPT = fileURLToPath(new URL('../../native/install.mjs', import.meta.url));
 

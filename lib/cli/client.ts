@@ -1,11 +1,11 @@
 // The connection to the process that is asked.
 import { constants } from 'node:os';
-import { isPeerLost, type Params, Rpc } from '../channel/rpc.js';
 import { hasCode, systemError } from '../errors.js';
 import { dial } from '../fd/dial.js';
 import { FdSocket } from '../fd/index.js';
+import { isPeerLost, type Params, Rpc } from '../protocol/rpc.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Context, Values } from './commands.js';
-import { CommandError, EXIT } from './exit-codes.js';
 import { controlPath } from './find-socket.js';
 
 const { ENOENT, ECONNREFUSED, EACCES, EPERM, EAGAIN } = constants.errno;

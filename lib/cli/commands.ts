@@ -1,8 +1,9 @@
 // The table of commands: what each is called, takes and loads. Parsing and help are made from it.
-import type { ExitCode } from './exit-codes.js';
-import { HAMMER_OPTIONS } from './hammer/usage.js';
-import type { Output } from './output.js';
-import { REPORT_OPTIONS } from './report/options.js';
+
+import { HAMMER_OPTIONS } from '../hammer/usage.js';
+import { REPORT_OPTIONS } from '../report/options.js';
+import type { ExitCode } from '../terminal/exit-codes.js';
+import type { Output } from '../terminal/output.js';
 
 export interface Option {
   readonly type: 'string' | 'boolean';

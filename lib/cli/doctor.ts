@@ -1,14 +1,14 @@
 // `handover doctor`: what on this machine makes a handover refuse, or lose connections.
 import { resolve } from 'node:path';
 import type { Status } from '../handover/status.js';
+import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
+import type { Style } from '../terminal/output.js';
 import { chargeFindings } from './charge.js';
 import { CHECKS, type Finding, type Severity } from './checks.js';
 import { ask, text } from './client.js';
 import type { Context } from './commands.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { controlPath } from './find-socket.js';
 import { Machine } from './machine.js';
-import type { Style } from './output.js';
 import { socketFindings } from './socket-checks.js';
 
 const STYLES: { readonly [S in Severity]: Style } = { ok: 'green', warn: 'yellow', fail: 'red' };

@@ -1,8 +1,8 @@
 // `handover drain`: ends the process politely and waits for it, as a preStop hook does.
-import type { Params } from '../channel/rpc.js';
+import type { Params } from '../protocol/rpc.js';
+import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask, text } from './client.js';
 import type { Context } from './commands.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 
 export async function run(context: Context): Promise<ExitCode> {
   const { output, options } = context;

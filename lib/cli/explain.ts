@@ -1,7 +1,7 @@
 // `handover explain CODE`: the operator's page for an error.
 import { HANDOVER_ERROR_CODES, knownCode } from '../errors.js';
+import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import type { Context } from './commands.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 import { EXPLANATIONS } from './explanations.js';
 
 const PREFIX = 'ERR_HANDOVER_';

@@ -1,7 +1,7 @@
 // Where the process to ask is: said, or the only control socket in the usual places.
 import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { CommandError, EXIT } from './exit-codes.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 
 /** By the option, the environment, or the usual directories below `root`. @throws CommandError none, or more than one */
 export function controlPath(option: string | undefined, variables: NodeJS.ProcessEnv, root: string = '/'): string {

@@ -1,16 +1,17 @@
 // `handover hammer URL`: puts a load on any server and accounts for every request.
+
+import type { Totals } from '../hammer/fleet.js';
+import { brokenLimits } from '../hammer/limits.js';
+import { type HammerOptions, type HammerValues, readOptions } from '../hammer/options.js';
+import { detailsOf, type Finished, metricsOf, percentile, resultOf } from '../hammer/result.js';
+import { run as runLoad } from '../hammer/run.js';
+import { describeRun, LiveView } from '../hammer/view.js';
+import { parseRun } from '../report/data.js';
+import { type ReportValues, readReportOptions } from '../report/options.js';
+import { exitCodeOf, linesOf, readYardsticks, reportOf, summaryOf, type Yardsticks } from '../report/report.js';
+import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
+import type { Output } from '../terminal/output.js';
 import type { Context } from './commands.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
-import type { Totals } from './hammer/fleet.js';
-import { brokenLimits } from './hammer/limits.js';
-import { type HammerOptions, type HammerValues, readOptions } from './hammer/options.js';
-import { detailsOf, type Finished, metricsOf, percentile, resultOf } from './hammer/result.js';
-import { run as runLoad } from './hammer/run.js';
-import { describeRun, LiveView } from './hammer/view.js';
-import type { Output } from './output.js';
-import { parseRun } from './report/data.js';
-import { type ReportValues, readReportOptions } from './report/options.js';
-import { exitCodeOf, linesOf, readYardsticks, reportOf, summaryOf, type Yardsticks } from './report/report.js';
 import { writePage } from './report.js';
 
 /**

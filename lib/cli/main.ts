@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // The `handover` command: finds the command asked for, loads its module, and ends with its exit code.
 import { VERSION } from '../fd/package.js';
+import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
+import { Output } from '../terminal/output.js';
 import { commandOf, generalHelp, helpOf, parse } from './arguments.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
-import { Output } from './output.js';
 
 // A reader that has gone (`| head`) is no failure of ours.
 process.stdout.on('error', () => {});

@@ -1,10 +1,10 @@
 // `handover report DATA.json`: a page out of a run that `handover hammer --json` has printed, and what is to be said of it.
 import { writeFileSync } from 'node:fs';
+import { readRun } from '../report/data.js';
+import { type ReportValues, readReportOptions } from '../report/options.js';
+import { exitCodeOf, linesOf, pageOf, type Report, readYardsticks, reportOf, summaryOf } from '../report/report.js';
+import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import type { Context } from './commands.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
-import { readRun } from './report/data.js';
-import { type ReportValues, readReportOptions } from './report/options.js';
-import { exitCodeOf, linesOf, pageOf, type Report, readYardsticks, reportOf, summaryOf } from './report/report.js';
 
 export function run({ options, args, output }: Context): ExitCode {
   const [path, ...more] = args;

@@ -1,8 +1,8 @@
 // `handover rollback`: puts back the release of the workers that a paused roll has replaced.
-import type { Params } from '../channel/rpc.js';
+import type { Params } from '../protocol/rpc.js';
+import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
-import { EXIT, type ExitCode } from './exit-codes.js';
 
 export async function run(context: Context): Promise<ExitCode> {
   const answer = await ask(context, 'rollback', {});

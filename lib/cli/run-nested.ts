@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { connectsTo } from '../fd/dial.js';
 import { parseSupervisorWay } from '../handover/supervisor-way.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Context } from './commands.js';
-import { CommandError, EXIT } from './exit-codes.js';
 import { FORWARDED } from './run-signals.js';
 
 /** The pid of the supervisor that this process has been started by; undefined where there is none, or none any more. */

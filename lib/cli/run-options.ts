@@ -6,9 +6,9 @@ import { noteStart } from '../handover/start.js';
 import { writeStderr } from '../handover/write-stderr.js';
 import type { Program } from '../supervisor/program.js';
 import type { SupervisorOptions } from '../supervisor/supervisor.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import { commandOf, parse } from './arguments.js';
 import type { Values } from './commands.js';
-import { CommandError, EXIT } from './exit-codes.js';
 
 export interface RunOptions extends SupervisorOptions {
   readonly watch: boolean;

@@ -1,7 +1,7 @@
 // What signals mean to `handover run`.
 import { constants } from 'node:os';
 import type { Supervisor } from '../supervisor/supervisor.js';
-import { EXIT } from './exit-codes.js';
+import { EXIT } from '../terminal/exit-codes.js';
 
 /** Signals that mean something to a worker and nothing to its supervisor. */
 export const FORWARDED = ['SIGUSR1', 'SIGQUIT', 'SIGWINCH', 'SIGALRM', 'SIGCONT'] as const;

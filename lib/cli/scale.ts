@@ -1,7 +1,8 @@
 // `handover scale N`: changes the number of workers.
+
+import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
-import { CommandError, EXIT, type ExitCode } from './exit-codes.js';
 
 export async function run(context: Context): Promise<ExitCode> {
   const { args, output } = context;

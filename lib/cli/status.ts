@@ -2,10 +2,10 @@
 import { holdersOf } from '../fd/holders.js';
 import { lockers } from '../fd/lockers.js';
 import type { ListenerStatus, Status } from '../handover/status.js';
+import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { describeCharge, shareholdersOf } from './charge.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
-import { EXIT, type ExitCode } from './exit-codes.js';
 
 export async function run(context: Context): Promise<ExitCode> {
   const { output } = context;

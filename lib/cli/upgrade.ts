@@ -1,12 +1,12 @@
 // `handover upgrade`: asks for a handover and shows its phases; or asks what it would do.
 import { resolve } from 'node:path';
-import type { Params } from '../channel/rpc.js';
 import { HandoverError } from '../errors.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
 import type { Plan, PlannedListener } from '../handover/plan.js';
+import type { Params } from '../protocol/rpc.js';
+import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import type { Context } from './commands.js';
-import { EXIT, type ExitCode } from './exit-codes.js';
 import { EXPLANATIONS } from './explanations.js';
 
 export async function run(context: Context): Promise<ExitCode> {

@@ -1,8 +1,9 @@
 // The successor's side of moving live connections, for every protocol: holds what is offered, untouched, until GO gives it
 // or ABORT takes it back.
-import { type Held, type Offer, type OfferedConnection, VERDICT, type Verdict } from '../channel/batches.js';
+
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import { type Held, type Offer, type OfferedConnection, VERDICT, type Verdict } from '../protocol/batches.js';
 import type { HeldConnection, Hold, LiveProtocol } from './live-protocol.js';
 
 /** Where connections of one listener go, by protocol; undefined for one it does not speak. */

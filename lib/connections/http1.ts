@@ -3,8 +3,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import type { OfferedConnection } from '../channel/batches.js';
 import { closeFds } from '../fd/index.js';
+import type { OfferedConnection } from '../protocol/batches.js';
 import { Boundary } from './boundary.js';
 import { Entrance } from './entrance.js';
 import { type HttpDrain, REQUEST_START, type Started } from './http-drain.js';

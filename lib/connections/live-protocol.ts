@@ -1,6 +1,6 @@
 // What a protocol must know to let its connections move. One implementation a protocol; one machine (offering.ts and
 // holding.ts) for all of them.
-import type { OfferedConnection } from '../channel/batches.js';
+import type { OfferedConnection } from '../protocol/batches.js';
 
 /** A connection that could move now. Asked for from a macrotask. */
 export interface Movable {

@@ -1,10 +1,10 @@
 // The predecessor's side of moving live connections, for every protocol: OFFER, then HELD, then GO. From OFFER to GO
 // nobody reads or writes: both hold the descriptor and neither uses it (guarantee G4).
 
-import { type Held, type Offer, type OfferedConnection, VERDICT } from '../channel/batches.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds, dupFd } from '../fd/index.js';
+import { type Held, type Offer, type OfferedConnection, VERDICT } from '../protocol/batches.js';
 import type { Detached, Movable } from './live-protocol.js';
 
 /** The frames, as the channel sends them. */

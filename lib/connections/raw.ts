@@ -1,8 +1,8 @@
 // Connections of a plain net.Server, TCP or Unix, that move by what the app saves of each and restores in the successor.
 import type { Server, Socket } from 'node:net';
-import type { OfferedConnection } from '../channel/batches.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
+import type { OfferedConnection } from '../protocol/batches.js';
 import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
 import { countConnection } from './node-internals.js';
 import { adoptSocket, Fence } from './node-internals-stream.js';

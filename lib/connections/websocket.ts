@@ -1,9 +1,9 @@
 // Upgraded connections that move, each as soon as it is between two messages. Loaded only by apps that ask for it.
 
 import type { Server } from 'node:net';
-import type { OfferedConnection } from '../channel/batches.js';
 import { typeError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import type { OfferedConnection } from '../protocol/batches.js';
 import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
 import { addProtocol, type Site } from './protocols.js';
 import type { Attachment, Upgraded } from './upgraded.js';

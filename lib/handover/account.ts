@@ -1,5 +1,5 @@
 // What is told of handovers to those who count, log and draw them: one account each, from the request to the end.
-import type { EndedHandover, Hello } from '../channel/wire.js';
+
 import { HandoverError } from '../errors.js';
 import {
   HANDOVER_RESULTS,
@@ -11,6 +11,7 @@ import {
   type ReleaseName,
   type Requester,
 } from '../events.js';
+import type { EndedHandover, Hello } from '../protocol/frames.js';
 import { PhaseLog } from './phase-log.js';
 
 /** What became of the connections of a process that ended. */

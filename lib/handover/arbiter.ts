@@ -5,12 +5,13 @@
 // - a generation that drains still has its bytes for as long as it may take back, and it can while nobody younger has any;
 // - a successor that was never committed has none, and takes charge only where nobody else has.
 // A process that dies has no locks any more; one that is stopped keeps them.
-import type { Hello } from '../channel/wire.js';
+
 import { closeFd } from '../fd/index.js';
 import { endLockersOf, lockers } from '../fd/lockers.js';
 import { hasProcessEnded, processStartTime } from '../fd/pidfd.js';
 import { type LockedFile, SharedFile } from '../fd/shared-file.js';
 import { RESERVED } from '../ledger/ledger.js';
+import type { Hello } from '../protocol/frames.js';
 import { sleep } from './deadline.js';
 import type { DescriptorList } from './manifest.js';
 import { HEIR_PATIENCE } from './patience.js';

@@ -1,11 +1,12 @@
 // What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
-import type { Claims, Hello, Manifest, ManifestEntry } from '../channel/wire.js';
+
 import { hasCode } from '../errors.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
 import { forgetActivation, takeActivation } from '../ledger/activation.js';
 import type { Place } from '../ledger/address.js';
 import { type Entry, Ledger, RESERVED } from '../ledger/ledger.js';
+import type { Claims, Hello, Manifest, ManifestEntry } from '../protocol/frames.js';
 import { ARBITER, Arbiter } from './arbiter.js';
 import { CONTROL } from './control.js';
 import type { Env } from './env.js';

@@ -1,10 +1,11 @@
 // What only the process in charge has: the pid file, the takeover and control sockets, the health endpoint, and the work
 // the app does in one generation.
-import type { Channel } from '../channel/channel.js';
+
 import { publish } from '../events.js';
 import { dupFd } from '../fd/index.js';
 import { type Place, toPlace } from '../ledger/address.js';
 import type { Ledger } from '../ledger/ledger.js';
+import type { Channel } from '../protocol/channel.js';
 import type { Belongings } from './belongings.js';
 import { CONTROL, type ControlMethods, ControlServer, controlPlace } from './control.js';
 import { HEALTH, HealthEndpoint, type Readiness } from './health-endpoint.js';

@@ -1,13 +1,13 @@
 // The control socket: by it an operator asks a process, or a supervisor, for its status, an upgrade, its end. It is a
 // Unix socket under the rules of takeover sockets, and goes to the successor at COMMIT as theirs does.
 import { dirname, resolve } from 'node:path';
-import { type Handler, type Params, Rpc } from '../channel/rpc.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { acceptOn } from '../fd/dial.js';
 import { closeFds, FdSocket, type PeerCredentials, peerCredentials } from '../fd/index.js';
 import { type Place, toPlace } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
+import { type Handler, type Params, Rpc } from '../protocol/rpc.js';
 import { Guests } from './guests.js';
 import { expectSafeDirectory, isSameUserOrRoot, SOCKET_MODE } from './socket-rules.js';
 

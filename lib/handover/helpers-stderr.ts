@@ -2,9 +2,9 @@
 // the predecessor, and would die of EPIPE: the reading end is handed on from generation to generation, and read by the
 // oldest that is left.
 import { randomUUID } from 'node:crypto';
-import type { ManifestEntry } from '../channel/wire.js';
 import { dupFd } from '../fd/index.js';
 import { type Ledger, RESERVED } from '../ledger/ledger.js';
+import type { ManifestEntry } from '../protocol/frames.js';
 import type { DescriptorList } from './manifest.js';
 import { type Stderr, StderrTee } from './stderr-tee.js';
 

@@ -1,7 +1,8 @@
 // Who this process is, for HELLO.
-import { type Hello, PROTOCOL } from '../channel/wire.js';
+
 import { VERSION } from '../fd/package.js';
 import { processStartTime } from '../fd/pidfd.js';
+import { type Hello, PROTOCOL } from '../protocol/frames.js';
 import { ARBITER_CAPABILITY } from './arbiter.js';
 import { nameRelease } from './release.js';
 

@@ -1,9 +1,9 @@
 // What the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
 import { fstatSync, readSync } from 'node:fs';
-import type { ManifestEntry } from '../channel/wire.js';
 import { HandoverError, typeError } from '../errors.js';
 import { closeFds, dupFd, sealedBlob } from '../fd/index.js';
 import { type Ledger, RESERVED } from '../ledger/ledger.js';
+import type { ManifestEntry } from '../protocol/frames.js';
 import type { DescriptorList } from './manifest.js';
 
 /** Bytes; a descriptor, which stays yours; or a function asked for bytes at COMMIT, when nothing changes them any more. */

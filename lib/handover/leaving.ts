@@ -1,10 +1,11 @@
 // The side of a process that leaves beside others that serve already: its live connections go to them, in turn.
-import type { Channel } from '../channel/channel.js';
-import { type Hello, negotiate } from '../channel/wire.js';
+
 import type { Movable } from '../connections/live-protocol.js';
 import type { Offering } from '../connections/offering.js';
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import type { Channel } from '../protocol/channel.js';
+import { type Hello, negotiate } from '../protocol/frames.js';
 import { settlesWithin } from './deadline.js';
 import { Moving } from './moving.js';
 import { LEAVE_GRACE } from './patience.js';

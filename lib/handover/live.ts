@@ -1,8 +1,9 @@
 // A process that can hand over: claims what it inherited, serves, and gives all of it to its successor or closes it.
-import type { Channel } from '../channel/channel.js';
-import type { DrainingGeneration, Hello, ManifestEntry } from '../channel/wire.js';
+
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
+import type { Channel } from '../protocol/channel.js';
+import type { DrainingGeneration, Hello, ManifestEntry } from '../protocol/frames.js';
 import { AppSide } from './app-side.js';
 import { Belongings } from './belongings.js';
 import { Charge } from './charge.js';

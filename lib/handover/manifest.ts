@@ -1,6 +1,6 @@
 // The list of descriptors as frames: cut so that each frame stays within the limits of the wire.
-import type { Channel } from '../channel/channel.js';
-import { MAX_FRAME_FDS, type ManifestEntry } from '../channel/wire.js';
+import type { Channel } from '../protocol/channel.js';
+import { MAX_FRAME_FDS, type ManifestEntry } from '../protocol/frames.js';
 
 /** Entries and their descriptors, index by index. */
 export interface DescriptorList {

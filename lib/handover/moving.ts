@@ -1,8 +1,9 @@
 // The moving of live connections, on the channel of one handover.
-import type { Held } from '../channel/batches.js';
-import type { Channel } from '../channel/channel.js';
+
 import type { Movable } from '../connections/live-protocol.js';
 import { Offering, type OfferingChannel } from '../connections/offering.js';
+import type { Held } from '../protocol/batches.js';
+import type { Channel } from '../protocol/channel.js';
 
 export class Moving {
   readonly #channel: Channel;

@@ -1,5 +1,5 @@
 // The generations before this one that still drain, as the predecessor last said.
-import type { DrainingGeneration, Heartbeat, Hello } from '../channel/wire.js';
+import type { DrainingGeneration, Heartbeat, Hello } from '../protocol/frames.js';
 
 export class OlderGenerations {
   #predecessor: Hello | undefined;

@@ -1,11 +1,12 @@
 // What operators and orchestrators can ask of a process under the handover: the methods of its control socket, and what
 // its health endpoint says.
-import type { Params } from '../channel/rpc.js';
-import type { DrainingGeneration } from '../channel/wire.js';
+
 import type { HandoverError } from '../errors.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
 import { expectInteger } from '../fd/arguments.js';
 import { VERSION } from '../fd/package.js';
+import type { DrainingGeneration } from '../protocol/frames.js';
+import type { Params } from '../protocol/rpc.js';
 import { successorFiles } from './command.js';
 import { type ControlCall, type ControlMethods, givenUpBy } from './control.js';
 import { sleep } from './deadline.js';

@@ -1,7 +1,8 @@
 // How a handover ended, for whoever asked for it: what `upgrade()` resolves with, and the error it rejects with.
-import type { Claims } from '../channel/wire.js';
+
 import { HandoverError, type HandoverErrorCode } from '../errors.js';
 import type { Phase } from '../events.js';
+import type { Claims } from '../protocol/frames.js';
 import type { Exit } from './env.js';
 import type { PhaseRecord } from './phase-log.js';
 

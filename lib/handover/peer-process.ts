@@ -1,6 +1,7 @@
 // The process at the other end of a channel that has ended: dead, as the end of its channel usually means, or not.
-import type { Hello } from '../channel/wire.js';
+
 import { Pidfd } from '../fd/pidfd.js';
+import type { Hello } from '../protocol/frames.js';
 import { settlesWithin } from './deadline.js';
 
 /**

@@ -1,12 +1,12 @@
 // Where there is no addon (Windows, a platform without a prebuilt file): servers listen as they always did, and nothing
 // is ever handed over.
 
-import type { DrainingGeneration } from '../channel/wire.js';
 import type { Where } from '../connections/managed.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { expectSupported } from '../fd/index.js';
 import type { ListenAddress } from '../ledger/address.js';
+import type { DrainingGeneration } from '../protocol/frames.js';
 import { tellFailure } from './account.js';
 import { Deferred } from './deferred.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';

@@ -1,5 +1,5 @@
 // What an upgrade would do, for an operator who wants to look first.
-import type { Claims } from '../channel/wire.js';
+import type { Claims } from '../protocol/frames.js';
 import type { Release } from './release.js';
 import type { ListenerStatus } from './status.js';
 

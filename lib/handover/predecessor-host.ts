@@ -1,5 +1,5 @@
 // What a handover asks of the process that gives.
-import type { Hello, ManifestEntry } from '../channel/wire.js';
+import type { Hello, ManifestEntry } from '../protocol/frames.js';
 import type { DescriptorList, Wanted } from './manifest.js';
 
 /** What the handover does in and for the process it runs in. */

@@ -1,7 +1,11 @@
 // One handover, from the side of the process that gives. The steps are prepare, probate, commit, retire; what can go
 // wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
 // everything back.
-import type { Channel } from '../channel/channel.js';
+
+import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
+import type { Phase } from '../events.js';
+import { closeFds } from '../fd/index.js';
+import type { Channel } from '../protocol/channel.js';
 import {
   type Claims,
   type DrainingGeneration,
@@ -10,10 +14,7 @@ import {
   type Hello,
   type ManifestEntry,
   negotiate,
-} from '../channel/wire.js';
-import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
-import type { Phase } from '../events.js';
-import { closeFds } from '../fd/index.js';
+} from '../protocol/frames.js';
 import { Account } from './account.js';
 import { ARBITER_CAPABILITY } from './arbiter.js';
 import { settlesWithin } from './deadline.js';

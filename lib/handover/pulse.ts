@@ -1,5 +1,5 @@
 // What the predecessor knows of its successor's life: the last heartbeat, and that one is missing.
-import type { Heartbeat } from '../channel/wire.js';
+import type { Heartbeat } from '../protocol/frames.js';
 import { Deferred } from './deferred.js';
 import { HeartbeatWatch } from './heartbeat.js';
 

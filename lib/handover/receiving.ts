@@ -1,12 +1,12 @@
 // The side of a process that serves already and is given the connections of another one that leaves: a worker that is not
 // needed any more. No phases: the one that leaves is the predecessor of nothing but what it gives.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Held } from '../channel/batches.js';
-import type { Channel } from '../channel/channel.js';
-import { type Frame, type Hello, negotiate } from '../channel/wire.js';
 import { type Adopter, Holding } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import type { Held } from '../protocol/batches.js';
+import type { Channel } from '../protocol/channel.js';
+import { type Frame, type Hello, negotiate } from '../protocol/frames.js';
 import { hasDied } from './peer-process.js';
 
 /**

@@ -1,10 +1,11 @@
 // What systemd is told of this process: ready, handing over, who is the main process now, stopping; and what it keeps for
 // a crash. Without NOTIFY_SOCKET nothing happens.
-import type { Hello } from '../channel/wire.js';
+
 import { publish } from '../events.js';
 import { expectBoolean, expectOptions } from '../fd/arguments.js';
 import { closeFd, dupFd } from '../fd/index.js';
 import type { Ledger } from '../ledger/ledger.js';
+import type { Hello } from '../protocol/frames.js';
 import { type Fields, Notifier } from './notify.js';
 import { hasDied } from './peer-process.js';
 import { cgroupOf } from './process-table.js';

@@ -1,6 +1,6 @@
 // A successor that is ready and waits: committing it costs no process start.
 
-import type { Claims } from '../channel/wire.js';
+import type { Claims } from '../protocol/frames.js';
 import type { UpgradeOutcome } from './outcome.js';
 import type { Predecessor } from './predecessor.js';
 

@@ -1,9 +1,9 @@
 // Way 1: this process starts its successor, joined to it by a socketpair.
 import { fstatSync } from 'node:fs';
-import { Channel } from '../channel/channel.js';
 import { HandoverError, hasCode } from '../errors.js';
 import { closeFds, describeFd, FdSocket, isSupported, setCloexec, socketpair } from '../fd/index.js';
 import { forgetActivation } from '../ledger/activation.js';
+import { Channel } from '../protocol/channel.js';
 import { CHANNEL_FD, type Command, type Env } from './env.js';
 import { StderrTee } from './stderr-tee.js';
 import { childProcess, type SuccessorProcess } from './successor-process.js';

@@ -1,8 +1,9 @@
 // What a process or a supervisor says of itself to an operator: plain values, as they travel over the control socket.
-import type { Json } from '../channel/rpc.js';
+
 import { acceptQueue } from '../fd/accept-queue.js';
 import { describeFd } from '../fd/index.js';
 import type { Entry } from '../ledger/ledger.js';
+import type { Json } from '../protocol/rpc.js';
 
 export type ListenerStatus = {
   readonly name: string;

@@ -1,8 +1,13 @@
 // One handover, from the side of the process that takes. It holds descriptors from MANIFEST on, so from then on a
 // predecessor that dies leaves it in charge.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Held } from '../channel/batches.js';
-import type { Channel } from '../channel/channel.js';
+import { type Adopter, Holding } from '../connections/holding.js';
+import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
+import { publish } from '../events.js';
+import { closeFds } from '../fd/index.js';
+import type { Ledger } from '../ledger/ledger.js';
+import type { Held } from '../protocol/batches.js';
+import type { Channel } from '../protocol/channel.js';
 import {
   type Claims,
   type DrainingGeneration,
@@ -10,12 +15,7 @@ import {
   type Hello,
   type Manifest,
   negotiate,
-} from '../channel/wire.js';
-import { type Adopter, Holding } from '../connections/holding.js';
-import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
-import { publish } from '../events.js';
-import { closeFds } from '../fd/index.js';
-import type { Ledger } from '../ledger/ledger.js';
+} from '../protocol/frames.js';
 import { Tally } from './account.js';
 import type { Belongings } from './belongings.js';
 import { settlesWithin } from './deadline.js';

@@ -1,7 +1,8 @@
 // Who keeps this process and is told what it is at the moment: the supervisor that started it, or systemd.
-import { Channel } from '../channel/channel.js';
-import type { Hello } from '../channel/wire.js';
+
 import { closeFd, FdSocket } from '../fd/index.js';
+import { Channel } from '../protocol/channel.js';
+import type { Hello } from '../protocol/frames.js';
 import type { Belongings } from './belongings.js';
 import type { Env } from './env.js';
 import type { CheckedOptions } from './options.js';

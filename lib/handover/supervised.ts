@@ -1,13 +1,14 @@
 // The supervisor, as a worker of `handover run` sees it: it holds the listeners, and joins this process to its successor
 // or, when it is not needed any more, to those that stay.
-import { Channel } from '../channel/channel.js';
-import { type Params, Rpc } from '../channel/rpc.js';
-import type { Hello } from '../channel/wire.js';
+
 import type { Adopter } from '../connections/holding.js';
 import { HandoverError } from '../errors.js';
 import { closeFds, FdSocket } from '../fd/index.js';
 import type { Place } from '../ledger/address.js';
 import { type Ledger, RESERVED } from '../ledger/ledger.js';
+import { Channel } from '../protocol/channel.js';
+import type { Hello } from '../protocol/frames.js';
+import { type Params, Rpc } from '../protocol/rpc.js';
 import { tellFailure } from './account.js';
 import type { Belongings, Lender } from './belongings.js';
 import { Deferred } from './deferred.js';

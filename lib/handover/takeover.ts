@@ -2,7 +2,6 @@
 // owner may reach it, and only one process at a time may ask.
 import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { Channel } from '../channel/channel.js';
 import { HandoverError, systemError } from '../errors.js';
 import { publish } from '../events.js';
 import { acceptOn, dial } from '../fd/dial.js';
@@ -10,6 +9,7 @@ import { closeFd, FdSocket, type PeerCredentials, peerCredentials } from '../fd/
 import { tryLock } from '../fd/lock.js';
 import { type Place, toPlace } from '../ledger/address.js';
 import { RESERVED } from '../ledger/ledger.js';
+import { Channel } from '../protocol/channel.js';
 import { sleep } from './deadline.js';
 import { Guests } from './guests.js';
 import { GREETING_TIMEOUT } from './patience.js';

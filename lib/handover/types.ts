@@ -1,9 +1,9 @@
 // The public shape of a handover.
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { AddressInfo, Server } from 'node:net';
-import type { DrainingGeneration } from '../channel/wire.js';
 import type { Migration } from '../connections/raw.js';
 import type { ListenAddress } from '../ledger/address.js';
+import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Inherited, Keepable } from './kept.js';
 import type { UpgradeOutcome } from './outcome.js';
 import type { Standby } from './standby.js';

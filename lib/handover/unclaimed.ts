@@ -1,7 +1,8 @@
 // A listener that was handed over and that the new process does not claim: clients would be refused there from the moment in
 // which the old process stops accepting. That fails the handover, unless it is said to be meant.
-import type { Claims, ManifestEntry } from '../channel/wire.js';
+
 import { HandoverError, typeError } from '../errors.js';
+import type { Claims, ManifestEntry } from '../protocol/frames.js';
 
 /** `'close'`: all of them may be left; or those of these names. */
 export type Unclaimed = 'fail' | 'close' | readonly string[];

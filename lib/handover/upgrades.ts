@@ -1,9 +1,10 @@
 // The handovers this process gives: started by itself or dialled in, at once or by way of a standby, one at a time.
-import type { Channel } from '../channel/channel.js';
-import type { DrainingGeneration } from '../channel/wire.js';
+
 import { HandoverError, hasCode } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
+import type { Channel } from '../protocol/channel.js';
+import type { DrainingGeneration } from '../protocol/frames.js';
 import { Account } from './account.js';
 import type { Belongings } from './belongings.js';
 import { successorCommand } from './command.js';

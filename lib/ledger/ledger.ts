@@ -1,8 +1,9 @@
 // Every descriptor this process owns for the handover, by name. A successor claims what it inherited, or binds; what it
 // does not claim is closed and reported.
-import type { ManifestEntry } from '../channel/wire.js';
+
 import { HandoverError, hasCode, typeError } from '../errors.js';
 import { bindListener, closeFd, describeFd, dupFd } from '../fd/index.js';
+import type { ManifestEntry } from '../protocol/frames.js';
 import { type Activated, closeActivated, findActivated } from './activation.js';
 import type { Place } from './address.js';
 import { isInTheWay } from './in-the-way.js';

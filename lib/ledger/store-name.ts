@@ -1,6 +1,6 @@
 // The name under which the service manager keeps a listener while no process has it: what the listener is, by name and by
 // the address that was asked for, so that it comes back to the one it was.
-import type { ManifestEntry } from '../channel/wire.js';
+import type { ManifestEntry } from '../protocol/frames.js';
 
 export interface Stored {
   /** As the manager has it. */

@@ -1,6 +1,7 @@
 // What `status` says of a worker.
-import type { Params } from '../channel/rpc.js';
+
 import { settlesWithin } from '../handover/deadline.js';
+import type { Params } from '../protocol/rpc.js';
 import type { Slot } from './slot.js';
 import type { Worker } from './worker.js';
 

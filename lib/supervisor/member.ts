@@ -1,8 +1,9 @@
 // A process of a worker that talks to the supervisor: over the link it inherited, or because it has dialled.
-import { type Handler, type Params, Rpc } from '../channel/rpc.js';
+
 import { HandoverError } from '../errors.js';
 import { FdSocket } from '../fd/index.js';
 import { openPidfd, Pidfd } from '../fd/pidfd.js';
+import { type Handler, type Params, Rpc } from '../protocol/rpc.js';
 
 /** One that has dialled, as the kernel says. */
 export interface Dialler {

@@ -1,5 +1,5 @@
 // What operators can ask of a supervisor on its control socket: what they ask of a process, and what only it can do.
-import type { Params } from '../channel/rpc.js';
+
 import { expectInteger } from '../fd/arguments.js';
 import { VERSION } from '../fd/package.js';
 import { type ControlCall, type ControlMethods, givenUpBy } from '../handover/control.js';
@@ -8,6 +8,7 @@ import type { Plan } from '../handover/plan.js';
 import { changesBetween } from '../handover/release.js';
 import type { GenerationStatus, Status, WorkerStatus } from '../handover/status.js';
 import { unprofiled } from '../handover/supervised.js';
+import type { Params } from '../protocol/rpc.js';
 import type { Supervisor } from './supervisor.js';
 
 /** `end` ends the supervisor as a SIGTERM does; resolves when the last worker has drained. */

@@ -1,6 +1,6 @@
 // One replacement of all workers, a few at a time. One that goes wrong pauses, with the old workers serving, until somebody
 // says whether it goes on or back.
-import type { Params } from '../channel/rpc.js';
+import type { Params } from '../protocol/rpc.js';
 import type { Release } from './program.js';
 import type { Slot } from './slot.js';
 import type { ReplaceOptions } from './slot-host.js';

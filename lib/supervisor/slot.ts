@@ -1,6 +1,6 @@
 // One place among the workers: it has one worker in charge, restarts it when it crashes, and replaces it by a handover. One
 // change at a time: a replacement waits for a start or a recall under way, and a start that does not end makes way for it.
-import type { Params } from '../channel/rpc.js';
+
 import { HandoverError, hasCode } from '../errors.js';
 import { SharedFile } from '../fd/shared-file.js';
 import { ARBITER, chargeStatus } from '../handover/arbiter.js';
@@ -8,6 +8,7 @@ import { settlesWithin } from '../handover/deadline.js';
 import type { Exit } from '../handover/env.js';
 import { EXIT_GRACE, STOP_GRACE } from '../handover/patience.js';
 import type { ChargeStatus } from '../handover/status.js';
+import type { Params } from '../protocol/rpc.js';
 import { Backoff, Deadline } from './pace.js';
 import type { Release } from './program.js';
 import type { ReplaceOptions, SlotHost } from './slot-host.js';

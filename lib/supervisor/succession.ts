@@ -1,10 +1,11 @@
 // One worker after another in a slot: by a handover, by overlap where they know nothing of it; or by leaving, to others.
-import { isPeerLost, type Params } from '../channel/rpc.js';
+
 import { HandoverError } from '../errors.js';
 import { closeFd, socketpair } from '../fd/index.js';
 import { openPidfd } from '../fd/pidfd.js';
 import { settlesWithin } from '../handover/deadline.js';
 import type { Exit } from '../handover/env.js';
+import { isPeerLost, type Params } from '../protocol/rpc.js';
 import type { Deadline } from './pace.js';
 import type { Worker } from './worker.js';
 

@@ -1,10 +1,11 @@
 // The process that stays: it keeps the pid, holds the listeners, starts the workers and replaces them. One thing at a time:
 // what is asked for meanwhile waits.
-import type { Handler, Params } from '../channel/rpc.js';
+
 import { HandoverError, rangeError } from '../errors.js';
 import { changesBetween } from '../handover/release.js';
 import type { ServiceManager } from '../handover/service-manager.js';
 import type { ChargeStatus, ListenerStatus } from '../handover/status.js';
+import type { Handler, Params } from '../protocol/rpc.js';
 import { describeWorker } from './describe.js';
 import { Door } from './door.js';
 import { lend } from './lending.js';

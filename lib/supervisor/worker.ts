@@ -1,11 +1,12 @@
 // One worker: the process that was started, and the server it is or is a wrapper of, which says over its link what it is. One
 // that knows nothing of this package gets its sockets by LISTEN_FDS and is silent.
-import type { Answer, Handler, Params, Rpc } from '../channel/rpc.js';
+
 import { closeFd, closeFds, socketpair } from '../fd/index.js';
 import { settlesWithin } from '../handover/deadline.js';
 import { Deferred } from '../handover/deferred.js';
 import type { Exit } from '../handover/env.js';
 import type { Entry } from '../ledger/ledger.js';
+import type { Answer, Handler, Params, Rpc } from '../protocol/rpc.js';
 import { endGroup, isOfFamily, processStat, signalGroup } from './family.js';
 import { type Launch, launch } from './launch.js';
 import { type Dialler, Member, type MemberHost, refuseDialler, refused, tryKill } from './member.js';

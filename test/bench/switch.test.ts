@@ -7,7 +7,7 @@ import { DAEMONS } from '../../bench/switch/daemons.js';
 import type { Recording } from '../../bench/switch/load.js';
 import type { Turn } from '../../bench/switch/turn.js';
 import { availabilityOf, FOLLOW_UP, figuresOf, RESTARTS, SETTLING } from '../../bench/switch/window.js';
-import { NO_COUNTS } from '../../dist/cli/hammer/tally.js';
+import { NO_COUNTS } from '../../dist/hammer/tally.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { benchReport, number, spread } from './run.js';

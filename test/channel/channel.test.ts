@@ -1,7 +1,8 @@
 // The channel over real sockets, with real descriptors: order, chunks, back-pressure, and peers that break the format.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Channel } from '../../lib/channel/channel.js';
+import { closeFds, FdSocket, socketpair } from '../../lib/fd/index.js';
+import { Channel } from '../../lib/protocol/channel.js';
 import {
   encodeFrame,
   type Frame,
@@ -9,8 +10,7 @@ import {
   MAX_PAYLOAD_BYTES,
   OPTIONAL_BIT,
   type Payloads,
-} from '../../lib/channel/wire.js';
-import { closeFds, FdSocket, socketpair } from '../../lib/fd/index.js';
+} from '../../lib/protocol/frames.js';
 import {
   close,
   closedFd,

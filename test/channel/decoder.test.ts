@@ -1,8 +1,8 @@
 // Cutting a stream of reads into frames: at every byte, several at once, descriptors early or astray.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FrameDecoder } from '../../lib/channel/decoder.js';
-import { encodeFrame, MAX_FRAME_FDS, MAX_PAYLOAD_BYTES, type RawFrame } from '../../lib/channel/wire.js';
+import { FrameDecoder } from '../../lib/protocol/decoder.js';
+import { encodeFrame, MAX_FRAME_FDS, MAX_PAYLOAD_BYTES, type RawFrame } from '../../lib/protocol/frames.js';
 import { rawFrame, SAMPLES } from './frames.js';
 
 // Numbers only: a decoder never touches a descriptor, so these need not be open.

@@ -1,9 +1,9 @@
 // One sample of every frame, and what the tests of the channel share: raw frames as an older, newer or broken peer
 // sends them.
 import { onTestFinished } from 'vitest';
-import { Channel } from '../../lib/channel/channel.js';
-import { type Frame, type FrameName, HEADER_BYTES, type Payloads, type Role } from '../../lib/channel/wire.js';
 import { closeFds, FdSocket } from '../../lib/fd/index.js';
+import { Channel } from '../../lib/protocol/channel.js';
+import { type Frame, type FrameName, HEADER_BYTES, type Payloads, type Role } from '../../lib/protocol/frames.js';
 
 export type Sample = { [N in FrameName]: { name: N; from: Role; fdCount: number; payload: Payloads[N] } }[FrameName];
 

@@ -1,8 +1,8 @@
 // Calls over a real socketpair, with real descriptors: answers, errors, events, and peers that are gone or no peers.
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type Handler, isPeerLost, type Params, Rpc, type RpcHandlers } from '../../lib/channel/rpc.js';
 import { HandoverError } from '../../lib/errors.js';
 import { dupFd, FdSocket } from '../../lib/fd/index.js';
+import { type Handler, isPeerLost, type Params, Rpc, type RpcHandlers } from '../../lib/protocol/rpc.js';
 import { close, closedFd, disown, fillTable, inode, isAtEnd, ownAll, pair, plain, rejectionOf } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { rawFrame } from './frames.js';

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeGo, decodeHeld, decodeOffer, encodeHeld, encodeOffer } from '../../lib/channel/batches.js';
+import { decodeGo, decodeHeld, decodeOffer, encodeHeld, encodeOffer } from '../../lib/protocol/batches.js';
 import {
   decodeFrame,
   encodeFrame,
@@ -16,7 +16,7 @@ import {
   OPTIONAL_BIT,
   type RawFrame,
   type Role,
-} from '../../lib/channel/wire.js';
+} from '../../lib/protocol/frames.js';
 import { plain, thrownBy } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { rawFrame, SAMPLES, type Sample } from './frames.js';

@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type Params, Rpc } from '../../lib/channel/rpc.js';
 import { dial } from '../../lib/fd/dial.js';
 import { FdSocket } from '../../lib/fd/index.js';
+import { type Params, Rpc } from '../../lib/protocol/rpc.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 

@@ -1,10 +1,10 @@
 // G5: a successor holds the descriptors from MANIFEST on: whenever its predecessor dies after that, it is in charge. In
 // one process, because the moments between two frames cannot be hit from outside.
 import { expect, it, onTestFinished } from 'vitest';
-import { Channel } from '../../lib/channel/channel.js';
 import { FdSocket } from '../../lib/fd/index.js';
 import { Predecessor } from '../../lib/handover/predecessor.js';
 import { Successor } from '../../lib/handover/successor.js';
+import { Channel } from '../../lib/protocol/channel.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();

@@ -2,10 +2,10 @@
 // fixtures/other-version.mjs: no heartbeats, and frames and fields that this one does not know.
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { Channel } from '../../lib/channel/channel.js';
 import { closeFds, FdSocket } from '../../lib/fd/index.js';
 import { Predecessor } from '../../lib/handover/predecessor.js';
 import { Successor } from '../../lib/handover/successor.js';
+import { Channel } from '../../lib/protocol/channel.js';
 import { boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { failureOf, familyOf, LOCALHOST, targetOf, Visitors, visit } from './engine.js';

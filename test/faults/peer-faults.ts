@@ -1,8 +1,8 @@
 // What a played peer can do instead of its next frame, and the descriptors a test counts meanwhile.
 import { openSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
-import { encodeFrame, type Hello, type ManifestEntry } from '../../lib/channel/wire.js';
 import { closeFd } from '../../lib/fd/index.js';
+import { encodeFrame, type Hello, type ManifestEntry } from '../../lib/protocol/frames.js';
 import type { Peer } from '../handover/peer.js';
 import { openDescriptors } from '../helpers/leaks.js';
 

@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { encodeFrame, type Hello } from '../../lib/channel/wire.js';
 import { eventChannel, type HandoverEvents } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
 import { processStartTime } from '../../lib/fd/pidfd.js';
 import { Successor } from '../../lib/handover/successor.js';
+import { encodeFrame, type Hello } from '../../lib/protocol/frames.js';
 import { Peer } from '../handover/peer.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';

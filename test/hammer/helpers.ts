@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import net from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { HammerResult } from '../../lib/cli/hammer/result.js';
+import type { HammerResult } from '../../lib/hammer/result.js';
 import type { Programs } from '../helpers/programs.js';
 
 export interface Ran {

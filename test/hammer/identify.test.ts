@@ -1,6 +1,6 @@
 // Which processes were replaced by which, and by which trigger: from who answered when.
 import { describe, expect, test } from 'vitest';
-import { findSwitches, type Sighting } from '../../lib/cli/hammer/identify.js';
+import { findSwitches, type Sighting } from '../../lib/hammer/identify.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();

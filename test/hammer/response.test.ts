@@ -1,7 +1,7 @@
 // The reader of responses: what it finds does not depend on how the bytes are cut.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { HeadCache, ResponseReader } from '../../lib/cli/hammer/response.js';
+import { HeadCache, ResponseReader } from '../../lib/hammer/response.js';
 
 interface Found {
   readonly state: string;

@@ -245,7 +245,7 @@ describe('the load', () => {
       .map((line) => JSON.parse(line) as { latencyCounts?: object; ownFaults?: number });
     expect(lines.at(-2)?.ownFaults).toBeGreaterThan(0);
     const buckets = lines.flatMap(({ latencyCounts = {} }) => Object.keys(latencyCounts).map(Number));
-    // Bucket i begins at 2^(i/16) µs (lib/cli/hammer/distribution.ts): nothing was answered before 100 ms were over.
+    // Bucket i begins at 2^(i/16) µs (lib/hammer/distribution.ts): nothing was answered before 100 ms were over.
     expect(2 ** (Math.min(...buckets) / 16) / 1_000).toBeGreaterThan(90);
   });
 

@@ -3,7 +3,7 @@ import https from 'node:https';
 import net from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
-import { acceptOf } from '../../lib/cli/hammer/websocket.js';
+import { acceptOf } from '../../lib/hammer/websocket.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { pairOf } from '../tls/pairs.js';

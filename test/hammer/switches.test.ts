@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { Trigger } from '../../lib/cli/hammer/trigger.js';
+import { Trigger } from '../../lib/hammer/trigger.js';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { identify } from '../helpers/processes.js';

@@ -1,6 +1,6 @@
 // What the load client makes of the moments of its successes.
 import { expect, test } from 'vitest';
-import { Successes } from '../../lib/cli/hammer/tally.js';
+import { Successes } from '../../lib/hammer/tally.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();

@@ -3,14 +3,6 @@
 import { openSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import {
-  encodeFrame,
-  type FrameName,
-  type Hello,
-  type Manifest,
-  type ManifestEntry,
-  type Role,
-} from '../../lib/channel/wire.js';
 import { HandoverError } from '../../lib/errors.js';
 import { eventChannel } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
@@ -21,6 +13,14 @@ import type { DescriptorList } from '../../lib/handover/manifest.js';
 import { Predecessor } from '../../lib/handover/predecessor.js';
 import { Successor } from '../../lib/handover/successor.js';
 import type { Unclaimed } from '../../lib/handover/unclaimed.js';
+import {
+  encodeFrame,
+  type FrameName,
+  type Hello,
+  type Manifest,
+  type ManifestEntry,
+  type Role,
+} from '../../lib/protocol/frames.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { Peer } from './peer.js';

@@ -1,9 +1,9 @@
 // The other end of a real socketpair, played by the test: frames in any order, and bytes that are none.
 
 import { onTestFinished } from 'vitest';
-import { Channel } from '../../lib/channel/channel.js';
-import { encodeFrame, type Frame, type FrameName, type Payloads, type Role } from '../../lib/channel/wire.js';
 import { closeFds, FdSocket } from '../../lib/fd/index.js';
+import { Channel } from '../../lib/protocol/channel.js';
+import { encodeFrame, type Frame, type FrameName, type Payloads, type Role } from '../../lib/protocol/frames.js';
 
 export class Peer {
   /** The end of the side under test, which owns it. */

@@ -46,20 +46,20 @@ describe('checkFloors finds', () => {
   const at = (path: string, text: string): string[] => checkFloors({ path, text });
 
   it.each([
-    ['a higher floor', 'lib/fd/a.ts', "import { b } from '../channel/b.js';", 'lib/channel is above lib/fd'],
-    ['a type of a higher floor', 'lib/channel/a.ts', "import type { B } from '../ledger/b.js';", 'above'],
+    ['a higher floor', 'lib/fd/a.ts', "import { b } from '../protocol/b.js';", 'lib/protocol is above lib/fd'],
+    ['a type of a higher floor', 'lib/protocol/a.ts', "import type { B } from '../ledger/b.js';", 'above'],
     ['a re-export', 'lib/ledger/a.ts', "export * from '../handover/b.js';", 'above'],
     ['a named re-export', 'lib/ledger/a.ts', "export { b } from '../handover/b.js';", 'above'],
     ['a lazy import', 'lib/handover/a.ts', "await import('../cli/b.js');", 'above'],
-    ['a type in place', 'lib/fd/a.ts', "type B = import('../channel/b.js').B;", 'above'],
-    ['an import for its effect', 'lib/fd/a.ts', "import '../channel/b.js';", 'above'],
-    ['an import over several lines', 'lib/fd/a.ts', "import {\n  b,\n} from\n  '../channel/b.js';", 'above'],
+    ['a type in place', 'lib/fd/a.ts', "type B = import('../protocol/b.js').B;", 'above'],
+    ['an import for its effect', 'lib/fd/a.ts', "import '../protocol/b.js';", 'above'],
+    ['an import over several lines', 'lib/fd/a.ts', "import {\n  b,\n} from\n  '../protocol/b.js';", 'above'],
     ['a computed import', 'lib/fd/a.ts', 'await import(name);', 'no package'],
     ['the roof', 'lib/cli/a.ts', "import { serve } from '../index.js';", 'roof'],
     ['a floor beside every floor', 'lib/errors.ts', "import { b } from './fd/b.js';", 'beside'],
     ['a floor in observe', 'lib/observe/a.ts', "import { b } from '../fd/b.js';", 'what stands beside every floor'],
-    ['observe in a floor', 'lib/channel/a.ts', "import { b } from '../observe/b.js';", 'never lib/observe'],
-    ['the addon above lib/fd', 'lib/channel/a.ts', "import { b } from '../fd/native.js';", 'addon'],
+    ['observe in a floor', 'lib/protocol/a.ts', "import { b } from '../observe/b.js';", 'never lib/observe'],
+    ['the addon above lib/fd', 'lib/protocol/a.ts', "import { b } from '../fd/native.js';", 'addon'],
     ['the addon on the roof', 'lib/index.ts', "import { b } from './fd/native.js';", 'addon'],
     ['an unlisted folder', 'lib/helpers/a.ts', "import { b } from '../fd/b.js';", 'not in the list'],
     ['an import of an unlisted folder', 'lib/cli/a.ts', "import { b } from '../helpers/b.js';", 'not in the list'],
@@ -72,7 +72,7 @@ describe('checkFloors finds', () => {
 
   it.each([
     [
-      'lib/channel/a.ts',
+      'lib/protocol/a.ts',
       "import { b } from '../fd/b.js'; import { c } from './c.js'; import { d } from '../errors.js';",
     ],
     ['lib/cli/a.ts', "import { b } from '../supervisor/b.js'; import { c } from '../observe/c.js';"],

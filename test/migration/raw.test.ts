@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { VERDICT } from '../../lib/channel/batches.js';
+import { VERDICT } from '../../lib/protocol/batches.js';
 import { onLinux, temporaryFolder } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';

@@ -3,7 +3,7 @@
 import { getEventListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { VERDICT } from '../../lib/channel/batches.js';
+import { VERDICT } from '../../lib/protocol/batches.js';
 import { fillTable, onLinux } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';

@@ -2,8 +2,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { parseRun } from '../../lib/cli/report/data.js';
-import { readRecorded } from '../../lib/cli/report/recorded.js';
+import { parseRun } from '../../lib/report/data.js';
+import { readRecorded } from '../../lib/report/recorded.js';
 import type { TimelinePart, TimelineSpan } from '../../lib/timeline.js';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Compared } from '../../lib/cli/report/comparison.js';
+import type { Compared } from '../../lib/report/comparison.js';
 import { handover, jsonOf } from '../cli/command.js';
 import { privateFolder } from '../engine/engine.js';
 import { listen, runForPeople, runHammer } from '../hammer/helpers.js';

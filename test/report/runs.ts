@@ -1,7 +1,7 @@
 // Runs for reports: real ones against a server that hands over, and made-up ones as `handover hammer --json` prints them.
 import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Details, Result, Tick } from '../../lib/cli/report/data.js';
+import type { Details, Result, Tick } from '../../lib/report/data.js';
 import { runHammer } from '../hammer/helpers.js';
 import type { Programs } from '../helpers/programs.js';
 import { freePort } from '../supervisor/ports.js';

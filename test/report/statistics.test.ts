@@ -1,7 +1,7 @@
 // How sure a report is of a change: intervals that hold what they promise, and counts against counts.
 import { describe, expect, it } from 'vitest';
-import { LatencyCounts } from '../../lib/cli/hammer/distribution.js';
-import { median, mostExpected, rateRatioInterval, ratioInterval } from '../../lib/cli/report/statistics.js';
+import { LatencyCounts } from '../../lib/hammer/distribution.js';
+import { median, mostExpected, rateRatioInterval, ratioInterval } from '../../lib/report/statistics.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();

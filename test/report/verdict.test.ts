@@ -2,9 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseRun } from '../../lib/cli/report/data.js';
-import type { Recorded } from '../../lib/cli/report/recorded.js';
-import { judgeRun } from '../../lib/cli/report/verdict.js';
+import { parseRun } from '../../lib/report/data.js';
+import type { Recorded } from '../../lib/report/recorded.js';
+import { judgeRun } from '../../lib/report/verdict.js';
 import { handover, jsonOf } from '../cli/command.js';
 import { privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';

@@ -1,7 +1,7 @@
 // Cuts a stream of reads into frames. Two queues, bytes and descriptors, because the kernel attaches descriptors to a
 // read and not to a message (FACTS K5): a frame is complete when both have enough.
 import { MAX_FDS_PER_MESSAGE } from '../fd/index.js';
-import { HEADER_BYTES, MAX_FRAME_FDS, MAX_PAYLOAD_BYTES, type RawFrame } from './wire.js';
+import { HEADER_BYTES, MAX_FRAME_FDS, MAX_PAYLOAD_BYTES, type RawFrame } from './frames.js';
 
 /** Some of the descriptors of a frame have come, and for others there was no room. */
 export class DescriptorsLost extends Error {

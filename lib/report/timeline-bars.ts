@@ -1,5 +1,5 @@
 // The handovers a server recorded: both processes as rows of bars, the critical path marked, and the hints.
-import type { TimelineSpan } from '../../observe/timeline-part.js';
+import type { TimelineSpan } from '../observe/timeline-part.js';
 import { type Html, html } from './html.js';
 import type { Recorded, RecordedProcess } from './recorded.js';
 import { ms } from './tables.js';

@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
 import { constants } from 'node:os';
-import { CommandError, EXIT } from '../exit-codes.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import { parseDuration } from './duration.js';
 import type { IdentifyBy } from './identify.js';
 import { type Limit, parseLimits } from './limits.js';

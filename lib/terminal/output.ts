@@ -1,6 +1,6 @@
 // Where the commands write their results: on stdout and stderr, for people, or lines of JSON for programs. `handover run`
 // says what it does by a reporter of its own (run-options.ts).
-import type { Json } from '../channel/rpc.js';
+import type { Json } from '../protocol/rpc.js';
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow';
 

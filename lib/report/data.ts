@@ -1,11 +1,11 @@
 // A run as `handover hammer --json` prints it, line by line: ticks, the details, the result. Read from a file or kept in memory.
 import { readFileSync } from 'node:fs';
-import { integer, list, optional, record, type Schema, string } from '../../channel/schema.js';
-import { CommandError, EXIT } from '../exit-codes.js';
 import type { Distribution } from '../hammer/distribution.js';
 import type { Sighting } from '../hammer/identify.js';
 import type { HammerResult } from '../hammer/result.js';
 import type { Fate } from '../hammer/tally.js';
+import { integer, list, optional, record, type Schema, string } from '../protocol/schema.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 
 /** What the pages are made of. */
 export interface Run {

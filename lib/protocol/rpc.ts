@@ -3,7 +3,7 @@
 import { HandoverError, type HandoverErrorDetails, hasCode, knownCode } from '../errors.js';
 import { closeFds, type FdSocket } from '../fd/index.js';
 import { FrameDecoder } from './decoder.js';
-import { HEADER_BYTES, type RawFrame } from './wire.js';
+import { HEADER_BYTES, type RawFrame } from './frames.js';
 
 /** What a JSON payload holds. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };

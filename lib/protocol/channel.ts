@@ -4,7 +4,7 @@ import { type HandoverEvents, publish } from '../events.js';
 import { closeFds, type FdSocket, MAX_FDS_PER_MESSAGE, type Received } from '../fd/index.js';
 import { VERDICT } from './batches.js';
 import { DescriptorsLost, FrameDecoder } from './decoder.js';
-import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './wire.js';
+import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './frames.js';
 
 const NO_FDS = new Int32Array(0);
 /** How often, and after how many milliseconds, what the kernel has no room for is sent again. */

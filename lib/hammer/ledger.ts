@@ -3,7 +3,7 @@ import { constants, createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-import { CommandError, EXIT } from '../exit-codes.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 
 const LINE = /^\s*(begin|end)\s+(\d+)\b/;
 /** The log is complete when it has not grown for so long, at most for {@link PATIENCE}. */

@@ -1,5 +1,5 @@
 // The options of a report, the same for `handover hammer --report` and `handover report`: for parsing, and for the help.
-import { CommandError, EXIT } from '../exit-codes.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 
 export const REPORT_OPTIONS = {
   baseline: {

@@ -1,5 +1,5 @@
 // A report: what is said of a run, as a page, as JSON and as an exit code.
-import { EXIT, type ExitCode } from '../exit-codes.js';
+import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { type Compared, compare, differencesOf } from './comparison.js';
 import { type Run, readRun } from './data.js';
 import { figuresOf } from './figures.js';

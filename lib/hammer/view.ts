@@ -1,5 +1,5 @@
 // What people see: the counts while they grow, on a terminal, and the account at the end.
-import type { Output } from '../output.js';
+import type { Output } from '../terminal/output.js';
 import type { Fleet, Totals } from './fleet.js';
 import { LOSS_KINDS, type LossKind, NOT_SENT } from './outcome.js';
 import { type Finished, percentile, perSecond, rateOf } from './result.js';

@@ -52,5 +52,5 @@ export function assets(): Assets {
 
 /** Those of the build, also for who imports this file as a source: lib/ and dist/ are alike. */
 function asset(name: string): string {
-  return readFileSync(new URL(`../../../dist/cli/report/browser/${name}`, import.meta.url), 'utf8');
+  return readFileSync(new URL(`../../dist/report/browser/${name}`, import.meta.url), 'utf8');
 }

@@ -4,9 +4,9 @@ import {
   type RecordedHandover,
   type TimelinePart,
   type TimelineSpan,
-} from '../../observe/timeline-part.js';
-import { criticalPath, hintsFor, type PathSegment, partsOf } from '../../observe/timeline-path.js';
-import { CommandError, EXIT } from '../exit-codes.js';
+} from '../observe/timeline-part.js';
+import { criticalPath, hintsFor, type PathSegment, partsOf } from '../observe/timeline-path.js';
+import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Run } from './data.js';
 
 /** A recorded handover. All its times are milliseconds since the start of the run. */
