@@ -1,7 +1,6 @@
 // `handover`: what authors of servers use.
 
-export type { Migration } from './connections/raw.js';
-export type { ServeSignals } from './ending.js';
+export type { ListenAddress } from './endpoints/endpoint.js';
 export { HandoverError, type HandoverErrorCode, type HandoverErrorDetails } from './errors.js';
 export type {
   CutConnections,
@@ -14,22 +13,23 @@ export type {
   Requester,
 } from './events.js';
 export type { PeerCredentials, RawSocketOption } from './fd/index.js';
-export type { SuccessorCommand, SuccessorEnv } from './handover/command.js';
-export type { Command } from './handover/env.js';
-export type { HealthEndpointOptions } from './handover/health-endpoint.js';
-export type { Inherited, Keepable } from './handover/kept.js';
-export type { HandoverOptions, TimelineOptions } from './handover/options.js';
 export type { UpgradeOutcome } from './handover/outcome.js';
 export type { PhaseRecord } from './handover/phase-log.js';
-export type { Check } from './handover/preflight.js';
-export type { SystemdOptions } from './handover/service-manager.js';
-export type { Standby } from './handover/standby.js';
-export type { StepOptions } from './handover/steps.js';
-export type { TakeoverOptions } from './handover/takeover.js';
-export type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './handover/types.js';
-export type { UpgradeOptions } from './handover/upgrades.js';
-export type { ListenAddress } from './ledger/address.js';
 export type { Logger } from './observe/log.js';
-export { openHandover } from './observed.js';
+export type { SuccessorCommand, SuccessorEnv } from './platform/command.js';
+export type { Command } from './platform/env.js';
+export type { Check } from './platform/preflight.js';
+export type { SystemdOptions } from './platform/service-manager.js';
+export type { TakeoverOptions } from './platform/takeover.js';
+export type { HealthEndpointOptions } from './process/health-endpoint.js';
+export type { HandoverOptions, TimelineOptions } from './process/options.js';
+export type { ServeSignals } from './process/process-signals.js';
+export type { Standby } from './process/standby.js';
+export type { StepOptions } from './process/steps.js';
+export type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './process/types.js';
+export type { UpgradeOptions } from './process/upgrader.js';
 export type { Claims, DrainingGeneration } from './protocol/frames.js';
-export { type ServeOptions, serve } from './serve.js';
+export type { Migration } from './protocols/raw.js';
+export type { Inherited, Keepable } from './resources/kept.js';
+export { openHandover } from './serve/open-handover.js';
+export { type ServeOptions, serve } from './serve/serve.js';

@@ -1,10 +1,10 @@
 // `handover/tls`: what servers with TLS need beside the handover. Loaded only when used.
 
+export { HandoverError, type HandoverErrorCode } from './errors.js';
 export {
   type CertificateFiles,
   type CertificatePair,
   type Certificates,
   type Pem,
   reloadCertificates,
-} from './connections/tls-certificates.js';
-export { HandoverError, type HandoverErrorCode } from './errors.js';
+} from './protocols/tls-certificates.js';

@@ -2,19 +2,19 @@
 // import it; the `ws` package is theirs, and never imported here.
 import type { IncomingMessage } from 'node:http';
 import { Server, type Socket } from 'node:net';
-import { moveUpgraded } from './connections/websocket.js';
+import { typeError } from './errors.js';
+import { expectOptions } from './fd/arguments.js';
+import type { Handover } from './process/types.js';
+import { moveUpgraded } from './protocols/websocket.js';
 import {
   attachTo,
   type Movers,
   SocketAttachment,
   type WebSocketLike,
   type WebSocketServerLike,
-} from './connections/websocket-apps.js';
-import { typeError } from './errors.js';
-import { expectOptions } from './fd/arguments.js';
-import type { Handover } from './handover/types.js';
+} from './protocols/websocket-apps.js';
 
-export { isMigrated } from './connections/websocket-replay.js';
+export { isMigrated } from './protocols/websocket-replay.js';
 export type { WebSocketLike, WebSocketServerLike };
 
 /** What `restore` gets for what `save` gave: bytes come as a Buffer, everything else through JSON. */

@@ -1,7 +1,7 @@
 // Who is in charge, as the kernel has it: which processes hold the arbiter's file, and which part of it each has locked.
 import { holdersOf } from '../fd/holders.js';
 import { type Locker, lockers } from '../fd/lockers.js';
-import type { ChargeStatus } from '../handover/status.js';
+import type { ChargeStatus } from '../handover/arbiter.js';
 import type { Finding } from './checks.js';
 import type { Machine } from './machine.js';
 

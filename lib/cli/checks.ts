@@ -1,7 +1,7 @@
 // The doctor's checks of the kernel and the process: each says a value, and where that is not well what is wrong, why it
 // matters and what mends it.
 import { readdirSync } from 'node:fs';
-import { memoryHeadroom } from '../handover/preflight.js';
+import { memoryHeadroom } from '../platform/preflight.js';
 import type { Machine } from './machine.js';
 
 export type Severity = 'ok' | 'warn' | 'fail';

@@ -1,6 +1,6 @@
 // `handover doctor`: what on this machine makes a handover refuse, or lose connections.
 import { resolve } from 'node:path';
-import type { Status } from '../handover/status.js';
+import type { Status } from '../process/status.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import type { Style } from '../terminal/output.js';
 import { chargeFindings } from './charge.js';

@@ -1,7 +1,7 @@
 // What the doctor reads: files of /proc and /sys below a root, and what the process says of itself.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Status } from '../handover/status.js';
+import type { Status } from '../process/status.js';
 
 export class Machine {
   readonly root: string;

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { connectsTo } from '../fd/dial.js';
-import { parseSupervisorWay } from '../handover/supervisor-way.js';
+import { parseSupervisorWay } from '../platform/supervisor-way.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Context } from './commands.js';
 import { FORWARDED } from './run-signals.js';

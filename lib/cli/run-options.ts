@@ -1,9 +1,9 @@
 // From the command line of `handover run` to what a supervisor is made of.
 import { availableParallelism } from 'node:os';
-import { processEnv } from '../handover/env.js';
-import type { SystemdOptions } from '../handover/service-manager.js';
-import { noteStart } from '../handover/start.js';
-import { writeStderr } from '../handover/write-stderr.js';
+import { processEnv } from '../platform/env.js';
+import type { SystemdOptions } from '../platform/service-manager.js';
+import { noteStart } from '../platform/start.js';
+import { writeStderr } from '../platform/write-stderr.js';
 import type { Program } from '../supervisor/program.js';
 import type { SupervisorOptions } from '../supervisor/supervisor.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';

@@ -1,8 +1,9 @@
 // `handover run`: keeps the pid and the listeners, and starts and replaces the workers.
-import { CONTROL, ControlServer, controlPlace } from '../handover/control.js';
-import { ServiceManager } from '../handover/service-manager.js';
-import { takeActivation } from '../ledger/activation.js';
-import { Ledger } from '../ledger/ledger.js';
+
+import { takeActivation } from '../platform/activation.js';
+import { ServiceManager } from '../platform/service-manager.js';
+import { CONTROL, ControlServer, controlPlace } from '../process/control.js';
+import { Ledger } from '../resources/ledger.js';
 import { Listeners } from '../supervisor/listeners.js';
 import { supervisorMethods } from '../supervisor/operations.js';
 import { reapOrphans } from '../supervisor/reaper.js';

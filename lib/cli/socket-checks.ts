@@ -1,7 +1,7 @@
 // The doctor's checks of the sockets by which a process can be replaced or ended: whether a stranger could use them.
 import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { unsafety } from '../safe-files.js';
+import { unsafety } from '../fd/safe-files.js';
 import type { Finding } from './checks.js';
 import type { Machine } from './machine.js';
 

@@ -1,7 +1,7 @@
 // `handover status`: what the process or supervisor says of itself, and who else holds its listeners.
 import { holdersOf } from '../fd/holders.js';
 import { lockers } from '../fd/lockers.js';
-import type { ListenerStatus, Status } from '../handover/status.js';
+import type { ListenerStatus, Status } from '../process/status.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { describeCharge, shareholdersOf } from './charge.js';
 import { ask } from './client.js';

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { HandoverError } from '../errors.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
-import type { Plan, PlannedListener } from '../handover/plan.js';
+import type { Plan, PlannedListener } from '../process/plan.js';
 import type { Params } from '../protocol/rpc.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';

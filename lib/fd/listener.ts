@@ -4,10 +4,10 @@ import { isIP } from 'node:net';
 import { constants } from 'node:os';
 import { dirname } from 'node:path';
 import { HandoverError, hasCode, rangeError, type SystemErrorDetails, systemError, typeError } from '../errors.js';
-import { unsafety } from '../safe-files.js';
 import { expectBoolean, expectBytes, expectInteger, expectOneOf, expectOptions, expectString } from './arguments.js';
 import { setNonblocking } from './descriptors.js';
 import { native } from './native.js';
+import { unsafety } from './safe-files.js';
 
 /** A socket option set before bind(2); a number is passed as a C int. */
 export interface RawSocketOption {

@@ -2,9 +2,9 @@
 
 import { VERSION } from '../fd/package.js';
 import { processStartTime } from '../fd/pidfd.js';
+import { nameRelease } from '../platform/release.js';
 import { type Hello, PROTOCOL } from '../protocol/frames.js';
 import { ARBITER_CAPABILITY } from './arbiter.js';
-import { nameRelease } from './release.js';
 
 /** Read once: it does not change. */
 const startTime = processStartTime('self');

@@ -2,7 +2,7 @@
 // acts; predecessor.ts and successor.ts act on the transitions.
 import { HandoverError } from '../errors.js';
 import type { Phase } from '../events.js';
-import { Deferred } from './deferred.js';
+import { Deferred } from '../protocol/deferred.js';
 
 /** Who caused an event: an illegal one is the peer's fault or a bug of ours. */
 type Origin = 'peer' | 'own';

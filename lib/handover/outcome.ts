@@ -2,8 +2,8 @@
 
 import { HandoverError, type HandoverErrorCode } from '../errors.js';
 import type { Phase } from '../events.js';
+import type { Exit } from '../platform/env.js';
 import type { Claims } from '../protocol/frames.js';
-import type { Exit } from './env.js';
 import type { PhaseRecord } from './phase-log.js';
 
 /** What `upgrade()` resolves with. */

@@ -1,6 +1,7 @@
 // What the predecessor knows of its successor's life: the last heartbeat, and that one is missing.
+
+import { Deferred } from '../protocol/deferred.js';
 import type { Heartbeat } from '../protocol/frames.js';
-import { Deferred } from './deferred.js';
 import { HeartbeatWatch } from './heartbeat.js';
 
 export class Pulse {

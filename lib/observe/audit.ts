@@ -2,7 +2,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { HandoverEvents } from '../events.js';
-import { expectSafe, openToAppend } from '../safe-files.js';
+import { expectSafe, openToAppend } from '../fd/safe-files.js';
 import { Observer } from './observer.js';
 
 /** Nobody else reads who deployed what and when, unless the file is there with another mode. */

@@ -1,5 +1,6 @@
 // Log lines from the diagnostics channels, for a pino-compatible logger.
 import type { CutConnections, HandoverEventName, HandoverEvents, Requester } from '../events.js';
+import { writeStderr } from '../platform/write-stderr.js';
 import { Observer } from './observer.js';
 
 /** What is asked of a logger: pino has it, and most others. */
@@ -128,4 +129,15 @@ function logLines(names: readonly HandoverEventName[], logger: Logger, isWanted:
     });
   }
   return observer.end;
+}
+
+/** One line of text each, on stderr. Where that is closed they are lost. */
+export const stderrLogger: Logger = {
+  info: (_fields, message) => write(message),
+  warn: (_fields, message) => write(message),
+  error: (_fields, message) => write(message),
+};
+
+function write(message: string): void {
+  writeStderr(Buffer.from(`handover[${process.pid}]: ${message}\n`));
 }

@@ -1,7 +1,7 @@
 // What one process writes down of one handover, and where: a file for each of the two, found by the handover's id.
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { replaceFile } from '../safe-files.js';
+import { replaceFile } from '../fd/safe-files.js';
 
 export type TimelineRole = 'predecessor' | 'successor';
 export type TimelineTrack = 'handover' | 'steps' | 'connections' | 'gc' | 'frames';

@@ -1,6 +1,6 @@
 // What `status` says of a worker.
 
-import { settlesWithin } from '../handover/deadline.js';
+import { settlesWithin } from '../protocol/deadline.js';
 import type { Params } from '../protocol/rpc.js';
 import type { Slot } from './slot.js';
 import type { Worker } from './worker.js';

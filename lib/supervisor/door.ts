@@ -3,12 +3,12 @@
 import { mkdtempSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { toPlace } from '../endpoints/endpoint.js';
 import { acceptOn, connectsTo } from '../fd/dial.js';
 import { type PeerCredentials, peerCredentials } from '../fd/index.js';
 import { openPidfd, Pidfd } from '../fd/pidfd.js';
-import { isSameUserOrRoot, SOCKET_MODE } from '../handover/socket-rules.js';
-import { toPlace } from '../ledger/address.js';
-import { Ledger } from '../ledger/ledger.js';
+import { isSameUserOrRoot, SOCKET_MODE } from '../platform/socket-rules.js';
+import { Ledger } from '../resources/ledger.js';
 import { type Dialler, refuseDialler } from './member.js';
 import type { Worker } from './worker.js';
 

@@ -1,7 +1,7 @@
 // The processes of a worker, as the kernel knows them: the one that was started leads a session and a process group, and
 // what it starts is in them or descends from it.
 import { readdirSync, readFileSync } from 'node:fs';
-import { sleep } from '../handover/deadline.js';
+import { sleep } from '../protocol/deadline.js';
 
 export interface ProcessStat {
   /** `Z`: it has ended, and nobody has waited for it. */

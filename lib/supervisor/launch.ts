@@ -1,12 +1,12 @@
 // The process of a worker: started with the listeners, and with a link to the supervisor.
 import { HandoverError } from '../errors.js';
 import { closeFd, socketpair } from '../fd/index.js';
-import type { Exit } from '../handover/env.js';
-import { spawn } from '../handover/spawn.js';
-import { CHANNEL_FILE_VARIABLE, CHANNEL_VARIABLE, channelVariables } from '../handover/start-self.js';
-import { SUPERVISOR_VARIABLE } from '../handover/supervisor-way.js';
-import { forgetActivation } from '../ledger/activation.js';
-import type { Entry } from '../ledger/ledger.js';
+import { forgetActivation } from '../platform/activation.js';
+import type { Exit } from '../platform/env.js';
+import { spawn } from '../platform/spawn.js';
+import { CHANNEL_FILE_VARIABLE, CHANNEL_VARIABLE, channelVariables } from '../platform/start-self.js';
+import { SUPERVISOR_VARIABLE } from '../platform/supervisor-way.js';
+import type { Entry } from '../resources/ledger.js';
 import type { Program } from './program.js';
 
 /** What it is started with. */

@@ -1,7 +1,7 @@
 // A worker asks for a listener, before it accepts anything there: the last moment to say that it is not to.
 
+import type { Place } from '../endpoints/endpoint.js';
 import { HandoverError } from '../errors.js';
-import type { Place } from '../ledger/address.js';
 import type { Answer, Params } from '../protocol/rpc.js';
 import { type Listeners, reviveBind } from './listeners.js';
 import type { Slot } from './slot.js';

@@ -1,12 +1,13 @@
 // The listeners of all workers: bound once, held here, lent to each. While they are open nobody is refused, whatever the
 // workers do: who connects waits in the queue.
+
+import { type ListenAddress, type Place, toPlace } from '../endpoints/endpoint.js';
 import { typeError } from '../errors.js';
 import { type BindListenerOptions, dupFd, type SocketAddress } from '../fd/index.js';
-import { DEFAULT_BACKLOG } from '../handover/listening.js';
-import { type Asked, type ListenerStatus, listenerStatus } from '../handover/status.js';
-import type { Activated } from '../ledger/activation.js';
-import { type ListenAddress, type Place, toPlace } from '../ledger/address.js';
-import { type Entry, Ledger } from '../ledger/ledger.js';
+import type { Activated } from '../resources/activated.js';
+import { DEFAULT_BACKLOG } from '../process/listening.js';
+import { type Asked, type ListenerStatus, listenerStatus } from '../process/status.js';
+import { type Entry, Ledger } from '../resources/ledger.js';
 import type { ListenerUse } from './worker.js';
 
 export class Listeners {

@@ -2,12 +2,12 @@
 
 import { expectInteger } from '../fd/arguments.js';
 import { VERSION } from '../fd/package.js';
-import { type ControlCall, type ControlMethods, givenUpBy } from '../handover/control.js';
-import { sleep } from '../handover/deadline.js';
-import type { Plan } from '../handover/plan.js';
-import { changesBetween } from '../handover/release.js';
-import type { GenerationStatus, Status, WorkerStatus } from '../handover/status.js';
-import { unprofiled } from '../handover/supervised.js';
+import { changesBetween } from '../platform/release.js';
+import { type ControlCall, type ControlMethods, givenUpBy } from '../process/control.js';
+import type { Plan } from '../process/plan.js';
+import type { GenerationStatus, Status, WorkerStatus } from '../process/status.js';
+import { unprofiled } from '../process/supervisor-link.js';
+import { sleep } from '../protocol/deadline.js';
 import type { Params } from '../protocol/rpc.js';
 import type { Supervisor } from './supervisor.js';
 

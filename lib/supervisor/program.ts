@@ -1,7 +1,7 @@
 // What the workers run: the command, and the release it stands for, which a rollback starts again.
 import { realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { identifyRelease, type Release as ReleasePrint } from '../handover/release.js';
+import { identifyRelease, type Release as ReleasePrint } from '../platform/release.js';
 
 /** The command line behind `--`. */
 export interface Program {

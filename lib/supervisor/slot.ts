@@ -3,12 +3,12 @@
 
 import { HandoverError, hasCode } from '../errors.js';
 import { SharedFile } from '../fd/shared-file.js';
+import type { ChargeStatus } from '../handover/arbiter.js';
 import { ARBITER, chargeStatus } from '../handover/arbiter.js';
-import { settlesWithin } from '../handover/deadline.js';
-import type { Exit } from '../handover/env.js';
-import { EXIT_GRACE, STOP_GRACE } from '../handover/patience.js';
-import type { ChargeStatus } from '../handover/status.js';
+import type { Exit } from '../platform/env.js';
+import { settlesWithin } from '../protocol/deadline.js';
 import type { Params } from '../protocol/rpc.js';
+import { EXIT_GRACE, STOP_GRACE } from '../protocol/timeouts.js';
 import { Backoff, Deadline } from './pace.js';
 import type { Release } from './program.js';
 import type { ReplaceOptions, SlotHost } from './slot-host.js';

@@ -3,8 +3,8 @@
 import { HandoverError } from '../errors.js';
 import { closeFd, socketpair } from '../fd/index.js';
 import { openPidfd } from '../fd/pidfd.js';
-import { settlesWithin } from '../handover/deadline.js';
-import type { Exit } from '../handover/env.js';
+import type { Exit } from '../platform/env.js';
+import { settlesWithin } from '../protocol/deadline.js';
 import { isPeerLost, type Params } from '../protocol/rpc.js';
 import type { Deadline } from './pace.js';
 import type { Worker } from './worker.js';

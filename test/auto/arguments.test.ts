@@ -6,7 +6,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseBind, parseListen } from '../../lib/handover/node-arguments.js';
+import { parseBind, parseListen } from '../../lib/process/node-arguments.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Status } from '../../lib/handover/status.js';
+import type { Status } from '../../lib/process/status.js';
 import { signal } from '../helpers/processes.js';
 import { now } from './crowd.js';
 import type { Quiet, Seen } from './judge.js';

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Deferred } from '../../lib/handover/deferred.js';
+import type { Deferred } from '../../lib/protocol/deferred.js';
 import type { Failure } from '../faults/client.js';
 import { differences, type Holding, settledHolding } from '../faults/holdings.js';
 import type { Said } from '../faults/log.js';

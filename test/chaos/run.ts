@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { Deferred } from '../../lib/handover/deferred.js';
+import { Deferred } from '../../lib/protocol/deferred.js';
 import { type Reference, Round, type RoundResult } from './round.js';
 import { MODES, type Mode, parseSchedule, type Schedule, scheduleOf } from './schedule.js';
 import { explain, failed, formatTable, summary } from './table.js';

@@ -8,7 +8,7 @@ import { CHECKS } from '../../lib/cli/checks.js';
 import { Machine } from '../../lib/cli/machine.js';
 import { socketFindings } from '../../lib/cli/socket-checks.js';
 import { bindListener, closeFd } from '../../lib/fd/index.js';
-import type { ListenerStatus, Status } from '../../lib/handover/status.js';
+import type { ListenerStatus, Status } from '../../lib/process/status.js';
 import { privateFolder, server } from '../engine/engine.js';
 import { useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';

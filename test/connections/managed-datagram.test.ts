@@ -3,9 +3,9 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ManagedDatagram } from '../../lib/connections/managed-datagram.js';
-import { startReceiving, stopReceiving } from '../../lib/connections/node-internals.js';
 import { bindListener, dupFd } from '../../lib/fd/index.js';
+import { ManagedDatagram } from '../../lib/protocols/udp.js';
+import { startReceiving, stopReceiving } from '../../lib/sockets/node-internals.js';
 import { own } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 

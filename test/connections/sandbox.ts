@@ -3,9 +3,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { Where } from '../../lib/connections/managed.js';
-import { ManagedServer } from '../../lib/connections/managed-server.js';
 import { bindListener, describeFd, dupFd } from '../../lib/fd/index.js';
+import type { Where } from '../../lib/protocols/managed.js';
+import { ManagedServer } from '../../lib/protocols/managed-server.js';
 import { own } from '../fd/sandbox.js';
 
 export interface Setup {

@@ -5,8 +5,8 @@ import { connect, createServer, type ListenOptions, type Server, type Socket } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { socketOf } from '../../lib/connections/node-internals.js';
 import { dupFd } from '../../lib/fd/index.js';
+import { socketOf } from '../../lib/sockets/node-internals.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();

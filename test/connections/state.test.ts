@@ -1,7 +1,7 @@
 // The state of a connection on the wire: bytes stay bytes, JSON stays JSON, and what is neither is refused by name.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeState, encodeState } from '../../lib/connections/state.js';
+import { decodeState, encodeState } from '../../lib/protocols/state.js';
 
 const through = (state: unknown): unknown => decodeState(encodeState('state', state));
 

@@ -1,6 +1,6 @@
 // Who has dialled a socket of this process: so many at a time, each so long without a word.
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Guests } from '../../lib/handover/guests.js';
+import { Guests } from '../../lib/platform/guests.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

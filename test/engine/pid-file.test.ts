@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { PidFile } from '../../lib/handover/pid-file.js';
+import { PidFile } from '../../lib/process/pid-file.js';
 import { boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { failureOf, privateFolder, server, targetOf, Visitors, visit } from './engine.js';

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { expectMemory } from '../../lib/handover/preflight.js';
+import { expectMemory } from '../../lib/platform/preflight.js';
 import { boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { failureOf, privateFolder, server, targetOf, visit } from './engine.js';

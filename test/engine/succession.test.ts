@@ -2,8 +2,8 @@
 // one process, because the moments between two frames cannot be hit from outside.
 import { expect, it, onTestFinished } from 'vitest';
 import { FdSocket } from '../../lib/fd/index.js';
-import { Predecessor } from '../../lib/handover/predecessor.js';
-import { Successor } from '../../lib/handover/successor.js';
+import { Successor } from '../../lib/handover/incoming.js';
+import { Predecessor } from '../../lib/handover/outgoing.js';
 import { Channel } from '../../lib/protocol/channel.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { closeFds, FdSocket } from '../../lib/fd/index.js';
-import { Predecessor } from '../../lib/handover/predecessor.js';
-import { Successor } from '../../lib/handover/successor.js';
+import { Successor } from '../../lib/handover/incoming.js';
+import { Predecessor } from '../../lib/handover/outgoing.js';
 import { Channel } from '../../lib/protocol/channel.js';
 import { boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';

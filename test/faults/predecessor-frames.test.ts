@@ -2,12 +2,12 @@
 // socketpair, and that fails at every frame in every way a peer can. (All pairs of state and event:
 // test/handover/machine.test.ts.)
 import { describe, expect, it } from 'vitest';
-import type { Movable } from '../../lib/connections/live-protocol.js';
 import type { HandoverError } from '../../lib/errors.js';
-import { Deferred } from '../../lib/handover/deferred.js';
-import type { Exit } from '../../lib/handover/env.js';
-import { Predecessor } from '../../lib/handover/predecessor.js';
+import { Predecessor } from '../../lib/handover/outgoing.js';
+import type { Exit } from '../../lib/platform/env.js';
 import { VERDICT } from '../../lib/protocol/batches.js';
+import { Deferred } from '../../lib/protocol/deferred.js';
+import type { Movable } from '../../lib/protocols/live-protocol.js';
 import { Peer } from '../handover/peer.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { eventChannel, type HandoverEvents } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
 import { processStartTime } from '../../lib/fd/pidfd.js';
-import { Successor } from '../../lib/handover/successor.js';
+import { Successor } from '../../lib/handover/incoming.js';
 import { encodeFrame, type Hello } from '../../lib/protocol/frames.js';
 import { Peer } from '../handover/peer.js';
 import { expectNoLeaks } from '../helpers/leaks.js';

@@ -40,7 +40,7 @@ export type Kind = 'http' | 'https' | 'h2c' | 'h2' | 'tls' | 'net' | 'udp4' | 'u
 type Work<A extends readonly unknown[], R> = (inside: Inside, ...args: A) => R | Promise<R>;
 
 /**
- * What `descriptors()` gave, without the numbers of the reserve (lib/handover/reserve.ts): it is given up and taken anew
+ * What `descriptors()` gave, without the numbers of the reserve (lib/resources/reserve.ts): it is given up and taken anew
  * with each attempt.
  */
 export function exceptReserveNumbers(descriptors: readonly string[]): string[] {

@@ -6,13 +6,12 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { HandoverError } from '../../lib/errors.js';
 import { eventChannel } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
-import { Deferred } from '../../lib/handover/deferred.js';
-import type { Exit } from '../../lib/handover/env.js';
 import { helloOf } from '../../lib/handover/identity.js';
-import type { DescriptorList } from '../../lib/handover/manifest.js';
-import { Predecessor } from '../../lib/handover/predecessor.js';
-import { Successor } from '../../lib/handover/successor.js';
+import { Successor } from '../../lib/handover/incoming.js';
+import { Predecessor } from '../../lib/handover/outgoing.js';
 import type { Unclaimed } from '../../lib/handover/unclaimed.js';
+import type { Exit } from '../../lib/platform/env.js';
+import { Deferred } from '../../lib/protocol/deferred.js';
 import {
   encodeFrame,
   type FrameName,
@@ -21,6 +20,7 @@ import {
   type ManifestEntry,
   type Role,
 } from '../../lib/protocol/frames.js';
+import type { DescriptorList } from '../../lib/protocol/manifest.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { Peer } from './peer.js';

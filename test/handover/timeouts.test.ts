@@ -2,8 +2,8 @@
 import { createServer } from 'node:http';
 import { createServer as createRaw } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
-import { warnOfTimeouts } from '../../lib/handover/timeouts.js';
-import type { Listener } from '../../lib/handover/types.js';
+import { warnOfTimeouts } from '../../lib/process/request-timeout-warning.js';
+import type { Listener } from '../../lib/process/types.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { boot, useApps } from './apps.js';
 

@@ -47,9 +47,9 @@ describe('checkFloors finds', () => {
 
   it.each([
     ['a higher floor', 'lib/fd/a.ts', "import { b } from '../protocol/b.js';", 'lib/protocol is above lib/fd'],
-    ['a type of a higher floor', 'lib/protocol/a.ts', "import type { B } from '../ledger/b.js';", 'above'],
-    ['a re-export', 'lib/ledger/a.ts', "export * from '../handover/b.js';", 'above'],
-    ['a named re-export', 'lib/ledger/a.ts', "export { b } from '../handover/b.js';", 'above'],
+    ['a type of a higher floor', 'lib/protocol/a.ts', "import type { B } from '../resources/b.js';", 'above'],
+    ['a re-export', 'lib/resources/a.ts', "export * from '../handover/b.js';", 'above'],
+    ['a named re-export', 'lib/resources/a.ts', "export { b } from '../handover/b.js';", 'above'],
     ['a lazy import', 'lib/handover/a.ts', "await import('../cli/b.js');", 'above'],
     ['a type in place', 'lib/fd/a.ts', "type B = import('../protocol/b.js').B;", 'above'],
     ['an import for its effect', 'lib/fd/a.ts', "import '../protocol/b.js';", 'above'],
@@ -57,8 +57,7 @@ describe('checkFloors finds', () => {
     ['a computed import', 'lib/fd/a.ts', 'await import(name);', 'no package'],
     ['the roof', 'lib/cli/a.ts', "import { serve } from '../index.js';", 'roof'],
     ['a floor beside every floor', 'lib/errors.ts', "import { b } from './fd/b.js';", 'beside'],
-    ['a floor in observe', 'lib/observe/a.ts', "import { b } from '../fd/b.js';", 'what stands beside every floor'],
-    ['observe in a floor', 'lib/protocol/a.ts', "import { b } from '../observe/b.js';", 'never lib/observe'],
+    ['observe in a floor', 'lib/process/a.ts', "import { b } from '../observe/b.js';", 'above'],
     ['the addon above lib/fd', 'lib/protocol/a.ts', "import { b } from '../fd/native.js';", 'addon'],
     ['the addon on the roof', 'lib/index.ts', "import { b } from './fd/native.js';", 'addon'],
     ['an unlisted folder', 'lib/helpers/a.ts', "import { b } from '../fd/b.js';", 'not in the list'],
@@ -130,7 +129,7 @@ describe('checkContent finds', () => {
   });
 
   it("nothing wrong where Node's internals and the loader belong", () => {
-    expect(at('socket._handle.readStop();', 'lib/connections/node-internals.ts')).toEqual([]);
+    expect(at('socket._handle.readStop();', 'lib/sockets/node-internals.ts')).toEqual([]);
     expect(at("require('node-gyp-build');", 'lib/fd/native.ts')).toEqual([]);
   });
 

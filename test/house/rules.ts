@@ -20,23 +20,29 @@ export interface Import {
 const FLOORS = [
   'fd',
   'protocol',
-  'ledger',
-  'connections',
+  'sockets',
+  'endpoints',
+  'resources',
+  'protocols',
+  'transfer',
+  'platform',
   'handover',
+  'process',
   'supervisor',
+  'observe',
+  'serve',
   'terminal',
   'hammer',
   'report',
+  'auto',
   'cli',
 ];
-/** Beside the tower: only those who show things to people may import it. */
-const OBSERVERS = ['supervisor', 'report', 'cli'];
 /** Beside every floor. */
-const BESIDE = ['lib/errors.ts', 'lib/events.ts', 'lib/safe-files.ts'];
+const BESIDE = ['lib/errors.ts', 'lib/events.ts'];
 const ADDON_LOADER = 'lib/fd/native.ts';
-const NODE_INTERNALS = /^lib\/connections\/node-internals(-[a-z]+)*\.ts$/;
+const NODE_INTERNALS = /^lib\/sockets\//;
 /** Loaded only when used: what the roof must not reach by eager imports. */
-const LAZY = /^lib\/(cli|hammer|report|supervisor|connections\/(websocket|tls))\b/;
+const LAZY = /^lib\/(cli|hammer|report|supervisor|protocols\/(websocket|tls))\b/;
 /** A function fits a screen; a file is as long as its one thing. */
 const MAX_FUNCTION_LINES = 70;
 const COMMENT = { '.ts': '//', '.mjs': '//', '.cc': '//', '.h': '//', '.gypi': '#', '.gyp': '#' } as const;
@@ -108,10 +114,8 @@ function forbidden(from: string, target: string): string | undefined {
   if (here === undefined) return undefined;
   if (there === undefined) return 'the roof is above every floor';
   if (here === there) return undefined;
-  if (here === 'observe') return 'lib/observe imports only what stands beside every floor';
   const floor = FLOORS.indexOf(here);
   if (floor === -1) return `lib/${here} is not in the list of floors`;
-  if (there === 'observe') return OBSERVERS.includes(here) ? undefined : 'floors tell lib/events.ts, never lib/observe';
   if (!FLOORS.includes(there)) return `lib/${there} is not in the list of floors`;
   return FLOORS.indexOf(there) < floor ? undefined : `lib/${there} is above lib/${here}`;
 }
@@ -177,7 +181,7 @@ function memberName(node: Node): unknown {
 /** Our own private members begin with `#`: a leading underscore is Node's. */
 function internalName(name: unknown): string | undefined {
   const internal = typeof name === 'string' && (/^_[a-z]\w*$/i.test(name) || name === 'state symbol');
-  return internal ? `Node's internal "${name}" (belongs in lib/connections/node-internals*.ts)` : undefined;
+  return internal ? `Node's internal "${name}" (belongs in lib/sockets)` : undefined;
 }
 
 /**

@@ -3,13 +3,13 @@ import { existsSync, lstatSync, readSync, statSync, symlinkSync, unlinkSync, wri
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { type ListenAddress, type Place, toPlace } from '../../lib/endpoints/endpoint.js';
+import { fileIdentity, removeIfSame, removeIfStale } from '../../lib/endpoints/unix-path.js';
 import { connectsTo } from '../../lib/fd/dial.js';
 import { bindListener, closeFd, describeFd, dupFd, recvFds, sealedBlob, sendFds } from '../../lib/fd/index.js';
 import { native } from '../../lib/fd/native.js';
-import { type ListenAddress, type Place, toPlace } from '../../lib/ledger/address.js';
-import { type Entry, Ledger } from '../../lib/ledger/ledger.js';
-import { fileIdentity, removeIfSame, removeIfStale } from '../../lib/ledger/unix-path.js';
 import type { ManifestEntry } from '../../lib/protocol/frames.js';
+import { type Entry, Ledger } from '../../lib/resources/ledger.js';
 import {
   byte,
   close,

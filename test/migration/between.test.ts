@@ -1,11 +1,11 @@
 // The moments between two of the transfer's own: a death while the app is asked, a process that is superseded itself, a
 // full table, an app that closes its server.
 import { describe, expect, test } from 'vitest';
-import { Holding } from '../../lib/connections/holding.js';
-import type { Hold, LiveProtocol, Movable } from '../../lib/connections/live-protocol.js';
-import { Offering } from '../../lib/connections/offering.js';
 import { closeFd, socketpair } from '../../lib/fd/index.js';
 import { type OfferedConnection, VERDICT } from '../../lib/protocol/batches.js';
+import type { Hold, LiveProtocol, Movable } from '../../lib/protocols/live-protocol.js';
+import { Holding } from '../../lib/transfer/holding.js';
+import { Offering } from '../../lib/transfer/offering.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { counted, PREDECESSOR, type Site, SUCCESSOR, site, Transfer, turns } from './sandbox.js';

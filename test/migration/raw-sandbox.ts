@@ -2,10 +2,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import net, { type NetConnectOpts, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import { ManagedServer } from '../../lib/connections/managed-server.js';
 import type { BindListenerOptions } from '../../lib/fd/index.js';
 import { bindListener, describeFd, dupFd } from '../../lib/fd/index.js';
 import type { Migration } from '../../lib/index.js';
+import { ManagedServer } from '../../lib/protocols/managed-server.js';
 import { own } from '../fd/sandbox.js';
 import { until } from '../helpers/until.js';
 import { LineClient } from './lines.js';

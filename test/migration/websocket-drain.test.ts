@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { ManagedServer } from '../../lib/connections/managed-server.js';
+import { ManagedServer } from '../../lib/protocols/managed-server.js';
 import { isMigrated, migrateUpgrades, migrateWebSockets } from '../../lib/websocket.js';
 import { selfSigned } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeFd } from '../../lib/fd/index.js';
-import { parseStoreName } from '../../lib/ledger/store-name.js';
+import { parseStoreName } from '../../lib/resources/store-name.js';
 import { failureOf, LOCALHOST, server, targetOf, visit } from '../engine/engine.js';
 import { temporaryFolder } from '../fd/sandbox.js';
 import { type Boot, boot, useApps } from '../handover/apps.js';

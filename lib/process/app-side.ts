@@ -1,0 +1,119 @@
+// What an app does with its handover whatever this process' part in one is: listeners, state, work and hooks.
+
+import { describeFd, type SocketAddress } from '../fd/index.js';
+import type { ChargeStatus } from '../handover/arbiter.js';
+import type { Adopter } from '../protocols/live-protocol.js';
+import type { Inherited, Keepable } from '../resources/kept.js';
+import type { AppEnding, Lifecycle } from './lifecycle.js';
+import { checkCloseHook } from './options.js';
+import { warnOfTimeouts } from './request-timeout-warning.js';
+import type { Belongings } from './resources.js';
+import type { ListenerStatus } from './status.js';
+import { type StepOptions, Steps } from './steps.js';
+import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
+
+export abstract class AppSide {
+  readonly belongings: Belongings;
+  protected readonly lifecycle: Lifecycle;
+  readonly mayHandOver: boolean = true;
+  readonly drainTimeout: number;
+  readonly #steps = new Steps();
+
+  protected constructor(belongings: Belongings, lifecycle: Lifecycle, drainTimeout: number) {
+    this.belongings = belongings;
+    this.lifecycle = lifecycle;
+    this.drainTimeout = drainTimeout;
+  }
+
+  /** @throws ERR_HANDOVER_CLOSED `what` came too late */
+  protected abstract expectOpen(what: string): void;
+
+  /** Whether a successor gets what the app opens now. From COMMIT on none does, and none where this process ends. */
+  abstract get handsOver(): boolean;
+
+  abstract close(): Promise<void>;
+
+  get connectionCount(): number {
+    return this.belongings.servers.connectionCount;
+  }
+
+  abstract readonly generation: number;
+
+  announceAtOnce(): void {
+    if (this.generation === 1) void this.belongings.servers.acceptAll();
+    else this.belongings.servers.announces = true;
+  }
+
+  get unclaimedSockets(): readonly SocketAddress[] {
+    const sockets = this.belongings.ledger.unclaimedListeners.map(({ fd }) => describeFd(fd).socket?.local);
+    return sockets.filter((local) => local !== undefined);
+  }
+
+  isListening(name: string): boolean {
+    return this.belongings.isListening(name);
+  }
+
+  get isSupervised(): boolean {
+    return this.belongings.lender?.isOpen ?? false;
+  }
+
+  endAppBy(appEnding: AppEnding): void {
+    this.lifecycle.endAppBy(appEnding);
+  }
+
+  get unclaimed(): readonly string[] {
+    const required = this.belongings.ledger.unclaimedListeners.filter(({ isOptional }) => !isOptional);
+    return required.map(({ name }) => name);
+  }
+
+  async listen(listener: Listener, options: ListenOptions, isOptional: boolean = false): Promise<Listening> {
+    const listening = await this.belongings.listen(listener, options, isOptional || !this.handsOver);
+    warnOfTimeouts(listener, listening.name, this.drainTimeout);
+    return listening;
+  }
+
+  get listeners(): readonly ListenerStatus[] {
+    return this.belongings.listeners;
+  }
+
+  get charge(): ChargeStatus | undefined {
+    return this.belongings.arbiter.status;
+  }
+
+  adopterOf(listener: string): Adopter | undefined {
+    return this.belongings.servers.adopterOf(listener);
+  }
+
+  step<T>(name: string, run: () => T | Promise<T>, options?: StepOptions): Promise<T> {
+    return this.#steps.run(name, run, options);
+  }
+
+  protected getReady(warmup: (() => unknown) | undefined): Promise<void> {
+    return this.#steps.finish(warmup);
+  }
+
+  whenInCharge(duty: (signal: AbortSignal) => unknown): void {
+    this.lifecycle.addDuty(duty);
+  }
+
+  waitUntil(work: Promise<unknown>): void {
+    this.lifecycle.addWork(work);
+  }
+
+  onClose(name: string, hook: () => unknown, options: CloseHookOptions = {}): void {
+    this.lifecycle.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
+  }
+
+  keep(name: string, value: Keepable): void {
+    this.expectOpen('keep()');
+    this.belongings.kept.keep(name, value);
+  }
+
+  inherited(name: string): Inherited | undefined {
+    return this.belongings.kept.inherited(name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

@@ -1,0 +1,136 @@
+// The control socket: by it an operator asks a process, or a supervisor, for its status, an upgrade, its end. It is a
+// Unix socket under the rules of takeover sockets, and goes to the successor at COMMIT as theirs does.
+import { dirname, resolve } from 'node:path';
+import { type Place, toPlace } from '../endpoints/endpoint.js';
+import { HandoverError } from '../errors.js';
+import { publish } from '../events.js';
+import { acceptOn } from '../fd/dial.js';
+import { closeFds, FdSocket, type PeerCredentials, peerCredentials } from '../fd/index.js';
+import { Guests } from '../platform/guests.js';
+import { expectSafeDirectory, isSameUserOrRoot, SOCKET_MODE } from '../platform/socket-rules.js';
+import { type Handler, type Params, Rpc } from '../protocol/rpc.js';
+import { RESERVED } from '../resources/ledger.js';
+
+/** The control socket's name in the ledger. */
+export const CONTROL: string = `${RESERVED}control`;
+
+/** One call of an operator. */
+export interface ControlCall {
+  readonly params: Params;
+  /** Who asks, as the kernel says. */
+  readonly peer: Pick<PeerCredentials, 'pid' | 'uid'>;
+  /** Tells the operator something before the answer; lost where he has gone. */
+  tell(event: string, params: Params): void;
+}
+
+/** Why a handover ends that an operator has given up. */
+export function givenUpBy({ pid, uid }: ControlCall['peer']): HandoverError {
+  const message = `an operator gave it up (handover abort, pid ${pid ?? 'unknown'}, user ${uid})`;
+  return new HandoverError('ERR_HANDOVER_CANCELLED', message);
+}
+
+/** What it throws goes to the operator, code and all. */
+export type ControlMethod = (call: ControlCall) => Params | undefined | Promise<Params | undefined>;
+export type ControlMethods = Readonly<Record<string, ControlMethod>>;
+
+export interface ControlServerOptions {
+  /** Who may ask. @default the same user, and root */
+  readonly allow?: (peer: PeerCredentials) => boolean;
+  /** Called when the descriptor table is full. */
+  readonly makeRoom?: () => void;
+}
+
+/** @throws ERR_HANDOVER_CONTROL_UNSAFE others can write to the directory; ENOENT there is none */
+export function controlPlace(path: string): Place {
+  const absolute = resolve(path);
+  expectSafeDirectory(dirname(absolute), 'control', 'ERR_HANDOVER_CONTROL_UNSAFE');
+  return toPlace({ path: absolute, mode: SOCKET_MODE }, 'tcp');
+}
+
+const MAX_OPERATORS = 64;
+/** An operator that asks nothing for so long has left its connection behind, or is none. */
+const IDLE_TIMEOUT = 10_000;
+
+interface Operator {
+  readonly rpc: Rpc;
+  calls: number;
+}
+
+/** Answers operators on a listener that stays the caller's. Does not keep the process alive. */
+export class ControlServer {
+  readonly #methods: ControlMethods;
+  readonly #allow: (peer: PeerCredentials) => boolean;
+  readonly #operators: Guests<Operator> = new Guests({
+    limit: MAX_OPERATORS,
+    timeout: IDLE_TIMEOUT,
+    hangUp: ({ rpc }) => rpc.close(),
+  });
+  readonly #stopAccepting: () => void;
+  #isStopped = false;
+  #isClosing = false;
+
+  constructor(listener: number, methods: ControlMethods, options: ControlServerOptions = {}) {
+    const { allow = isSameUserOrRoot, makeRoom = () => {} } = options;
+    this.#methods = methods;
+    this.#allow = allow;
+    this.#stopAccepting = acceptOn(listener, (fd) => this.#accept(fd), makeRoom);
+  }
+
+  /** Accepts no more: before the listener is closed or given away. Operators that are connected stay. */
+  stop(): void {
+    if (!this.#isStopped) this.#stopAccepting();
+    this.#isStopped = true;
+  }
+
+  /** Hangs up: at once, or when the calls under way have been answered. */
+  close(): void {
+    this.stop();
+    this.#isClosing = true;
+    for (const operator of this.#operators) hangUpIfDone(operator);
+  }
+
+  #accept(fd: number): void {
+    const peer = peerCredentials(fd);
+    const isAllowed = this.#allow(peer);
+    if (!isAllowed) publish('control-refused', { uid: peer.uid, pid: peer.pid });
+    const handlers = Object.entries(this.#methods).map(([name, method]): [string, Handler] => [
+      name,
+      ({ params, fds }) => {
+        closeFds(fds);
+        if (isAllowed) return this.#answer(operator, method, params, peer);
+        throw new HandoverError('ERR_HANDOVER_CONTROL_REFUSED', `user ${peer.uid} may not control this process`);
+      },
+    ]);
+    const operator: Operator = { rpc: new Rpc(new FdSocket(fd), { calls: Object.fromEntries(handlers) }), calls: 0 };
+    operator.rpc.unref();
+    this.#operators.admit(operator);
+    void operator.rpc.closed.then(() => this.#operators.leave(operator));
+  }
+
+  async #answer(
+    operator: Operator,
+    method: ControlMethod,
+    params: Params,
+    { pid, uid }: PeerCredentials,
+  ): Promise<{ readonly params: Params }> {
+    operator.calls++;
+    this.#operators.busy(operator);
+    try {
+      const answer = await method({
+        params,
+        peer: { pid, uid },
+        tell: (event, told) => operator.rpc.tell(event, told),
+      });
+      return { params: answer ?? {} };
+    } finally {
+      operator.calls--;
+      if (operator.calls === 0 && !operator.rpc.isClosed) this.#operators.idle(operator);
+      // Once the answer, or the error, is on its way.
+      if (this.#isClosing) setImmediate(() => hangUpIfDone(operator));
+    }
+  }
+}
+
+function hangUpIfDone({ rpc, calls }: Operator): void {
+  if (calls === 0) rpc.close();
+}

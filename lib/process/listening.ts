@@ -1,0 +1,80 @@
+// From the app's server and options to a place in the ledger and a managed server.
+
+import { Socket as DatagramSocket } from 'node:dgram';
+import { type AddressInfo, isIP, Server } from 'node:net';
+import { type ListenAddress, type Place, toPlace } from '../endpoints/endpoint.js';
+import { typeError } from '../errors.js';
+import { describeFd } from '../fd/index.js';
+import type { Managed } from '../protocols/managed.js';
+import { ManagedServer } from '../protocols/managed-server.js';
+import type { Migration } from '../protocols/raw.js';
+import { ManagedDatagram } from '../protocols/udp.js';
+import type { Listener } from './types.js';
+
+export const DEFAULT_BACKLOG = 511;
+
+/** @throws TypeError it is none of what can be handed over */
+export function expectListener(listener: unknown): asserts listener is Listener {
+  if (listener instanceof Server || listener instanceof DatagramSocket) return;
+  throw typeError('listener', 'a server of net, http, https or http2, or a dgram socket', listener);
+}
+
+/** @throws TypeError connections of this kind move by themselves, or not at all */
+export function expectMigratable(listener: unknown, migration: Migration | undefined): void {
+  expectListener(listener);
+  if (migration === undefined || isWithoutTls(listener)) return;
+  throw typeError('options.migrate', 'absent: it is for a net.Server or an http.Server', migration);
+}
+
+/** Not https, http2 or tls, whose servers extend those. Told by what each adds: their modules are not loaded for this. */
+function isWithoutTls(listener: unknown): boolean {
+  const additions = ['setSecureContext', 'updateSettings'];
+  return listener instanceof Server && !additions.some((name) => name in listener);
+}
+
+/** Where it shall listen; the host may still be a name. */
+export function placeOf(listener: Listener, address: ListenAddress): Place {
+  expectListener(listener);
+  const isDatagram = listener instanceof DatagramSocket;
+  return toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
+}
+
+/** A host name resolved as `server.listen()` does; undefined where there is none: what need not wait, does not. */
+export function resolving(place: Place): Promise<Place> | undefined {
+  if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return undefined;
+  const { bind } = place;
+  const name = place.bind.host;
+  // Not loaded by all those who say an address.
+  const looked = import('node:dns/promises').then(({ lookup }) => lookup(name));
+  return looked.then(({ address: host }) => ({ ...place, bind: { ...bind, host } }));
+}
+
+export async function resolveHost(place: Place): Promise<Place> {
+  return (await resolving(place)) ?? place;
+}
+
+/** A dgram socket has its family already: a descriptor of the other one is refused by Node. */
+function withFamily(socket: DatagramSocket, address: ListenAddress): ListenAddress {
+  if (address.host !== undefined) return address;
+  const { type } = socket as unknown as { type?: string };
+  return { ...address, host: type === 'udp6' ? '::' : '0.0.0.0' };
+}
+
+export function manage(
+  listener: Listener,
+  name: string,
+  backlog: number = DEFAULT_BACKLOG,
+  onClose: () => void,
+  migration?: Migration,
+): Managed {
+  if (listener instanceof Server) return new ManagedServer(listener, name, backlog, onClose, migration);
+  return new ManagedDatagram(listener, onClose);
+}
+
+/** The address as `server.address()` gives it. */
+export function addressOf(fd: number): AddressInfo | string {
+  const local = describeFd(fd).socket?.local;
+  if (!local) return '';
+  if ('path' in local) return local.path;
+  return 'abstract' in local ? `\0${local.abstract}` : local;
+}

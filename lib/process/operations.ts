@@ -1,0 +1,183 @@
+// What operators and orchestrators can ask of a process under the handover: the methods of its control socket, and what
+// its health endpoint says.
+
+import type { HandoverError } from '../errors.js';
+import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
+import { expectInteger } from '../fd/arguments.js';
+import { VERSION } from '../fd/package.js';
+import type { ChargeStatus } from '../handover/arbiter.js';
+import type { UpgradeOutcome } from '../handover/outcome.js';
+import { successorFiles } from '../platform/command.js';
+import type { Env } from '../platform/env.js';
+import { changesBetween, identifyRelease, type Release } from '../platform/release.js';
+import type { Start } from '../platform/start.js';
+import { sleep } from '../protocol/deadline.js';
+import type { DrainingGeneration } from '../protocol/frames.js';
+import type { Params } from '../protocol/rpc.js';
+import { type ControlCall, type ControlMethods, givenUpBy } from './control.js';
+import type { Readiness } from './health-endpoint.js';
+import type { CheckedOptions } from './options.js';
+import { type Plan, planOf } from './plan.js';
+import type { Standby } from './standby.js';
+import { authority, type ListenerStatus, type Status } from './status.js';
+import type { UpgradeOptions } from './upgrader.js';
+
+/** The process that is asked. */
+export interface OperatedProcess {
+  readonly generation: number;
+  readonly isInCharge: boolean;
+  readonly phase: string;
+  readonly connectionCount: number;
+  readonly draining: readonly DrainingGeneration[];
+  readonly listeners: readonly ListenerStatus[];
+  readonly charge: ChargeStatus | undefined;
+  upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
+  prepare(options?: UpgradeOptions): Promise<Standby>;
+  /** Gives up what is under way, or a standby that waits. Resolves when it is over, with the phase it was in. */
+  abortUpgrade(reason: HandoverError): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+export class Operations {
+  readonly #process: OperatedProcess;
+  readonly #env: Env;
+  readonly #options: CheckedOptions;
+  readonly #start: Start;
+  /** What this process runs, as the file system had it at the start; undefined where nobody can ask. */
+  readonly #release: Release | undefined;
+  /** Told to drain, and to wait until the load balancers know. */
+  #isLeaving = false;
+
+  constructor(process: OperatedProcess, env: Env, options: CheckedOptions, start: Start) {
+    this.#process = process;
+    this.#env = env;
+    this.#options = options;
+    this.#start = start;
+    this.#release = options.control === undefined ? undefined : this.#identify();
+  }
+
+  readonly readiness = (): Readiness => {
+    const { generation, isInCharge, phase } = this.#process;
+    const reason = this.#isLeaving ? 'draining' : isInCharge ? undefined : phase;
+    return { reason, generation, pid: this.#env.pid };
+  };
+
+  /** Whoever asks whether this process is ready hears that it is not any more. */
+  readonly leaveSoon = (): void => {
+    this.#isLeaving = true;
+  };
+
+  readonly methods: ControlMethods = {
+    status: () => this.#status(),
+    plan: (call) => this.#plan(call),
+    upgrade: (call) => this.#upgrade(call),
+    abort: (call) => this.#abort(call),
+    drain: (call) => this.#drain(call),
+  };
+
+  #status(): Status {
+    const { generation, phase, isInCharge, listeners, connectionCount, draining, charge } = this.#process;
+    const { pid } = this.#env;
+    const { control, takeover, healthEndpoint } = this.#options;
+    return {
+      kind: 'process',
+      version: VERSION,
+      generation,
+      pid,
+      ageMs: Math.round(performance.now()),
+      phase: this.#isLeaving && isInCharge ? 'draining' : phase,
+      isInCharge,
+      listeners,
+      connections: [{ generation, pid, connections: connectionCount }, ...draining.map(countOf)],
+      draining: draining.map((older) => ({ ...countOf(older), ageMs: older.age })),
+      ...(charge && { charges: [charge] }),
+      control,
+      takeover: takeover?.path,
+      healthEndpoint:
+        healthEndpoint && (healthEndpoint.path ?? authority(healthEndpoint.host ?? '*', healthEndpoint.port ?? 0)),
+    };
+  }
+
+  async #plan({ peer }: ControlCall): Promise<Plan> {
+    const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
+    const standby = await this.#process.prepare({ requester: { by: 'control', ...peer } });
+    try {
+      const { argv, execArgv, directory } = this.#start;
+      const old = { command: [this.#env.execPath, ...execArgv, ...argv.slice(1)], cwd: directory.physical };
+      return planOf(old, young, this.#changes(young), this.#process.listeners, standby.claims);
+    } finally {
+      await standby.discard();
+    }
+  }
+
+  async #upgrade({ params, peer, tell }: ControlCall): Promise<Params> {
+    if (params.ifChanged === true) {
+      const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
+      const changes = this.#changes(young);
+      if (changes.length === 0) return { isUnchanged: true, generation: this.#process.generation, pid: this.#env.pid };
+      tell('changes', { changes });
+    }
+    const stop = listen('phase', ({ phase, role, generation }) => {
+      if (role === 'predecessor') tell('phase', { phase, generation });
+    });
+    try {
+      const { phases, ...outcome } = await this.#process.upgrade({
+        requester: { by: 'control', ...peer },
+        ...(params.profile !== undefined && { profile: String(params.profile) }),
+      });
+      return { ...outcome, phases: phases.map((phase) => ({ ...phase })) };
+    } finally {
+      stop();
+    }
+  }
+
+  /** Answers without a phase where nothing was under way. */
+  async #abort({ peer }: ControlCall): Promise<Params> {
+    return { phase: await this.#process.abortUpgrade(givenUpBy(peer)) };
+  }
+
+  /** Not ready at once, serving on for `delay` ms, then no more connections; answers when the last has ended. */
+  async #drain({ params, tell }: ControlCall): Promise<Params> {
+    const delay = expectInteger('delay', params.delay ?? 0, 0);
+    this.leaveSoon();
+    if (delay > 0) {
+      tell('phase', { phase: 'NOT_READY', generation: this.#process.generation });
+      await sleep(delay);
+    }
+    tell('phase', { phase: 'DRAIN', generation: this.#process.generation });
+    let result: Params = {};
+    const stop = listen('drained', ({ moved, cut, durationMs }) => {
+      result = { moved, cut, durationMs };
+    });
+    try {
+      await this.#process.close();
+      return result;
+    } finally {
+      stop();
+    }
+  }
+
+  #changes(young: Release): string[] {
+    return this.#release ? changesBetween(this.#release, young) : ['what this process runs could not be read'];
+  }
+
+  /** An executable that is gone is a matter of the upgrade. */
+  #identify(): Release | undefined {
+    try {
+      return identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function countOf({ generation, pid, connections }: DrainingGeneration): Status['connections'][number] {
+  return { generation, pid, connections };
+}
+
+function listen<N extends HandoverEventName>(name: N, heard: (payload: HandoverEvents[N]) => void): () => void {
+  const listener = (payload: unknown): void => heard(payload as HandoverEvents[N]);
+  const channel = eventChannel(name);
+  channel.subscribe(listener);
+  return () => void channel.unsubscribe(listener);
+}

@@ -1,0 +1,210 @@
+// What a server's process does by itself: hands over, drains and ends when it is told to. The only part of the library that
+// handles signals, and with serve.ts the only one that exits; `handover run` has its own (cli/run-signals.ts, reaper.ts).
+import { constants } from 'node:os';
+import { HandoverError, hasCode, typeError } from '../errors.js';
+import { publish } from '../events.js';
+import { expectOptions } from '../fd/arguments.js';
+import { type AppListener, AppSignals } from './app-signals.js';
+import { HeldExit, type Wish } from './held-exit.js';
+import type { Preloaded } from './internal-handover.js';
+import type { AppEnding } from './lifecycle.js';
+
+/**
+ * The signals that `serve()` and `handover/auto` handle; `false`: none of that kind. The app may listen to them, too: from
+ * then on `process.exit()`, and a signal it sends to itself, are held until this process has drained and its hooks have run;
+ * the exit code is kept. What the app still does then has what is left of `drainTimeout`.
+ */
+export interface ServeSignals {
+  /**
+   * Hands over. What the app does at this signal it does when a successor is in charge and this process drains; nothing, if
+   * the handover fails. @default 'SIGUSR2'
+   */
+  readonly upgrade?: NodeJS.Signals | false;
+  /**
+   * Drains, runs the hooks, exits 0; a second one exits at once, except under `handover run`.
+   * @default ['SIGTERM', 'SIGINT']
+   */
+  readonly shutdown?: readonly NodeJS.Signals[] | false;
+  /**
+   * The app's own listeners of this signal run, too, when this process drains for another reason: a successor is in charge,
+   * or it was told to close. @default false; 'SIGTERM' in `handover/auto`
+   */
+  readonly drain?: NodeJS.Signals | false;
+}
+
+export type CheckedSignals = Required<ServeSignals>;
+
+const NO_SIGNALS: CheckedSignals = { upgrade: false, shutdown: false, drain: false };
+
+/** `drainByDefault`: where `drain` is not given. */
+export function checkSignals(signals: unknown, drainByDefault: NodeJS.Signals | false): CheckedSignals {
+  const {
+    upgrade = 'SIGUSR2',
+    shutdown = ['SIGTERM', 'SIGINT'],
+    drain = drainByDefault,
+  } = expectOptions('options.signals', signals, ['upgrade', 'shutdown', 'drain']);
+  if (drain !== false) expectSignal('options.signals.drain', drain);
+  if (upgrade !== false) expectSignal('options.signals.upgrade', upgrade);
+  if (shutdown !== false && !Array.isArray(shutdown)) {
+    throw typeError('options.signals.shutdown', 'a list of signals or false', shutdown);
+  }
+  for (const signal of shutdown === false ? [] : shutdown) expectSignal('options.signals.shutdown', signal);
+  return { upgrade, shutdown, drain } as CheckedSignals;
+}
+
+function expectSignal(name: string, signal: unknown): void {
+  if (typeof signal !== 'string' || !(signal in constants.signals))
+    throw typeError(name, 'the name of a signal', signal);
+}
+
+/** How long an app that closed everything may take to end by itself. */
+const EXIT_GRACE = 1_000;
+
+/** What a process of `serve()` or `handover/auto` does at its signals, and how it ends. */
+export class Ending implements AppEnding {
+  readonly #handover: Preloaded;
+  readonly #signals: CheckedSignals;
+  readonly #app: AppSignals = new AppSignals((signal, app) => this.#onApp(signal, app));
+  readonly #exit: HeldExit = new HeldExit((signal) => this.#app.isHeard(signal));
+  /** Of the app, at the signal that hands over: they run when that has come about. */
+  readonly #postponed = new Map<unknown, AppListener>();
+  /** What the app has been told since this end began: no signal, and no listener, twice. */
+  readonly #told = new Set<unknown>();
+  #isRepeated = false;
+  #isShuttingDown = false;
+  /** When the app began to end, where it does anything at its end. */
+  #appEndsSince: number | undefined;
+
+  constructor(handover: Preloaded, signals: CheckedSignals | false) {
+    this.#handover = handover;
+    this.#signals = signals || NO_SIGNALS;
+    handover.endAppBy(this);
+  }
+
+  /** Handles the signals. */
+  install(): void {
+    const { upgrade, shutdown } = this.#signals;
+    if (upgrade) this.#app.install(upgrade, (signal) => this.#upgrade(signal));
+    for (const signal of shutdown || [])
+      this.#app.install(signal, (...args: [NodeJS.Signals, number?]) => this.#shutDown(...args));
+  }
+
+  /** Handles signals no more, and holds nothing. */
+  uninstall(): void {
+    this.#app.uninstall();
+    this.#exit.recall();
+  }
+
+  /** Ends the process now. */
+  exit(code: number): never {
+    return this.#exit.exit(code);
+  }
+
+  /** Ends the process when the handover is closed; if something keeps it alive for too long, that is published first. */
+  exitWhenClosed(): void {
+    void this.#handover.closed.then(() => this.#exitSoon());
+  }
+
+  begin(): boolean {
+    const { upgrade, drain } = this.#signals;
+    const calls = new Map(this.#postponed);
+    this.#postponed.clear();
+    let isEnding = upgrade !== false && calls.size > 0 && this.#app.isHeard(upgrade);
+    if (drain && this.#appEndsSince === undefined) {
+      this.#told.add(drain);
+      isEnding ||= this.#app.isHeard(drain);
+      for (const app of this.#app.of(drain)) if (!this.#told.has(app.listener)) calls.set(app.listener, app);
+    }
+    if (calls.size === 0) return this.#exit.isHolding;
+    if (isEnding) this.#appEndsSince ??= performance.now();
+    this.#exit.begin();
+    for (const app of calls.values()) this.#call(app);
+    return true;
+  }
+
+  recalled(): void {
+    // Told to end meanwhile, it will.
+    if (!this.#exit.isHolding || this.#isShuttingDown) return;
+    this.#exit.recall();
+    this.#told.clear();
+    this.#appEndsSince = undefined;
+    publish('app-recalled', { generation: this.#handover.generation });
+  }
+
+  #upgrade(signal: NodeJS.Signals): void {
+    if (this.#exit.takeRaised(signal)) return;
+    // A failed handover has been published, and said unless `log` is false: nobody waits for this promise.
+    this.#handover.upgrade({ requester: { by: 'signal', signal } }).catch((error: unknown) => {
+      if (!hasCode(error, 'ERR_HANDOVER_IN_PROGRESS')) this.#postponed.clear();
+    });
+  }
+
+  /** `value` is missing where the app has emitted the event itself. */
+  #shutDown(signal: NodeJS.Signals, value?: number): void {
+    const isApps = this.#exit.takeRaised(signal) || (value === undefined && this.#isShuttingDown);
+    this.#isRepeated = !isApps && this.#told.has(signal);
+    this.#told.add(signal);
+    if (isApps) return;
+    if (!this.#isShuttingDown) {
+      this.#isShuttingDown = true;
+      this.#exit.begin();
+      void this.#handover.close();
+      return;
+    }
+    // From the supervisor and from systemd, which signals all processes of a unit: only the supervisor kills.
+    if (this.#handover.isSupervised) return;
+    this.exit(128 + constants.signals[signal]);
+  }
+
+  #onApp(signal: NodeJS.Signals, app: AppListener): void {
+    if (signal === this.#signals.upgrade) {
+      if (this.#handover.mayHandOver) this.#postponed.set(app.listener, app);
+      else app.call();
+      return;
+    }
+    if (this.#isRepeated || this.#told.has(app.listener)) return;
+    this.#told.add(app.listener);
+    if (this.#app.isHeard(signal)) this.#appEndsSince ??= performance.now();
+    app.call();
+  }
+
+  /** What throws ends nothing: there may be connections of others. */
+  #call({ listener, call }: AppListener): void {
+    this.#told.add(listener);
+    const fail = (error: unknown): void =>
+      publish('hook-failed', {
+        name: 'signals.drain',
+        error: error instanceof Error ? error : new Error(String(error)),
+      });
+    try {
+      void Promise.resolve(this.#exit.run(call)).catch(fail);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #exitSoon(): void {
+    const { closing, generation, drainTimeout } = this.#handover;
+    const hasFailed = closing.reason instanceof HandoverError;
+    if (hasFailed) process.exitCode = 1;
+    else process.exitCode ??= 0;
+    this.#exit.onWish((wish) => this.#end(hasFailed ? { code: 1 } : wish));
+    const left = this.#appEndsSince === undefined ? 0 : this.#appEndsSince + drainTimeout - performance.now();
+    const timer = setTimeout(
+      () => {
+        publish('stuck', { generation, resources: process.getActiveResourcesInfo() });
+        this.#exit.exit();
+      },
+      Math.max(EXIT_GRACE, left),
+    );
+    timer.unref();
+  }
+
+  /** As the app has asked. By a signal only if it came from outside: at a handover there was none. */
+  #end(wish: Wish): void {
+    if ('code' in wish) this.#exit.exit(wish.code);
+    if (!this.#isShuttingDown || this.#handover.isSupervised) this.#exit.exit();
+    this.uninstall();
+    this.#exit.raise(wish.signal);
+  }
+}

@@ -1,0 +1,140 @@
+// The last part of a process: it serves what is open to its end, and if it has a successor, that may still fail.
+import { publish } from '../events.js';
+import { type Fates, Tally } from '../handover/handover-record.js';
+import { beatEvery, REPORT_INTERVAL } from '../handover/heartbeat.js';
+import type { Successor } from '../handover/incoming.js';
+import type { Predecessor } from '../handover/outgoing.js';
+import { settlesWithin } from '../protocol/deadline.js';
+import type { DrainResult, Servers } from '../transfer/servers.js';
+import type { Lifecycle } from './lifecycle.js';
+
+/** The process that ends. */
+export interface Retiring {
+  readonly generation: number;
+  readonly servers: Servers;
+  readonly lifecycle: Lifecycle;
+  /** Milliseconds for all of it. */
+  readonly timeout: number;
+  /** Milliseconds without a byte that end a busy connection before that; 0: none. */
+  readonly idleTimeout: number;
+  /** Of which WebSockets that stay are closed in so many, at the beginning. */
+  readonly closeSpread: number;
+}
+
+/** What is different beside a successor. */
+export interface Beside {
+  readonly predecessor: Predecessor;
+  /** Connections that can move do. */
+  readonly moves: boolean;
+  /** This process as the successor of an older one, where there was any. */
+  readonly successor: Pick<Successor, 'alone' | 'tally'> | undefined;
+  /** Tells the successor what is left. */
+  readonly report: () => void;
+}
+
+/** Ends what is open, with no successor to take it over; `give` starts to move it to others, and returns what ends that. */
+export async function drain(retiring: Retiring, give?: () => () => Promise<number>): Promise<void> {
+  const { generation, lifecycle } = retiring;
+  lifecycle.beginDrain();
+  const stopGiving = give?.();
+  const ended = await endConnections(retiring, { moves: give !== undefined, older: undefined });
+  const fates = fatesOf((await stopGiving?.()) ?? 0, ended);
+  publish('drained', { handoverId: undefined, generation, ...fates, ...lastOf(ended) });
+}
+
+/**
+ * Moves and drains beside a successor in charge, and says the last word to it.
+ * @returns undefined once retired; the error when the successor failed and everything was taken back
+ */
+export async function retireOrRecall(retiring: Retiring, beside: Beside): Promise<unknown> {
+  const { generation, servers, lifecycle } = retiring;
+  const { predecessor, report } = beside;
+  // A generation that still drains would take this one's end for a failure, and everything back.
+  const { alone: older, tally = new Tally() } = beside.successor ?? {};
+  const { account } = predecessor;
+  publish('superseded', { handoverId: account.id, generation, successorPid: predecessor.successorPid });
+  const recalled = new AbortController();
+  const stopReporting = beatEvery(REPORT_INTERVAL, report);
+  const moves = beside.moves && predecessor.canMove;
+  // What can move at once has: an app that ends what is idle, as many do, ends none of those.
+  const settle = (): void => {
+    predecessor.settle();
+    lifecycle.beginDrain();
+  };
+  const stopMoving = moves ? startMoving(predecessor, servers, settle) : () => 0;
+  if (!moves) settle();
+  try {
+    const ended = endConnections(retiring, { moves, older, recalled: recalled.signal });
+    const result = await Promise.race([ended, predecessor.failed]);
+    settle();
+    const fates = fatesOf(stopMoving(), result);
+    account.drained(fates);
+    publish('drained', { handoverId: account.id, generation, ...fates, ...lastOf(result) });
+    await predecessor.retire(tally.toSay(account));
+    account.end('completed');
+    return undefined;
+  } catch (reason) {
+    recalled.abort();
+    // Ending the successor may take its time: what was not offered goes on at once.
+    stopMoving();
+    const failure = await predecessor.giveUp(reason);
+    account.recalled(stopMoving());
+    account.end('recalled', failure);
+    lifecycle.recallDrain();
+    return failure;
+  } finally {
+    stopMoving();
+    stopReporting();
+  }
+}
+
+/** Connections first, then what the app is still at, then the generations before. */
+async function endConnections(
+  { servers, lifecycle, timeout, idleTimeout, closeSpread }: Retiring,
+  { moves, older, recalled }: Ending,
+): Promise<Ended> {
+  const start = performance.now();
+  const before = servers.connectionCount;
+  const elapsed = (): number => performance.now() - start;
+  const left = (): number => Math.max(0, timeout - elapsed());
+  const drainAll = (): Promise<DrainResult> =>
+    servers.drainAll({ timeout: left(), idleTimeout, closeSpread, moves, ...(recalled && { recalled }) });
+  let result = await drainAll();
+  await settlesWithin(Promise.all([lifecycle.worked(), older]), left());
+  // What an older generation still had may have moved here meanwhile.
+  if (servers.connectionCount > 0 && result.cut === 0 && !recalled?.aborted) result = await drainAll();
+  return { ...result, before, durationMs: elapsed() };
+}
+
+interface Ending {
+  readonly moves: boolean;
+  /** Settles when the generations before are gone. */
+  readonly older: Promise<void> | undefined;
+  readonly recalled?: AbortSignal;
+}
+
+interface Ended extends DrainResult {
+  readonly durationMs: number;
+  /** Connections there were. */
+  readonly before: number;
+}
+
+/** Some may have come meanwhile: what waits in a queue is accepted to the last. */
+function fatesOf(moved: number, { before, cut }: Ended): Fates {
+  return { moved, cut, ended: Math.max(0, before - moved - cut) };
+}
+
+function lastOf({ cutConnections, durationMs }: Ended): Pick<Ended, 'cutConnections' | 'durationMs'> {
+  return { cutConnections, durationMs };
+}
+
+/** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */
+function startMoving(predecessor: Predecessor, servers: Servers, settle: () => void): () => number {
+  const offering = predecessor.moving.start(() => servers.movable(), settle);
+  const stopWatching = servers.whenMovable(() => offering.sweepSoon());
+  offering.sweepSoon();
+  return () => {
+    stopWatching();
+    return offering.moved;
+  };
+}

@@ -1,0 +1,59 @@
+// A successor that is ready and waits: committing it costs no process start.
+
+import type { UpgradeOutcome } from '../handover/outcome.js';
+import type { Predecessor } from '../handover/outgoing.js';
+import type { Claims } from '../protocol/frames.js';
+
+/** Made by `handover.prepare()`. Ends with `commit()` or `discard()`; leaving the scope of `await using` discards it. */
+export interface Standby extends AsyncDisposable {
+  readonly generation: number;
+  readonly pid: number;
+  /** What it did with the listeners on offer: names, and listeners of its own. */
+  readonly claims: Claims;
+  /** Resolves with the reason when it is lost before it was committed: it died, or was told to end. Never rejects. */
+  readonly lost: Promise<unknown>;
+  /**
+   * Puts it in charge: state is taken now, and so are listeners bound since. Resolves and rejects as `upgrade()`.
+   */
+  commit(): Promise<UpgradeOutcome>;
+  /** Ends it. Without effect once it is committed. */
+  discard(): Promise<void>;
+}
+
+/** What a standby asks of the process that prepared it. */
+export interface StandbyHost {
+  commitPrepared(predecessor: Predecessor): Promise<UpgradeOutcome>;
+  discardPrepared(predecessor: Predecessor): Promise<void>;
+}
+
+export class PreparedStandby implements Standby {
+  readonly generation: number;
+  readonly pid: number;
+  readonly claims: Claims;
+  readonly lost: Promise<unknown>;
+  readonly #host: StandbyHost;
+  readonly #predecessor: Predecessor;
+  #isCommitted = false;
+
+  constructor(predecessor: Predecessor, generation: number, lost: Promise<unknown>, host: StandbyHost) {
+    this.generation = generation;
+    this.pid = predecessor.successorPid;
+    this.claims = predecessor.claims;
+    this.lost = lost;
+    this.#predecessor = predecessor;
+    this.#host = host;
+  }
+
+  async commit(): Promise<UpgradeOutcome> {
+    this.#isCommitted = true;
+    return this.#host.commitPrepared(this.#predecessor);
+  }
+
+  async discard(): Promise<void> {
+    if (!this.#isCommitted) await this.#host.discardPrepared(this.#predecessor);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.discard();
+  }
+}

@@ -1,0 +1,191 @@
+// Where there is no addon (Windows, a platform without a prebuilt file): servers listen as they always did, and nothing
+// is ever handed over.
+
+import type { ListenAddress } from '../endpoints/endpoint.js';
+import { HandoverError } from '../errors.js';
+import { publish } from '../events.js';
+import { expectSupported } from '../fd/index.js';
+import { tellFailure } from '../handover/handover-record.js';
+import { helloOf } from '../handover/identity.js';
+import type { UpgradeOutcome } from '../handover/outcome.js';
+import { Deferred } from '../protocol/deferred.js';
+import type { DrainingGeneration } from '../protocol/frames.js';
+import type { Where } from '../protocols/managed.js';
+import type { Inherited, Keepable } from '../resources/kept.js';
+import { Servers } from '../transfer/servers.js';
+import { HealthEndpoint, type Readiness } from './health-endpoint.js';
+import { type AppEnding, Lifecycle } from './lifecycle.js';
+import { expectMigratable, manage, placeOf, resolving } from './listening.js';
+import { type CheckedOptions, checkCloseHook, checkListenOptions, checkUpgradeOptions } from './options.js';
+import { warnOfTimeouts } from './request-timeout-warning.js';
+import { drain } from './retirement.js';
+import type { Standby } from './standby.js';
+import { type StepOptions, Steps } from './steps.js';
+import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
+import type { UpgradeOptions } from './upgrader.js';
+
+export class PlainHandover implements Handover {
+  readonly generation = 1;
+  readonly isSupervised = false;
+  readonly mayHandOver = false;
+  readonly unclaimed: readonly string[] = [];
+  readonly unclaimedSockets: readonly [] = [];
+  readonly draining: readonly DrainingGeneration[] = [];
+  readonly #options: CheckedOptions;
+  readonly #servers = new Servers();
+  readonly #lifecycle = new Lifecycle();
+  readonly #steps = new Steps();
+  readonly #closing = new AbortController();
+  readonly #closed = new Deferred<void>();
+  readonly #health = new HealthEndpoint(() => this.#readiness());
+  #isReady = false;
+
+  constructor(options: CheckedOptions) {
+    this.#options = options;
+  }
+
+  #readiness(): Readiness {
+    const reason = this.isInCharge ? undefined : this.closing.aborted ? 'closing' : 'loading';
+    return { reason, generation: this.generation, pid: process.pid };
+  }
+
+  get isInCharge(): boolean {
+    return this.#isReady && !this.closing.aborted;
+  }
+
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  /** Binds in `ready()`: until then Node has nothing that would hold the address, and the one returned is as asked. */
+  async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
+    const { migrate, ...address } = checkListenOptions(options);
+    expectMigratable(listener, migrate);
+    const place = placeOf(listener, address);
+    const { canonical } = place;
+    const resolution = resolving(place);
+    if (resolution) await resolution;
+    const name = options.name ?? canonical;
+    const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
+    await this.#servers.add(name, managed, () => plainly(options));
+    warnOfTimeouts(listener, name, this.#options.drainTimeout);
+    publish('listen', { name, address: canonical, origin: 'bound' });
+    return { name, address: canonical, origin: 'bound' };
+  }
+
+  get handsOver(): boolean {
+    return !this.closing.aborted;
+  }
+
+  get drainTimeout(): number {
+    return this.#options.drainTimeout;
+  }
+
+  endAppBy(appEnding: AppEnding): void {
+    this.#lifecycle.endAppBy(appEnding);
+  }
+
+  announceAtOnce(): void {
+    void this.#servers.acceptAll();
+  }
+
+  isListening(name: string): boolean {
+    return this.#servers.has(name);
+  }
+
+  async ready(): Promise<void> {
+    const { healthEndpoint, warmup } = this.#options;
+    if (healthEndpoint) await this.#health.start(plainly(healthEndpoint));
+    await this.#steps.finish(warmup);
+    await this.#servers.acceptAll();
+    this.#isReady = true;
+    this.#lifecycle.takeCharge();
+    const { generation } = this;
+    publish('in-charge', { handoverId: undefined, generation, claimed: [], unclaimed: [] });
+  }
+
+  /** @throws ERR_HANDOVER_UNSUPPORTED with the reason */
+  async upgrade(options: UpgradeOptions = {}): Promise<UpgradeOutcome> {
+    const asked = checkUpgradeOptions(options);
+    try {
+      expectSupported();
+      throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'this process was started without the addon');
+    } catch (error) {
+      const { generation } = this;
+      tellFailure(helloOf({ pid: process.pid, generation, moves: false }), asked, error);
+      throw error;
+    }
+  }
+
+  /** @throws ERR_HANDOVER_UNSUPPORTED with the reason */
+  async prepare(options: UpgradeOptions = {}): Promise<Standby> {
+    await this.upgrade(options);
+    throw new Error('unreachable');
+  }
+
+  step<T>(name: string, run: () => T | Promise<T>, options?: StepOptions): Promise<T> {
+    return this.#steps.run(name, run, options);
+  }
+
+  whenInCharge(duty: (signal: AbortSignal) => unknown): void {
+    this.#lifecycle.addDuty(duty);
+  }
+
+  waitUntil(work: Promise<unknown>): void {
+    this.#lifecycle.addWork(work);
+  }
+
+  /** There will be nobody to hand it to. */
+  keep(_name: string, _value: Keepable): void {}
+
+  inherited(_name: string): Inherited | undefined {
+    return undefined;
+  }
+
+  onClose(name: string, hook: () => unknown, options: CloseHookOptions = {}): void {
+    this.#lifecycle.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
+  }
+
+  async close(): Promise<void> {
+    if (!this.closing.aborted) {
+      this.#closing.abort();
+      this.#servers.suspendAll();
+      this.#lifecycle.beginDrain();
+      await this.#lifecycle.giveUpCharge();
+      const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
+      const { generation } = this;
+      await drain({
+        generation,
+        servers: this.#servers,
+        lifecycle: this.#lifecycle,
+        timeout,
+        idleTimeout,
+        closeSpread,
+      });
+      this.#servers.finishAll();
+      await this.#lifecycle.runHooks();
+      this.#health.stop();
+      this.#closed.resolve();
+    }
+    await this.closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+/** Node's own names for an address. */
+function plainly({ port, host, path, abstract, ipv6Only }: ListenAddress): Where {
+  return {
+    ...(port !== undefined && { port }),
+    ...(host !== undefined && { host }),
+    ...(path !== undefined && { path }),
+    ...(abstract !== undefined && { path: `\0${abstract}` }),
+    ...(ipv6Only !== undefined && { ipv6Only }),
+  };
+}

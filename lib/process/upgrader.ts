@@ -1,0 +1,335 @@
+// The handovers this process gives: started by itself or dialled in, at once or by way of a standby, one at a time.
+
+import { HandoverError, hasCode } from '../errors.js';
+import { type Phase, publish, type Requester } from '../events.js';
+import { Pidfd } from '../fd/pidfd.js';
+import { Account } from '../handover/handover-record.js';
+import { anotherInCharge, failureText, type UpgradeOutcome } from '../handover/outcome.js';
+import { Predecessor } from '../handover/outgoing.js';
+import type { PredecessorHost } from '../handover/outgoing-host.js';
+import { successorCommand } from '../platform/command.js';
+import type { Env } from '../platform/env.js';
+import { refuseOrphan, refuseSharedEnd } from '../platform/orphan.js';
+import { expectMemory, runCheck } from '../platform/preflight.js';
+import { profileStart } from '../platform/profiling.js';
+import type { ServiceManager } from '../platform/service-manager.js';
+import type { Start } from '../platform/start.js';
+import { type Started, startSuccessor } from '../platform/start-self.js';
+import type { SuccessorProcess } from '../platform/successor-process.js';
+import { refuse } from '../platform/takeover.js';
+import type { Channel } from '../protocol/channel.js';
+import type { DrainingGeneration } from '../protocol/frames.js';
+import { RETIRE_GRACE } from '../protocol/timeouts.js';
+import type { DescriptorReserve } from '../resources/reserve.js';
+import type { CheckedOptions } from './options.js';
+import type { Belongings } from './resources.js';
+import { PreparedStandby, type Standby } from './standby.js';
+
+export interface UpgradesHost extends PredecessorHost {
+  readonly isInCharge: boolean;
+  readonly manager: ServiceManager;
+  readonly belongings: Pick<Belongings, 'keepClosed' | 'keepNoMore' | 'closeKept'>;
+  /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
+  expectInCharge(): void;
+  /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
+  reassert(): void;
+  /** Older generations that still drain. */
+  readonly draining: readonly DrainingGeneration[];
+  /** Neither is this process in charge any more, nor the successor: end. */
+  giveUp(error: HandoverError): void;
+  /** A successor is in charge: serve what is open to its end, then leave. */
+  retire(predecessor: Predecessor, process: SuccessorProcess): void;
+}
+
+/** What one handover is told. */
+export interface UpgradeOptions {
+  /**
+   * Cancels the handover until the successor is in charge; the promise rejects with its reason. Without effect in a worker of
+   * `handover run`, where the supervisor does the replacing.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** Who asked for it, for the audit line. @default the app */
+  readonly requester?: Requester | undefined;
+  /**
+   * A directory for two CPU profiles, named by the handover's id: the successor's start until it is ready, and the drain of
+   * this process. Made where it is missing. Not under `handover run`.
+   */
+  readonly profile?: string | undefined;
+}
+
+interface Attempt {
+  readonly account: Account;
+  predecessor?: Predecessor;
+  process?: SuccessorProcess;
+  /** Ready, and waiting for somebody to commit it. */
+  isStandby?: boolean;
+  /** Why it must end, where that was said before there was anything to end. */
+  reason?: unknown;
+  /** Settles when the attempt is over, one way or the other. */
+  over: Promise<unknown>;
+}
+
+export class Upgrades {
+  readonly #env: Env;
+  readonly #options: CheckedOptions;
+  readonly #start: Start;
+  readonly #host: UpgradesHost;
+  readonly #reserve: DescriptorReserve;
+  /** From the first look at the options until the successor is in charge, or the attempt has failed. */
+  #attempt: Attempt | undefined;
+
+  constructor(env: Env, options: CheckedOptions, start: Start, reserve: DescriptorReserve, host: UpgradesHost) {
+    this.#env = env;
+    this.#options = options;
+    this.#start = start;
+    this.#reserve = reserve;
+    this.#host = host;
+  }
+
+  /** Of the handover under way. */
+  get phase(): Phase | undefined {
+    return this.#attempt?.predecessor?.phase;
+  }
+
+  async upgrade(options: UpgradeOptions): Promise<UpgradeOutcome> {
+    return this.#run(options, async (attempt) => {
+      this.#adopt(attempt, await this.#startSelf(attempt, options));
+      return this.#handOver(attempt);
+    });
+  }
+
+  async prepare(options: UpgradeOptions): Promise<Standby> {
+    const { attempt, predecessor } = await this.#run(options, async (running) => {
+      const adopted = this.#adopt(running, await this.#startSelf(running, options));
+      const { readyTimeout, unclaimed } = this.#options;
+      await adopted.prepare({ readyTimeout, standby: true, unclaimed });
+      return { attempt: running, predecessor: adopted };
+    });
+    this.#host.manager.serving(this.#host.hello.generation, 'a standby waits');
+    attempt.isStandby = true;
+    this.#attempt = attempt;
+    const lost = predecessor.failed.catch((reason: unknown) => this.#onLost(attempt, predecessor, reason));
+    return new PreparedStandby(predecessor, this.#host.hello.generation + 1, lost, this);
+  }
+
+  async commitPrepared(predecessor: Predecessor): Promise<UpgradeOutcome> {
+    const attempt = this.#attempt;
+    // Lost, discarded or committed already.
+    if (attempt?.predecessor !== predecessor || !attempt.isStandby) return predecessor.failed;
+    attempt.isStandby = false;
+    this.#host.manager.reloading(this.#host.hello.generation);
+    return this.#settle(attempt, undefined, () => this.#commit(attempt));
+  }
+
+  async discardPrepared(
+    predecessor: Predecessor,
+    reason: HandoverError = new HandoverError('ERR_HANDOVER_ABORTED', 'the standby was discarded'),
+  ): Promise<void> {
+    const attempt = this.#attempt;
+    if (attempt?.predecessor !== predecessor || !attempt.isStandby) return;
+    attempt.isStandby = false;
+    await predecessor.giveUp(reason);
+    attempt.account.end('discarded');
+    attempt.process?.release();
+    this.#attempt = undefined;
+    this.#host.belongings.closeKept();
+  }
+
+  /** A process dialled in: it takes over, or is told why not. */
+  async takeOver(channel: Channel, process: SuccessorProcess): Promise<void> {
+    // Nobody here waits for it: a failure has been published.
+    await this.giveWay(channel, process).catch(() => {});
+  }
+
+  /** The same, for somebody who waits for the outcome. */
+  async giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
+    try {
+      return await this.#run({ requester: this.#requesterOf(process) }, async (attempt) => {
+        if (!process.wasStarted && !this.#options.allowOrphan)
+          refuseSharedEnd(this.#env, this.#host.manager.isPresent, process.pid);
+        this.#adopt(attempt, { channel, process });
+        return this.#handOver(attempt);
+      });
+    } catch (error) {
+      const known = error instanceof HandoverError ? error : new HandoverError('ERR_HANDOVER_INTERNAL', String(error));
+      if (!channel.isClosed) refuse(channel, known);
+      process.release();
+      throw known;
+    }
+  }
+
+  /** Ends what is under way and waits for its end. Resolves with the phase it was in; undefined: there was nothing. */
+  async abort(reason: HandoverError): Promise<Phase | undefined> {
+    const attempt = this.#attempt;
+    if (!attempt) return undefined;
+    const { phase = 'PREPARE' } = this;
+    if (attempt.predecessor && attempt.isStandby) {
+      await this.discardPrepared(attempt.predecessor, reason);
+      return phase;
+    }
+    attempt.reason = reason;
+    attempt.predecessor?.abort(reason);
+    await attempt.over;
+    return phase;
+  }
+
+  /** One at a time: runs the steps, and takes everything back when one fails. */
+  async #run<T>(options: UpgradeOptions, steps: (attempt: Attempt) => Promise<T>): Promise<T> {
+    const { signal, requester = { by: 'app', pid: this.#env.pid }, profile } = options;
+    signal?.throwIfAborted();
+    const { manager, isInCharge, hello } = this.#host;
+    // Also where it is refused next: whoever asked by way of systemd waits for an answer. Not into another one's handover.
+    const answers = isInCharge && !this.#attempt;
+    if (answers) manager.reloading(hello.generation);
+    const account = new Account(hello, requester, profile);
+    try {
+      this.#expectFree(requester.by !== 'takeover' && requester.by !== 'supervisor');
+    } catch (error) {
+      recordFailure(account, error);
+      if (answers) manager.serving(hello.generation, failureText(error));
+      throw error;
+    }
+    const attempt: Attempt = { account, over: Promise.resolve() };
+    this.#attempt = attempt;
+    this.#host.belongings.keepClosed();
+    return this.#settle(attempt, signal, () => steps(attempt));
+  }
+
+  /** `isOwn`: this process would start its successor itself. */
+  #expectFree(isOwn: boolean): void {
+    try {
+      this.#host.expectInCharge();
+    } catch (error) {
+      // A process that may never hand over hears that, and not that it is too early: a cluster primary gets no readier.
+      if (isOwn && hasCode(error, 'ERR_HANDOVER_NOT_READY') && !this.#options.allowOrphan)
+        refuseOrphan(this.#env, this.#host.manager.isPresent);
+      throw error;
+    }
+    if (this.#attempt) {
+      const message = 'another handover of this process is under way, or a standby is waiting: commit or discard it';
+      throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', message);
+    }
+    this.#makeRoomForDraining();
+  }
+
+  async #settle<T>(attempt: Attempt, signal: AbortSignal | undefined, steps: () => Promise<T>): Promise<T> {
+    const onAbort = (): void => {
+      attempt.reason = signal?.reason;
+      attempt.account.cancelled(signal?.reason);
+      attempt.predecessor?.abort(signal?.reason);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const result = this.#takeBackOnFailure(attempt, steps);
+    attempt.over = result.catch(() => {});
+    try {
+      return await result;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #takeBackOnFailure<T>(attempt: Attempt, steps: () => Promise<T>): Promise<T> {
+    try {
+      return await steps();
+    } catch (reason) {
+      const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
+      if (attempt.predecessor?.isRelieved) {
+        recordFailure(attempt.account, error);
+        this.#host.giveUp(anotherInCharge());
+        throw error;
+      }
+      this.#host.reassert();
+      this.#host.belongings.closeKept();
+      recordFailure(attempt.account, error);
+      this.#host.manager.serving(this.#host.hello.generation, failureText(error));
+      throw error;
+    } finally {
+      this.#attempt = undefined;
+      // A process that drains needs them for what moves.
+      if (this.#host.isInCharge) this.#reserve.hold();
+    }
+  }
+
+  /** Everything that can refuse does so before the process is started. */
+  async #startSelf({ account }: Attempt, { profile }: UpgradeOptions): Promise<Started> {
+    const { manager } = this.#host;
+    if (!this.#options.allowOrphan) refuseOrphan(this.#env, manager.isPresent);
+    const command = await successorCommand(this.#env, this.#start, this.#options.successor);
+    const { check, checkMemory } = this.#options;
+    if (checkMemory) this.#reserve.lend(() => expectMemory());
+    if (check) await this.#reserve.lend(() => runCheck(check, command));
+    const profiling = profile === undefined ? {} : profileStart(profile, account.id, command.variables);
+    const since = performance.now();
+    const more = { ...manager.successorVariables, ...profiling };
+    const started = await this.#reserve.lend(() => startSuccessor(this.#env, command, more));
+    account.spawned(started.process.pid, since);
+    return started;
+  }
+
+  #makeRoomForDraining(): void {
+    const { maxDraining, forceOldest } = this.#options;
+    const { draining } = this.#host;
+    if (draining.length < maxDraining) return;
+    const [oldest] = [...draining].sort((a, b) => a.generation - b.generation);
+    if (forceOldest && oldest?.startTime && Pidfd.open(oldest.pid, oldest.startTime)?.kill('SIGKILL')) return;
+    const list = draining.map(
+      ({ generation, pid, age, connections }) =>
+        `generation ${generation} (pid ${pid}) for ${Math.round(age / 1000)} s with ${connections} connections`,
+    );
+    const message = `${draining.length} older generations still drain, maxDraining is ${maxDraining}: ${list.join(', ')}`;
+    throw new HandoverError('ERR_HANDOVER_TOO_MANY_DRAINING', message, { phase: 'PREPARE' });
+  }
+
+  #adopt(attempt: Attempt, { channel, process }: Started): Predecessor {
+    const predecessor = new Predecessor(channel, this.#host, process, attempt.account);
+    attempt.predecessor = predecessor;
+    attempt.process = process;
+    // Said while the process was being started.
+    if (attempt.reason !== undefined) predecessor.abort(attempt.reason);
+    return predecessor;
+  }
+
+  async #handOver(attempt: Attempt): Promise<UpgradeOutcome> {
+    const { readyTimeout, probation, probationStall, unclaimed } = this.#options;
+    const { predecessor } = attempt as Required<Attempt>;
+    await predecessor.prepare({ readyTimeout, standby: false, probation: probation > 0, unclaimed });
+    if (probation > 0) await predecessor.probate(probation, probationStall);
+    return this.#commit(attempt);
+  }
+
+  async #commit(attempt: Attempt): Promise<UpgradeOutcome> {
+    const { predecessor, process } = attempt as Required<Attempt>;
+    const outcome = await predecessor.commit(this.#options.probationStall);
+    if (this.#host.manager.isPresent) predecessor.hearing = RETIRE_GRACE;
+    this.#host.belongings.keepNoMore();
+    this.#host.retire(predecessor, process);
+    return outcome;
+  }
+
+  async #onLost(attempt: Attempt, predecessor: Predecessor, reason: unknown): Promise<unknown> {
+    if (!attempt.isStandby) return reason;
+    attempt.isStandby = false;
+    const givenUp = predecessor.giveUp(reason);
+    attempt.over = givenUp;
+    const failure = await givenUp;
+    attempt.account.end('failed', failure);
+    this.#attempt = undefined;
+    this.#host.belongings.closeKept();
+    const generation = this.#host.hello.generation + 1;
+    publish('standby-lost', { handoverId: attempt.account.id, generation, error: asError(failure) });
+    return failure;
+  }
+
+  #requesterOf({ pid, uid, wasStarted }: SuccessorProcess): Requester {
+    return wasStarted ? { by: 'supervisor', pid: this.#env.parentPid } : { by: 'takeover', pid, uid };
+  }
+}
+
+function recordFailure(account: Account, error: unknown): void {
+  account.failed(error);
+  account.end('failed', error);
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

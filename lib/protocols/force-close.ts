@@ -1,0 +1,93 @@
+// The end by force: all that is left at the hard stop, or before it a connection on which no byte has moved for too long.
+// What was cut is told, group by group.
+import type { Socket } from 'node:net';
+import type { CutConnections } from '../events.js';
+import { type Census, type Open, trafficOf } from './connection-survey.js';
+
+/** How often it is looked whether bytes move: a connection is cut at most a quarter too late. */
+const LOOKS = 4;
+
+interface Watched {
+  readonly traffic: number;
+  readonly since: number;
+}
+
+type Reason = CutConnections['reason'];
+
+export class Cutting {
+  readonly #listener: string;
+  readonly #census: Census;
+  readonly #ageOf: (socket: Socket) => number;
+  readonly #groups = new Map<string, CutConnections>();
+  #watched = new Map<Socket, Watched>();
+  #watching: NodeJS.Timeout | undefined;
+
+  /** `ageOf`: milliseconds since a connection was accepted. */
+  constructor(listener: string, census: Census, ageOf: (socket: Socket) => number) {
+    this.#listener = listener;
+    this.#census = census;
+    this.#ageOf = ageOf;
+  }
+
+  /** What was cut since the drain began. */
+  get groups(): readonly CutConnections[] {
+    return [...this.#groups.values()];
+  }
+
+  /** A drain begins; `idleTimeout` ms without a byte cut a busy connection, 0: never. */
+  start(idleTimeout: number): void {
+    this.stop();
+    this.#groups.clear();
+    if (idleTimeout === 0) return;
+    this.#watching = setInterval(() => this.#look(idleTimeout), idleTimeout / LOOKS);
+    this.#watching.unref();
+    setImmediate(() => this.#look(idleTimeout));
+  }
+
+  stop(): void {
+    clearInterval(this.#watching);
+    this.#watching = undefined;
+    this.#watched.clear();
+  }
+
+  /** Cuts all that is open, and says how many connections that were. */
+  cutAll(): number {
+    const open = this.#census.open();
+    for (const connection of open) this.#cut(connection, 'drainTimeout');
+    return open.length;
+  }
+
+  /** Idle HTTP connections end politely by themselves; of others nobody knows whether they are idle. */
+  #look(idleTimeout: number): void {
+    if (!this.#watching) return;
+    const now = performance.now();
+    const watched = new Map<Socket, Watched>();
+    for (const connection of this.#census.open()) {
+      const { socket, protocol, state } = connection;
+      if (protocol === 'http1' && state === 'idle') continue;
+      const traffic = trafficOf(socket);
+      const former = this.#watched.get(socket);
+      const since = former?.traffic === traffic ? former.since : now;
+      if (now - since >= idleTimeout) this.#cut(connection, 'drainIdleTimeout');
+      else watched.set(socket, { traffic, since });
+    }
+    this.#watched = watched;
+  }
+
+  #cut({ socket, protocol, isTls, state }: Open, reason: Reason): void {
+    const key = `${protocol} ${isTls} ${state} ${reason}`;
+    const former = this.#groups.get(key);
+    this.#groups.set(key, {
+      listener: this.#listener,
+      protocol,
+      isTls,
+      state,
+      reason,
+      connections: (former?.connections ?? 0) + 1,
+      bytesRead: (former?.bytesRead ?? 0) + socket.bytesRead,
+      bytesWritten: (former?.bytesWritten ?? 0) + socket.bytesWritten,
+      oldestMs: Math.max(former?.oldestMs ?? 0, this.#ageOf(socket)),
+    });
+    socket.destroy();
+  }
+}

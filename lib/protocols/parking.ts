@@ -1,0 +1,77 @@
+// Where a moved connection waits for its first byte. Handing an idle connection straight to the HTTP server starts Node's
+// clock for a request's headers, and a minute later its client gets a 408 it never asked for (FACTS C3a).
+import type { Server, Socket } from 'node:net';
+import { countConnection, socketOf } from '../sockets/node-internals.js';
+
+export class Parking {
+  readonly #server: Server;
+  readonly #track: (socket: Socket) => void;
+  readonly #enter: (socket: Socket) => void;
+  readonly #sockets = new Set<Socket>();
+
+  /** The same functions for thousands of sockets: they learn theirs by `this`. */
+  readonly #onData: (this: Socket, chunk: Buffer) => void;
+  readonly #onClose: (this: Socket) => void;
+
+  /** `enter` gets a socket when bytes have come: it is paused, and holds them. */
+  constructor(server: Server, track: (socket: Socket) => void, enter: (socket: Socket) => void) {
+    this.#server = server;
+    this.#track = track;
+    this.#enter = enter;
+    const leave = (socket: Socket): void => this.#leave(socket);
+    this.#onData = function (chunk) {
+      leave(this);
+      this.pause();
+      this.unshift(chunk);
+      enter(this);
+    };
+    this.#onClose = function () {
+      leave(this);
+    };
+  }
+
+  /**
+   * Takes the descriptor. `idleTimeout` ms without a byte end the connection; 0: never. `before` gets the socket first.
+   */
+  park(fd: number, head: Uint8Array, idleTimeout: number, before: (socket: Socket) => void): void {
+    const socket = socketOf(this.#server, fd, { readable: true, writable: true, allowHalfOpen: true });
+    countConnection(this.#server, socket);
+    this.#track(socket);
+    before(socket);
+    if (head.length > 0) {
+      socket.unshift(head);
+      this.#enter(socket);
+      return;
+    }
+    this.#sockets.add(socket);
+    socket
+      .on('data', this.#onData)
+      .on('end', onEnd)
+      .on('timeout', onEnd)
+      .on('error', onError)
+      .on('close', this.#onClose);
+    socket.setTimeout(idleTimeout);
+  }
+
+  #leave(socket: Socket): void {
+    this.#sockets.delete(socket);
+    socket.setTimeout(0);
+    socket
+      .off('data', this.#onData)
+      .off('end', onEnd)
+      .off('timeout', onEnd)
+      .off('error', onError)
+      .off('close', this.#onClose);
+  }
+
+  /** Ends those that wait. */
+  close(): void {
+    for (const socket of [...this.#sockets]) socket.destroy();
+  }
+}
+
+function onEnd(this: Socket): void {
+  this.destroySoon();
+}
+
+function onError(): void {}

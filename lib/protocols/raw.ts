@@ -1,0 +1,261 @@
+// Connections of a plain net.Server, TCP or Unix, that move by what the app saves of each and restores in the successor.
+import type { Server, Socket } from 'node:net';
+import { publish } from '../events.js';
+import { closeFds } from '../fd/index.js';
+import type { OfferedConnection } from '../protocol/batches.js';
+import { countConnection } from '../sockets/node-internals.js';
+import { adoptSocket, Fence } from '../sockets/node-internals-stream.js';
+import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
+import { Slices } from './slices.js';
+import { decodeState, encodeState } from './state.js';
+
+/**
+ * How live connections of a `net.Server` move, or of an `http.Server` whose connections the app sees before Node's HTTP
+ * does: what the app knows of one, out of this process and into the next.
+ */
+export interface Migration<State = unknown> {
+  /**
+   * Asked once for each connection when the move starts. From this call on the app gets no more bytes of it; what it has
+   * written by the time the state is there is sent first. The state is a `Uint8Array` or a JSON value; undefined: this one
+   * stays until it ends. It is the last the app hears of a connection that moves. For an `http.Server`: called between two
+   * requests, and the state must be there at once, because the client may send the next one.
+   */
+  save(socket: Socket): State | undefined | Promise<State | undefined>;
+  /**
+   * Called in the successor, in place of 'connection'. Bytes that had come and were not consumed are read first. The socket
+   * reads once the app asks for data. One that throws ends the connection. For an `http.Server`: called when the first byte
+   * of the next request has come; it should not read, and when it has settled Node's HTTP does.
+   */
+  restore(socket: Socket, state: State): unknown;
+  /**
+   * Called where one whose state was saved stays after all: the successor refused it, or failed. What `save` stopped goes on;
+   * bytes that came meanwhile follow.
+   */
+  stay?(socket: Socket): unknown;
+}
+
+/** One that leaves: fenced, then saved (its state is there), then offered. */
+interface Leaving {
+  readonly fence: Fence;
+  readonly watch: Watch;
+  /** The app has given its state. */
+  isSaved: boolean;
+  /** There once what the app wrote is out. */
+  state: Uint8Array | undefined;
+  isOffered: boolean;
+}
+
+/** One handover's interest in those that move. */
+interface Watch {
+  readonly callback: () => void;
+  isAnnouncing: boolean;
+}
+
+/** What the server does with its connections beside. */
+export interface Tracking {
+  readonly sockets: ReadonlySet<Socket>;
+  track(socket: Socket): void;
+  untrack(socket: Socket): void;
+}
+
+interface Arriving {
+  readonly socket: Socket;
+  readonly state: unknown;
+}
+
+export class RawConnections implements LiveProtocol {
+  readonly protocol = 'raw';
+  readonly canMove = true;
+  readonly #server: Server;
+  readonly #name: string;
+  readonly #migration: Migration;
+  readonly #tracking: Tracking;
+  readonly #leaving = new Map<Socket, Leaving>();
+  /** Here, and the app does not know it yet. */
+  readonly #arriving = new WeakSet<Socket>();
+  readonly #saves = new Slices<Socket>((socket) => void this.#save(socket));
+  readonly #restores = new Slices<Arriving>((arriving) => void this.#restore(arriving));
+  #watch: Watch | undefined;
+
+  constructor(server: Server, name: string, migration: Migration, tracking: Tracking) {
+    this.#server = server;
+    this.#name = name;
+    this.#migration = migration;
+    this.#tracking = tracking;
+  }
+
+  hold(fd: number, { head, state }: OfferedConnection): Hold {
+    try {
+      const decoded = decodeState(state);
+      // Not a view of the frame, which would live as long as this.
+      const bytes = Buffer.from(head);
+      return { go: () => this.#adopt(fd, bytes, decoded), abort: () => closeFds([fd]) };
+    } catch (error) {
+      closeFds([fd]);
+      this.#failed('restore', error);
+      return undefined;
+    }
+  }
+
+  *movable(): Generator<Movable> {
+    for (const [socket, leaving] of this.#leaving) {
+      if (leaving.state && !leaving.isOffered) yield this.#toMovable(socket, leaving);
+    }
+  }
+
+  /** The move begins: the app is asked for the state of each. */
+  whenMovable(callback: () => void): () => void {
+    const watch = { callback, isAnnouncing: false };
+    this.#watch = watch;
+    for (const socket of this.#tracking.sockets) this.#saves.add(socket);
+    return () => {
+      if (this.#watch === watch) this.#keepAll();
+    };
+  }
+
+  /** They read and write on: nothing polite can be said in a protocol that only the app knows. */
+  stay(): void {
+    this.#keepAll();
+  }
+
+  #keepAll(): void {
+    this.#watch = undefined;
+    this.#saves.clear();
+    for (const [socket, leaving] of this.#leaving) if (!leaving.isOffered) this.#keep(socket, leaving);
+  }
+
+  /** It stays here, as if nothing had happened. */
+  #keep(socket: Socket, leaving: Leaving): void {
+    if (this.#leaving.get(socket) !== leaving) return;
+    this.#leaving.delete(socket);
+    leaving.fence.lift();
+    if (leaving.isSaved && leaving.fence.isOpen) void this.#tellStays(socket);
+  }
+
+  async #tellStays(socket: Socket): Promise<void> {
+    try {
+      await this.#migration.stay?.(socket);
+    } catch (error) {
+      this.#failed('stay', error);
+    }
+  }
+
+  async #save(socket: Socket): Promise<void> {
+    const watch = this.#watch;
+    if (!watch || this.#leaving.has(socket) || this.#arriving.has(socket)) return;
+    const fence = Fence.raise(socket);
+    if (!fence) return;
+    const leaving: Leaving = { fence, watch, isSaved: false, state: undefined, isOffered: false };
+    this.#leaving.set(socket, leaving);
+    try {
+      const state = await this.#migration.save(socket);
+      if (state === undefined) this.#keep(socket, leaving);
+      else this.#onSaved(socket, leaving, encodeState('the state of a connection', state));
+    } catch (error) {
+      this.#failed('save', error);
+      this.#keep(socket, leaving);
+    }
+  }
+
+  #onSaved(socket: Socket, leaving: Leaving, state: Uint8Array): void {
+    leaving.isSaved = true;
+    // The handover failed meanwhile, and it has been reading on since.
+    if (this.#leaving.get(socket) !== leaving) {
+      if (leaving.fence.isOpen) void this.#tellStays(socket);
+      return;
+    }
+    leaving.fence.stopClock();
+    this.#whenFlushed(socket, leaving, () => {
+      leaving.state = state;
+      this.#announce(leaving.watch);
+    });
+  }
+
+  /** What the app wrote is sent by this process; what ends one direction ends the move. */
+  #whenFlushed(socket: Socket, leaving: Leaving, done: () => void): void {
+    if (this.#leaving.get(socket) !== leaving) return;
+    if (!leaving.fence.isOpen) this.#keep(socket, leaving);
+    else if (socket.writableLength === 0) done();
+    // No event tells when the last byte is out: an empty write comes back after it.
+    else socket.write('', () => this.#whenFlushed(socket, leaving, done));
+  }
+
+  #announce(watch: Watch): void {
+    if (watch.isAnnouncing) return;
+    watch.isAnnouncing = true;
+    setImmediate(() => {
+      watch.isAnnouncing = false;
+      if (this.#watch === watch) watch.callback();
+    });
+  }
+
+  #toMovable(socket: Socket, leaving: Leaving): Movable {
+    return {
+      listener: this.#name,
+      protocol: this.protocol,
+      identity: socket,
+      detach: () => this.#detach(socket, leaving),
+      release: () => {
+        this.#leaving.delete(socket);
+        leaving.fence.release();
+        this.#tracking.untrack(socket);
+      },
+      // The app is asked once: until there is room it could be read by nobody.
+      stay: () => this.#keep(socket, leaving),
+      resume: ({ forGood }) => {
+        leaving.isOffered = false;
+        // It may be offered again, and the app is asked once.
+        if (!forGood && this.#watch === leaving.watch) leaving.fence.resumeWriting();
+        else this.#keep(socket, leaving);
+      },
+    };
+  }
+
+  #detach(socket: Socket, leaving: Leaving): Detached | undefined {
+    const { fence, state } = leaving;
+    if (!state || leaving.isOffered || this.#leaving.get(socket) !== leaving) return undefined;
+    if (!fence.isOpen) this.#keep(socket, leaving);
+    else if (socket.writableLength > 0) this.#whenFlushed(socket, leaving, () => this.#announce(leaving.watch));
+    else {
+      const fd = fence.stopWriting();
+      leaving.isOffered = fd !== undefined;
+      if (fd !== undefined) return { fd, head: fence.head, state };
+    }
+    return undefined;
+  }
+
+  /** From here on it is ours, and counts; the app gets it in its turn. */
+  #adopt(fd: number, head: Uint8Array, state: unknown): void {
+    let socket: Socket;
+    try {
+      socket = adoptSocket(fd, this.#server);
+    } catch (error) {
+      closeFds([fd]);
+      this.#failed('restore', error);
+      return;
+    }
+    countConnection(this.#server, socket);
+    this.#tracking.track(socket);
+    if (head.length > 0) socket.unshift(head);
+    this.#arriving.add(socket);
+    this.#restores.add({ socket, state });
+  }
+
+  async #restore({ socket, state }: Arriving): Promise<void> {
+    this.#arriving.delete(socket);
+    if (socket.destroyed) return;
+    try {
+      await this.#migration.restore(socket, state);
+      // The next handover may have begun; but not before the app has it.
+      if (this.#watch) this.#saves.add(socket);
+    } catch (error) {
+      this.#failed('restore', error);
+      socket.destroy();
+    }
+  }
+
+  #failed(hook: keyof Migration, thrown: unknown): void {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    publish('hook-failed', { name: `migrate.${hook}`, error });
+  }
+}

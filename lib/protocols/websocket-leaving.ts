@@ -1,0 +1,163 @@
+// One upgraded connection on its way out of this process: reading stops, the app saves, writing stops, and then it can be
+// offered.
+import { publish } from '../events.js';
+import type { UpgradeRequest } from '../sockets/node-internals-fence.js';
+import { Fence } from '../sockets/node-internals-fence.js';
+import type { Detached } from './live-protocol.js';
+import type { ResponseHead } from './response-head.js';
+import type { Upgraded } from './upgraded.js';
+import { encodeUpgrade } from './websocket-state.js';
+
+/** Milliseconds for `save`: its client is read by nobody meanwhile. */
+const SAVE_TIMEOUT = 5_000;
+
+const NOTHING = new Uint8Array(0);
+
+/** Whether it could leave now: the app, too, is between two messages. */
+export function canLeave(upgraded: Upgraded): boolean {
+  return upgraded.canEverMove && upgraded.isAtBoundary && upgraded.attachment?.isQuiet(upgraded) === true;
+}
+
+export class Leaving {
+  readonly upgraded: Upgraded;
+  /** Whoever offers it says what becomes of it. */
+  isOffered = false;
+  readonly #fence: Fence;
+  readonly #onSaved: (leaving: Leaving) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #hasResumed = false;
+  /** Saving, or what became of it; `stays`: the app wants it to, or failed. */
+  #state: 'saving' | 'stays' | 'over' | Uint8Array = 'saving';
+
+  private constructor(upgraded: Upgraded, fence: Fence, onSaved: (leaving: Leaving) => void) {
+    this.upgraded = upgraded;
+    this.#fence = fence;
+    this.#onSaved = onSaved;
+  }
+
+  /** Stops reading and asks the app to save; `onSaved` is called if it answers later. Undefined: this Node cannot. */
+  static begin(upgraded: Upgraded, onSaved: (leaving: Leaving) => void): Leaving | undefined {
+    const fence = Fence.raise(upgraded.socket);
+    if (!fence) return undefined;
+    const leaving = new Leaving(upgraded, fence, onSaved);
+    leaving.#save();
+    return leaving;
+  }
+
+  get stays(): boolean {
+    return this.#state === 'stays';
+  }
+
+  /** What to offer; undefined while the app saves, or what it wrote before is on its way. */
+  detach(): Detached | undefined {
+    if (!(this.#state instanceof Uint8Array)) return undefined;
+    const { socket, outbound } = this.upgraded;
+    if (socket.destroyed) return undefined;
+    if (socket.writableLength > 0) {
+      this.upgraded.stirWhenFlushed();
+      return undefined;
+    }
+    if (!outbound.isBetweenMessages || outbound.hasClosed) {
+      // `save` itself closed it, or left a message half written.
+      this.#state = 'stays';
+      return undefined;
+    }
+    this.isOffered = true;
+    return { fd: this.#fence.fd, head: NOTHING, state: this.#state };
+  }
+
+  /** Reads and writes on, as if nothing had happened. */
+  resume(): void {
+    const { upgraded } = this;
+    const wasSaved = this.#state instanceof Uint8Array;
+    this.#hasResumed = true;
+    this.#end();
+    this.#fence.lift({ read: true });
+    if (wasSaved && !upgraded.socket.destroyed) void tellStays(upgraded);
+  }
+
+  /** It is the successor's: this process' copy goes, without a FIN, and the app hears nothing of it. */
+  release(): void {
+    this.#end();
+    this.upgraded.attachment?.silence(this.upgraded);
+    const error = Object.assign(new Error('this connection has moved to another process'), { code: 'EPIPE' });
+    this.#fence.drop(error);
+    this.upgraded.socket.destroy();
+  }
+
+  #end(): void {
+    clearTimeout(this.#timer);
+    this.#state = 'over';
+  }
+
+  #save(): void {
+    const { upgraded } = this;
+    let saved: unknown;
+    try {
+      saved = upgraded.attachment?.save(upgraded);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (!isThenable(saved)) {
+      this.#keep(saved);
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#fail(new Error(`save() took longer than ${SAVE_TIMEOUT} ms`));
+      this.#onSaved(this);
+    }, SAVE_TIMEOUT);
+    const settle = (act: () => void): void => {
+      clearTimeout(this.#timer);
+      if (this.#state !== 'saving') {
+        // It stays, as was decided while the app still saved; and the app has stopped what it must start again.
+        if (this.#hasResumed && !upgraded.socket.destroyed) void tellStays(upgraded);
+        return;
+      }
+      act();
+      this.#onSaved(this);
+    };
+    saved.then(
+      (state) => settle(() => this.#keep(state)),
+      (error) => settle(() => this.#fail(error)),
+    );
+  }
+
+  /** From here on what the app writes is not part of what it saved, and counts only if the connection stays. */
+  #keep(saved: unknown): void {
+    const { request, response } = this.upgraded;
+    if (saved === undefined) {
+      this.#state = 'stays';
+      return;
+    }
+    try {
+      this.#state = encodeUpgrade({ request: request as UpgradeRequest, response: response as ResponseHead, saved });
+      this.#fence.hold({ destroy: false });
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#state = 'stays';
+    hookFailed('save', error);
+  }
+}
+
+async function tellStays(upgraded: Upgraded): Promise<void> {
+  try {
+    await upgraded.attachment?.stay(upgraded);
+  } catch (error) {
+    hookFailed('stay', error);
+  }
+}
+
+/** Publishes what a function of the app threw. */
+export function hookFailed(hook: string, thrown: unknown): void {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  publish('hook-failed', { name: `migrate.${hook}`, error });
+}
+
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+}

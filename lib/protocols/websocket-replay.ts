@@ -1,0 +1,161 @@
+// One upgraded connection on its way into this process: the upgrade is replayed, so that the app's own handlers run, on a
+// socket that neither reads nor writes. The app's answer is compared with what the client was promised, and swallowed.
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { closeFds } from '../fd/index.js';
+import { Fence, rebuildRequest, socketForUpgrade } from '../sockets/node-internals-fence.js';
+import type { HeldConnection, Hold } from './live-protocol.js';
+import type { Site } from './protocols.js';
+import { isSamePromise, parseResponseHead } from './response-head.js';
+import type { Upgraded } from './upgraded.js';
+import { hookFailed, isThenable } from './websocket-leaving.js';
+import { decodeUpgrade, type UpgradeState } from './websocket-state.js';
+
+/** Milliseconds in which the app must have answered the upgrade. */
+const ANSWER_TIMEOUT = 5_000;
+
+const migrated = new WeakSet<IncomingMessage>();
+
+/** Whether a request is a replay, made for a connection that has moved here. */
+export function isMigrated(request: IncomingMessage): boolean {
+  return migrated.has(request);
+}
+
+/** Replays the upgrade of an offered connection; undefined if the app does not answer as it did before. */
+export function replay(site: Site, fd: number, bytes: Uint8Array): Hold | Promise<Hold> {
+  let socket: Socket;
+  let state: UpgradeState;
+  try {
+    state = decodeUpgrade(bytes);
+    socket = socketForUpgrade(site.server, fd);
+  } catch {
+    closeFds([fd]);
+    return undefined;
+  }
+  site.track(socket);
+  const fence = Fence.raise(socket);
+  const request = rebuildRequest(socket, state.request, site.server);
+  if (!fence || !request || !site.upgrades.hasApp) {
+    socket.destroy();
+    return undefined;
+  }
+  const upgraded = site.upgrades.adopt(socket, state.request, state.response.upgrade === 'websocket');
+  upgraded.response = state.response;
+  upgraded.isArriving = true;
+  return new Replay(site, upgraded, fence, request, state).run();
+}
+
+class Replay implements HeldConnection {
+  readonly #site: Site;
+  readonly #upgraded: Upgraded;
+  readonly #fence: Fence;
+  readonly #request: IncomingMessage;
+  readonly #state: UpgradeState;
+  #hear: () => void = () => {};
+
+  constructor(site: Site, upgraded: Upgraded, fence: Fence, request: IncomingMessage, state: UpgradeState) {
+    this.#site = site;
+    this.#upgraded = upgraded;
+    this.#fence = fence;
+    this.#request = request;
+    this.#state = state;
+  }
+
+  run(): Hold | Promise<Hold> {
+    const { socket } = this.#upgraded;
+    migrated.add(this.#request);
+    this.#fence.hold({ destroy: true, hear: () => this.#hear() });
+    try {
+      this.#site.server.emit('upgrade', this.#request, socket, Buffer.alloc(0));
+    } catch (error) {
+      hookFailed('upgrade', error);
+      return this.#refuse();
+    }
+    const answer = this.#answer();
+    if (answer !== 'none') return this.#conclude(answer);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(this.#refuse()), ANSWER_TIMEOUT);
+      timer.unref();
+      this.#hear = () => {
+        if (this.#answer() === 'none') return;
+        this.#hear = () => {};
+        clearTimeout(timer);
+        // The app goes on with the socket after it has written its answer.
+        setImmediate(() => resolve(this.#conclude(this.#answer())));
+      };
+    });
+  }
+
+  go(): void {
+    const { attachment } = this.#upgraded;
+    this.#fence.lift({ read: false });
+    // The app has ended it meanwhile.
+    if (this.#upgraded.socket.destroyed) return;
+    let restored: unknown;
+    try {
+      restored = attachment?.restore(this.#state.saved, this.#request, this.#upgraded);
+    } catch (error) {
+      this.#onRestoreFailed(error);
+    }
+    if (!isThenable(restored)) {
+      this.#arrive();
+      return;
+    }
+    // What the client says is for an app that knows who it is.
+    restored.then(
+      () => this.#arrive(),
+      (error) => {
+        this.#onRestoreFailed(error);
+        this.#arrive();
+      },
+    );
+  }
+
+  /** From here on it is as any other: a handover that goes on meanwhile may take it along. */
+  #arrive(): void {
+    this.#fence.read();
+    this.#upgraded.isArriving = false;
+    this.#upgraded.stir();
+  }
+
+  abort(): void {
+    this.#upgraded.attachment?.silence(this.#upgraded);
+    this.#fence.drop(new Error('the other process has taken this connection back'));
+    this.#upgraded.socket.destroy();
+  }
+
+  /** How many bytes the right answer takes, or what else there is. */
+  #answer(): number | 'wrong' | 'none' {
+    const written: Uint8Array[] = [];
+    for (const call of this.#fence.calls) {
+      if (call.name === 'write') written.push(call.bytes);
+      else return 'wrong';
+    }
+    try {
+      const found = parseResponseHead(Buffer.concat(written));
+      if (!found) return 'none';
+      return isSamePromise(found.head, this.#state.response) ? found.length : 'wrong';
+    } catch {
+      return 'wrong';
+    }
+  }
+
+  #conclude(answer: number | 'wrong' | 'none'): Hold {
+    if (typeof answer !== 'number' || !this.#upgraded.attachment) return this.#refuse();
+    this.#fence.swallow(answer);
+    return this;
+  }
+
+  /** The app sees it end; the client does not. */
+  #refuse(): undefined {
+    this.#hear = () => {};
+    this.#fence.drop(new Error('the answer is not the one the client was given'));
+    this.#upgraded.socket.destroy();
+    return undefined;
+  }
+
+  #onRestoreFailed(error: unknown): void {
+    hookFailed('restore', error);
+    this.#upgraded.socket.destroy();
+  }
+}

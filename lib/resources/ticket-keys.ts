@@ -1,0 +1,73 @@
+// The TLS session tickets of every server that hands over: a client that has one of this process resumes in the next.
+
+import { staysInMemory } from '../fd/descriptors.js';
+import { closeFds, sealedBlob } from '../fd/index.js';
+import type { DescriptorList } from '../protocol/manifest.js';
+import type { Kept } from './kept.js';
+import { RESERVED } from './ledger.js';
+
+type TlsTickets = typeof import('../sockets/tls-tickets.js');
+type TlsServer = Parameters<TlsTickets['readTickets']>[0];
+
+const TICKETS = `${RESERVED}tickets:`;
+
+export class Tickets {
+  readonly #kept: Kept;
+  readonly #servers = new Map<string, TlsServer>();
+  /** Loaded with the first server of TLS. */
+  #tls: TlsTickets | undefined;
+
+  constructor(kept: Kept) {
+    this.#kept = kept;
+  }
+
+  /** Adds a server; it resumes what has been handed over for it so far. */
+  async add(name: string, listener: TlsServer): Promise<void> {
+    this.#tls ??= await import('../sockets/tls-tickets.js');
+    this.#servers.set(name, listener);
+    this.resume();
+  }
+
+  remove(name: string): void {
+    this.#servers.delete(name);
+  }
+
+  /** Applies what the predecessor handed over since the last time; what it said last counts. */
+  resume(): void {
+    for (const [name, server] of this.#servers) {
+      const bytes = this.#kept.take(`${TICKETS}${name}`);
+      if (!bytes) continue;
+      this.#tls?.applyTickets(server, bytes);
+      bytes.fill(0);
+    }
+  }
+
+  /** The keys as they are now, for the successor; `release` closes the descriptors. */
+  collect(): Required<DescriptorList> {
+    const entries: DescriptorList['entries'][number][] = [];
+    const fds: number[] = [];
+    for (const [name, server] of staysInMemory() ? this.#servers : []) {
+      const fd = this.#seal(server);
+      if (fd === undefined) continue;
+      entries.push({ name: `${TICKETS}${name}`, kind: 'blob', address: '' });
+      fds.push(fd);
+    }
+    return { entries, fds: Int32Array.from(fds), release: () => closeFds(fds.splice(0)) };
+  }
+
+  /** Undefined where there is no room for one more descriptor: a full handshake is no reason to fail a handover. */
+  #seal(server: TlsServer): number | undefined {
+    const bytes = this.#tls?.readTickets(server) ?? Buffer.alloc(0);
+    try {
+      return sealedBlob('handover:tickets', bytes);
+    } catch {
+      return undefined;
+    } finally {
+      bytes.fill(0);
+    }
+  }
+}
+
+export function isTlsServer(listener: object): listener is TlsServer {
+  return 'getTicketKeys' in listener && 'setTicketKeys' in listener;
+}

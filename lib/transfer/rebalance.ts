@@ -1,0 +1,110 @@
+// The side of a process that leaves beside others that serve already: its live connections go to them, in turn.
+
+import { HandoverError } from '../errors.js';
+import { closeFds } from '../fd/index.js';
+import type { Channel } from '../protocol/channel.js';
+import { settlesWithin } from '../protocol/deadline.js';
+import { type Hello, negotiate } from '../protocol/frames.js';
+import { LEAVE_GRACE } from '../protocol/timeouts.js';
+import type { Movable } from '../protocols/live-protocol.js';
+import { Moving } from './migration.js';
+import type { Offering } from './offering.js';
+import type { Servers } from './servers.js';
+
+/** One of those that stay. */
+class Heir {
+  readonly #channel: Channel;
+  readonly #moving: Moving;
+  #offering: Offering | undefined;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+    this.#moving = new Moving(channel);
+  }
+
+  get moved(): number {
+    return this.#offering?.moved ?? 0;
+  }
+
+  /** Offers `candidates` to it until it is gone. `onGone`: what it had been offered is back. */
+  async run(hello: Hello, candidates: () => Iterable<Movable>, onGone: () => void): Promise<void> {
+    try {
+      await this.#channel.send('HELLO', hello);
+      for await (const frame of this.#channel) {
+        closeFds(frame.fds);
+        if (frame.name === 'HELLO') {
+          this.#expectMoving(hello, frame.payload);
+          this.#offering = this.#moving.start(candidates, () => {});
+          this.#offering.sweepSoon();
+        } else if (frame.name === 'HELD') this.#moving.onHeld(frame.payload);
+        else throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that is given connections sent ${frame.name}`);
+      }
+    } catch {
+      // Whatever it did: the connections it has not got stay here, once it knows that they are not its own.
+      await this.#channel.send('ABORT', {}).catch(() => {});
+    } finally {
+      this.#channel.close();
+      this.#moving.takeBack();
+      onGone();
+    }
+  }
+
+  #expectMoving(hello: Hello, peer: Hello): void {
+    negotiate(hello, peer);
+    if (peer.capabilities.includes('move')) return;
+    throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'the other process takes no connections');
+  }
+
+  get isReady(): boolean {
+    return this.#offering !== undefined;
+  }
+
+  sweepSoon(): void {
+    this.#offering?.sweepSoon();
+  }
+
+  /** Nothing more will come. */
+  async retire(): Promise<void> {
+    await settlesWithin(
+      this.#channel.send('RETIRE', {}).catch(() => {}),
+      LEAVE_GRACE,
+    );
+    this.#channel.close();
+  }
+}
+
+/** Moves connections to those at the other ends of the channels, which it owns, until the function returned is called. */
+export function giveTo(channels: readonly Channel[], hello: Hello, servers: Servers): () => Promise<number> {
+  const heirs = channels.map((channel) => new Heir(channel));
+  const isGone = new Set<Heir>();
+  const shares = new WeakMap<object, Heir>();
+  let next = 0;
+  const heirOf = (movable: Movable): Heir | undefined => {
+    const known = shares.get(movable.identity);
+    if (known && !isGone.has(known)) return known;
+    // One that has not said HELLO may be hung, and would keep its share from the others.
+    const left = heirs.filter((heir) => heir.isReady && !isGone.has(heir));
+    const heir = left[next++ % Math.max(1, left.length)];
+    if (heir) shares.set(movable.identity, heir);
+    return heir;
+  };
+  const sweepAll = (): void => {
+    for (const heir of heirs) heir.sweepSoon();
+  };
+  for (const heir of heirs) {
+    const candidates = function* (): Generator<Movable> {
+      for (const movable of servers.movable()) if (heirOf(movable) === heir) yield movable;
+    };
+    void heir.run(hello, candidates, () => {
+      isGone.add(heir);
+      if (isGone.size < heirs.length) sweepAll();
+      else servers.stayAll();
+    });
+  }
+  const stopWatching = servers.whenMovable(sweepAll);
+  return async () => {
+    stopWatching();
+    await Promise.all(heirs.map((heir) => heir.retire()));
+    return heirs.reduce((sum, { moved }) => sum + moved, 0);
+  };
+}

@@ -1,0 +1,172 @@
+// The servers and sockets of the app, by name: started, stopped and drained together.
+
+import type { CutConnections } from '../events.js';
+import { publish } from '../events.js';
+import { settlesWithin } from '../protocol/deadline.js';
+import type { Adopter, Movable } from '../protocols/live-protocol.js';
+import type { DrainOptions, Managed, Where } from '../protocols/managed.js';
+
+interface Managing {
+  readonly managed: Managed;
+  /** Where it listens; asked anew each time, because Node keeps the descriptor it is given. */
+  readonly where: () => Where;
+  /** Added to the loop once; suspended or not. */
+  isAccepting: boolean;
+  isSuspended: boolean;
+}
+
+export interface DrainLimits extends Required<DrainOptions> {
+  readonly recalled?: AbortSignal;
+}
+
+/** What had to be ended by force. */
+export interface DrainResult {
+  readonly cut: number;
+  readonly cutConnections: readonly CutConnections[];
+}
+
+export class Servers {
+  readonly #servers = new Map<string, Managing>();
+  /** Closed by the app, with connections that have not ended; their names are free. */
+  readonly #closed = new Set<Managed>();
+  #isAccepting = false;
+  /** What is added now is handed to nobody: the app needs it for what is still open. */
+  #isSuspended = false;
+  /** Those added before `acceptAll()` say at once that they listen. */
+  announces = false;
+
+  /** Open connections, of servers the app has closed, too. */
+  get connectionCount(): number {
+    const open = [...this.#servers.values()].map(({ managed }) => managed);
+    return [...open, ...this.#ending()].reduce((count, { connectionCount }) => count + connectionCount, 0);
+  }
+
+  /** Adds one; it accepts from `acceptAll()` on, or now if that was, or if everything else does not any more. */
+  async add(name: string, managed: Managed, where: () => Where): Promise<void> {
+    const managing = { managed, where, isAccepting: false, isSuspended: false };
+    this.#servers.set(name, managing);
+    if (this.#isAccepting || this.#isSuspended) await accept(managing);
+    else if (this.announces) await announce(managing);
+  }
+
+  has(name: string): boolean {
+    return this.#servers.has(name);
+  }
+
+  /** The app has closed it: the name is free. Its connections stay until they end, or the drain ends them. */
+  remove(name: string): void {
+    const managing = this.#servers.get(name);
+    this.#servers.delete(name);
+    if (managing) this.#closed.add(managing.managed);
+  }
+
+  async acceptAll(): Promise<void> {
+    this.#isAccepting = true;
+    this.announces = false;
+    await Promise.all([...this.#servers.values()].map((managing) => resume(managing, false)));
+  }
+
+  /** Stops accepting, but for those of `staying` names; the app hears nothing of it. */
+  suspendAll(staying: (name: string) => boolean = () => false): void {
+    this.#isAccepting = false;
+    this.#isSuspended = true;
+    for (const [name, managing] of this.#servers) {
+      if (!managing.isAccepting || managing.isSuspended || staying(name)) continue;
+      managing.isSuspended = true;
+      managing.managed.suspend();
+    }
+  }
+
+  /** Undoes `suspendAll`; `reopen`: also what the app has closed meanwhile. */
+  async resumeAll({ reopen }: { readonly reopen: boolean }): Promise<void> {
+    this.#isAccepting = true;
+    this.#isSuspended = false;
+    for (const managed of this.#ending()) managed.endDrain();
+    const resumed = await Promise.allSettled([...this.#servers.values()].map((managing) => resume(managing, reopen)));
+    // One that cannot must not keep the others, nor end the only process that serves.
+    for (const result of resumed) {
+      if (result.status === 'rejected') publish('hook-failed', { name: 'resume', error: result.reason as Error });
+    }
+  }
+
+  /** Ends every connection politely; after `timeout` ms by force, unless recalled. */
+  async drainAll({ recalled, ...options }: DrainLimits): Promise<DrainResult> {
+    const closed = this.#ending();
+    const servers = [...this.#accepting().map(({ managed }) => managed), ...closed];
+    // The successor may have nobody who goes on with connections of a server that is closed.
+    const drained = Promise.all(
+      servers.map((managed) => managed.drain(closed.includes(managed) ? { ...options, moves: false } : options)),
+    );
+    const isRecalled = new Promise((resolve) => recalled?.addEventListener('abort', resolve, { once: true }));
+    const isInTime = await settlesWithin(Promise.race([drained, isRecalled]), options.timeout);
+    if (!isInTime) for (const managed of servers) managed.cut();
+    const cutConnections = servers.flatMap(({ wasCut }) => wasCut);
+    return { cut: cutConnections.reduce((count, { connections }) => count + connections, 0), cutConnections };
+  }
+
+  /** Nobody is left to move to: the rest of `drainAll` ends every connection here. */
+  stayAll(): void {
+    for (const { managed } of this.#accepting()) managed.stay();
+  }
+
+  /** Those that could move now, of every server. */
+  *movable(): Generator<Movable> {
+    for (const { managed } of this.#accepting()) yield* managed.movable();
+  }
+
+  /** Calls back when another may have become movable, to be looked for in a macrotask. The function returned ends that. */
+  whenMovable(callback: () => void): () => void {
+    const stops = this.#accepting().map(({ managed }) => managed.whenMovable(callback));
+    return () => {
+      for (const stop of stops) stop();
+    };
+  }
+
+  /** Who goes on with connections that a listener of this name accepted. */
+  adopterOf(name: string): Adopter | undefined {
+    return this.#servers.get(name)?.managed.adopter;
+  }
+
+  /** Nothing is taken back any more: the app hears what was withheld. */
+  finishAll(): void {
+    this.suspendAll();
+    for (const managed of [...this.#accepting().map(({ managed }) => managed), ...this.#ending()]) managed.finish();
+    this.#servers.clear();
+    this.#closed.clear();
+  }
+
+  #ending(): Managed[] {
+    for (const managed of this.#closed) if (managed.connectionCount === 0) this.#closed.delete(managed);
+    return [...this.#closed];
+  }
+
+  #accepting(): Managing[] {
+    return [...this.#servers.values()].filter(({ isAccepting }) => isAccepting);
+  }
+}
+
+async function accept(managing: Managing): Promise<void> {
+  if (managing.isAccepting) return;
+  managing.isAccepting = true;
+  await managing.managed.accept(managing.where());
+}
+
+/** What comes waits in the queue: in the turn of the loop in which it begins to listen, nothing is accepted. */
+async function announce(managing: Managing): Promise<void> {
+  await accept(managing);
+  // The app may have closed it when it heard that it listens.
+  if (managing.managed.holdBack()) managing.isSuspended = true;
+}
+
+async function resume(managing: Managing, reopen: boolean): Promise<void> {
+  if (!managing.isAccepting) return accept(managing);
+  if (!managing.isSuspended) return;
+  // At once: who suspends it meanwhile must find it to be.
+  managing.isSuspended = false;
+  try {
+    await managing.managed.resume(managing.where, { reopen });
+  } catch (error) {
+    managing.isSuspended = true;
+    throw error;
+  }
+}
