@@ -9,11 +9,11 @@ import { isMainThread } from 'node:worker_threads';
 import { HandoverError, hasCode, systemError } from '../errors.js';
 import { optionOfAuto } from '../platform/preloaded-by.js';
 import { SUPERVISOR_VARIABLE } from '../platform/supervisor-way.js';
-import { hasPredecessor, type Preloaded } from '../process/internal-handover.js';
-import { placeOf } from '../process/listening.js';
+import { hasPredecessor, type InternalHandover } from '../process/internal-handover.js';
+import { endpointOf } from '../process/listening.js';
 import { type Asked, parseBind, parseListen } from '../process/node-arguments.js';
 import { HANDOVER_OPTIONS } from '../process/options.js';
-import { type CheckedSignals, Ending } from '../process/process-signals.js';
+import { type CheckedSignals, ProcessSignals } from '../process/process-signals.js';
 import type { Listener } from '../process/types.js';
 import { prepareOpening } from '../serve/open-handover.js';
 import { sayWhatHappens } from '../serve/saying.js';
@@ -38,7 +38,7 @@ function freeName(canonical: string, isTaken: (name: string) => boolean): string
 }
 
 interface AutoSetting {
-  readonly open: () => Preloaded | Promise<Preloaded>;
+  readonly open: () => InternalHandover | Promise<InternalHandover>;
   readonly signals: CheckedSignals | false;
   readonly claimTimeout: number;
   readonly passedOn: string | undefined;
@@ -49,8 +49,8 @@ interface AutoSetting {
 class AutoHandover {
   readonly #setting: AutoSetting;
   readonly #role: Role;
-  #handover: Preloaded | undefined;
-  #ending: Ending | undefined;
+  #handover: InternalHandover | undefined;
+  #ending: ProcessSignals | undefined;
   #beginning: Promise<void> | undefined;
   /** Those that are being opened, and their names. */
   readonly #opening = new Map<Listener, string>();
@@ -78,9 +78,9 @@ class AutoHandover {
     return this.#beginning;
   }
 
-  #begun(handover: Preloaded): undefined {
+  #begun(handover: InternalHandover): undefined {
     this.#handover = handover;
-    this.#ending = new Ending(handover, this.#setting.signals);
+    this.#ending = new ProcessSignals(handover, this.#setting.signals);
     this.#role.take(this.#ending);
     this.#ending.exitWhenClosed();
     // The app may await one 'listening' before it opens the next: none can wait for ready().
@@ -100,16 +100,16 @@ class AutoHandover {
 
   listen(listener: Listener, asked: Asked): void {
     const beginning = this.begin();
-    if (!beginning) this.#listen(this.#handover as Preloaded, listener, asked);
+    if (!beginning) this.#listen(this.#handover as InternalHandover, listener, asked);
     else
       beginning.then(
-        () => this.#listen(this.#handover as Preloaded, listener, asked),
+        () => this.#listen(this.#handover as InternalHandover, listener, asked),
         (error: Error) => throwOutside(error),
       );
   }
 
-  #listen(handover: Preloaded, listener: Listener, { options, callback, path }: Asked): void {
-    const { canonical } = placeOf(listener, options);
+  #listen(handover: InternalHandover, listener: Listener, { options, callback, path }: Asked): void {
+    const { canonical } = endpointOf(listener, options);
     const taken = [...this.#opening.values()];
     const name = freeName(canonical, (name) => taken.includes(name) || handover.isListening(name));
     if (callback) listener.once('listening', callback);
@@ -166,7 +166,7 @@ class AutoHandover {
 
   /** The app may open more: the predecessor's other listeners wait for it so long. */
   #becomeReadySoon(): void {
-    const { generation } = this.#handover as Preloaded;
+    const { generation } = this.#handover as InternalHandover;
     if (this.#readyAt !== undefined || this.#opening.size > 0) return;
     clearTimeout(this.#timer);
     const isWhole = this.#isWhole;
@@ -177,11 +177,11 @@ class AutoHandover {
     this.#timer = setTimeout(() => {
       if (isWhole && !this.#isWhole) this.#becomeReadySoon();
       else if (isIdle) this.#role.layDown();
-      else this.#becomeReady(this.#handover as Preloaded);
+      else this.#becomeReady(this.#handover as InternalHandover);
     }, delay);
   }
 
-  #becomeReady(handover: Preloaded): void {
+  #becomeReady(handover: InternalHandover): void {
     this.#readyAt = performance.now();
     this.#acceptConnections();
     handover.ready().catch((error: Error) => {

@@ -4,7 +4,7 @@
 import { processEnv } from '../platform/env.js';
 import { refuseOrphan } from '../platform/orphan.js';
 import { writeStderr } from '../platform/write-stderr.js';
-import type { CheckedSignals, Ending } from '../process/process-signals.js';
+import type { CheckedSignals, ProcessSignals } from '../process/process-signals.js';
 
 /** The process that hands over by itself: what it starts inherits the variable, and its `--import`. */
 export const PID_VARIABLE = 'HANDOVER_AUTO_PID';
@@ -25,7 +25,7 @@ export class Role {
   }
 
   /** This process listens: it hands over, drains and ends as it is told, and what it starts is left alone. */
-  take(ending: Ending): void {
+  take(ending: ProcessSignals): void {
     if (this.#isTaken) return;
     this.#isTaken = true;
     this.#end();

@@ -46,7 +46,7 @@ export const ADDRESS_OPTIONS: readonly string[] = [
 export type ListenerKind = 'tcp' | 'unix' | 'abstract' | 'udp';
 
 /** An address in the ledger's terms. */
-export interface Place {
+export interface Endpoint {
   readonly kind: ListenerKind;
   /** What was asked for, not what the kernel chose: port 0 stays port 0, and so is found again by its successor. */
   readonly canonical: string;
@@ -55,7 +55,7 @@ export interface Place {
 }
 
 /** @throws TypeError none or more than one of `port`, `path` and `abstract` */
-export function toPlace(address: ListenAddress, protocol: 'tcp' | 'udp'): Place {
+export function toPlace(address: ListenAddress, protocol: 'tcp' | 'udp'): Endpoint {
   const given = (['port', 'path', 'abstract'] as const).filter((key) => address[key] !== undefined);
   if (given.length !== 1) throw typeError('options', 'given with one of port, path, abstract', given);
   const { port, host, ipv6Only, reusePort, path, mode, uid, gid, abstract, backlog, socketOptions } = address;

@@ -7,14 +7,14 @@ import { fileURLToPath } from 'node:url';
 /** Of this package, as in package.json, which a bundle does not hold. */
 export const VERSION = '0.1.0';
 
-interface Place {
+interface Endpoint {
   /** Undefined where the package is not installed, or in another version: then this code is in a bundle. */
   readonly root: string | undefined;
   /** Where the package was looked for and not found: what is missing, and the way out. */
   readonly lack: string;
 }
 
-let place: Place | undefined;
+let place: Endpoint | undefined;
 
 /** The folder of this package; undefined for a bundle that has no such package of the same version beside it. */
 export function packageRoot(): string | undefined {
@@ -35,7 +35,7 @@ export function packageFile(path: string): string {
   return join(root, path);
 }
 
-function findPackage(): Place {
+function findPackage(): Endpoint {
   const files = ownFiles();
   // This file is two folders deep in lib/ and in dist/, and so are the chunks it is built into.
   const own = files.map((file) => join(file, '../../..'));

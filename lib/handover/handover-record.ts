@@ -22,7 +22,7 @@ export interface Fates {
 }
 
 /** One handover, as the process that gives knows it. */
-export class Account {
+export class HandoverRecord {
   /**
    * Minted here; the successor learns it by HELLO. Not by an import: loading crypto costs 2 ms, and a process that starts
    * and hands nothing over is not to pay them.
@@ -126,7 +126,7 @@ export class Account {
 
 /** A handover that was asked for, and is refused, or failed elsewhere: told as one of this process. */
 export function tellFailure(hello: Hello, { requester, profile }: Asked, error: unknown): void {
-  const account = new Account(hello, requester ?? { by: 'app', pid: hello.pid }, profile);
+  const account = new HandoverRecord(hello, requester ?? { by: 'app', pid: hello.pid }, profile);
   account.failed(error);
   account.end('failed', error);
 }
@@ -137,7 +137,7 @@ interface Asked {
 }
 
 /** The handovers that ended elsewhere: this process is told of them by its predecessor, or learns that it has died. */
-export class Tally {
+export class OutcomeRelay {
   /** Since this process gave up what people look at: the next one counts them. */
   readonly #ended: EndedHandover[] = [];
 
@@ -164,7 +164,7 @@ export class Tally {
   }
 
   /** For RETIRE: all the next process has not been told, with the handover to it. */
-  toSay(account: Account): readonly EndedHandover[] {
+  toSay(account: HandoverRecord): readonly EndedHandover[] {
     const { phases, durationMs, code, ...counts } = account.counts('completed');
     const own: EndedHandover = {
       ...counts,

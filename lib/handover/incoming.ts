@@ -21,7 +21,7 @@ import { DEATH_GRACE, EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from '../proto
 import type { Adopter } from '../protocols/live-protocol.js';
 import type { Ledger } from '../resources/ledger.js';
 import { Holding } from '../transfer/holding.js';
-import { Tally } from './handover-record.js';
+import { OutcomeRelay } from './handover-record.js';
 import { beatEvery, HEARTBEAT_INTERVAL, isHealthy } from './heartbeat.js';
 import { Machine, SUCCESSOR, type SuccessorEvent, type SuccessorState } from './machine.js';
 import { OlderGenerations } from './older-generations.js';
@@ -71,9 +71,9 @@ const ROOM_BEATS = 10;
 /** Our HELLO; the generation is the predecessor's to count, and ours is not read. */
 export type Greeting = Omit<Hello, 'generation'>;
 
-export class Successor {
+export class IncomingHandover {
   /** Of handovers, this one and older ones, that end while this process looks on. */
-  readonly tally: Tally = new Tally();
+  readonly tally: OutcomeRelay = new OutcomeRelay();
   readonly #channel: Channel;
   readonly #greeting: Hello;
   readonly #host: SuccessorHost;
@@ -104,8 +104,8 @@ export class Successor {
    * Greets the predecessor and receives what it hands over. Owns the channel.
    * @throws HandoverError the predecessor is gone, gave up, or speaks another protocol
    */
-  static async join(channel: Channel, greeting: Greeting, host: SuccessorHost): Promise<Successor> {
-    const successor = new Successor(channel, greeting, host);
+  static async join(channel: Channel, greeting: Greeting, host: SuccessorHost): Promise<IncomingHandover> {
+    const successor = new IncomingHandover(channel, greeting, host);
     // It may have closed already: the reader says why.
     channel.send('HELLO', successor.#greeting).catch(() => {});
     void successor.#read();

@@ -3,7 +3,7 @@ import type { Hello, ManifestEntry } from '../protocol/frames.js';
 import type { DescriptorList, Wanted } from '../protocol/manifest.js';
 
 /** What the handover does in and for the process it runs in. */
-export interface PredecessorHost {
+export interface OutgoingHost {
   readonly hello: Hello;
   /** What a successor needs to load; the descriptors are borrowed. */
   list(wanted: Wanted): DescriptorList;

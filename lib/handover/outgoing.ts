@@ -21,12 +21,12 @@ import {
 } from '../protocol/frames.js';
 import { sendList, without } from '../protocol/manifest.js';
 import { COMMIT_TIMEOUT, EXIT_GRACE, SERVING_PATIENCE, SILENT_GRACE } from '../protocol/timeouts.js';
-import { Moving } from '../transfer/migration.js';
+import { Migration } from '../transfer/migration.js';
 import { ARBITER_CAPABILITY } from './arbiter.js';
-import { Account } from './handover-record.js';
+import { HandoverRecord } from './handover-record.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
 import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
-import type { PredecessorHost } from './outgoing-host.js';
+import type { OutgoingHost } from './outgoing-host.js';
 import { Pulse } from './pulse.js';
 import { type Unclaimed, unclaimedError } from './unclaimed.js';
 
@@ -38,13 +38,13 @@ export interface Preparation {
   readonly unclaimed?: Unclaimed;
 }
 
-export class Predecessor {
-  readonly moving: Moving;
+export class OutgoingHandover {
+  readonly moving: Migration;
   readonly #channel: Channel;
-  readonly #host: PredecessorHost;
+  readonly #host: OutgoingHost;
   readonly #process: SuccessorProcess;
   readonly #machine: Machine<PredecessorState, PredecessorEvent>;
-  readonly account: Account;
+  readonly account: HandoverRecord;
   readonly #failed = new Deferred<never>();
   readonly #offered = new Set<ManifestEntry>();
   readonly #pulse = new Pulse((message) => this.#onFailing(message));
@@ -59,12 +59,12 @@ export class Predecessor {
   /** Ends with the channel. */
   readonly #reading: Promise<void>;
   #maySuccessorServe = false;
-  constructor(channel: Channel, host: PredecessorHost, process: SuccessorProcess, account?: Account) {
+  constructor(channel: Channel, host: OutgoingHost, process: SuccessorProcess, account?: HandoverRecord) {
     this.#channel = channel;
-    this.moving = new Moving(channel);
+    this.moving = new Migration(channel);
     this.#host = host;
     this.#process = process;
-    this.account = account ?? new Account(host.hello, { by: 'app' }, undefined);
+    this.account = account ?? new HandoverRecord(host.hello, { by: 'app' }, undefined);
     this.#machine = new Machine(PREDECESSOR, 'starting', (state) => this.#onEnter(state));
     this.#onEnter('starting');
     this.#reading = this.#read();

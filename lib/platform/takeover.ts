@@ -2,7 +2,7 @@
 // owner may reach it, and only one process at a time may ask.
 import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { type Place, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, toPlace } from '../endpoints/endpoint.js';
 import { HandoverError, systemError } from '../errors.js';
 import { publish } from '../events.js';
 import { acceptOn, dial } from '../fd/dial.js';
@@ -51,7 +51,7 @@ export class Takeover {
     this.#allow = allow;
   }
 
-  get place(): Place {
+  get place(): Endpoint {
     return toPlace({ path: this.#path, mode: SOCKET_MODE }, 'tcp');
   }
 

@@ -1,7 +1,7 @@
 // What only the process in charge has: the pid file, the takeover and control sockets, the health endpoint, and the work
 // the app does in one generation.
 
-import { type Place, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, toPlace } from '../endpoints/endpoint.js';
 import { publish } from '../events.js';
 import { dupFd } from '../fd/index.js';
 import { type OnDial, TAKEOVER, Takeover } from '../platform/takeover.js';
@@ -14,35 +14,35 @@ import type { Lifecycle } from './lifecycle.js';
 import { resolveHost } from './listening.js';
 import type { CheckedOptions } from './options.js';
 import { PidFile } from './pid-file.js';
-import type { Belongings } from './resources.js';
+import type { Resources } from './resources.js';
 
 /** What the process does for those who come by its sockets. */
-export interface Ways {
+export interface ActiveHandlers {
   readonly onDial: OnDial;
   readonly operations: { readonly methods: ControlMethods; readonly readiness: () => Readiness };
 }
 
-export class Charge {
+export class ActiveRole {
   readonly #options: CheckedOptions;
-  readonly #belongings: Belongings;
+  readonly #belongings: Resources;
   readonly #ledger: Ledger;
   readonly #lifecycle: Lifecycle;
   readonly #reserve: DescriptorReserve;
-  readonly #ways: Ways;
+  readonly #ways: ActiveHandlers;
   readonly #takeover: Takeover | undefined;
   readonly #pidFile: PidFile | undefined;
   readonly #health: HealthEndpoint | undefined;
-  #controlPlace: Place | undefined;
+  #controlPlace: Endpoint | undefined;
   /** One for each turn in charge: operators of an earlier one may still wait for their answer. */
   readonly #controls: ControlServer[] = [];
 
   constructor(
     options: CheckedOptions,
     pid: number,
-    belongings: Belongings,
+    belongings: Resources,
     lifecycle: Lifecycle,
     reserve: DescriptorReserve,
-    ways: Ways,
+    ways: ActiveHandlers,
   ) {
     const { takeover, pidFile, healthEndpoint } = options;
     this.#options = options;

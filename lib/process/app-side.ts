@@ -7,19 +7,19 @@ import type { Inherited, Keepable } from '../resources/kept.js';
 import type { AppEnding, Lifecycle } from './lifecycle.js';
 import { checkCloseHook } from './options.js';
 import { warnOfTimeouts } from './request-timeout-warning.js';
-import type { Belongings } from './resources.js';
+import type { Resources } from './resources.js';
 import type { ListenerStatus } from './status.js';
 import { type StepOptions, Steps } from './steps.js';
 import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
 
 export abstract class AppSide {
-  readonly belongings: Belongings;
+  readonly belongings: Resources;
   protected readonly lifecycle: Lifecycle;
   readonly mayHandOver: boolean = true;
   readonly drainTimeout: number;
   readonly #steps = new Steps();
 
-  protected constructor(belongings: Belongings, lifecycle: Lifecycle, drainTimeout: number) {
+  protected constructor(belongings: Resources, lifecycle: Lifecycle, drainTimeout: number) {
     this.belongings = belongings;
     this.lifecycle = lifecycle;
     this.drainTimeout = drainTimeout;

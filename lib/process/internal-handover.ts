@@ -7,7 +7,7 @@ import type { AppEnding } from './lifecycle.js';
 import { LiveHandover } from './live.js';
 import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './options.js';
 import type { Handover, Listener, Listening, ListenOptions } from './types.js';
-import { PlainHandover } from './unsupported.js';
+import { UnsupportedHandover } from './unsupported.js';
 
 // When the package is loaded: the app may change all of it before it opens the handover.
 const START = noteStart(processEnv);
@@ -20,7 +20,7 @@ const OPEN = Symbol.for('handover.open');
 const inProcess = globalThis as { [OPEN]?: boolean };
 
 /** What `serve` and `handover/auto` need beside. */
-export interface Preloaded extends Handover {
+export interface InternalHandover extends Handover {
   /**
    * What listens from now on says so before `ready()`, and accepts, unless there is a predecessor: it could be a probe, and
    * what waits is then the predecessor's. Until this process is ready a place that only an inherited listener keeps from being
@@ -47,7 +47,7 @@ export interface Preloaded extends Handover {
 }
 
 /** As `openHandover`, which adds those who look on. At once, where nothing has to be waited for. */
-export function openPreloaded(options: HandoverOptions): Preloaded | Promise<Preloaded> {
+export function openInternal(options: HandoverOptions): InternalHandover | Promise<InternalHandover> {
   const checked = checkHandoverOptions(options);
   if (inProcess[OPEN])
     throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already');
@@ -56,14 +56,14 @@ export function openPreloaded(options: HandoverOptions): Preloaded | Promise<Pre
   return opened instanceof Promise ? opened.then(noteOpen) : noteOpen(opened);
 }
 
-function noteOpen(handover: Preloaded): Preloaded {
+function noteOpen(handover: InternalHandover): InternalHandover {
   void handover.closed.then(() => {
     inProcess[OPEN] = false;
   });
   return handover;
 }
 
-function openIn(env: Env, options: CheckedOptions): Preloaded | Promise<Preloaded> {
-  if (!isSupported()) return new PlainHandover(options);
+function openIn(env: Env, options: CheckedOptions): InternalHandover | Promise<InternalHandover> {
+  if (!isSupported()) return new UnsupportedHandover(options);
   return LiveHandover.open(env, options, START);
 }

@@ -2,7 +2,7 @@
 
 import { Socket as DatagramSocket } from 'node:dgram';
 import { type AddressInfo, isIP, Server } from 'node:net';
-import { type ListenAddress, type Place, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, type ListenAddress, toPlace } from '../endpoints/endpoint.js';
 import { typeError } from '../errors.js';
 import { describeFd } from '../fd/index.js';
 import type { Managed } from '../protocols/managed.js';
@@ -33,14 +33,14 @@ function isWithoutTls(listener: unknown): boolean {
 }
 
 /** Where it shall listen; the host may still be a name. */
-export function placeOf(listener: Listener, address: ListenAddress): Place {
+export function endpointOf(listener: Listener, address: ListenAddress): Endpoint {
   expectListener(listener);
   const isDatagram = listener instanceof DatagramSocket;
   return toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
 }
 
 /** A host name resolved as `server.listen()` does; undefined where there is none: what need not wait, does not. */
-export function resolving(place: Place): Promise<Place> | undefined {
+export function resolving(place: Endpoint): Promise<Endpoint> | undefined {
   if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return undefined;
   const { bind } = place;
   const name = place.bind.host;
@@ -49,7 +49,7 @@ export function resolving(place: Place): Promise<Place> | undefined {
   return looked.then(({ address: host }) => ({ ...place, bind: { ...bind, host } }));
 }
 
-export async function resolveHost(place: Place): Promise<Place> {
+export async function resolveHost(place: Endpoint): Promise<Endpoint> {
   return (await resolving(place)) ?? place;
 }
 

@@ -3,9 +3,9 @@
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { helloOf } from '../handover/identity.js';
-import { Successor, type SuccessorHost } from '../handover/incoming.js';
+import { IncomingHandover, type SuccessorHost } from '../handover/incoming.js';
 import { anotherInCharge, type UpgradeOutcome } from '../handover/outcome.js';
-import type { Predecessor } from '../handover/outgoing.js';
+import type { OutgoingHandover } from '../handover/outgoing.js';
 import type { Env } from '../platform/env.js';
 import type { ServiceManager } from '../platform/service-manager.js';
 import type { Start } from '../platform/start.js';
@@ -16,18 +16,18 @@ import type { DrainingGeneration, Hello, ManifestEntry } from '../protocol/frame
 import type { DescriptorList, Wanted } from '../protocol/manifest.js';
 import { DescriptorReserve } from '../resources/reserve.js';
 import { giveTo } from '../transfer/rebalance.js';
-import { Charge } from './active-role.js';
+import { ActiveRole } from './active-role.js';
 import { AppSide } from './app-side.js';
 import { Lifecycle } from './lifecycle.js';
 import { Operations } from './operations.js';
 import { type CheckedOptions, checkUpgradeOptions } from './options.js';
-import { Belongings } from './resources.js';
+import { Resources } from './resources.js';
 import { drain, type Retiring, retireOrRecall } from './retirement.js';
-import { Superiors } from './service-integration.js';
+import { ServiceIntegration } from './service-integration.js';
 import type { Standby } from './standby.js';
 import { keptBySupervisor, type Supervised } from './supervisor-link.js';
 import type { Handover } from './types.js';
-import { type UpgradeOptions, Upgrades, type UpgradesHost } from './upgrader.js';
+import { type UpgradeOptions, Upgrader, type UpgradesHost } from './upgrader.js';
 
 /** `draining` goes back to `serving` when the successor dies. */
 type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed';
@@ -37,32 +37,32 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   readonly #options: CheckedOptions;
   readonly manager: ServiceManager;
   readonly #reserve = new DescriptorReserve();
-  readonly #upgrades: Upgrades;
-  readonly #charge: Charge;
-  readonly #superiors: Superiors;
+  readonly #upgrades: Upgrader;
+  readonly #charge: ActiveRole;
+  readonly #superiors: ServiceIntegration;
   readonly #closed = new Deferred<void>();
   #closing = new AbortController();
   #state: State = 'loading';
   #isSteppingDown = false;
   #isToClose = false;
-  #successor: Successor | undefined;
+  #successor: IncomingHandover | undefined;
   #ready: Promise<void> | undefined;
   #takingCharge: Promise<void> | undefined;
   readonly #chargeTaken = new Deferred<void>();
 
   readonly #onDial = (...dialled: [Channel, SuccessorProcess]): void => void this.#upgrades.takeOver(...dialled);
   private constructor(env: Env, options: CheckedOptions, start: Start) {
-    super(new Belongings(env), new Lifecycle(), options.drainTimeout);
+    super(new Resources(env), new Lifecycle(), options.drainTimeout);
     this.#env = env;
     this.#options = options;
-    this.#superiors = new Superiors(env, options, start, this);
+    this.#superiors = new ServiceIntegration(env, options, start, this);
     this.manager = this.#superiors.manager;
-    this.#upgrades = new Upgrades(env, options, start, this.#reserve, this);
+    this.#upgrades = new Upgrader(env, options, start, this.#reserve, this);
     const own = this.#superiors.chargesOf(options);
     const operations = new Operations(this, env, own, start);
     this.#superiors.onLeaving(operations.leaveSoon);
     const ways = { onDial: this.#onDial, operations };
-    this.#charge = new Charge(own, env.pid, this.belongings, this.lifecycle, this.#reserve, ways);
+    this.#charge = new ActiveRole(own, env.pid, this.belongings, this.lifecycle, this.#reserve, ways);
   }
 
   /** Greets the predecessor where there is one. At once, where nobody and nothing has to be waited for. */
@@ -183,7 +183,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   /** In the background: `closed` tells when it is over. */
-  retire(predecessor: Predecessor, process: SuccessorProcess): void {
+  retire(predecessor: OutgoingHandover, process: SuccessorProcess): void {
     this.#state = 'draining';
     this.#closing.abort();
     void this.#drainAndRetire(predecessor, process, this.#superiors.superseded(this.generation, process));
@@ -191,11 +191,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   // What a supervisor asks of this process.
 
-  giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
-    return this.#upgrades.giveWay(channel, process);
+  replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
+    return this.#upgrades.replace(channel, process);
   }
 
-  async leaveTo(channels: readonly Channel[]): Promise<void> {
+  async transferTo(channels: readonly Channel[]): Promise<void> {
     this.expectOpen('leaving');
     void this.#shutDown(undefined, channels);
   }
@@ -243,7 +243,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     const channel = await joining;
     if (!channel) return;
     try {
-      this.#successor = await Successor.join(channel, this.hello, this);
+      this.#successor = await IncomingHandover.join(channel, this.hello, this);
     } catch (error) {
       this.#charge.unlock();
       throw error;
@@ -304,7 +304,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     throw anotherInCharge();
   }
 
-  async #drainAndRetire(predecessor: Predecessor, process: SuccessorProcess, told: Promise<void>): Promise<void> {
+  async #drainAndRetire(predecessor: OutgoingHandover, process: SuccessorProcess, told: Promise<void>): Promise<void> {
     const failure = await retireOrRecall(this.#retiring, {
       predecessor,
       moves: this.#options.connections === 'move',
@@ -323,7 +323,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   /** The successor failed after it was in charge: this process is again. */
-  async #serveOn(error: HandoverError, { account }: Predecessor): Promise<void> {
+  async #serveOn(error: HandoverError, { account }: OutgoingHandover): Promise<void> {
     this.#closing = new AbortController();
     this.#state = 'serving';
     this.#superiors.servesOn(this.generation, error);

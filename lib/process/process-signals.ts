@@ -6,7 +6,7 @@ import { publish } from '../events.js';
 import { expectOptions } from '../fd/arguments.js';
 import { type AppListener, AppSignals } from './app-signals.js';
 import { HeldExit, type Wish } from './held-exit.js';
-import type { Preloaded } from './internal-handover.js';
+import type { InternalHandover } from './internal-handover.js';
 import type { AppEnding } from './lifecycle.js';
 
 /**
@@ -61,8 +61,8 @@ function expectSignal(name: string, signal: unknown): void {
 const EXIT_GRACE = 1_000;
 
 /** What a process of `serve()` or `handover/auto` does at its signals, and how it ends. */
-export class Ending implements AppEnding {
-  readonly #handover: Preloaded;
+export class ProcessSignals implements AppEnding {
+  readonly #handover: InternalHandover;
   readonly #signals: CheckedSignals;
   readonly #app: AppSignals = new AppSignals((signal, app) => this.#onApp(signal, app));
   readonly #exit: HeldExit = new HeldExit((signal) => this.#app.isHeard(signal));
@@ -75,7 +75,7 @@ export class Ending implements AppEnding {
   /** When the app began to end, where it does anything at its end. */
   #appEndsSince: number | undefined;
 
-  constructor(handover: Preloaded, signals: CheckedSignals | false) {
+  constructor(handover: InternalHandover, signals: CheckedSignals | false) {
     this.#handover = handover;
     this.#signals = signals || NO_SIGNALS;
     handover.endAppBy(this);

@@ -1,6 +1,6 @@
 // What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
 
-import type { Place } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
 import { hasCode } from '../errors.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
@@ -14,10 +14,10 @@ import type { Claims, Hello, Manifest, ManifestEntry } from '../protocol/frames.
 import type { DescriptorList, Wanted } from '../protocol/manifest.js';
 import { Kept } from '../resources/kept.js';
 import { type Entry, Ledger, RESERVED } from '../resources/ledger.js';
-import { isTlsServer, Tickets } from '../resources/ticket-keys.js';
+import { isTlsServer, TicketKeys } from '../resources/ticket-keys.js';
 import { Servers } from '../transfer/servers.js';
 import { CONTROL } from './control.js';
-import { addressOf, DEFAULT_BACKLOG, expectMigratable, manage, placeOf, resolving } from './listening.js';
+import { addressOf, DEFAULT_BACKLOG, endpointOf, expectMigratable, manage, resolving } from './listening.js';
 import { checkListenOptions } from './options.js';
 import { type Asked, type ListenerStatus, listenerStatus } from './status.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
@@ -25,25 +25,25 @@ import type { Listener, Listening, ListenOptions } from './types.js';
 const STDERR = `${RESERVED}stderr`;
 
 /** Binds in this process' place, and puts the descriptor into its ledger. */
-export interface Lender {
+export interface ListenerBroker {
   /** Whether it is there. */
   readonly isOpen: boolean;
-  borrow(name: string, place: Place, ledger: Ledger): Promise<void>;
+  borrow(name: string, place: Endpoint, ledger: Ledger): Promise<void>;
   /** A listener is closed here. */
   giveBack(): void;
 }
 
-export class Belongings {
+export class Resources {
   readonly ledger: Ledger = new Ledger();
   readonly servers: Servers = new Servers();
   readonly kept: Kept = new Kept(this.ledger);
   readonly #helpersStderr: HelpersStderr;
   readonly arbiter: Arbiter = new Arbiter();
-  readonly #tickets = new Tickets(this.kept);
+  readonly #tickets = new TicketKeys(this.kept);
   /** Whether the predecessor wants nothing accepted before COMMIT. */
   isStandby = false;
   /** Holds the listeners for this process. */
-  lender: Lender | undefined;
+  lender: ListenerBroker | undefined;
   /** As last claimed: by the time this process is in charge they are closed. */
   unclaimed: readonly string[] = [];
   /** Told when a listener came or went. */
@@ -67,7 +67,7 @@ export class Belongings {
   async listen(listener: Listener, options: ListenOptions, isOptional: boolean = false): Promise<Listening> {
     const { name: given, migrate, ...where } = checkListenOptions(options);
     expectMigratable(listener, migrate);
-    const asked = placeOf(listener, where);
+    const asked = endpointOf(listener, where);
     const resolution = resolving(asked);
     const place = resolution === undefined ? asked : await resolution;
     const wanted = given ?? place.canonical;
@@ -95,7 +95,7 @@ export class Belongings {
   }
 
   /** A place that only what was inherited keeps from being bound is free for those who do not know of that. */
-  #take(name: string, place: Place, isOptional: boolean, borrowed: { readonly error: unknown } | undefined): Entry {
+  #take(name: string, place: Endpoint, isOptional: boolean, borrowed: { readonly error: unknown } | undefined): Entry {
     try {
       if (borrowed) throw borrowed.error;
       return this.#reclaim(name, place) ?? this.ledger.listener(name, place, isOptional);
@@ -133,7 +133,7 @@ export class Belongings {
   }
 
   /** Claims, has the lender bind, or binds. */
-  async open(name: string, place: Place): Promise<Entry> {
+  async open(name: string, place: Endpoint): Promise<Entry> {
     await this.#borrowing(name, place);
     return this.ledger.listener(name, place);
   }
@@ -241,12 +241,12 @@ export class Belongings {
   }
 
   /** Undefined where there is nothing to wait for. */
-  #borrowing(name: string, place: Place): Promise<void> | undefined {
+  #borrowing(name: string, place: Endpoint): Promise<void> | undefined {
     return this.ledger.isInherited(name, place) ? undefined : this.lender?.borrow(name, place, this.ledger);
   }
 
   /** Closed meanwhile, and opened again by the app at the same address. */
-  #reclaim(name: string, { kind, canonical }: Place): Entry | undefined {
+  #reclaim(name: string, { kind, canonical }: Endpoint): Entry | undefined {
     const entry = this.#closedMeanwhile.has(name) ? this.ledger.get(name) : undefined;
     if (entry?.kind !== kind || entry.address !== canonical) return undefined;
     this.#closedMeanwhile.delete(name);

@@ -1,9 +1,9 @@
 // The last part of a process: it serves what is open to its end, and if it has a successor, that may still fail.
 import { publish } from '../events.js';
-import { type Fates, Tally } from '../handover/handover-record.js';
+import { type Fates, OutcomeRelay } from '../handover/handover-record.js';
 import { beatEvery, REPORT_INTERVAL } from '../handover/heartbeat.js';
-import type { Successor } from '../handover/incoming.js';
-import type { Predecessor } from '../handover/outgoing.js';
+import type { IncomingHandover } from '../handover/incoming.js';
+import type { OutgoingHandover } from '../handover/outgoing.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import type { DrainResult, Servers } from '../transfer/servers.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -23,11 +23,11 @@ export interface Retiring {
 
 /** What is different beside a successor. */
 export interface Beside {
-  readonly predecessor: Predecessor;
+  readonly predecessor: OutgoingHandover;
   /** Connections that can move do. */
   readonly moves: boolean;
   /** This process as the successor of an older one, where there was any. */
-  readonly successor: Pick<Successor, 'alone' | 'tally'> | undefined;
+  readonly successor: Pick<IncomingHandover, 'alone' | 'tally'> | undefined;
   /** Tells the successor what is left. */
   readonly report: () => void;
 }
@@ -50,7 +50,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
   const { generation, servers, lifecycle } = retiring;
   const { predecessor, report } = beside;
   // A generation that still drains would take this one's end for a failure, and everything back.
-  const { alone: older, tally = new Tally() } = beside.successor ?? {};
+  const { alone: older, tally = new OutcomeRelay() } = beside.successor ?? {};
   const { account } = predecessor;
   publish('superseded', { handoverId: account.id, generation, successorPid: predecessor.successorPid });
   const recalled = new AbortController();
@@ -91,7 +91,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
   { servers, lifecycle, timeout, idleTimeout, closeSpread }: Retiring,
-  { moves, older, recalled }: Ending,
+  { moves, older, recalled }: ProcessSignals,
 ): Promise<Ended> {
   const start = performance.now();
   const before = servers.connectionCount;
@@ -106,7 +106,7 @@ async function endConnections(
   return { ...result, before, durationMs: elapsed() };
 }
 
-interface Ending {
+interface ProcessSignals {
   readonly moves: boolean;
   /** Settles when the generations before are gone. */
   readonly older: Promise<void> | undefined;
@@ -129,7 +129,7 @@ function lastOf({ cutConnections, durationMs }: Ended): Pick<Ended, 'cutConnecti
 }
 
 /** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */
-function startMoving(predecessor: Predecessor, servers: Servers, settle: () => void): () => number {
+function startMoving(predecessor: OutgoingHandover, servers: Servers, settle: () => void): () => number {
   const offering = predecessor.moving.start(() => servers.movable(), settle);
   const stopWatching = servers.whenMovable(() => offering.sweepSoon());
   offering.sweepSoon();

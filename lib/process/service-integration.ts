@@ -9,15 +9,15 @@ import type { SuccessorProcess } from '../platform/successor-process.js';
 import { Channel } from '../protocol/channel.js';
 import type { Hello } from '../protocol/frames.js';
 import type { CheckedOptions } from './options.js';
-import type { Belongings } from './resources.js';
+import type { Resources } from './resources.js';
 import { type Supervised, SupervisorLink } from './supervisor-link.js';
 
 /** The process that is kept. */
 export interface KeptProcess extends Supervised {
-  readonly belongings: Belongings;
+  readonly belongings: Resources;
 }
 
-export class Superiors {
+export class ServiceIntegration {
   readonly supervisor: SupervisorLink | undefined;
   /** Hears nothing from a worker: its supervisor is the main process of the unit. */
   readonly manager: ServiceManager;

@@ -1,7 +1,7 @@
 // A successor that is ready and waits: committing it costs no process start.
 
 import type { UpgradeOutcome } from '../handover/outcome.js';
-import type { Predecessor } from '../handover/outgoing.js';
+import type { OutgoingHandover } from '../handover/outgoing.js';
 import type { Claims } from '../protocol/frames.js';
 
 /** Made by `handover.prepare()`. Ends with `commit()` or `discard()`; leaving the scope of `await using` discards it. */
@@ -22,8 +22,8 @@ export interface Standby extends AsyncDisposable {
 
 /** What a standby asks of the process that prepared it. */
 export interface StandbyHost {
-  commitPrepared(predecessor: Predecessor): Promise<UpgradeOutcome>;
-  discardPrepared(predecessor: Predecessor): Promise<void>;
+  commitPrepared(predecessor: OutgoingHandover): Promise<UpgradeOutcome>;
+  discardPrepared(predecessor: OutgoingHandover): Promise<void>;
 }
 
 export class PreparedStandby implements Standby {
@@ -32,10 +32,10 @@ export class PreparedStandby implements Standby {
   readonly claims: Claims;
   readonly lost: Promise<unknown>;
   readonly #host: StandbyHost;
-  readonly #predecessor: Predecessor;
+  readonly #predecessor: OutgoingHandover;
   #isCommitted = false;
 
-  constructor(predecessor: Predecessor, generation: number, lost: Promise<unknown>, host: StandbyHost) {
+  constructor(predecessor: OutgoingHandover, generation: number, lost: Promise<unknown>, host: StandbyHost) {
     this.generation = generation;
     this.pid = predecessor.successorPid;
     this.claims = predecessor.claims;

@@ -1,7 +1,7 @@
 // The supervisor, as a worker of `handover run` sees it: it holds the listeners, and joins this process to its successor
 // or, when it is not needed any more, to those that stay.
 
-import type { Place } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
 import { HandoverError } from '../errors.js';
 import { closeFds, FdSocket } from '../fd/index.js';
 import { tellFailure } from '../handover/handover-record.js';
@@ -16,7 +16,7 @@ import { type Params, Rpc } from '../protocol/rpc.js';
 import type { Adopter } from '../protocols/live-protocol.js';
 import { type Ledger, RESERVED } from '../resources/ledger.js';
 import { receiveConnections } from '../transfer/rebalance-target.js';
-import type { Belongings, Lender } from './resources.js';
+import type { ListenerBroker, Resources } from './resources.js';
 import type { UpgradeOptions } from './upgrader.js';
 
 /** What a supervisor asks of its worker. */
@@ -24,14 +24,14 @@ export interface Supervised {
   readonly generation: number;
   readonly connectionCount: number;
   readonly isInCharge: boolean;
-  readonly belongings: Pick<Belongings, 'ledger'>;
+  readonly belongings: Pick<Resources, 'ledger'>;
   /** A process that was started in its place takes over. Resolves when it is in charge. */
-  giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome>;
+  replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome>;
   /**
    * Gives its connections to the processes at the other ends, drains the rest, and ends; one that is not in charge yet never
    * is. Resolves when that has begun.
    */
-  leaveTo(channels: readonly Channel[]): Promise<void>;
+  transferTo(channels: readonly Channel[]): Promise<void>;
   /** For connections of a worker that leaves. */
   readonly hello: Hello;
   adopterOf(listener: string): Adopter | undefined;
@@ -39,7 +39,7 @@ export interface Supervised {
   close(): Promise<void>;
 }
 
-export class SupervisorLink implements Lender {
+export class SupervisorLink implements ListenerBroker {
   readonly #rpc: Rpc;
   /** Told when the supervisor will end: this process serves on, and is not ready for more. */
   onLeaving: () => void = () => {};
@@ -63,8 +63,8 @@ export class SupervisorLink implements Lender {
           closeFds(fds);
           return { params: this.#status() };
         },
-        giveWay: ({ params, fds }) => this.#giveWay(params, fds),
-        leaveTo: ({ fds }) => this.#leaveTo(fds),
+        giveWay: ({ params, fds }) => this.#replace(params, fds),
+        leaveTo: ({ fds }) => this.#transferTo(fds),
         receive: async ({ fds: [other, ...rest] }) => {
           closeFds(rest);
           if (other === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'receive came without a channel');
@@ -116,7 +116,7 @@ export class SupervisorLink implements Lender {
   }
 
   /** Puts a listener that the supervisor holds into the ledger, to be claimed. @throws what bind(2) said there */
-  async borrow(name: string, place: Place, ledger: Ledger): Promise<void> {
+  async borrow(name: string, place: Endpoint, ledger: Ledger): Promise<void> {
     const { kind, canonical, bind } = place;
     // Twice in one process: that is refused as it is without a supervisor.
     if (ledger.holds(name, place)) return;
@@ -168,11 +168,11 @@ export class SupervisorLink implements Lender {
     return { generation, connections: connectionCount, isInCharge, listeners };
   }
 
-  async #giveWay({ pid }: Params, [channel, pidfd, ...rest]: Int32Array): Promise<{ readonly params: Params }> {
+  async #replace({ pid }: Params, [channel, pidfd, ...rest]: Int32Array): Promise<{ readonly params: Params }> {
     closeFds(rest);
     if (channel === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'giveWay came without a channel');
     const process = foreignProcess(Number(pid), pidfd, { wasStarted: true });
-    const giving = this.#worker.giveWay(new Channel(new FdSocket(channel), 'predecessor'), process);
+    const giving = this.#worker.replace(new Channel(new FdSocket(channel), 'predecessor'), process);
     giving.catch(() => this.#failures++);
     const outcome = await giving;
     this.#replaced.resolve(outcome);
@@ -181,7 +181,7 @@ export class SupervisorLink implements Lender {
     return { params: { generation, pid: outcome.pid, phases, claimed, unclaimed } };
   }
 
-  async #leaveTo(fds: Int32Array): Promise<undefined> {
+  async #transferTo(fds: Int32Array): Promise<undefined> {
     const channels = [...fds].map((fd) => new Channel(new FdSocket(fd), 'predecessor'));
     const closeAll = (): void => {
       for (const channel of channels) channel.close();
@@ -189,7 +189,7 @@ export class SupervisorLink implements Lender {
     const moves = this.#worker.hello.capabilities.includes('move');
     if (!moves) closeAll();
     try {
-      await this.#worker.leaveTo(moves ? channels : []);
+      await this.#worker.transferTo(moves ? channels : []);
     } catch (error) {
       closeAll();
       throw error;
@@ -210,7 +210,7 @@ export function keptBySupervisor(): HandoverError {
 }
 
 /** Raw socket options hold bytes. */
-function toParams(bind: Place['bind']): Params {
+function toParams(bind: Endpoint['bind']): Params {
   return JSON.parse(
     JSON.stringify(bind, (_, value: unknown) =>
       value instanceof Uint8Array ? { base64: Buffer.from(value).toString('base64') } : value,

@@ -15,7 +15,7 @@ import type { Inherited, Keepable } from '../resources/kept.js';
 import { Servers } from '../transfer/servers.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';
 import { type AppEnding, Lifecycle } from './lifecycle.js';
-import { expectMigratable, manage, placeOf, resolving } from './listening.js';
+import { endpointOf, expectMigratable, manage, resolving } from './listening.js';
 import { type CheckedOptions, checkCloseHook, checkListenOptions, checkUpgradeOptions } from './options.js';
 import { warnOfTimeouts } from './request-timeout-warning.js';
 import { drain } from './retirement.js';
@@ -24,7 +24,7 @@ import { type StepOptions, Steps } from './steps.js';
 import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
 import type { UpgradeOptions } from './upgrader.js';
 
-export class PlainHandover implements Handover {
+export class UnsupportedHandover implements Handover {
   readonly generation = 1;
   readonly isSupervised = false;
   readonly mayHandOver = false;
@@ -65,7 +65,7 @@ export class PlainHandover implements Handover {
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     const { migrate, ...address } = checkListenOptions(options);
     expectMigratable(listener, migrate);
-    const place = placeOf(listener, address);
+    const place = endpointOf(listener, address);
     const { canonical } = place;
     const resolution = resolving(place);
     if (resolution) await resolution;

@@ -3,10 +3,10 @@
 import { HandoverError, hasCode } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
-import { Account } from '../handover/handover-record.js';
+import { HandoverRecord } from '../handover/handover-record.js';
 import { anotherInCharge, failureText, type UpgradeOutcome } from '../handover/outcome.js';
-import { Predecessor } from '../handover/outgoing.js';
-import type { PredecessorHost } from '../handover/outgoing-host.js';
+import { OutgoingHandover } from '../handover/outgoing.js';
+import type { OutgoingHost } from '../handover/outgoing-host.js';
 import { successorCommand } from '../platform/command.js';
 import type { Env } from '../platform/env.js';
 import { refuseOrphan, refuseSharedEnd } from '../platform/orphan.js';
@@ -22,13 +22,13 @@ import type { DrainingGeneration } from '../protocol/frames.js';
 import { RETIRE_GRACE } from '../protocol/timeouts.js';
 import type { DescriptorReserve } from '../resources/reserve.js';
 import type { CheckedOptions } from './options.js';
-import type { Belongings } from './resources.js';
+import type { Resources } from './resources.js';
 import { PreparedStandby, type Standby } from './standby.js';
 
-export interface UpgradesHost extends PredecessorHost {
+export interface UpgradesHost extends OutgoingHost {
   readonly isInCharge: boolean;
   readonly manager: ServiceManager;
-  readonly belongings: Pick<Belongings, 'keepClosed' | 'keepNoMore' | 'closeKept'>;
+  readonly belongings: Pick<Resources, 'keepClosed' | 'keepNoMore' | 'closeKept'>;
   /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
   expectInCharge(): void;
   /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
@@ -38,7 +38,7 @@ export interface UpgradesHost extends PredecessorHost {
   /** Neither is this process in charge any more, nor the successor: end. */
   giveUp(error: HandoverError): void;
   /** A successor is in charge: serve what is open to its end, then leave. */
-  retire(predecessor: Predecessor, process: SuccessorProcess): void;
+  retire(predecessor: OutgoingHandover, process: SuccessorProcess): void;
 }
 
 /** What one handover is told. */
@@ -58,8 +58,8 @@ export interface UpgradeOptions {
 }
 
 interface Attempt {
-  readonly account: Account;
-  predecessor?: Predecessor;
+  readonly account: HandoverRecord;
+  predecessor?: OutgoingHandover;
   process?: SuccessorProcess;
   /** Ready, and waiting for somebody to commit it. */
   isStandby?: boolean;
@@ -69,7 +69,7 @@ interface Attempt {
   over: Promise<unknown>;
 }
 
-export class Upgrades {
+export class Upgrader {
   readonly #env: Env;
   readonly #options: CheckedOptions;
   readonly #start: Start;
@@ -112,7 +112,7 @@ export class Upgrades {
     return new PreparedStandby(predecessor, this.#host.hello.generation + 1, lost, this);
   }
 
-  async commitPrepared(predecessor: Predecessor): Promise<UpgradeOutcome> {
+  async commitPrepared(predecessor: OutgoingHandover): Promise<UpgradeOutcome> {
     const attempt = this.#attempt;
     // Lost, discarded or committed already.
     if (attempt?.predecessor !== predecessor || !attempt.isStandby) return predecessor.failed;
@@ -122,7 +122,7 @@ export class Upgrades {
   }
 
   async discardPrepared(
-    predecessor: Predecessor,
+    predecessor: OutgoingHandover,
     reason: HandoverError = new HandoverError('ERR_HANDOVER_ABORTED', 'the standby was discarded'),
   ): Promise<void> {
     const attempt = this.#attempt;
@@ -138,11 +138,11 @@ export class Upgrades {
   /** A process dialled in: it takes over, or is told why not. */
   async takeOver(channel: Channel, process: SuccessorProcess): Promise<void> {
     // Nobody here waits for it: a failure has been published.
-    await this.giveWay(channel, process).catch(() => {});
+    await this.replace(channel, process).catch(() => {});
   }
 
   /** The same, for somebody who waits for the outcome. */
-  async giveWay(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
+  async replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
     try {
       return await this.#run({ requester: this.#requesterOf(process) }, async (attempt) => {
         if (!process.wasStarted && !this.#options.allowOrphan)
@@ -181,7 +181,7 @@ export class Upgrades {
     // Also where it is refused next: whoever asked by way of systemd waits for an answer. Not into another one's handover.
     const answers = isInCharge && !this.#attempt;
     if (answers) manager.reloading(hello.generation);
-    const account = new Account(hello, requester, profile);
+    const account = new HandoverRecord(hello, requester, profile);
     try {
       this.#expectFree(requester.by !== 'takeover' && requester.by !== 'supervisor');
     } catch (error) {
@@ -280,8 +280,8 @@ export class Upgrades {
     throw new HandoverError('ERR_HANDOVER_TOO_MANY_DRAINING', message, { phase: 'PREPARE' });
   }
 
-  #adopt(attempt: Attempt, { channel, process }: Started): Predecessor {
-    const predecessor = new Predecessor(channel, this.#host, process, attempt.account);
+  #adopt(attempt: Attempt, { channel, process }: Started): OutgoingHandover {
+    const predecessor = new OutgoingHandover(channel, this.#host, process, attempt.account);
     attempt.predecessor = predecessor;
     attempt.process = process;
     // Said while the process was being started.
@@ -306,7 +306,7 @@ export class Upgrades {
     return outcome;
   }
 
-  async #onLost(attempt: Attempt, predecessor: Predecessor, reason: unknown): Promise<unknown> {
+  async #onLost(attempt: Attempt, predecessor: OutgoingHandover, reason: unknown): Promise<unknown> {
     if (!attempt.isStandby) return reason;
     attempt.isStandby = false;
     const givenUp = predecessor.giveUp(reason);
@@ -325,7 +325,7 @@ export class Upgrades {
   }
 }
 
-function recordFailure(account: Account, error: unknown): void {
+function recordFailure(account: HandoverRecord, error: unknown): void {
   account.failed(error);
   account.end('failed', error);
 }

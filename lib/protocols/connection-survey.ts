@@ -15,7 +15,7 @@ export interface Open extends Pick<CutConnections, 'protocol' | 'isTls' | 'state
   readonly socket: Socket;
 }
 
-export class Census {
+export class ConnectionSurvey {
   readonly #server: Server;
   readonly #sockets: ReadonlySet<Socket>;
   readonly #secure: ReadonlySet<Socket>;

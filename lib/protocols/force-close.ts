@@ -2,7 +2,7 @@
 // What was cut is told, group by group.
 import type { Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
-import { type Census, type Open, trafficOf } from './connection-survey.js';
+import { type ConnectionSurvey, type Open, trafficOf } from './connection-survey.js';
 
 /** How often it is looked whether bytes move: a connection is cut at most a quarter too late. */
 const LOOKS = 4;
@@ -14,16 +14,16 @@ interface Watched {
 
 type Reason = CutConnections['reason'];
 
-export class Cutting {
+export class ForceClose {
   readonly #listener: string;
-  readonly #census: Census;
+  readonly #census: ConnectionSurvey;
   readonly #ageOf: (socket: Socket) => number;
   readonly #groups = new Map<string, CutConnections>();
   #watched = new Map<Socket, Watched>();
   #watching: NodeJS.Timeout | undefined;
 
   /** `ageOf`: milliseconds since a connection was accepted. */
-  constructor(listener: string, census: Census, ageOf: (socket: Socket) => number) {
+  constructor(listener: string, census: ConnectionSurvey, ageOf: (socket: Socket) => number) {
     this.#listener = listener;
     this.#census = census;
     this.#ageOf = ageOf;

@@ -1,6 +1,6 @@
 // Descriptors that were passed along at the start, matched with the listeners that the app asks for.
 import { SocketAddress as ParsedAddress } from 'node:net';
-import type { ListenerKind, Place } from '../endpoints/endpoint.js';
+import type { Endpoint, ListenerKind } from '../endpoints/endpoint.js';
 import { HandoverError } from '../errors.js';
 import { type BindListenerOptions, closeFd, type SocketAddress } from '../fd/index.js';
 import type { Stored } from './store-name.js';
@@ -23,7 +23,7 @@ export interface Activated {
  * name its supervisor gave, then by address. Of several of one name the one at the address, else the first.
  * @throws ERR_HANDOVER_ACTIVATION the one of this name is no such listener
  */
-export function findActivated(all: readonly Activated[], name: string, place: Place): Activated | undefined {
+export function findActivated(all: readonly Activated[], name: string, place: Endpoint): Activated | undefined {
   const same = all.find(({ stored }) => stored?.name === name && stored.address === place.canonical);
   if (same) return same;
   const fitting = all.filter(({ kind }) => kind !== 'descriptor' && (kind === 'udp') === (place.kind === 'udp'));

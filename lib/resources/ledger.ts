@@ -1,7 +1,7 @@
 // Every descriptor this process owns for the handover, by name. A successor claims what it inherited, or binds; what it
 // does not claim is closed and reported.
 
-import type { Place } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
 import { isInTheWay } from '../endpoints/in-the-way.js';
 import { fileIdentity, removeIfSame, removeIfStale } from '../endpoints/unix-path.js';
 import { HandoverError, hasCode, typeError } from '../errors.js';
@@ -58,7 +58,7 @@ export class Ledger {
    *   ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over; the system's error where
    *   bind(2) or listen(2) fail
    */
-  listener(name: string, place: Place, isOptional: boolean = false): Entry {
+  listener(name: string, place: Endpoint, isOptional: boolean = false): Entry {
     this.#expectFree(name);
     const inherited = this.#inherited.get(name);
     if (inherited && inherited.kind === place.kind && inherited.address === place.canonical)
@@ -81,7 +81,7 @@ export class Ledger {
    * Where only an inherited listener that waits to be claimed keeps a place from being bound: a copy of it under the name, so
    * that whoever tries the place finds it free. Undefined where nothing inherited does.
    */
-  standIn(name: string, place: Place): Entry | undefined {
+  standIn(name: string, place: Endpoint): Entry | undefined {
     const other = this.unclaimedListeners.find((entry) => entry.kind === 'tcp' && isInTheWay(entry.fd, place));
     const identity = { name, kind: place.kind, address: place.canonical };
     return other && this.#add({ ...identity, fd: dupFd(other.fd), origin: 'inherited', isStandIn: true });
@@ -105,13 +105,13 @@ export class Ledger {
   }
 
   /** Whether the listener of this name and address came and waits to be claimed. */
-  isInherited(name: string, { kind, canonical }: Place): boolean {
+  isInherited(name: string, { kind, canonical }: Endpoint): boolean {
     const inherited = this.#inherited.get(name);
     return inherited?.kind === kind && inherited.address === canonical;
   }
 
   /** Whether this process has claimed or bound something under the name, or at the address: port 0 is many. */
-  holds(name: string, { kind, canonical }: Place): boolean {
+  holds(name: string, { kind, canonical }: Endpoint): boolean {
     if (this.#entries.has(name)) return true;
     if (/:0(\?|$)/.test(canonical)) return false;
     return [...this.#entries.values()].some((entry) => entry.kind === kind && entry.address === canonical);
@@ -258,7 +258,7 @@ export class Ledger {
     return this.#add(entry);
   }
 
-  #bind(name: string, place: Place): { readonly fd: number; readonly file?: string } {
+  #bind(name: string, place: Endpoint): { readonly fd: number; readonly file?: string } {
     try {
       const fd = bindListener(place.bind);
       const file = 'path' in place.bind ? fileIdentity(place.bind.path) : undefined;
@@ -270,7 +270,7 @@ export class Ledger {
     }
   }
 
-  #explainInUse(name: string, place: Place, cause: unknown): HandoverError {
+  #explainInUse(name: string, place: Endpoint, cause: unknown): HandoverError {
     const other = [...this.#inherited.values()].find(({ address }) => address === place.canonical);
     const why = other
       ? `the predecessor handed it over under the name "${other.name}": use that name`

@@ -11,7 +11,7 @@ type TlsServer = Parameters<TlsTickets['readTickets']>[0];
 
 const TICKETS = `${RESERVED}tickets:`;
 
-export class Tickets {
+export class TicketKeys {
   readonly #kept: Kept;
   readonly #servers = new Map<string, TlsServer>();
   /** Loaded with the first server of TLS. */

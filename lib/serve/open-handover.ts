@@ -1,7 +1,7 @@
 // `openHandover` with those who look on: what an option asks to be written down, and profiles an upgrade asks for.
 
 import { profileDrains } from '../observe/profile-drain.js';
-import { openPreloaded as open, type Preloaded } from '../process/internal-handover.js';
+import { type InternalHandover, openInternal as open } from '../process/internal-handover.js';
 import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from '../process/options.js';
 import type { Handover } from '../process/types.js';
 
@@ -43,11 +43,11 @@ import type { Handover } from '../process/types.js';
  * ```
  */
 export function openHandover(options: HandoverOptions = {}): Promise<Handover> {
-  return openPreloaded(options);
+  return openInternal(options);
 }
 
 /** The same, with what `serve` and `handover/auto` need beside. */
-export async function openPreloaded(options: HandoverOptions): Promise<Preloaded> {
+export async function openInternal(options: HandoverOptions): Promise<InternalHandover> {
   return (await prepareOpening(options))();
 }
 
@@ -61,12 +61,12 @@ export function prepareOpening(options: HandoverOptions): Opening | Promise<Open
   return lookOn.then((loaded) => openingOf(options, loaded));
 }
 
-type Opening = () => Preloaded | Promise<Preloaded>;
+type Opening = () => InternalHandover | Promise<InternalHandover>;
 
 function openingOf(options: HandoverOptions, lookOn: () => () => void): Opening {
   return () => {
     const stop = lookOn();
-    const stopLater = (handover: Preloaded): Preloaded => {
+    const stopLater = (handover: InternalHandover): InternalHandover => {
       void handover.closed.then(stop);
       return handover;
     };

@@ -4,9 +4,9 @@ import { HandoverError, hasCode, typeError } from '../errors.js';
 import { expectOptions } from '../fd/arguments.js';
 import type { Logger } from '../observe/log.js';
 import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from '../process/options.js';
-import { type CheckedSignals, checkSignals, Ending, type ServeSignals } from '../process/process-signals.js';
+import { type CheckedSignals, checkSignals, ProcessSignals, type ServeSignals } from '../process/process-signals.js';
 import type { Handover, Listener, ListenOptions } from '../process/types.js';
-import { openPreloaded } from './open-handover.js';
+import { openInternal } from './open-handover.js';
 import { sayWhatHappens } from './saying.js';
 
 /** What `serve()` takes: the options of `openHandover` and of `listen` in one, and its own. */
@@ -53,8 +53,8 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
 
 async function open(listener: Listener, options: Omit<CheckedServeOptions, 'log'>): Promise<Handover> {
   const { signals, setup, ...rest } = options;
-  const handover = await openPreloaded(pick(rest, HANDOVER_OPTIONS));
-  const ending = new Ending(handover, signals);
+  const handover = await openInternal(pick(rest, HANDOVER_OPTIONS));
+  const ending = new ProcessSignals(handover, signals);
   ending.install();
   try {
     await setup?.(handover);

@@ -1,6 +1,6 @@
 // A worker asks for a listener, before it accepts anything there: the last moment to say that it is not to.
 
-import type { Place } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
 import { HandoverError } from '../errors.js';
 import type { Answer, Params } from '../protocol/rpc.js';
 import { type Listeners, reviveBind } from './listeners.js';
@@ -19,7 +19,7 @@ export function lend(
     const message = `worker ${slot.index} (pid ${worker.pid}) is replaced or not needed any more: it gets no listener`;
     throw new HandoverError('ERR_HANDOVER_CLOSED', message);
   }
-  const place = { kind, canonical, bind: reviveBind(bind) } as Place;
+  const place = { kind, canonical, bind: reviveBind(bind) } as Endpoint;
   const fds = Int32Array.of(listeners.lend(String(name), place));
   worker.lend({ name: String(name), kind: place.kind, address: place.canonical });
   return { fds };

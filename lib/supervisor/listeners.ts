@@ -1,12 +1,12 @@
 // The listeners of all workers: bound once, held here, lent to each. While they are open nobody is refused, whatever the
 // workers do: who connects waits in the queue.
 
-import { type ListenAddress, type Place, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, type ListenAddress, toPlace } from '../endpoints/endpoint.js';
 import { typeError } from '../errors.js';
 import { type BindListenerOptions, dupFd, type SocketAddress } from '../fd/index.js';
-import type { Activated } from '../resources/activated.js';
 import { DEFAULT_BACKLOG } from '../process/listening.js';
 import { type Asked, type ListenerStatus, listenerStatus } from '../process/status.js';
+import type { Activated } from '../resources/activated.js';
 import { type Entry, Ledger } from '../resources/ledger.js';
 import type { ListenerUse } from './worker.js';
 
@@ -50,7 +50,7 @@ export class Listeners {
   }
 
   /** Binds, or takes what was inherited under the name. @throws as bind(2) */
-  declare(name: string, place: Place): void {
+  declare(name: string, place: Endpoint): void {
     this.#open(name, place);
     this.#names.push(name);
   }
@@ -60,7 +60,7 @@ export class Listeners {
    * would have it; or else the one at that address, of the declared ones also where the worker names no host; or a new one.
    * @throws as bind(2)
    */
-  lend(name: string, place: Place): number {
+  lend(name: string, place: Endpoint): number {
     const declared = this.declared.find((entry) => entry.name === name && isDatagram(entry) === isDatagram(place));
     const known = declared ?? this.#find(name, place) ?? this.declared.find((entry) => isAtPort(entry, place));
     return dupFd((known ?? this.#bind(name, place)).fd);
@@ -83,12 +83,12 @@ export class Listeners {
   }
 
   /** The name may be that of another address: of a release before. */
-  #bind(name: string, place: Place): Entry {
+  #bind(name: string, place: Endpoint): Entry {
     const free = this.ledger.get(name) ? secondName(name, place) : name;
     return this.#open(free, place);
   }
 
-  #open(name: string, place: Place): Entry {
+  #open(name: string, place: Endpoint): Entry {
     const { backlog = DEFAULT_BACKLOG, reusePort = false } = place.bind as { backlog?: number; reusePort?: boolean };
     this.#asked.set(name, { backlog: place.kind === 'udp' ? undefined : backlog, reusePort });
     return this.ledger.listener(name, place);
@@ -130,7 +130,7 @@ function everyHost(canonical: string): string {
 }
 
 /** `name=tcp://host:port`, `name=udp://…`, `name=unix:/path`, `name=abstract:name`; the name may be left out. */
-export function parseListen(text: string): { readonly name: string; readonly place: Place } {
+export function parseListen(text: string): { readonly name: string; readonly place: Endpoint } {
   const [, name, scheme, rest = ''] =
     /^(?:([^=/:]+)=)?(tcp:\/\/|udp:\/\/|unix:(?:\/\/)?|abstract:)(.+)$/.exec(text) ?? [];
   const address = toAddress(scheme, rest);

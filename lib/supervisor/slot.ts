@@ -127,7 +127,7 @@ export class Slot {
   }
 
   /** Ends the worker after it has given its connections to others; those that cannot move drain. */
-  async leaveTo(others: readonly Slot[]): Promise<boolean> {
+  async transferTo(others: readonly Slot[]): Promise<boolean> {
     this.#stopping.abort();
     this.#backoff.cancel();
     const worker = this.#current;

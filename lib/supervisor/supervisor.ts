@@ -298,7 +298,7 @@ export class Supervisor implements SlotHost {
     this.#slots = this.#slots.slice(0, count);
     for (const slot of leaving) this.#leaving.add(slot);
     const others = this.#slots;
-    await Promise.all(leaving.map((slot) => slot.leaveTo(others).finally(() => this.#leaving.delete(slot))));
+    await Promise.all(leaving.map((slot) => slot.transferTo(others).finally(() => this.#leaving.delete(slot))));
     this.onChange();
   }
 

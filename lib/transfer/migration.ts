@@ -5,7 +5,7 @@ import type { Channel } from '../protocol/channel.js';
 import type { Movable } from '../protocols/live-protocol.js';
 import { Offering, type OfferingChannel } from './offering.js';
 
-export class Moving {
+export class Migration {
   readonly #channel: Channel;
   #offering: Offering | undefined;
   #room: number | undefined;

@@ -7,19 +7,19 @@ import { settlesWithin } from '../protocol/deadline.js';
 import { type Hello, negotiate } from '../protocol/frames.js';
 import { LEAVE_GRACE } from '../protocol/timeouts.js';
 import type { Movable } from '../protocols/live-protocol.js';
-import { Moving } from './migration.js';
+import { Migration } from './migration.js';
 import type { Offering } from './offering.js';
 import type { Servers } from './servers.js';
 
 /** One of those that stay. */
-class Heir {
+class RebalanceTarget {
   readonly #channel: Channel;
-  readonly #moving: Moving;
+  readonly #moving: Migration;
   #offering: Offering | undefined;
 
   constructor(channel: Channel) {
     this.#channel = channel;
-    this.#moving = new Moving(channel);
+    this.#moving = new Migration(channel);
   }
 
   get moved(): number {
@@ -75,11 +75,11 @@ class Heir {
 
 /** Moves connections to those at the other ends of the channels, which it owns, until the function returned is called. */
 export function giveTo(channels: readonly Channel[], hello: Hello, servers: Servers): () => Promise<number> {
-  const heirs = channels.map((channel) => new Heir(channel));
-  const isGone = new Set<Heir>();
-  const shares = new WeakMap<object, Heir>();
+  const heirs = channels.map((channel) => new RebalanceTarget(channel));
+  const isGone = new Set<RebalanceTarget>();
+  const shares = new WeakMap<object, RebalanceTarget>();
   let next = 0;
-  const heirOf = (movable: Movable): Heir | undefined => {
+  const heirOf = (movable: Movable): RebalanceTarget | undefined => {
     const known = shares.get(movable.identity);
     if (known && !isGone.has(known)) return known;
     // One that has not said HELLO may be hung, and would keep its share from the others.

@@ -21,12 +21,12 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 /** Where a bundle is run: what is installed beside it. */
 const PLACES = { beside: join(scratch, 'beside'), alone: join(scratch, 'alone'), other: join(scratch, 'other') };
-type Place = keyof typeof PLACES;
+type Endpoint = keyof typeof PLACES;
 type Kind = 'inlined' | 'external';
 const ENTRIES = ['serves', 'preloads'] as const;
 const FORMATS = ['esm', 'cjs'] as const;
 const ways = ENTRIES.flatMap((entry) => FORMATS.map((format) => [entry, format] as const));
-const bundle = (place: Place, kind: Kind, entry: string, format: string): URL =>
+const bundle = (place: Endpoint, kind: Kind, entry: string, format: string): URL =>
   pathToFileURL(join(PLACES[place], `${kind}-${entry}.${format === 'esm' ? 'mjs' : 'cjs'}`));
 
 async function makeBundle(kind: Kind, entry: string, format: 'esm' | 'cjs'): Promise<void> {
@@ -40,7 +40,7 @@ async function makeBundle(kind: Kind, entry: string, format: 'esm' | 'cjs'): Pro
     write: false,
     logLevel: 'error',
   });
-  for (const place of Object.keys(PLACES) as Place[]) {
+  for (const place of Object.keys(PLACES) as Endpoint[]) {
     for (const { contents } of outputFiles) writeFileSync(bundle(place, kind, entry, format), contents);
   }
 }

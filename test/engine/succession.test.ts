@@ -2,8 +2,8 @@
 // one process, because the moments between two frames cannot be hit from outside.
 import { expect, it, onTestFinished } from 'vitest';
 import { FdSocket } from '../../lib/fd/index.js';
-import { Successor } from '../../lib/handover/incoming.js';
-import { Predecessor } from '../../lib/handover/outgoing.js';
+import { IncomingHandover } from '../../lib/handover/incoming.js';
+import { OutgoingHandover } from '../../lib/handover/outgoing.js';
 import { Channel } from '../../lib/protocol/channel.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
@@ -13,11 +13,11 @@ const hello = { protocol: { min: 1, max: 1 }, pid: 1, version: '0.1.0', capabili
 const claims = { claimed: [], unclaimed: [] };
 
 /** A successor that has what it inherits, and its predecessor's end. */
-async function joined(): Promise<{ successor: Successor; predecessor: Channel; heard: string[] }> {
+async function joined(): Promise<{ successor: IncomingHandover; predecessor: Channel; heard: string[] }> {
   const [ours, theirs] = FdSocket.pair();
   const predecessor = new Channel(theirs, 'predecessor');
   const heard: string[] = [];
-  const joining = Successor.join(new Channel(ours, 'successor'), hello, {
+  const joining = IncomingHandover.join(new Channel(ours, 'successor'), hello, {
     belongings: { inherit: () => {}, adoptStderr: () => {}, readHelpersStderr: () => {} },
     mayTakeCharge: () => true,
     mayInherit: async () => true,
@@ -97,7 +97,7 @@ it('G8: a successor that dies in the moment of COMMIT is one that ended, not a b
     stop: async () => {},
     release: () => {},
   };
-  const predecessor = new Predecessor(new Channel(ours, 'predecessor'), host, child);
+  const predecessor = new OutgoingHandover(new Channel(ours, 'predecessor'), host, child);
   const preparing = predecessor.prepare({ readyTimeout: 5_000, standby: false });
   await successor.send('HELLO', { ...hello, generation: 0 });
   await successor.send('CLAIMED', claims);

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { closeFds, FdSocket } from '../../lib/fd/index.js';
-import { Successor } from '../../lib/handover/incoming.js';
-import { Predecessor } from '../../lib/handover/outgoing.js';
+import { IncomingHandover } from '../../lib/handover/incoming.js';
+import { OutgoingHandover } from '../../lib/handover/outgoing.js';
 import { Channel } from '../../lib/protocol/channel.js';
 import { boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
@@ -173,7 +173,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
       );
     };
     const greeting = { protocol: { min: 1, max: 1 }, pid: 1, version: '0.1.0', capabilities: ['heartbeat'] };
-    const joining = Successor.join(new Channel(ourEnd, 'successor'), greeting, host);
+    const joining = IncomingHandover.join(new Channel(ourEnd, 'successor'), greeting, host);
     await play('HELLO');
     await play('MANIFEST');
     const successor = await joining;
@@ -236,7 +236,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
         if (name === 'COMMIT') await play('COMMITTED');
       }
     })();
-    const predecessor = new Predecessor(new Channel(ourEnd, 'predecessor'), host, process);
+    const predecessor = new OutgoingHandover(new Channel(ourEnd, 'predecessor'), host, process);
     await predecessor.prepare({ readyTimeout: 5_000, standby: false });
     const outcome = await predecessor.commit(2_000);
     expect(outcome).toMatchObject({ generation: 8, pid: 4712, claimed: ['web', 'admin'], unclaimed: ['täglich'] });

@@ -3,7 +3,7 @@
 // test/handover/machine.test.ts.)
 import { describe, expect, it } from 'vitest';
 import type { HandoverError } from '../../lib/errors.js';
-import { Predecessor } from '../../lib/handover/outgoing.js';
+import { OutgoingHandover } from '../../lib/handover/outgoing.js';
 import type { Exit } from '../../lib/platform/env.js';
 import { VERDICT } from '../../lib/protocol/batches.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
@@ -34,7 +34,7 @@ describe('a predecessor whose successor fails', () => {
     const exited = new Deferred<Exit>();
     const handed = file();
     const list = { entries, fds: Int32Array.of(handed) };
-    const predecessor = new Predecessor(
+    const predecessor = new OutgoingHandover(
       peer.channel,
       {
         hello,

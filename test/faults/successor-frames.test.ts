@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { eventChannel, type HandoverEvents } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
 import { processStartTime } from '../../lib/fd/pidfd.js';
-import { Successor } from '../../lib/handover/incoming.js';
+import { IncomingHandover } from '../../lib/handover/incoming.js';
 import { encodeFrame, type Hello } from '../../lib/protocol/frames.js';
 import { Peer } from '../handover/peer.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -33,7 +33,7 @@ describe('a successor whose predecessor fails', () => {
     const peer = new Peer('successor');
     const predecessor = await someProcess();
     const calls: string[] = [];
-    const joined = Successor.join(peer.channel, hello, {
+    const joined = IncomingHandover.join(peer.channel, hello, {
       belongings: {
         inherit(_, fds) {
           calls.push('inherit');

@@ -7,8 +7,8 @@ import { HandoverError } from '../../lib/errors.js';
 import { eventChannel } from '../../lib/events.js';
 import { closeFd, closeFds } from '../../lib/fd/index.js';
 import { helloOf } from '../../lib/handover/identity.js';
-import { Successor } from '../../lib/handover/incoming.js';
-import { Predecessor } from '../../lib/handover/outgoing.js';
+import { IncomingHandover } from '../../lib/handover/incoming.js';
+import { OutgoingHandover } from '../../lib/handover/outgoing.js';
 import type { Unclaimed } from '../../lib/handover/unclaimed.js';
 import type { Exit } from '../../lib/platform/env.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
@@ -111,7 +111,7 @@ describe('predecessor', () => {
       hasExited = true;
       exited.resolve(exit);
     };
-    const predecessor = new Predecessor(
+    const predecessor = new OutgoingHandover(
       peer.channel,
       {
         hello: hello(1),
@@ -418,8 +418,8 @@ describe('predecessor', () => {
   });
 
   it.each([
-    ['called off', (predecessor: Predecessor) => predecessor.abort('changed my mind')],
-    ['with the channel closed and the process alive', (_: Predecessor, peer: Peer) => peer.close()],
+    ['called off', (predecessor: OutgoingHandover) => predecessor.abort('changed my mind')],
+    ['with the channel closed and the process alive', (_: OutgoingHandover, peer: Peer) => peer.close()],
   ])('G4, G5: once COMMIT is out it may serve: %s, it is killed before anything is taken back', async (_, act) => {
     const { peer, predecessor, steps, calls } = begin();
     for (const name of ['HELLO', 'CLAIMED', 'READY']) await frames[name]?.(peer);
@@ -697,7 +697,7 @@ describe('successor', () => {
     const calls: string[] = [];
     const fds: number[] = [];
     onTestFinished(() => closeFds(Int32Array.from(fds)));
-    const joined = Successor.join(peer.channel, hello(2, 0), {
+    const joined = IncomingHandover.join(peer.channel, hello(2, 0), {
       belongings: {
         inherit({ entries, standby }, received) {
           calls.push(`inherit ${entries.map(({ name }) => name).join(' ')}${standby ? ' as a standby' : ''}`);

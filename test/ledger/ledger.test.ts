@@ -3,7 +3,7 @@ import { existsSync, lstatSync, readSync, statSync, symlinkSync, unlinkSync, wri
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type ListenAddress, type Place, toPlace } from '../../lib/endpoints/endpoint.js';
+import { type Endpoint, type ListenAddress, toPlace } from '../../lib/endpoints/endpoint.js';
 import { fileIdentity, removeIfSame, removeIfStale } from '../../lib/endpoints/unix-path.js';
 import { connectsTo } from '../../lib/fd/dial.js';
 import { bindListener, closeFd, describeFd, dupFd, recvFds, sealedBlob, sendFds } from '../../lib/fd/index.js';
@@ -34,7 +34,7 @@ function ledger(): Ledger {
   return created;
 }
 
-function tcp(address: ListenAddress): Place {
+function tcp(address: ListenAddress): Endpoint {
   return toPlace(address, 'tcp');
 }
 
@@ -62,7 +62,7 @@ function heir(...inherited: readonly (ManifestEntry & { fd: number })[]): Ledger
 }
 
 const portOf = (fd: number): number => (describeFd(fd).socket?.local as AddressInfo).port;
-const any: Place = tcp({ port: 0, host: '127.0.0.1' });
+const any: Endpoint = tcp({ port: 0, host: '127.0.0.1' });
 
 describe('claiming', () => {
   test('a listener of the same name and address is claimed: the same socket', () => {
@@ -446,7 +446,7 @@ test('a failure to bind leaves no entry behind', () => {
 });
 
 /** A predecessor with one listener. */
-function withListener(name: string, place: Place): Ledger {
+function withListener(name: string, place: Endpoint): Ledger {
   const created = ledger();
   created.listener(name, place);
   return created;
