@@ -3,6 +3,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <iterator>
+
 #include "bindings.h"
 #include "posix.h"
 
@@ -25,51 +27,58 @@ static Napi::Object Constants(Napi::Env env) {
   return out;
 }
 
+static napi_value DescribeFd(napi_env env, napi_callback_info info) { return Describe(Napi::CallbackInfo(env, info)); }
+
+static napi_property_descriptor Property(const char* name, napi_callback function, napi_value value = nullptr) {
+  return {name, nullptr, function, nullptr, nullptr, value, napi_default_jsproperty, nullptr};
+}
+
+static Napi::Object Refuse(Napi::Env env, const char* why) {
+  if (!env.IsExceptionPending()) Napi::Error::New(env, why).ThrowAsJavaScriptException();
+  return Napi::Object::New(env);
+}
+
+// All of the table or a failed load: an addon that lacks a function would fail at its first use, amid a handover.
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  const struct {
-    const char* name;
-    napi_callback callback;
-  } functions[] = {
-      {"sendmsg", Call<SendMsg>::Run},
-      {"recvmsg", Call<RecvMsg>::Run},
-      {"socket", Call<Socket>::Run},
-      {"socketpair", Call<SocketPair>::Run},
-      {"bindIp", Call<BindIp>::Run},
-      {"bindUnix", Call<BindUnix>::Run},
-      {"connectUnix", Call<ConnectUnix>::Run},
-      {"listen", Call<Listen>::Run},
-      {"accept", Call<Accept>::Run},
-      {"setsockopt", Call<SetSockOpt>::Run},
-      {"getsockopt", Call<GetSockOpt>::Run},
-      {"dup3", Call<Dup3>::Run},
-      {"dupMin", Call<DupMin>::Run},
-      {"getCloexec", Call<GetCloexec>::Run},
-      {"setCloexec", Call<SetCloexec>::Run},
-      {"setNonblocking", Call<SetNonblocking>::Run},
-      {"flock", Call<Flock>::Run},
-      {"writeNow", Call<WriteNow>::Run},
-      {"close", Call<Close>::Run},
-      {"closeMany", Call<CloseMany>::Run},
-      {"peerCredentials", Call<PeerCredentials>::Run},
-      {"peerPidfd", Call<PeerPidfd>::Run},
-      {"pidfdOpen", Call<PidfdOpen>::Run},
-      {"pidfdSignal", Call<PidfdSignal>::Run},
-      {"reap", Call<Reap>::Run},
-      {"sealedBlob", Call<SealedBlob>::Run},
-      {"sharedFile", Call<SharedFile>::Run},
-      {"reopen", Call<Reopen>::Run},
-      {"lockRange", Call<LockRange>::Run},
-      {"openPoller", OpenPoller},
+  if (!PollerFits())
+    return Refuse(env, "uv_poll_t has another size in this Node than in the headers the addon was compiled with");
+  const napi_property_descriptor table[] = {
+      Property("sendmsg", Call<SendMsg>::Run),
+      Property("recvmsg", Call<RecvMsg>::Run),
+      Property("socket", Call<Socket>::Run),
+      Property("socketpair", Call<SocketPair>::Run),
+      Property("bindIp", Call<BindIp>::Run),
+      Property("bindUnix", Call<BindUnix>::Run),
+      Property("connectUnix", Call<ConnectUnix>::Run),
+      Property("listen", Call<Listen>::Run),
+      Property("accept", Call<Accept>::Run),
+      Property("setsockopt", Call<SetSockOpt>::Run),
+      Property("getsockopt", Call<GetSockOpt>::Run),
+      Property("dup3", Call<Dup3>::Run),
+      Property("dupMin", Call<DupMin>::Run),
+      Property("getCloexec", Call<GetCloexec>::Run),
+      Property("setCloexec", Call<SetCloexec>::Run),
+      Property("setNonblocking", Call<SetNonblocking>::Run),
+      Property("flock", Call<Flock>::Run),
+      Property("writeNow", Call<WriteNow>::Run),
+      Property("close", Call<Close>::Run),
+      Property("closeMany", Call<CloseMany>::Run),
+      Property("peerCredentials", Call<PeerCredentials>::Run),
+      Property("peerPidfd", Call<PeerPidfd>::Run),
+      Property("pidfdOpen", Call<PidfdOpen>::Run),
+      Property("pidfdSignal", Call<PidfdSignal>::Run),
+      Property("reap", Call<Reap>::Run),
+      Property("sealedBlob", Call<SealedBlob>::Run),
+      Property("sharedFile", Call<SharedFile>::Run),
+      Property("reopen", Call<Reopen>::Run),
+      Property("lockRange", Call<LockRange>::Run),
+      Property("openPoller", OpenPoller),
+      Property("describe", DescribeFd),
+      Property("constants", nullptr, Constants(env)),
+      Property("flavor", nullptr, Napi::String::New(env, posix::kFlavor)),
   };
-  for (const auto& entry : functions) {
-    napi_value function;
-    if (napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.callback, nullptr, &function) != napi_ok) break;
-    exports.Set(entry.name, function);
-  }
-  exports.Set("describe", Napi::Function::New(env, Describe, "describe"));
-  exports.Set("constants", Constants(env));
-  exports.Set("flavor", posix::kFlavor);
-  return exports;
+  const napi_status status = napi_define_properties(env, exports, std::size(table), table);
+  return status == napi_ok ? exports : Refuse(env, "the exports of the addon cannot be defined");
 }
 
 }  // namespace handover

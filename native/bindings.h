@@ -50,6 +50,7 @@ Napi::Value Describe(const Napi::CallbackInfo& info);
 
 // poller.cc
 napi_value OpenPoller(napi_env env, napi_callback_info info);
+bool PollerFits();
 
 }  // namespace handover
 

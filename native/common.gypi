@@ -1,14 +1,16 @@
 # What every flavour is made of. Paths are relative to this file.
 {
   'sources': ['addon.cc', 'address.cc', 'describe.cc', 'descriptor.cc', 'poller.cc', 'process.cc', 'scm.cc', 'socket.cc'],
-  'include_dirs': ["<!(node -p \"try { require('node-addon-api').include_dir } catch { '../headers' }\")", '../headers'],
+  # native/headers.mjs puts them there.
+  'include_dirs': ['../headers'],
   'defines': [
     'NAPI_VERSION=8',
     'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',
     # Without it, an error met while a worker is being terminated aborts the process (node-addon-api, doc/error_handling.md).
     'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
   ],
-  'cflags': ['-Wall', '-Wextra', '-Werror', '-fvisibility=hidden'],
+  # No -Werror: the compiler of a user may warn of what ours does not know. .ci/run asks for it.
+  'cflags': ['-Wall', '-Wextra', '-fvisibility=hidden'],
   # Node 22 and later ask for C++20; what compiles here must compile with the compiler of Node 20.
   'cflags_cc': ['-std=gnu++17', '-fno-exceptions'],
   'xcode_settings': {
@@ -17,6 +19,6 @@
     'GCC_ENABLE_CPP_EXCEPTIONS': 'NO',
     'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES',
     'MACOSX_DEPLOYMENT_TARGET': '11.0',
-    'WARNING_CFLAGS': ['-Wall', '-Wextra', '-Werror'],
+    'WARNING_CFLAGS': ['-Wall', '-Wextra'],
   },
 }

@@ -1,54 +1,55 @@
 // Compiles the addon where it must be: in the repository by `npm install` (prepare), for users who want it by
-// `npx handover build`. No install script of the package: where a prebuilt file fits nothing is to be done, and where none does
-// handover works without the addon, it only cannot hand over.
-//   node native/install.mjs [--rebuild [--portable]]
+// `npx handover build`. The package has no install script: where a prebuilt file fits nothing is to be done, and where none does
+// handover works without the addon, it only cannot hand over. For the same reason a compiler that is missing or fails is only a
+// warning here, unless the addon itself was asked for.
+//   node native/install.mjs [--required | --rebuild [--portable]]
+//     --required   exit code 1 where the addon neither loads nor can be compiled
+//     --rebuild    the same, and compiles also where one loads
 import { spawnSync } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { addonApi } from './addon-api.mjs';
+import { provideHeaders } from './headers.mjs';
 import { nodePrefix } from './node-prefix.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const require = createRequire(import.meta.url);
 const rebuild = process.argv.includes('--rebuild');
+const required = rebuild || process.argv.includes('--required');
 const portable = process.argv.includes('--portable');
 
 function loads() {
   try {
-    require('node-gyp-build')(root);
+    createRequire(import.meta.url)('node-gyp-build')(root);
     return true;
   } catch {
     return false;
   }
 }
 
-/** Beside us, or npm's own; never through PATH, which need not have node_modules/.bin. */
+/**
+ * The development dependency, that of the package manager, or npm's own. Never through PATH, which need not have
+ * node_modules/.bin, nor one that another package hoisted, which may be too old for this Node.
+ */
 function nodeGyp() {
   const inNpm = 'npm/node_modules/node-gyp/bin/node-gyp.js';
   const prefixes = [process.execPath, realpathSync(process.execPath)].map((file) => join(dirname(file), '..'));
   const folders = prefixes.flatMap((prefix) => [join(prefix, 'lib/node_modules'), join(prefix, 'share/nodejs')]);
-  return [resolved(), process.env.npm_config_node_gyp, ...folders.map((folder) => join(folder, inNpm))].find(
-    (file) => file !== undefined && existsSync(file),
-  );
+  const own = join(root, 'node_modules/node-gyp/bin/node-gyp.js');
+  const files = [own, process.env.npm_config_node_gyp, ...folders.map((folder) => join(folder, inNpm))];
+  return files.find((file) => file !== undefined && existsSync(file));
 }
 
-function resolved() {
-  try {
-    return require.resolve('node-gyp/bin/node-gyp.js');
-  } catch {
-    return undefined;
-  }
-}
-
+/** Undefined where it is compiled, else why it is not. What the compiler says goes to stderr. */
 function compile() {
   const gyp = nodeGyp();
-  if (gyp === undefined || addonApi() === undefined) return undefined;
+  if (gyp === undefined) return 'there is no node-gyp: npm brings one, npm_config_node_gyp names another';
+  if (!provideHeaders()) return 'there are no headers of node-addon-api';
   const prefix = nodePrefix();
   const args = [gyp, 'rebuild', '--jobs=max', ...(prefix ? [`--nodedir=${prefix}`] : [])];
   const cwd = portable ? join(root, 'native/portable') : root;
-  return spawnSync(process.execPath, args, { cwd, stdio: ['ignore', 2, 2] }).status ?? 1;
+  const { status } = spawnSync(process.execPath, args, { cwd, stdio: ['ignore', 2, 2] });
+  return status === 0 ? undefined : 'node-gyp failed, for the reason above';
 }
 
 function say(text) {
@@ -58,8 +59,13 @@ function say(text) {
 if (process.platform === 'win32') {
   say('Windows cannot pass sockets by SCM_RIGHTS; serve() listens plainly.');
 } else if (rebuild || !loads()) {
-  const status = compile();
-  if (status === undefined)
-    say('the addon cannot be compiled: there is no node-gyp (npm brings one), or no node-addon-api.');
-  if (status !== 0) process.exitCode = 1;
+  const failure = compile();
+  if (failure !== undefined) {
+    say(`${required ? '' : 'warning: '}the addon was not compiled: ${failure}.`);
+    say(
+      'Without it serve() listens plainly and nothing is handed over. To get it, install a C++ compiler, make and Python 3',
+    );
+    say('(Debian: apt install g++ make python3; Alpine: apk add g++ make python3), then run: npx handover build');
+    if (required) process.exitCode = 1;
+  }
 }

@@ -1,8 +1,8 @@
 // Who is at the other end, on Linux: SO_PEERCRED and SCM_CREDENTIALS (unix(7)).
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "posix.h"
 
 namespace handover::posix {

@@ -192,6 +192,10 @@ bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object)
 
 }  // namespace
 
+// Whether the libuv that runs us and the headers we were compiled with agree on the handle inside each watch: a larger
+// one would be written over what follows it.
+bool PollerFits() { return uv_handle_size(UV_POLL) == sizeof(uv_poll_t); }
+
 napi_value OpenPoller(napi_env env, napi_callback_info info) {
   size_t argc = 3;
   napi_value argv[3];

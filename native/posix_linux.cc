@@ -1,22 +1,10 @@
 // The Linux platform: everything is close-on-exec from its first instant, so that no concurrent spawn inherits it.
-#include <fcntl.h>
-#include <linux/memfd.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "posix.h"
 #include "unique_fd.h"
-
-// Newer than the headers of the distributions we build on.
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
 
 namespace handover::posix {
 

@@ -3,8 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { provideHeaders } from './headers.mjs';
 import { nodePrefix } from './node-prefix.mjs';
 
+provideHeaders();
 const require = createRequire(import.meta.url);
 const prebuildify = join(dirname(require.resolve('prebuildify/package.json')), 'bin.js');
 // Left alone, prebuildify downloads the headers of the newest Node it has heard of.

@@ -1,11 +1,11 @@
 // Before the package is packed: what belongs into it is made anew, and a package without an addon that loads is refused.
 //   node scripts/prepack.mjs
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { addonApi, PACKED_HEADERS } from '../native/addon-api.mjs';
+import { provideHeaders } from '../native/headers.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const here = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
@@ -49,9 +49,7 @@ try {
 }
 
 // For `npx handover build`, which cannot count on what is hoisted.
-mkdirSync(PACKED_HEADERS, { recursive: true });
-for (const file of filesIn(addonApi(), /^(napi.*\.h|LICENSE\.md)$/))
-  copyFileSync(file, join(PACKED_HEADERS, file.split('/').at(-1)));
+if (!provideHeaders()) refuse('there is no node-addon-api');
 
 rmSync(join(root, 'dist'), { recursive: true, force: true });
 process.exitCode =

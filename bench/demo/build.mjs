@@ -20,9 +20,9 @@ export async function buildMissing(root, notify, signal) {
   if (!existsSync(path.join(root, 'node_modules'))) {
     throw new BuildError('the dependencies are not installed: run `npm install` first');
   }
-  const notice = setTimeout(notify, silence, 'building the native addon (node native/install.mjs) ...');
+  const notice = setTimeout(notify, silence, 'building the native addon (node native/install.mjs --required) ...');
   try {
-    await command(process.execPath, ['native/install.mjs'], root, signal);
+    await command(process.execPath, ['native/install.mjs', '--required'], root, signal);
   } finally {
     clearTimeout(notice);
   }

@@ -150,18 +150,93 @@ export interface Native {
   openPoller(fd: number, callback: (status: number, events: number) => void, ownsFd?: boolean): Poller | number;
 }
 
-let loaded: { readonly native: Native | undefined; readonly cause: unknown } | undefined;
+let loaded: { readonly native: Native | undefined; readonly cause: unknown; readonly why: string } | undefined;
+
+/** Every function of the addon, in the order of {@link Native}. */
+const FUNCTIONS: Readonly<Record<Exclude<keyof Native, 'flavor' | 'constants'>, true>> = {
+  sendmsg: true,
+  recvmsg: true,
+  socket: true,
+  socketpair: true,
+  bindIp: true,
+  bindUnix: true,
+  connectUnix: true,
+  listen: true,
+  accept: true,
+  setsockopt: true,
+  getsockopt: true,
+  dup3: true,
+  dupMin: true,
+  getCloexec: true,
+  setCloexec: true,
+  setNonblocking: true,
+  flock: true,
+  writeNow: true,
+  close: true,
+  closeMany: true,
+  describe: true,
+  peerCredentials: true,
+  peerPidfd: true,
+  pidfdOpen: true,
+  pidfdSignal: true,
+  reap: true,
+  sealedBlob: true,
+  sharedFile: true,
+  reopen: true,
+  lockRange: true,
+  openPoller: true,
+};
+type RequiredConstant = Exclude<keyof Native['constants'], 'SO_PASSCRED'>;
+const CONSTANTS: Readonly<Record<RequiredConstant, true>> = {
+  AF_UNIX: true,
+  AF_INET: true,
+  AF_INET6: true,
+  SOCK_STREAM: true,
+  SOCK_DGRAM: true,
+  SOCK_SEQPACKET: true,
+  SOL_SOCKET: true,
+  SO_REUSEADDR: true,
+  SO_REUSEPORT: true,
+  IPPROTO_IPV6: true,
+  IPV6_V6ONLY: true,
+  O_NONBLOCK: true,
+  FD_CLOEXEC: true,
+};
+
+/**
+ * What a binding table lacks of {@link Native}: one that was compiled from older sources, say by a `build/` that stayed, loads as
+ * well as another, and would fail at the first call of what it lacks, amid a handover.
+ */
+export function lackOf(table: unknown): string | undefined {
+  const { constants, ...functions } = { ...(table as Partial<Native> | undefined) } as Record<string, unknown>;
+  const numbers = { ...(constants as object | undefined) } as Record<string, unknown>;
+  const lacks = [
+    ...Object.keys(FUNCTIONS).filter((name) => typeof functions[name] !== 'function'),
+    ...Object.keys(CONSTANTS).filter((name) => typeof numbers[name] !== 'number'),
+  ];
+  return lacks.length === 0 ? undefined : lacks.join(', ');
+}
 
 function load(): NonNullable<typeof loaded> {
+  let file: string | undefined;
   try {
     const load = requireFrom(packageFile('package.json'));
     const locate = load('node-gyp-build') as { path(root: string): string };
     // Resolved, because HANDOVER_PREBUILD may be relative to the working directory.
-    const binary = resolve(locate.path(packageFile('')));
-    return { native: load(binary) as Native, cause: undefined };
+    file = resolve(locate.path(packageFile('')));
+    const table: unknown = load(file);
+    const lack = lackOf(table);
+    if (lack !== undefined) throw new Error(`it was made from other sources and lacks ${lack}`);
+    return { native: table as Native, cause: undefined, why: '' };
   } catch (cause) {
-    return { native: undefined, cause };
+    return { native: undefined, cause, why: whyNotLoaded(file, cause) };
   }
+}
+
+function whyNotLoaded(file: string | undefined, cause: unknown): string {
+  if (packageRoot() === undefined) return packageLack();
+  if (file === undefined) return 'there is no prebuilt file and none was compiled (npx handover build)';
+  return `${file} does not load: ${cause instanceof Error ? cause.message : String(cause)} (npx handover build)`;
 }
 
 /** True where the addon is there: without it `serve()` listens plainly and everything else is refused. */
@@ -179,8 +254,6 @@ export function expectSupported(): void {
 export function native(): Native {
   loaded ??= load();
   if (loaded.native) return loaded.native;
-  const isInstalled = packageRoot() !== undefined;
-  const why = isInstalled ? 'there is no prebuilt file and none was compiled (npx handover build)' : packageLack();
-  const message = `no addon for ${process.platform}-${process.arch}: ${why}`;
+  const message = `no addon for ${process.platform}-${process.arch}: ${loaded.why}`;
   throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', message, { cause: loaded.cause });
 }

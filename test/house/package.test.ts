@@ -23,6 +23,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Compiling the addon on a small machine that runs another test file beside it. */
 const BUILD_TIMEOUT = 240_000;
 
+const QUIET = ['--prefer-offline', '--no-audit', '--no-fund', '--no-package-lock'];
+
 const scratch = mkdtempSync(join(realpathSync(tmpdir()), 'handover-package-'));
 const copy = join(scratch, 'copy');
 const user = join(scratch, 'user');
@@ -48,6 +50,12 @@ async function userProgram(program: string, env?: NodeJS.ProcessEnv): Promise<un
   return JSON.parse(await node(user, ['--input-type=module', '-e', program], env));
 }
 
+/** A file of a package that some other package brought into the same node_modules. */
+function hoist(modules: string, path: string, text: string): void {
+  mkdirSync(join(modules, path, '..'), { recursive: true });
+  writeFileSync(join(modules, path), text);
+}
+
 let packed: string[] = [];
 
 beforeAll(async () => {
@@ -65,8 +73,7 @@ beforeAll(async () => {
   mkdirSync(user);
   writeFileSync(join(user, 'package.json'), '{ "private": true, "type": "module" }\n');
   // Needs node-gyp-build from npm's cache or a registry; without either this fails, and says so.
-  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--no-package-lock'];
-  await run(user, 'npm', ['install', '--ignore-scripts', ...quiet, join(scratch, filename)]);
+  await run(user, 'npm', ['install', '--ignore-scripts', ...QUIET, join(scratch, filename)]);
 }, BUILD_TIMEOUT);
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -118,17 +125,39 @@ describe('the packed package', () => {
   });
 
   it(
-    'compiles its addon where no prebuilt file fits, by `handover build`, with nothing hoisted',
+    'compiles its addon where no prebuilt file fits, by `handover build`, whatever another package hoisted',
     async () => {
       const elsewhere = join(scratch, 'elsewhere/node_modules');
       cpSync(join(user, 'node_modules'), elsewhere, { recursive: true, verbatimSymlinks: true });
       rmSync(join(elsewhere, 'handover/prebuilds'), { recursive: true });
+      hoist(elsewhere, 'node-addon-api/napi.h', '#error of another version\n');
+      hoist(elsewhere, 'node-addon-api/index.js', 'exports.include_dir = __dirname;\n');
+      hoist(elsewhere, 'node-gyp/bin/node-gyp.js', 'process.exit(1);\n');
       await node(elsewhere, [join(elsewhere, 'handover/dist/cli/main.js'), 'build']);
       const program = "import { socketpair } from 'handover/fd'; process.stdout.write(String(socketpair().length));";
       expect(await node(join(elsewhere, '..'), ['--input-type=module', '-e', program])).toBe('2');
     },
     BUILD_TIMEOUT,
   );
+
+  it('is installed where there is neither a compiler nor a prebuilt file, its scripts run', async () => {
+    const stripped = join(scratch, 'stripped');
+    cpSync(join(user, 'node_modules/handover'), stripped, { recursive: true });
+    rmSync(join(stripped, 'prebuilds'), { recursive: true });
+    const [{ filename }] = JSON.parse(
+      await run(stripped, 'npm', ['--silent', 'pack', '--json', '--ignore-scripts']),
+    ) as [{ filename: string }];
+    const without = join(scratch, 'without');
+    mkdirSync(without);
+    writeFileSync(join(without, 'package.json'), '{ "private": true, "type": "module" }\n');
+    const args = ['install', ...QUIET, '--foreground-scripts', join(stripped, filename)];
+    await run(without, 'npm', args, { CC: 'false', CXX: 'false' });
+    const program =
+      "import { socketpair } from 'handover/fd'; try { socketpair(); } catch (error) { process.stdout.write(error.message); }";
+    expect(await node(without, ['--input-type=module', '-e', program])).toMatch(
+      /^no addon for .*: there is no prebuilt file and none was compiled \(npx handover build\)$/,
+    );
+  });
 
   it('passes a descriptor through the prebuilt addon', async () => {
     const result = await userProgram(`
