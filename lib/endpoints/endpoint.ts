@@ -55,7 +55,7 @@ export interface Endpoint {
 }
 
 /** @throws TypeError none or more than one of `port`, `path` and `abstract` */
-export function toPlace(address: ListenAddress, protocol: 'tcp' | 'udp'): Endpoint {
+export function toEndpoint(address: ListenAddress, protocol: 'tcp' | 'udp'): Endpoint {
   const given = (['port', 'path', 'abstract'] as const).filter((key) => address[key] !== undefined);
   if (given.length !== 1) throw typeError('options', 'given with one of port, path, abstract', given);
   const { port, host, ipv6Only, reusePort, path, mode, uid, gid, abstract, backlog, socketOptions } = address;

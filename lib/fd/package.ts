@@ -14,18 +14,18 @@ interface Endpoint {
   readonly lack: string;
 }
 
-let place: Endpoint | undefined;
+let endpoint: Endpoint | undefined;
 
 /** The folder of this package; undefined for a bundle that has no such package of the same version beside it. */
 export function packageRoot(): string | undefined {
-  place ??= findPackage();
-  return place.root;
+  endpoint ??= findPackage();
+  return endpoint.root;
 }
 
 /** What a user who has no {@link packageRoot} is told. */
 export function packageLack(): string {
-  place ??= findPackage();
-  return place.lack;
+  endpoint ??= findPackage();
+  return endpoint.lack;
 }
 
 /** A file of this package. @throws Error where there is none: see {@link packageRoot} */

@@ -126,9 +126,9 @@ export class HandoverRecord {
 
 /** A handover that was asked for, and is refused, or failed elsewhere: told as one of this process. */
 export function tellFailure(hello: Hello, { requester, profile }: Asked, error: unknown): void {
-  const account = new HandoverRecord(hello, requester ?? { by: 'app', pid: hello.pid }, profile);
-  account.failed(error);
-  account.end('failed', error);
+  const record = new HandoverRecord(hello, requester ?? { by: 'app', pid: hello.pid }, profile);
+  record.failed(error);
+  record.end('failed', error);
 }
 
 interface Asked {
@@ -164,8 +164,8 @@ export class OutcomeRelay {
   }
 
   /** For RETIRE: all the next process has not been told, with the handover to it. */
-  toSay(account: HandoverRecord): readonly EndedHandover[] {
-    const { phases, durationMs, code, ...counts } = account.counts('completed');
+  toSay(record: HandoverRecord): readonly EndedHandover[] {
+    const { phases, durationMs, code, ...counts } = record.counts('completed');
     const own: EndedHandover = {
       ...counts,
       durationMicros: toMicros(durationMs),

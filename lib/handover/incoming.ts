@@ -39,7 +39,7 @@ export interface Inheritance {
 /** What the handover does in and for the process it runs in. */
 export interface SuccessorHost {
   /** Where the descriptors go. */
-  readonly belongings: Inheritance;
+  readonly resources: Inheritance;
   /** COMMIT has come. False: another generation has taken charge meanwhile. */
   mayTakeCharge(): boolean;
   /** The predecessor has died before COMMIT. False: an older generation has taken charge; waits until that is decided. */
@@ -73,7 +73,7 @@ export type Greeting = Omit<Hello, 'generation'>;
 
 export class IncomingHandover {
   /** Of handovers, this one and older ones, that end while this process looks on. */
-  readonly tally: OutcomeRelay = new OutcomeRelay();
+  readonly relay: OutcomeRelay = new OutcomeRelay();
   readonly #channel: Channel;
   readonly #greeting: Hello;
   readonly #host: SuccessorHost;
@@ -256,7 +256,7 @@ export class IncomingHandover {
     const now = this.#machine.peer('EOF');
     if (now === 'ended') {
       this.#ended.reject(peerLost('the predecessor ended before it had handed anything over'));
-    } else if (state !== 'alone') this.tally.lost(this.#predecessor, this.#joinedAt);
+    } else if (state !== 'alone') this.relay.lost(this.#predecessor, this.#joinedAt);
     if (now === 'bereft') await this.#inherit();
   }
 
@@ -299,7 +299,7 @@ export class IncomingHandover {
     if (name === 'HEARTBEAT') this.#older.heard(frame.payload);
     this.#machine.peer(name as SuccessorEvent);
     if (name === 'GO') this.#holding.go(frame.payload.batch);
-    if (name === 'RETIRE') this.tally.heard(frame.payload.outcomes);
+    if (name === 'RETIRE') this.relay.heard(frame.payload.outcomes);
     if (name === 'ABORT') {
       const message = `the predecessor gave the handover up: ${frame.payload.reason ?? 'it did not say why'}`;
       const code = knownCode(frame.payload.code) ?? 'ERR_HANDOVER_ABORTED';
@@ -318,7 +318,7 @@ export class IncomingHandover {
 
   #receive(manifest: Manifest, fds: Int32Array): void {
     if (manifest.entries.length === fds.length) {
-      this.#host.belongings.inherit(manifest, fds);
+      this.#host.resources.inherit(manifest, fds);
       return;
     }
     closeFds(fds);
@@ -357,8 +357,8 @@ export class IncomingHandover {
     this.#stopBeating?.();
     // A predecessor that retired has nothing on offer; one that died cannot take it back.
     void this.#holding.goAll();
-    this.#host.belongings.adoptStderr();
-    this.#host.belongings.readHelpersStderr();
+    this.#host.resources.adoptStderr();
+    this.#host.resources.readHelpersStderr();
     // Nobody else would serve: without its pid file or takeover socket, if need be.
     if (from === 'bereft' && this.#wasReady) {
       this.#host.takeCharge().catch((error: Error) => publish('hook-failed', { name: 'takeCharge', error }));

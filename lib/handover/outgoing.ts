@@ -44,7 +44,7 @@ export class OutgoingHandover {
   readonly #host: OutgoingHost;
   readonly #process: SuccessorProcess;
   readonly #machine: Machine<PredecessorState, PredecessorEvent>;
-  readonly account: HandoverRecord;
+  readonly record: HandoverRecord;
   readonly #failed = new Deferred<never>();
   readonly #offered = new Set<ManifestEntry>();
   readonly #pulse = new Pulse((message) => this.#onFailing(message));
@@ -59,12 +59,12 @@ export class OutgoingHandover {
   /** Ends with the channel. */
   readonly #reading: Promise<void>;
   #maySuccessorServe = false;
-  constructor(channel: Channel, host: OutgoingHost, process: SuccessorProcess, account?: HandoverRecord) {
+  constructor(channel: Channel, host: OutgoingHost, process: SuccessorProcess, record?: HandoverRecord) {
     this.#channel = channel;
     this.moving = new Migration(channel);
     this.#host = host;
     this.#process = process;
-    this.account = account ?? new HandoverRecord(host.hello, { by: 'app' }, undefined);
+    this.record = record ?? new HandoverRecord(host.hello, { by: 'app' }, undefined);
     this.#machine = new Machine(PREDECESSOR, 'starting', (state) => this.#onEnter(state));
     this.#onEnter('starting');
     this.#reading = this.#read();
@@ -72,7 +72,7 @@ export class OutgoingHandover {
 
   /** The phase going on, or the one it failed in. */
   get phase(): Phase | undefined {
-    return this.account.log.current;
+    return this.record.log.current;
   }
 
   /** Rejects when the handover fails, at any time until it is retired. */
@@ -88,7 +88,7 @@ export class OutgoingHandover {
   async prepare({ readyTimeout, standby, probation = false, unclaimed = 'fail' }: Preparation): Promise<void> {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
-      await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.account.id });
+      await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.record.id });
       await this.#until('offered');
       const arbiter = this.#peer?.capabilities.includes(ARBITER_CAPABILITY) ?? false;
       const list = this.#host.list({ stderr: this.#process.isChild, tickets: !standby, arbiter });
@@ -128,7 +128,7 @@ export class OutgoingHandover {
     const { generation } = this.#host.hello;
     const { claimed, unclaimed, bound } = this.claims;
     const claims = { claimed, unclaimed, ...(bound && { bound }) };
-    return { generation: generation + 1, pid: this.#process.pid, phases: this.account.log.records, ...claims };
+    return { generation: generation + 1, pid: this.#process.pid, phases: this.record.log.records, ...claims };
   }
 
   /** Whether the successor is there, and can go on with live connections. */
@@ -256,7 +256,7 @@ export class OutgoingHandover {
     if (frame.name === 'HELLO') {
       negotiate(this.#host.hello, frame.payload);
       this.#peer = frame.payload;
-      this.account.met(frame.payload);
+      this.record.met(frame.payload);
     }
     if (frame.name === 'CLAIMED') this.claims = frame.payload;
     this.#machine.peer(frame.name as PredecessorEvent);
@@ -302,7 +302,7 @@ export class OutgoingHandover {
 
   #onEnter(state: PredecessorState): void {
     const phase = PREDECESSOR_PHASE[state];
-    if (phase) this.account.entered(phase);
+    if (phase) this.record.entered(phase);
     if (state === 'ended' || state === 'retired' || state === 'recalling') this.#pulse.stop();
   }
 

@@ -2,7 +2,7 @@
 // owner may reach it, and only one process at a time may ask.
 import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { type Endpoint, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, toEndpoint } from '../endpoints/endpoint.js';
 import { HandoverError, systemError } from '../errors.js';
 import { publish } from '../events.js';
 import { acceptOn, dial } from '../fd/dial.js';
@@ -51,8 +51,8 @@ export class Takeover {
     this.#allow = allow;
   }
 
-  get place(): Endpoint {
-    return toPlace({ path: this.#path, mode: SOCKET_MODE }, 'tcp');
+  get endpoint(): Endpoint {
+    return toEndpoint({ path: this.#path, mode: SOCKET_MODE }, 'tcp');
   }
 
   /**

@@ -1,7 +1,7 @@
 // What only the process in charge has: the pid file, the takeover and control sockets, the health endpoint, and the work
 // the app does in one generation.
 
-import { type Endpoint, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, toEndpoint } from '../endpoints/endpoint.js';
 import { publish } from '../events.js';
 import { dupFd } from '../fd/index.js';
 import { type OnDial, TAKEOVER, Takeover } from '../platform/takeover.js';
@@ -24,7 +24,7 @@ export interface ActiveHandlers {
 
 export class ActiveRole {
   readonly #options: CheckedOptions;
-  readonly #belongings: Resources;
+  readonly #resources: Resources;
   readonly #ledger: Ledger;
   readonly #lifecycle: Lifecycle;
   readonly #reserve: DescriptorReserve;
@@ -39,7 +39,7 @@ export class ActiveRole {
   constructor(
     options: CheckedOptions,
     pid: number,
-    belongings: Resources,
+    resources: Resources,
     lifecycle: Lifecycle,
     reserve: DescriptorReserve,
     ways: ActiveHandlers,
@@ -47,8 +47,8 @@ export class ActiveRole {
     const { takeover, pidFile, healthEndpoint } = options;
     this.#options = options;
     this.#reserve = reserve;
-    this.#belongings = belongings;
-    this.#ledger = belongings.ledger;
+    this.#resources = resources;
+    this.#ledger = resources.ledger;
     this.#lifecycle = lifecycle;
     this.#ways = ways;
     this.#takeover = takeover && new Takeover(takeover);
@@ -79,7 +79,7 @@ export class ActiveRole {
     const { control, healthEndpoint } = this.#options;
     if (control !== undefined) this.#controlPlace = controlPlace(control);
     if (!healthEndpoint) return;
-    const { origin } = await this.#belongings.open(HEALTH, await resolveHost(toPlace(healthEndpoint, 'tcp')));
+    const { origin } = await this.#resources.open(HEALTH, await resolveHost(toEndpoint(healthEndpoint, 'tcp')));
     if (origin !== 'inherited') await this.#answerProbes();
   }
 
@@ -159,7 +159,7 @@ export class ActiveRole {
 
   #acceptTakeover(): void {
     if (!this.#takeover) return;
-    const { fd } = this.#ledger.get(TAKEOVER) ?? this.#ledger.listener(TAKEOVER, this.#takeover.place);
+    const { fd } = this.#ledger.get(TAKEOVER) ?? this.#ledger.listener(TAKEOVER, this.#takeover.endpoint);
     this.#takeover.accept(fd, this.#ways.onDial, () => this.#reserve.release());
   }
 

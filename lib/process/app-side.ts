@@ -13,14 +13,14 @@ import { type StepOptions, Steps } from './steps.js';
 import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
 
 export abstract class AppSide {
-  readonly belongings: Resources;
+  readonly resources: Resources;
   protected readonly lifecycle: Lifecycle;
   readonly mayHandOver: boolean = true;
   readonly drainTimeout: number;
   readonly #steps = new Steps();
 
-  protected constructor(belongings: Resources, lifecycle: Lifecycle, drainTimeout: number) {
-    this.belongings = belongings;
+  protected constructor(resources: Resources, lifecycle: Lifecycle, drainTimeout: number) {
+    this.resources = resources;
     this.lifecycle = lifecycle;
     this.drainTimeout = drainTimeout;
   }
@@ -34,27 +34,27 @@ export abstract class AppSide {
   abstract close(): Promise<void>;
 
   get connectionCount(): number {
-    return this.belongings.servers.connectionCount;
+    return this.resources.servers.connectionCount;
   }
 
   abstract readonly generation: number;
 
   announceAtOnce(): void {
-    if (this.generation === 1) void this.belongings.servers.acceptAll();
-    else this.belongings.servers.announces = true;
+    if (this.generation === 1) void this.resources.servers.acceptAll();
+    else this.resources.servers.announces = true;
   }
 
   get unclaimedSockets(): readonly SocketAddress[] {
-    const sockets = this.belongings.ledger.unclaimedListeners.map(({ fd }) => describeFd(fd).socket?.local);
+    const sockets = this.resources.ledger.unclaimedListeners.map(({ fd }) => describeFd(fd).socket?.local);
     return sockets.filter((local) => local !== undefined);
   }
 
   isListening(name: string): boolean {
-    return this.belongings.isListening(name);
+    return this.resources.isListening(name);
   }
 
   get isSupervised(): boolean {
-    return this.belongings.lender?.isOpen ?? false;
+    return this.resources.lender?.isOpen ?? false;
   }
 
   endAppBy(appEnding: AppEnding): void {
@@ -62,26 +62,26 @@ export abstract class AppSide {
   }
 
   get unclaimed(): readonly string[] {
-    const required = this.belongings.ledger.unclaimedListeners.filter(({ isOptional }) => !isOptional);
+    const required = this.resources.ledger.unclaimedListeners.filter(({ isOptional }) => !isOptional);
     return required.map(({ name }) => name);
   }
 
   async listen(listener: Listener, options: ListenOptions, isOptional: boolean = false): Promise<Listening> {
-    const listening = await this.belongings.listen(listener, options, isOptional || !this.handsOver);
+    const listening = await this.resources.listen(listener, options, isOptional || !this.handsOver);
     warnOfTimeouts(listener, listening.name, this.drainTimeout);
     return listening;
   }
 
   get listeners(): readonly ListenerStatus[] {
-    return this.belongings.listeners;
+    return this.resources.listeners;
   }
 
   get charge(): ChargeStatus | undefined {
-    return this.belongings.arbiter.status;
+    return this.resources.arbiter.status;
   }
 
   adopterOf(listener: string): Adopter | undefined {
-    return this.belongings.servers.adopterOf(listener);
+    return this.resources.servers.adopterOf(listener);
   }
 
   step<T>(name: string, run: () => T | Promise<T>, options?: StepOptions): Promise<T> {
@@ -106,11 +106,11 @@ export abstract class AppSide {
 
   keep(name: string, value: Keepable): void {
     this.expectOpen('keep()');
-    this.belongings.kept.keep(name, value);
+    this.resources.kept.keep(name, value);
   }
 
   inherited(name: string): Inherited | undefined {
-    return this.belongings.kept.inherited(name);
+    return this.resources.kept.inherited(name);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

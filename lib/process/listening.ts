@@ -2,7 +2,7 @@
 
 import { Socket as DatagramSocket } from 'node:dgram';
 import { type AddressInfo, isIP, Server } from 'node:net';
-import { type Endpoint, type ListenAddress, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, type ListenAddress, toEndpoint } from '../endpoints/endpoint.js';
 import { typeError } from '../errors.js';
 import { describeFd } from '../fd/index.js';
 import type { Managed } from '../protocols/managed.js';
@@ -36,21 +36,22 @@ function isWithoutTls(listener: unknown): boolean {
 export function endpointOf(listener: Listener, address: ListenAddress): Endpoint {
   expectListener(listener);
   const isDatagram = listener instanceof DatagramSocket;
-  return toPlace(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
+  return toEndpoint(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
 }
 
 /** A host name resolved as `server.listen()` does; undefined where there is none: what need not wait, does not. */
-export function resolving(place: Endpoint): Promise<Endpoint> | undefined {
-  if (!('host' in place.bind) || place.bind.host === undefined || isIP(place.bind.host) !== 0) return undefined;
-  const { bind } = place;
-  const name = place.bind.host;
+export function resolving(endpoint: Endpoint): Promise<Endpoint> | undefined {
+  if (!('host' in endpoint.bind) || endpoint.bind.host === undefined || isIP(endpoint.bind.host) !== 0)
+    return undefined;
+  const { bind } = endpoint;
+  const name = endpoint.bind.host;
   // Not loaded by all those who say an address.
   const looked = import('node:dns/promises').then(({ lookup }) => lookup(name));
-  return looked.then(({ address: host }) => ({ ...place, bind: { ...bind, host } }));
+  return looked.then(({ address: host }) => ({ ...endpoint, bind: { ...bind, host } }));
 }
 
-export async function resolveHost(place: Endpoint): Promise<Endpoint> {
-  return (await resolving(place)) ?? place;
+export async function resolveHost(endpoint: Endpoint): Promise<Endpoint> {
+  return (await resolving(endpoint)) ?? endpoint;
 }
 
 /** A dgram socket has its family already: a descriptor of the other one is refused by Node. */

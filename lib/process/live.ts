@@ -38,8 +38,8 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   readonly manager: ServiceManager;
   readonly #reserve = new DescriptorReserve();
   readonly #upgrades: Upgrader;
-  readonly #charge: ActiveRole;
-  readonly #superiors: ServiceIntegration;
+  readonly #role: ActiveRole;
+  readonly #services: ServiceIntegration;
   readonly #closed = new Deferred<void>();
   #closing = new AbortController();
   #state: State = 'loading';
@@ -55,21 +55,21 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     super(new Resources(env), new Lifecycle(), options.drainTimeout);
     this.#env = env;
     this.#options = options;
-    this.#superiors = new ServiceIntegration(env, options, start, this);
-    this.manager = this.#superiors.manager;
+    this.#services = new ServiceIntegration(env, options, start, this);
+    this.manager = this.#services.manager;
     this.#upgrades = new Upgrader(env, options, start, this.#reserve, this);
-    const own = this.#superiors.chargesOf(options);
+    const own = this.#services.chargesOf(options);
     const operations = new Operations(this, env, own, start);
-    this.#superiors.onLeaving(operations.leaveSoon);
+    this.#services.onLeaving(operations.leaveSoon);
     const ways = { onDial: this.#onDial, operations };
-    this.#charge = new ActiveRole(own, env.pid, this.belongings, this.lifecycle, this.#reserve, ways);
+    this.#role = new ActiveRole(own, env.pid, this.resources, this.lifecycle, this.#reserve, ways);
   }
 
   /** Greets the predecessor where there is one. At once, where nobody and nothing has to be waited for. */
   static open(env: Env, options: CheckedOptions, start: Start): LiveHandover | Promise<LiveHandover> {
     const handover = new LiveHandover(env, options, start);
-    const dial = (): Promise<Channel | undefined> | undefined => handover.#charge.dial(options.readyTimeout);
-    const greeted = handover.#superiors.greet();
+    const dial = (): Promise<Channel | undefined> | undefined => handover.#role.dial(options.readyTimeout);
+    const greeted = handover.#services.greet();
     const channel = greeted instanceof Promise ? greeted.then((found) => found ?? dial()) : (greeted ?? dial());
     return channel !== undefined ? handover.#join(channel).then(() => handover.#prepare()) : handover.#prepare();
   }
@@ -109,11 +109,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async upgrade(options: UpgradeOptions = {}): Promise<UpgradeOutcome> {
     const checked = checkUpgradeOptions(options);
-    return this.#superiors.supervisor ? this.#superiors.supervisor.replace(checked) : this.#upgrades.upgrade(checked);
+    return this.#services.supervisor ? this.#services.supervisor.replace(checked) : this.#upgrades.upgrade(checked);
   }
 
   async prepare(options: UpgradeOptions = {}): Promise<Standby> {
-    if (this.#superiors.supervisor) throw keptBySupervisor();
+    if (this.#services.supervisor) throw keptBySupervisor();
     return this.#upgrades.prepare(checkUpgradeOptions(options));
   }
 
@@ -136,32 +136,32 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   list(wanted: Wanted): DescriptorList {
-    return this.#reserve.lend(() => this.belongings.early(this.hello, wanted));
+    return this.#reserve.lend(() => this.resources.early(this.hello, wanted));
   }
 
   async stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList> {
     this.#isSteppingDown = true;
-    this.#successor?.tally.begin();
-    await this.#charge.yield();
+    this.#successor?.relay.begin();
+    await this.#role.yield();
     this.#expectSteppingDown();
-    this.belongings.suspend(claimed, offered);
+    this.resources.suspend(claimed, offered);
     // For what the app keeps, now that nobody connects any more.
     this.#reserve.release();
-    const list = await this.belongings.all();
+    const list = await this.resources.all();
     this.#expectSteppingDown();
-    this.belongings.arbiter.yield();
+    this.resources.arbiter.yield();
     return list;
   }
 
   /** It may have been taken back while the app's duties were ending, or its state was collected. */
   #expectSteppingDown(): void {
     if (this.#isSteppingDown) return;
-    this.belongings.kept.release();
+    this.resources.kept.release();
     throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
   }
 
   async mayTakeBack(successor: Hello | undefined): Promise<boolean> {
-    const { arbiter } = this.belongings;
+    const { arbiter } = this.resources;
     // It is to end as soon as it is in charge: others that are left are better off with it now.
     if (this.#isToClose && arbiter.hasOthers()) arbiter.resign();
     return arbiter.claim('recall', [this.hello, successor], { isImpatient: false });
@@ -169,24 +169,24 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   async takeBack(): Promise<void> {
     this.#isSteppingDown = false;
-    if (!this.#isToClose) this.belongings.arbiter.sign(this.hello);
-    await this.#reserve.lend(() => this.belongings.takeBack({ reopen: this.lifecycle.isAppEnding }));
-    this.#charge.takeAnyhow('takeBack');
+    if (!this.#isToClose) this.resources.arbiter.sign(this.hello);
+    await this.#reserve.lend(() => this.resources.takeBack({ reopen: this.lifecycle.isAppEnding }));
+    this.#role.takeAnyhow('takeBack');
   }
 
   reassert(): void {
-    if (this.isInCharge) this.#charge.reassert();
+    if (this.isInCharge) this.#role.reassert();
   }
   letGo(): void {
-    this.belongings.servers.stayAll();
-    this.belongings.close({ removePaths: false });
+    this.resources.servers.stayAll();
+    this.resources.close({ removePaths: false });
   }
 
   /** In the background: `closed` tells when it is over. */
   retire(predecessor: OutgoingHandover, process: SuccessorProcess): void {
     this.#state = 'draining';
     this.#closing.abort();
-    void this.#drainAndRetire(predecessor, process, this.#superiors.superseded(this.generation, process));
+    void this.#drainAndRetire(predecessor, process, this.#services.superseded(this.generation, process));
   }
 
   // What a supervisor asks of this process.
@@ -203,11 +203,11 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   // What a handover from a predecessor asks of this process.
 
   mayTakeCharge(): boolean {
-    return this.belongings.arbiter.take();
+    return this.resources.arbiter.take();
   }
 
   mayInherit(predecessor: Hello | undefined): Promise<boolean> {
-    return this.belongings.arbiter.claim('bereft', [predecessor], { isImpatient: true });
+    return this.resources.arbiter.claim('bereft', [predecessor], { isImpatient: true });
   }
 
   takeCharge(): Promise<void> {
@@ -216,10 +216,10 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   }
 
   becomeAlone(predecessor?: Hello): void {
-    this.#charge.answerProbes();
+    this.#role.answerProbes();
     if (!this.isInCharge) return;
-    this.belongings.ledger.closeUnclaimed();
-    this.#superiors.alone(this.generation, predecessor);
+    this.resources.ledger.closeUnclaimed();
+    this.#services.alone(this.generation, predecessor);
   }
 
   giveUp(error: HandoverError): void {
@@ -236,7 +236,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
 
   #prepare(): this | Promise<this> {
     this.#reserve.hold();
-    return this.#charge.prepare(() => this.close())?.then(() => this) ?? this;
+    return this.#role.prepare(() => this.close())?.then(() => this) ?? this;
   }
 
   async #join(joining: Channel | Promise<Channel | undefined>): Promise<void> {
@@ -245,7 +245,7 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     try {
       this.#successor = await IncomingHandover.join(channel, this.hello, this);
     } catch (error) {
-      this.#charge.unlock();
+      this.#role.unlock();
       throw error;
     }
   }
@@ -253,46 +253,46 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
   async #becomeReady(): Promise<void> {
     this.expectOpen('ready()');
     await this.getReady(this.#options.warmup);
-    const claims = this.belongings.claims(this.#options.unclaimed);
-    await this.#successor?.expectClaimed(claims, this.belongings.ledger);
+    const claims = this.resources.claims(this.#options.unclaimed);
+    await this.#successor?.expectClaimed(claims, this.resources.ledger);
     const accept = async (): Promise<void> => {
-      if (!this.belongings.isStandby) await this.belongings.servers.acceptAll();
+      if (!this.resources.isStandby) await this.resources.servers.acceptAll();
     };
     await (this.#successor ? this.#successor.acceptWithRoom(accept) : accept());
     this.expectOpen('ready()');
-    this.belongings.adoptStderr();
-    this.belongings.ledger.closeUnclaimedListeners();
+    this.resources.adoptStderr();
+    this.resources.ledger.closeUnclaimedListeners();
     this.#state = 'ready';
     if (!this.#successor) return this.takeCharge();
     await this.#successor.announceReady(claims);
-    if (this.belongings.isStandby) await this.#chargeTaken.promise;
+    if (this.resources.isStandby) await this.#chargeTaken.promise;
   }
 
   async #becomeInCharge(): Promise<void> {
     await this.#abideByArbiter();
-    await this.belongings.servers.acceptAll();
+    await this.resources.servers.acceptAll();
     try {
-      if (this.#successor?.isAlone) this.#charge.takeAnyhow('takeCharge');
-      else this.#charge.take();
+      if (this.#successor?.isAlone) this.#role.takeAnyhow('takeCharge');
+      else this.#role.take();
     } catch (error) {
-      this.belongings.servers.suspendAll();
+      this.resources.servers.suspendAll();
       throw error;
     }
     this.#state = 'serving';
-    this.belongings.arbiter.sign(this.hello);
+    this.resources.arbiter.sign(this.hello);
     this.#chargeTaken.resolve();
-    this.#superiors.inCharge(this.generation);
+    this.#services.inCharge(this.generation);
     if (this.#successor?.isAlone) this.becomeAlone();
-    const { claimed } = this.belongings.ledger.report();
+    const { claimed } = this.resources.ledger.report();
     const { handoverId } = this.#successor ?? {};
-    publish('in-charge', { handoverId, generation: this.generation, claimed, unclaimed: this.belongings.unclaimed });
+    publish('in-charge', { handoverId, generation: this.generation, claimed, unclaimed: this.resources.unclaimed });
   }
 
   /** A process that no predecessor gave an arbiter has the one of its place under a supervisor, or founds one. */
   async #abideByArbiter(): Promise<void> {
-    const { arbiter } = this.belongings;
+    const { arbiter } = this.resources;
     if (arbiter.isThere) return;
-    const shared = await this.#superiors.supervisor?.arbiter();
+    const shared = await this.#services.supervisor?.arbiter();
     if (shared === undefined) {
       arbiter.found();
       return;
@@ -314,21 +314,21 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     process.release();
     // systemd must not find its main process gone before it has read who follows.
     if (failure === undefined) {
-      this.belongings.arbiter.close();
+      this.resources.arbiter.close();
       await told.then(() => this.#end());
     } else if (predecessor.isRelieved) {
-      predecessor.account.failed(failure);
+      predecessor.record.failed(failure);
       await this.#shutDown(anotherInCharge());
     } else await this.#serveOn(failure as HandoverError, predecessor);
   }
 
   /** The successor failed after it was in charge: this process is again. */
-  async #serveOn(error: HandoverError, { account }: OutgoingHandover): Promise<void> {
+  async #serveOn(error: HandoverError, { record }: OutgoingHandover): Promise<void> {
     this.#closing = new AbortController();
     this.#state = 'serving';
-    this.#superiors.servesOn(this.generation, error);
-    account.failed(error);
-    publish('in-charge', { handoverId: account.id, generation: this.generation, ...this.belongings.ledger.report() });
+    this.#services.servesOn(this.generation, error);
+    record.failed(error);
+    publish('in-charge', { handoverId: record.id, generation: this.generation, ...this.resources.ledger.report() });
     // Asked for while it drained: there is nobody to drain for now.
     if (this.#isToClose) await this.#shutDown();
   }
@@ -339,37 +339,34 @@ export class LiveHandover extends AppSide implements Handover, UpgradesHost, Suc
     // With a reason the predecessor serves on, at the same paths, also where this process was in charge meanwhile.
     const isLast = reason === undefined && (this.isInCharge || this.#successor === undefined);
     this.#state = 'closing';
-    this.#superiors.closing({ isLast });
+    this.#services.closing({ isLast });
     this.#closing.abort(reason);
     const closed = new HandoverError('ERR_HANDOVER_CLOSED', 'this process is shutting down', { stillServing: false });
     this.#chargeTaken.reject(reason ?? closed);
     await this.#upgrades.abort(closed);
-    if (isLast) await (heirs.length > 0 ? this.#charge.yield() : this.#charge.end());
-    else this.#charge.abandon();
+    if (isLast) await (heirs.length > 0 ? this.#role.yield() : this.#role.end());
+    else this.#role.abandon();
     await this.#successor?.leave();
-    this.belongings.suspend();
-    this.belongings.close({ removePaths: isLast && !this.#superiors.keepListeners });
-    await drain(
-      this.#retiring,
-      heirs.length > 0 ? () => giveTo(heirs, this.hello, this.belongings.servers) : undefined,
-    );
+    this.resources.suspend();
+    this.resources.close({ removePaths: isLast && !this.#services.keepListeners });
+    await drain(this.#retiring, heirs.length > 0 ? () => giveTo(heirs, this.hello, this.resources.servers) : undefined);
     await this.#end();
   }
 
   get #retiring(): Retiring {
     const { generation, lifecycle } = this;
     const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
-    return { generation, servers: this.belongings.servers, lifecycle, timeout, idleTimeout, closeSpread };
+    return { generation, servers: this.resources.servers, lifecycle, timeout, idleTimeout, closeSpread };
   }
 
   async #end(): Promise<void> {
     await this.#successor?.leave();
-    this.belongings.close({ removePaths: false });
+    this.resources.close({ removePaths: false });
     this.#reserve.release();
-    this.belongings.servers.finishAll();
+    this.resources.servers.finishAll();
     await this.lifecycle.runHooks();
-    this.#charge.leave();
-    this.#superiors.end();
+    this.#role.leave();
+    this.#services.end();
     this.#state = 'closed';
     this.#closed.resolve();
   }

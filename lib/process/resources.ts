@@ -28,7 +28,7 @@ const STDERR = `${RESERVED}stderr`;
 export interface ListenerBroker {
   /** Whether it is there. */
   readonly isOpen: boolean;
-  borrow(name: string, place: Endpoint, ledger: Ledger): Promise<void>;
+  borrow(name: string, endpoint: Endpoint, ledger: Ledger): Promise<void>;
   /** A listener is closed here. */
   giveBack(): void;
 }
@@ -39,7 +39,7 @@ export class Resources {
   readonly kept: Kept = new Kept(this.ledger);
   readonly #helpersStderr: HelpersStderr;
   readonly arbiter: Arbiter = new Arbiter();
-  readonly #tickets = new TicketKeys(this.kept);
+  readonly #ticketKeys = new TicketKeys(this.kept);
   /** Whether the predecessor wants nothing accepted before COMMIT. */
   isStandby = false;
   /** Holds the listeners for this process. */
@@ -69,39 +69,44 @@ export class Resources {
     expectMigratable(listener, migrate);
     const asked = endpointOf(listener, where);
     const resolution = resolving(asked);
-    const place = resolution === undefined ? asked : await resolution;
-    const wanted = given ?? place.canonical;
+    const endpoint = resolution === undefined ? asked : await resolution;
+    const wanted = given ?? endpoint.canonical;
     // No successor has to know it by its name.
     const name = isOptional ? this.ledger.freeName(wanted) : wanted;
     // What a successor may leave is this process' own.
-    const borrowing = isOptional ? undefined : this.#borrowing(name, place);
+    const borrowing = isOptional ? undefined : this.#borrowing(name, endpoint);
     const borrowed =
       borrowing &&
       (await borrowing.then(
         () => undefined,
         (error: unknown) => ({ error }),
       ));
-    const entry = this.#take(name, place, isOptional, borrowed);
+    const entry = this.#take(name, endpoint, isOptional, borrowed);
     // Now: the app may close the server as soon as it says that it listens.
     const address = addressOf(entry.fd);
     const managed = manage(listener, name, where.backlog, () => this.#release(name), migrate);
     const backlogAsked = entry.kind === 'udp' ? undefined : (where.backlog ?? DEFAULT_BACKLOG);
     this.#asked.set(name, { backlog: backlogAsked, reusePort: where.reusePort ?? false });
     publish('listen', { name, address: entry.address, origin: entry.origin });
-    if (isTlsServer(listener)) await this.#tickets.add(name, listener);
+    if (isTlsServer(listener)) await this.#ticketKeys.add(name, listener);
     await this.servers.add(name, managed, () => ({ fd: dupFd(entry.fd) }));
     this.onChange();
     return { name, address, origin: entry.origin };
   }
 
   /** A place that only what was inherited keeps from being bound is free for those who do not know of that. */
-  #take(name: string, place: Endpoint, isOptional: boolean, borrowed: { readonly error: unknown } | undefined): Entry {
+  #take(
+    name: string,
+    endpoint: Endpoint,
+    isOptional: boolean,
+    borrowed: { readonly error: unknown } | undefined,
+  ): Entry {
     try {
       if (borrowed) throw borrowed.error;
-      return this.#reclaim(name, place) ?? this.ledger.listener(name, place, isOptional);
+      return this.#reclaim(name, endpoint) ?? this.ledger.listener(name, endpoint, isOptional);
     } catch (error) {
       const isInUse = hasCode(error, 'ERR_HANDOVER_ADDRESS_IN_USE') || hasCode(error, 'EADDRINUSE');
-      const standIn = isInUse && this.servers.announces ? this.ledger.standIn(name, place) : undefined;
+      const standIn = isInUse && this.servers.announces ? this.ledger.standIn(name, endpoint) : undefined;
       if (!standIn) throw error;
       return standIn;
     }
@@ -133,9 +138,9 @@ export class Resources {
   }
 
   /** Claims, has the lender bind, or binds. */
-  async open(name: string, place: Endpoint): Promise<Entry> {
-    await this.#borrowing(name, place);
-    return this.ledger.listener(name, place);
+  async open(name: string, endpoint: Endpoint): Promise<Entry> {
+    await this.#borrowing(name, endpoint);
+    return this.ledger.listener(name, endpoint);
   }
 
   /** The app's listeners, as the kernel has them now. */
@@ -178,7 +183,7 @@ export class Resources {
     const list = { entries: early.map(({ entry }) => entry), fds: Int32Array.from(early, ({ fd }) => fd) };
     const turn = this.arbiter.offer(self, arbiter);
     const all = join(list, turn);
-    return tickets ? join(all, this.#tickets.collect()) : all;
+    return tickets ? join(all, this.#ticketKeys.collect()) : all;
   }
 
   /** Everything, the app's state and the ticket keys as they are now. */
@@ -187,7 +192,7 @@ export class Resources {
     const { entries, fds } = this.ledger.manifest();
     return join(
       { entries: [...entries, ...state.entries], fds: Int32Array.of(...fds, ...state.fds) },
-      this.#tickets.collect(),
+      this.#ticketKeys.collect(),
     );
   }
 
@@ -205,7 +210,7 @@ export class Resources {
     const turn = this.ledger.claim(ARBITER);
     if (turn) this.arbiter.adopt(dupFd(turn.fd), Number(turn.address));
     this.ledger.release(ARBITER);
-    this.#tickets.resume();
+    this.#ticketKeys.resume();
     this.#helpersStderr.claim(entries);
   }
 
@@ -241,8 +246,8 @@ export class Resources {
   }
 
   /** Undefined where there is nothing to wait for. */
-  #borrowing(name: string, place: Endpoint): Promise<void> | undefined {
-    return this.ledger.isInherited(name, place) ? undefined : this.lender?.borrow(name, place, this.ledger);
+  #borrowing(name: string, endpoint: Endpoint): Promise<void> | undefined {
+    return this.ledger.isInherited(name, endpoint) ? undefined : this.lender?.borrow(name, endpoint, this.ledger);
   }
 
   /** Closed meanwhile, and opened again by the app at the same address. */
@@ -255,7 +260,7 @@ export class Resources {
 
   #release(name: string): void {
     this.servers.remove(name);
-    this.#tickets.remove(name);
+    this.#ticketKeys.remove(name);
     if (this.#promised.has(name)) this.#closedMeanwhile.add(name);
     else this.#close(name);
   }

@@ -27,7 +27,7 @@ export interface Beside {
   /** Connections that can move do. */
   readonly moves: boolean;
   /** This process as the successor of an older one, where there was any. */
-  readonly successor: Pick<IncomingHandover, 'alone' | 'tally'> | undefined;
+  readonly successor: Pick<IncomingHandover, 'alone' | 'relay'> | undefined;
   /** Tells the successor what is left. */
   readonly report: () => void;
 }
@@ -50,9 +50,9 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
   const { generation, servers, lifecycle } = retiring;
   const { predecessor, report } = beside;
   // A generation that still drains would take this one's end for a failure, and everything back.
-  const { alone: older, tally = new OutcomeRelay() } = beside.successor ?? {};
-  const { account } = predecessor;
-  publish('superseded', { handoverId: account.id, generation, successorPid: predecessor.successorPid });
+  const { alone: older, relay = new OutcomeRelay() } = beside.successor ?? {};
+  const { record } = predecessor;
+  publish('superseded', { handoverId: record.id, generation, successorPid: predecessor.successorPid });
   const recalled = new AbortController();
   const stopReporting = beatEvery(REPORT_INTERVAL, report);
   const moves = beside.moves && predecessor.canMove;
@@ -68,18 +68,18 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     const result = await Promise.race([ended, predecessor.failed]);
     settle();
     const fates = fatesOf(stopMoving(), result);
-    account.drained(fates);
-    publish('drained', { handoverId: account.id, generation, ...fates, ...lastOf(result) });
-    await predecessor.retire(tally.toSay(account));
-    account.end('completed');
+    record.drained(fates);
+    publish('drained', { handoverId: record.id, generation, ...fates, ...lastOf(result) });
+    await predecessor.retire(relay.toSay(record));
+    record.end('completed');
     return undefined;
   } catch (reason) {
     recalled.abort();
     // Ending the successor may take its time: what was not offered goes on at once.
     stopMoving();
     const failure = await predecessor.giveUp(reason);
-    account.recalled(stopMoving());
-    account.end('recalled', failure);
+    record.recalled(stopMoving());
+    record.end('recalled', failure);
     lifecycle.recallDrain();
     return failure;
   } finally {

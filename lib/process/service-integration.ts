@@ -14,7 +14,7 @@ import { type Supervised, SupervisorLink } from './supervisor-link.js';
 
 /** The process that is kept. */
 export interface KeptProcess extends Supervised {
-  readonly belongings: Resources;
+  readonly resources: Resources;
 }
 
 export class ServiceIntegration {
@@ -35,8 +35,8 @@ export class ServiceIntegration {
     this.supervisor = SupervisorLink.open(env, kept);
     const told = this.supervisor ? false : systemd;
     this.manager = consume(env, start, () => new ServiceManager(env.variables, env.pid, told));
-    kept.belongings.lender = this.supervisor;
-    kept.belongings.onChange = () => this.#store();
+    kept.resources.lender = this.supervisor;
+    kept.resources.onChange = () => this.#store();
   }
 
   onLeaving(leaveSoon: () => void): void {
@@ -62,7 +62,7 @@ export class ServiceIntegration {
     this.#isHeir = channel !== undefined;
     this.#isMain = !this.#isHeir;
     const kind = { isHeir: this.#isHeir, isLent: this.supervisor !== undefined };
-    consume(this.#env, this.#start, () => this.#process.belongings.activate(kind));
+    consume(this.#env, this.#start, () => this.#process.resources.activate(kind));
     return channel;
   }
 
@@ -115,6 +115,6 @@ export class ServiceIntegration {
 
   /** The main process only: systemd may listen to no other. */
   #store(): void {
-    if (this.#process.isInCharge && this.#isMain) this.manager.store(this.#process.belongings.ledger);
+    if (this.#process.isInCharge && this.#isMain) this.manager.store(this.#process.resources.ledger);
   }
 }

@@ -24,7 +24,7 @@ export interface Supervised {
   readonly generation: number;
   readonly connectionCount: number;
   readonly isInCharge: boolean;
-  readonly belongings: Pick<Resources, 'ledger'>;
+  readonly resources: Pick<Resources, 'ledger'>;
   /** A process that was started in its place takes over. Resolves when it is in charge. */
   replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome>;
   /**
@@ -116,10 +116,10 @@ export class SupervisorLink implements ListenerBroker {
   }
 
   /** Puts a listener that the supervisor holds into the ledger, to be claimed. @throws what bind(2) said there */
-  async borrow(name: string, place: Endpoint, ledger: Ledger): Promise<void> {
-    const { kind, canonical, bind } = place;
+  async borrow(name: string, endpoint: Endpoint, ledger: Ledger): Promise<void> {
+    const { kind, canonical, bind } = endpoint;
     // Twice in one process: that is refused as it is without a supervisor.
-    if (ledger.holds(name, place)) return;
+    if (ledger.holds(name, endpoint)) return;
     const { fds } = await this.#rpc.call('listener', { name, kind, canonical, bind: toParams(bind) });
     // Without the identity of its file: a Unix path is the supervisor's to remove.
     ledger.inherit([{ name, kind, address: canonical }], fds);
@@ -160,8 +160,8 @@ export class SupervisorLink implements ListenerBroker {
   }
 
   #status(): Params {
-    const { generation, connectionCount, isInCharge, belongings } = this.#worker;
-    const listeners = belongings.ledger
+    const { generation, connectionCount, isInCharge, resources } = this.#worker;
+    const listeners = resources.ledger
       .manifest()
       .entries.filter(({ name, kind }) => kind !== 'blob' && kind !== 'descriptor' && !name.startsWith(RESERVED))
       .map(({ name, kind, address }) => ({ name, kind, address }));

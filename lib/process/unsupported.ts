@@ -65,9 +65,9 @@ export class UnsupportedHandover implements Handover {
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     const { migrate, ...address } = checkListenOptions(options);
     expectMigratable(listener, migrate);
-    const place = endpointOf(listener, address);
-    const { canonical } = place;
-    const resolution = resolving(place);
+    const endpoint = endpointOf(listener, address);
+    const { canonical } = endpoint;
+    const resolution = resolving(endpoint);
     if (resolution) await resolution;
     const name = options.name ?? canonical;
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));

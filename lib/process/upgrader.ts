@@ -28,7 +28,7 @@ import { PreparedStandby, type Standby } from './standby.js';
 export interface UpgradesHost extends OutgoingHost {
   readonly isInCharge: boolean;
   readonly manager: ServiceManager;
-  readonly belongings: Pick<Resources, 'keepClosed' | 'keepNoMore' | 'closeKept'>;
+  readonly resources: Pick<Resources, 'keepClosed' | 'keepNoMore' | 'closeKept'>;
   /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
   expectInCharge(): void;
   /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
@@ -58,7 +58,7 @@ export interface UpgradeOptions {
 }
 
 interface Attempt {
-  readonly account: HandoverRecord;
+  readonly record: HandoverRecord;
   predecessor?: OutgoingHandover;
   process?: SuccessorProcess;
   /** Ready, and waiting for somebody to commit it. */
@@ -129,10 +129,10 @@ export class Upgrader {
     if (attempt?.predecessor !== predecessor || !attempt.isStandby) return;
     attempt.isStandby = false;
     await predecessor.giveUp(reason);
-    attempt.account.end('discarded');
+    attempt.record.end('discarded');
     attempt.process?.release();
     this.#attempt = undefined;
-    this.#host.belongings.closeKept();
+    this.#host.resources.closeKept();
   }
 
   /** A process dialled in: it takes over, or is told why not. */
@@ -181,17 +181,17 @@ export class Upgrader {
     // Also where it is refused next: whoever asked by way of systemd waits for an answer. Not into another one's handover.
     const answers = isInCharge && !this.#attempt;
     if (answers) manager.reloading(hello.generation);
-    const account = new HandoverRecord(hello, requester, profile);
+    const record = new HandoverRecord(hello, requester, profile);
     try {
       this.#expectFree(requester.by !== 'takeover' && requester.by !== 'supervisor');
     } catch (error) {
-      recordFailure(account, error);
+      recordFailure(record, error);
       if (answers) manager.serving(hello.generation, failureText(error));
       throw error;
     }
-    const attempt: Attempt = { account, over: Promise.resolve() };
+    const attempt: Attempt = { record, over: Promise.resolve() };
     this.#attempt = attempt;
-    this.#host.belongings.keepClosed();
+    this.#host.resources.keepClosed();
     return this.#settle(attempt, signal, () => steps(attempt));
   }
 
@@ -215,7 +215,7 @@ export class Upgrader {
   async #settle<T>(attempt: Attempt, signal: AbortSignal | undefined, steps: () => Promise<T>): Promise<T> {
     const onAbort = (): void => {
       attempt.reason = signal?.reason;
-      attempt.account.cancelled(signal?.reason);
+      attempt.record.cancelled(signal?.reason);
       attempt.predecessor?.abort(signal?.reason);
     };
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -234,13 +234,13 @@ export class Upgrader {
     } catch (reason) {
       const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
       if (attempt.predecessor?.isRelieved) {
-        recordFailure(attempt.account, error);
+        recordFailure(attempt.record, error);
         this.#host.giveUp(anotherInCharge());
         throw error;
       }
       this.#host.reassert();
-      this.#host.belongings.closeKept();
-      recordFailure(attempt.account, error);
+      this.#host.resources.closeKept();
+      recordFailure(attempt.record, error);
       this.#host.manager.serving(this.#host.hello.generation, failureText(error));
       throw error;
     } finally {
@@ -251,18 +251,18 @@ export class Upgrader {
   }
 
   /** Everything that can refuse does so before the process is started. */
-  async #startSelf({ account }: Attempt, { profile }: UpgradeOptions): Promise<Started> {
+  async #startSelf({ record }: Attempt, { profile }: UpgradeOptions): Promise<Started> {
     const { manager } = this.#host;
     if (!this.#options.allowOrphan) refuseOrphan(this.#env, manager.isPresent);
     const command = await successorCommand(this.#env, this.#start, this.#options.successor);
     const { check, checkMemory } = this.#options;
     if (checkMemory) this.#reserve.lend(() => expectMemory());
     if (check) await this.#reserve.lend(() => runCheck(check, command));
-    const profiling = profile === undefined ? {} : profileStart(profile, account.id, command.variables);
+    const profiling = profile === undefined ? {} : profileStart(profile, record.id, command.variables);
     const since = performance.now();
     const more = { ...manager.successorVariables, ...profiling };
     const started = await this.#reserve.lend(() => startSuccessor(this.#env, command, more));
-    account.spawned(started.process.pid, since);
+    record.spawned(started.process.pid, since);
     return started;
   }
 
@@ -281,7 +281,7 @@ export class Upgrader {
   }
 
   #adopt(attempt: Attempt, { channel, process }: Started): OutgoingHandover {
-    const predecessor = new OutgoingHandover(channel, this.#host, process, attempt.account);
+    const predecessor = new OutgoingHandover(channel, this.#host, process, attempt.record);
     attempt.predecessor = predecessor;
     attempt.process = process;
     // Said while the process was being started.
@@ -301,7 +301,7 @@ export class Upgrader {
     const { predecessor, process } = attempt as Required<Attempt>;
     const outcome = await predecessor.commit(this.#options.probationStall);
     if (this.#host.manager.isPresent) predecessor.hearing = RETIRE_GRACE;
-    this.#host.belongings.keepNoMore();
+    this.#host.resources.keepNoMore();
     this.#host.retire(predecessor, process);
     return outcome;
   }
@@ -312,11 +312,11 @@ export class Upgrader {
     const givenUp = predecessor.giveUp(reason);
     attempt.over = givenUp;
     const failure = await givenUp;
-    attempt.account.end('failed', failure);
+    attempt.record.end('failed', failure);
     this.#attempt = undefined;
-    this.#host.belongings.closeKept();
+    this.#host.resources.closeKept();
     const generation = this.#host.hello.generation + 1;
-    publish('standby-lost', { handoverId: attempt.account.id, generation, error: asError(failure) });
+    publish('standby-lost', { handoverId: attempt.record.id, generation, error: asError(failure) });
     return failure;
   }
 
@@ -325,9 +325,9 @@ export class Upgrader {
   }
 }
 
-function recordFailure(account: HandoverRecord, error: unknown): void {
-  account.failed(error);
-  account.end('failed', error);
+function recordFailure(record: HandoverRecord, error: unknown): void {
+  record.failed(error);
+  record.end('failed', error);
 }
 
 function asError(error: unknown): Error {

@@ -16,16 +16,16 @@ type Reason = CutConnections['reason'];
 
 export class ForceClose {
   readonly #listener: string;
-  readonly #census: ConnectionSurvey;
+  readonly #survey: ConnectionSurvey;
   readonly #ageOf: (socket: Socket) => number;
   readonly #groups = new Map<string, CutConnections>();
   #watched = new Map<Socket, Watched>();
   #watching: NodeJS.Timeout | undefined;
 
   /** `ageOf`: milliseconds since a connection was accepted. */
-  constructor(listener: string, census: ConnectionSurvey, ageOf: (socket: Socket) => number) {
+  constructor(listener: string, survey: ConnectionSurvey, ageOf: (socket: Socket) => number) {
     this.#listener = listener;
-    this.#census = census;
+    this.#survey = survey;
     this.#ageOf = ageOf;
   }
 
@@ -52,7 +52,7 @@ export class ForceClose {
 
   /** Cuts all that is open, and says how many connections that were. */
   cutAll(): number {
-    const open = this.#census.open();
+    const open = this.#survey.open();
     for (const connection of open) this.#cut(connection, 'drainTimeout');
     return open.length;
   }
@@ -62,7 +62,7 @@ export class ForceClose {
     if (!this.#watching) return;
     const now = performance.now();
     const watched = new Map<Socket, Watched>();
-    for (const connection of this.#census.open()) {
+    for (const connection of this.#survey.open()) {
       const { socket, protocol, state } = connection;
       if (protocol === 'http1' && state === 'idle') continue;
       const traffic = trafficOf(socket);

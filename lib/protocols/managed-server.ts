@@ -30,7 +30,7 @@ export class ManagedServer implements Managed {
   readonly #onClose: () => void;
   readonly #httpDrain: HttpDrain;
   readonly #http2Drain: Http2Drain;
-  readonly #cutting: ForceClose;
+  readonly #forceClose: ForceClose;
   readonly #protocols: LiveProtocol[] = [];
   readonly #upgrades: Upgrades;
   #http1: Http1Connections | undefined;
@@ -53,8 +53,12 @@ export class ManagedServer implements Managed {
     this.#onClose = onClose;
     this.#httpDrain = new HttpDrain(server, () => this.#speaking());
     this.#http2Drain = new Http2Drain(server);
-    const census = new ConnectionSurvey(server, this.#sockets, this.#secure);
-    this.#cutting = new ForceClose(name, census, (socket) => performance.now() - (this.#acceptedAt.get(socket) ?? 0));
+    const survey = new ConnectionSurvey(server, this.#sockets, this.#secure);
+    this.#forceClose = new ForceClose(
+      name,
+      survey,
+      (socket) => performance.now() - (this.#acceptedAt.get(socket) ?? 0),
+    );
     this.#upgrades = new Upgrades(server);
     this.#interceptClose();
     server.on('connection', (socket: Socket) => this.#track(socket));
@@ -74,7 +78,7 @@ export class ManagedServer implements Managed {
   }
 
   get wasCut(): readonly CutConnections[] {
-    return this.#cutting.groups;
+    return this.#forceClose.groups;
   }
 
   readonly adopter = (name: string): LiveProtocol | undefined =>
@@ -146,7 +150,7 @@ export class ManagedServer implements Managed {
     this.#isMoving = moves && this.#protocols.some(({ canMove }) => canMove);
     if (!moves || !this.#http1?.canMove) this.#httpDrain.endAll();
     this.#http2Drain.begin();
-    this.#cutting.start(idleTimeout);
+    this.#forceClose.start(idleTimeout);
     this.#upgrades.endAll({ moves, spread: closeSpread, timeout });
     return new Promise((resolve) => {
       this.#whenEmpty = resolve;
@@ -161,7 +165,7 @@ export class ManagedServer implements Managed {
   }
 
   cut(): number {
-    const count = this.#cutting.cutAll();
+    const count = this.#forceClose.cutAll();
     // And those that only lingered.
     for (const socket of [...this.#secure, ...this.#sockets]) socket.destroy();
     return count;
@@ -267,7 +271,7 @@ export class ManagedServer implements Managed {
     this.#isDraining = false;
     this.#httpDrain.stop();
     this.#http2Drain.stop();
-    this.#cutting.stop();
+    this.#forceClose.stop();
     this.#upgrades.stop();
   }
 

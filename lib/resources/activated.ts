@@ -23,21 +23,21 @@ export interface Activated {
  * name its supervisor gave, then by address. Of several of one name the one at the address, else the first.
  * @throws ERR_HANDOVER_ACTIVATION the one of this name is no such listener
  */
-export function findActivated(all: readonly Activated[], name: string, place: Endpoint): Activated | undefined {
-  const same = all.find(({ stored }) => stored?.name === name && stored.address === place.canonical);
+export function findActivated(all: readonly Activated[], name: string, endpoint: Endpoint): Activated | undefined {
+  const same = all.find(({ stored }) => stored?.name === name && stored.address === endpoint.canonical);
   if (same) return same;
-  const fitting = all.filter(({ kind }) => kind !== 'descriptor' && (kind === 'udp') === (place.kind === 'udp'));
-  const byAddress = closest(fitting, place.bind);
+  const fitting = all.filter(({ kind }) => kind !== 'descriptor' && (kind === 'udp') === (endpoint.kind === 'udp'));
+  const byAddress = closest(fitting, endpoint.bind);
   const named = all.filter((one) => one.name === name && !one.stored);
   if (named.length === 0) return byAddress;
   if (byAddress?.name === name) return byAddress;
   const first = named.find((one) => fitting.includes(one));
   if (first) return first;
   const [wrong] = named as [Activated];
-  const transport = place.kind === 'udp' ? 'UDP socket' : 'stream listener';
+  const transport = endpoint.kind === 'udp' ? 'UDP socket' : 'stream listener';
   throw malformed(
     wrong.source,
-    `"${name}", descriptor ${wrong.fd}, is no ${transport}, which ${place.canonical} asks for`,
+    `"${name}", descriptor ${wrong.fd}, is no ${transport}, which ${endpoint.canonical} asks for`,
   );
 }
 

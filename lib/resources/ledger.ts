@@ -58,15 +58,15 @@ export class Ledger {
    *   ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over; the system's error where
    *   bind(2) or listen(2) fail
    */
-  listener(name: string, place: Endpoint, isOptional: boolean = false): Entry {
+  listener(name: string, endpoint: Endpoint, isOptional: boolean = false): Entry {
     this.#expectFree(name);
     const inherited = this.#inherited.get(name);
-    if (inherited && inherited.kind === place.kind && inherited.address === place.canonical)
+    if (inherited && inherited.kind === endpoint.kind && inherited.address === endpoint.canonical)
       return this.#claim({ ...inherited, isOptional: isOptional || undefined });
-    const identity = { name, kind: place.kind, address: place.canonical, ...(isOptional && { isOptional }) };
-    const activated = findActivated(this.#activated, name, place);
+    const identity = { name, kind: endpoint.kind, address: endpoint.canonical, ...(isOptional && { isOptional }) };
+    const activated = findActivated(this.#activated, name, endpoint);
     if (activated) return this.#adopt(activated, identity);
-    return this.#add({ ...identity, ...this.#bind(name, place), origin: 'bound' });
+    return this.#add({ ...identity, ...this.#bind(name, endpoint), origin: 'bound' });
   }
 
   /** The name, or the first of `name#2`, `name#3` … that this process has given to nothing. */
@@ -81,9 +81,9 @@ export class Ledger {
    * Where only an inherited listener that waits to be claimed keeps a place from being bound: a copy of it under the name, so
    * that whoever tries the place finds it free. Undefined where nothing inherited does.
    */
-  standIn(name: string, place: Endpoint): Entry | undefined {
-    const other = this.unclaimedListeners.find((entry) => entry.kind === 'tcp' && isInTheWay(entry.fd, place));
-    const identity = { name, kind: place.kind, address: place.canonical };
+  standIn(name: string, endpoint: Endpoint): Entry | undefined {
+    const other = this.unclaimedListeners.find((entry) => entry.kind === 'tcp' && isInTheWay(entry.fd, endpoint));
+    const identity = { name, kind: endpoint.kind, address: endpoint.canonical };
     return other && this.#add({ ...identity, fd: dupFd(other.fd), origin: 'inherited', isStandIn: true });
   }
 
@@ -258,24 +258,24 @@ export class Ledger {
     return this.#add(entry);
   }
 
-  #bind(name: string, place: Endpoint): { readonly fd: number; readonly file?: string } {
+  #bind(name: string, endpoint: Endpoint): { readonly fd: number; readonly file?: string } {
     try {
-      const fd = bindListener(place.bind);
-      const file = 'path' in place.bind ? fileIdentity(place.bind.path) : undefined;
+      const fd = bindListener(endpoint.bind);
+      const file = 'path' in endpoint.bind ? fileIdentity(endpoint.bind.path) : undefined;
       return { fd, ...(file && { file }) };
     } catch (error) {
       if (!hasCode(error, 'EADDRINUSE')) throw error;
-      if ('path' in place.bind && removeIfStale(place.bind.path)) return this.#bind(name, place);
-      throw this.#succeeds ? this.#explainInUse(name, place, error) : error;
+      if ('path' in endpoint.bind && removeIfStale(endpoint.bind.path)) return this.#bind(name, endpoint);
+      throw this.#succeeds ? this.#explainInUse(name, endpoint, error) : error;
     }
   }
 
-  #explainInUse(name: string, place: Endpoint, cause: unknown): HandoverError {
-    const other = [...this.#inherited.values()].find(({ address }) => address === place.canonical);
+  #explainInUse(name: string, endpoint: Endpoint, cause: unknown): HandoverError {
+    const other = [...this.#inherited.values()].find(({ address }) => address === endpoint.canonical);
     const why = other
       ? `the predecessor handed it over under the name "${other.name}": use that name`
       : 'the predecessor or a stranger holds it, and it was not handed over: let the predecessor open it with handover.listen() too';
-    const message = `cannot bind ${place.canonical} for "${name}": ${why}`;
+    const message = `cannot bind ${endpoint.canonical} for "${name}": ${why}`;
     return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { cause, phase: 'PREPARE' });
   }
 }

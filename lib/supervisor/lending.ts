@@ -19,8 +19,8 @@ export function lend(
     const message = `worker ${slot.index} (pid ${worker.pid}) is replaced or not needed any more: it gets no listener`;
     throw new HandoverError('ERR_HANDOVER_CLOSED', message);
   }
-  const place = { kind, canonical, bind: reviveBind(bind) } as Endpoint;
-  const fds = Int32Array.of(listeners.lend(String(name), place));
-  worker.lend({ name: String(name), kind: place.kind, address: place.canonical });
+  const endpoint = { kind, canonical, bind: reviveBind(bind) } as Endpoint;
+  const fds = Int32Array.of(listeners.lend(String(name), endpoint));
+  worker.lend({ name: String(name), kind: endpoint.kind, address: endpoint.canonical });
   return { fds };
 }

@@ -1,7 +1,7 @@
 // The listeners of all workers: bound once, held here, lent to each. While they are open nobody is refused, whatever the
 // workers do: who connects waits in the queue.
 
-import { type Endpoint, type ListenAddress, toPlace } from '../endpoints/endpoint.js';
+import { type Endpoint, type ListenAddress, toEndpoint } from '../endpoints/endpoint.js';
 import { typeError } from '../errors.js';
 import { type BindListenerOptions, dupFd, type SocketAddress } from '../fd/index.js';
 import { DEFAULT_BACKLOG } from '../process/listening.js';
@@ -44,14 +44,14 @@ export class Listeners {
   declareRest(): void {
     for (const { name, kind, local, fd } of this.#activated) {
       if (kind === 'descriptor' || !local || this.all.some((entry) => entry.fd === fd)) continue;
-      const place = toPlace(addressOf(local), kind === 'udp' ? 'udp' : 'tcp');
-      this.declare(name === '' || this.ledger.get(name) ? place.canonical : name, place);
+      const endpoint = toEndpoint(addressOf(local), kind === 'udp' ? 'udp' : 'tcp');
+      this.declare(name === '' || this.ledger.get(name) ? endpoint.canonical : name, endpoint);
     }
   }
 
   /** Binds, or takes what was inherited under the name. @throws as bind(2) */
-  declare(name: string, place: Endpoint): void {
-    this.#open(name, place);
+  declare(name: string, endpoint: Endpoint): void {
+    this.#open(name, endpoint);
     this.#names.push(name);
   }
 
@@ -60,10 +60,10 @@ export class Listeners {
    * would have it; or else the one at that address, of the declared ones also where the worker names no host; or a new one.
    * @throws as bind(2)
    */
-  lend(name: string, place: Endpoint): number {
-    const declared = this.declared.find((entry) => entry.name === name && isDatagram(entry) === isDatagram(place));
-    const known = declared ?? this.#find(name, place) ?? this.declared.find((entry) => isAtPort(entry, place));
-    return dupFd((known ?? this.#bind(name, place)).fd);
+  lend(name: string, endpoint: Endpoint): number {
+    const declared = this.declared.find((entry) => entry.name === name && isDatagram(entry) === isDatagram(endpoint));
+    const known = declared ?? this.#find(name, endpoint) ?? this.declared.find((entry) => isAtPort(entry, endpoint));
+    return dupFd((known ?? this.#bind(name, endpoint)).fd);
   }
 
   /** Closes what was bound for workers and none uses; its Unix path goes, too. */
@@ -83,15 +83,15 @@ export class Listeners {
   }
 
   /** The name may be that of another address: of a release before. */
-  #bind(name: string, place: Endpoint): Entry {
-    const free = this.ledger.get(name) ? secondName(name, place) : name;
-    return this.#open(free, place);
+  #bind(name: string, endpoint: Endpoint): Entry {
+    const free = this.ledger.get(name) ? secondName(name, endpoint) : name;
+    return this.#open(free, endpoint);
   }
 
-  #open(name: string, place: Endpoint): Entry {
-    const { backlog = DEFAULT_BACKLOG, reusePort = false } = place.bind as { backlog?: number; reusePort?: boolean };
-    this.#asked.set(name, { backlog: place.kind === 'udp' ? undefined : backlog, reusePort });
-    return this.ledger.listener(name, place);
+  #open(name: string, endpoint: Endpoint): Entry {
+    const { backlog = DEFAULT_BACKLOG, reusePort = false } = endpoint.bind as { backlog?: number; reusePort?: boolean };
+    this.#asked.set(name, { backlog: endpoint.kind === 'udp' ? undefined : backlog, reusePort });
+    return this.ledger.listener(name, endpoint);
   }
 
   close(options: { readonly removePaths: boolean }): void {
@@ -114,14 +114,14 @@ function isDatagram({ kind }: { readonly kind: string }): boolean {
   return kind === 'udp';
 }
 
-function isSame({ kind, address }: Entry, place: Address): boolean {
-  return kind === place.kind && everyHost(address) === everyHost(place.canonical);
+function isSame({ kind, address }: Entry, endpoint: Address): boolean {
+  return kind === endpoint.kind && everyHost(address) === everyHost(endpoint.canonical);
 }
 
 /** Whoever asks for a port of any host. */
-function isAtPort({ kind, address }: Entry, place: Address): boolean {
-  const [, port] = /:\/\/\*:([1-9]\d*)$/.exec(place.canonical) ?? [];
-  return port !== undefined && kind === place.kind && address.endsWith(`:${port}`);
+function isAtPort({ kind, address }: Entry, endpoint: Address): boolean {
+  const [, port] = /:\/\/\*:([1-9]\d*)$/.exec(endpoint.canonical) ?? [];
+  return port !== undefined && kind === endpoint.kind && address.endsWith(`:${port}`);
 }
 
 /** `0.0.0.0` and `*` are one address to whoever asks for a port only. */
@@ -130,15 +130,15 @@ function everyHost(canonical: string): string {
 }
 
 /** `name=tcp://host:port`, `name=udp://…`, `name=unix:/path`, `name=abstract:name`; the name may be left out. */
-export function parseListen(text: string): { readonly name: string; readonly place: Endpoint } {
+export function parseListen(text: string): { readonly name: string; readonly endpoint: Endpoint } {
   const [, name, scheme, rest = ''] =
     /^(?:([^=/:]+)=)?(tcp:\/\/|udp:\/\/|unix:(?:\/\/)?|abstract:)(.+)$/.exec(text) ?? [];
   const address = toAddress(scheme, rest);
   if (!address) {
     throw typeError('--listen', 'NAME=tcp://HOST:PORT, udp://HOST:PORT, unix:PATH or abstract:NAME', text);
   }
-  const place = toPlace(address, scheme === 'udp://' ? 'udp' : 'tcp');
-  return { name: name ?? place.canonical, place };
+  const endpoint = toEndpoint(address, scheme === 'udp://' ? 'udp' : 'tcp');
+  return { name: name ?? endpoint.canonical, endpoint };
 }
 
 function toAddress(scheme: string | undefined, rest: string): ListenAddress | undefined {

@@ -70,7 +70,7 @@ export class Supervisor implements SlotHost {
     this.#options = options;
     this.#listeners = listeners;
     this.#release = currentRelease(options.program);
-    for (const { name, place } of options.listen.map(parseListen)) listeners.declare(name, place);
+    for (const { name, endpoint } of options.listen.map(parseListen)) listeners.declare(name, endpoint);
     listeners.declareRest();
     this.#door = Door.open((pid) => this.#workerOf(pid), options.report);
   }

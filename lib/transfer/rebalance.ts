@@ -75,36 +75,36 @@ class RebalanceTarget {
 
 /** Moves connections to those at the other ends of the channels, which it owns, until the function returned is called. */
 export function giveTo(channels: readonly Channel[], hello: Hello, servers: Servers): () => Promise<number> {
-  const heirs = channels.map((channel) => new RebalanceTarget(channel));
+  const targets = channels.map((channel) => new RebalanceTarget(channel));
   const isGone = new Set<RebalanceTarget>();
   const shares = new WeakMap<object, RebalanceTarget>();
   let next = 0;
-  const heirOf = (movable: Movable): RebalanceTarget | undefined => {
+  const targetOf = (movable: Movable): RebalanceTarget | undefined => {
     const known = shares.get(movable.identity);
     if (known && !isGone.has(known)) return known;
     // One that has not said HELLO may be hung, and would keep its share from the others.
-    const left = heirs.filter((heir) => heir.isReady && !isGone.has(heir));
-    const heir = left[next++ % Math.max(1, left.length)];
-    if (heir) shares.set(movable.identity, heir);
-    return heir;
+    const left = targets.filter((target) => target.isReady && !isGone.has(target));
+    const target = left[next++ % Math.max(1, left.length)];
+    if (target) shares.set(movable.identity, target);
+    return target;
   };
   const sweepAll = (): void => {
-    for (const heir of heirs) heir.sweepSoon();
+    for (const target of targets) target.sweepSoon();
   };
-  for (const heir of heirs) {
+  for (const target of targets) {
     const candidates = function* (): Generator<Movable> {
-      for (const movable of servers.movable()) if (heirOf(movable) === heir) yield movable;
+      for (const movable of servers.movable()) if (targetOf(movable) === target) yield movable;
     };
-    void heir.run(hello, candidates, () => {
-      isGone.add(heir);
-      if (isGone.size < heirs.length) sweepAll();
+    void target.run(hello, candidates, () => {
+      isGone.add(target);
+      if (isGone.size < targets.length) sweepAll();
       else servers.stayAll();
     });
   }
   const stopWatching = servers.whenMovable(sweepAll);
   return async () => {
     stopWatching();
-    await Promise.all(heirs.map((heir) => heir.retire()));
-    return heirs.reduce((sum, { moved }) => sum + moved, 0);
+    await Promise.all(targets.map((target) => target.retire()));
+    return targets.reduce((sum, { moved }) => sum + moved, 0);
   };
 }

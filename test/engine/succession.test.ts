@@ -18,7 +18,7 @@ async function joined(): Promise<{ successor: IncomingHandover; predecessor: Cha
   const predecessor = new Channel(theirs, 'predecessor');
   const heard: string[] = [];
   const joining = IncomingHandover.join(new Channel(ours, 'successor'), hello, {
-    belongings: { inherit: () => {}, adoptStderr: () => {}, readHelpersStderr: () => {} },
+    resources: { inherit: () => {}, adoptStderr: () => {}, readHelpersStderr: () => {} },
     mayTakeCharge: () => true,
     mayInherit: async () => true,
     takeCharge: async () => void heard.push('charge'),

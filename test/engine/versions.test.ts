@@ -147,7 +147,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
     const heard: string[] = [];
     const inherited: string[] = [];
     const host = {
-      belongings: {
+      resources: {
         inherit: (manifest: { entries: readonly { name: string }[] }, fds: Int32Array) => {
           inherited.push(...manifest.entries.map(({ name }) => name));
           for (const fd of fds) closers.push(fd);

@@ -34,7 +34,7 @@ describe('a successor whose predecessor fails', () => {
     const predecessor = await someProcess();
     const calls: string[] = [];
     const joined = IncomingHandover.join(peer.channel, hello, {
-      belongings: {
+      resources: {
         inherit(_, fds) {
           calls.push('inherit');
           closeFds(fds);

@@ -698,7 +698,7 @@ describe('successor', () => {
     const fds: number[] = [];
     onTestFinished(() => closeFds(Int32Array.from(fds)));
     const joined = IncomingHandover.join(peer.channel, hello(2, 0), {
-      belongings: {
+      resources: {
         inherit({ entries, standby }, received) {
           calls.push(`inherit ${entries.map(({ name }) => name).join(' ')}${standby ? ' as a standby' : ''}`);
           fds.push(...received);

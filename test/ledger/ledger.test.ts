@@ -3,7 +3,7 @@ import { existsSync, lstatSync, readSync, statSync, symlinkSync, unlinkSync, wri
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type Endpoint, type ListenAddress, toPlace } from '../../lib/endpoints/endpoint.js';
+import { type Endpoint, type ListenAddress, toEndpoint } from '../../lib/endpoints/endpoint.js';
 import { fileIdentity, removeIfSame, removeIfStale } from '../../lib/endpoints/unix-path.js';
 import { connectsTo } from '../../lib/fd/dial.js';
 import { bindListener, closeFd, describeFd, dupFd, recvFds, sealedBlob, sendFds } from '../../lib/fd/index.js';
@@ -35,7 +35,7 @@ function ledger(): Ledger {
 }
 
 function tcp(address: ListenAddress): Endpoint {
-  return toPlace(address, 'tcp');
+  return toEndpoint(address, 'tcp');
 }
 
 /** Hands everything over as a handover does: through a socket, so that the successor has copies of its own. */
@@ -113,32 +113,32 @@ describe('claiming', () => {
   });
 
   test('a UDP socket is no TCP listener, though name and place are the same', () => {
-    const young = succeed(withListener('dns', toPlace({ port: 0, host: '127.0.0.1' }, 'udp')));
+    const young = succeed(withListener('dns', toEndpoint({ port: 0, host: '127.0.0.1' }, 'udp')));
     expect(young.listener('dns', any)).toMatchObject({ kind: 'tcp', origin: 'bound' });
   });
 
   test('UDP is claimed as TCP is', () => {
-    const place = toPlace({ port: 0, host: '127.0.0.1' }, 'udp');
-    const old = withListener('dns', place);
-    expect(portOf(succeed(old).listener('dns', place).fd)).toBe(portOf(old.get('dns')?.fd ?? -1));
+    const endpoint = toEndpoint({ port: 0, host: '127.0.0.1' }, 'udp');
+    const old = withListener('dns', endpoint);
+    expect(portOf(succeed(old).listener('dns', endpoint).fd)).toBe(portOf(old.get('dns')?.fd ?? -1));
   });
 
   test('two listeners on one address are kept apart by name', () => {
     const old = ledger();
     const first = old.listener('a', tcp({ port: 0, host: '127.0.0.1', reusePort: true }));
-    const place = tcp({ port: portOf(first.fd), host: '127.0.0.1', reusePort: true });
-    const one = old.listener('one', place);
-    const two = old.listener('two', place);
+    const endpoint = tcp({ port: portOf(first.fd), host: '127.0.0.1', reusePort: true });
+    const one = old.listener('one', endpoint);
+    const two = old.listener('two', endpoint);
     const young = succeed(old);
-    expect(inode(young.listener('two', place).fd)).toBe(inode(two.fd));
-    expect(inode(young.listener('one', place).fd)).toBe(inode(one.fd));
+    expect(inode(young.listener('two', endpoint).fd)).toBe(inode(two.fd));
+    expect(inode(young.listener('one', endpoint).fd)).toBe(inode(one.fd));
   });
 
   test.runIf(onLinux)('an abstract name', () => {
-    const place = tcp({ abstract: `handover-ledger-${process.pid}` });
-    const old = withListener('ctl', place);
+    const endpoint = tcp({ abstract: `handover-ledger-${process.pid}` });
+    const old = withListener('ctl', endpoint);
     const young = succeed(old);
-    expect(young.listener('ctl', place)).toMatchObject({ kind: 'abstract', origin: 'inherited' });
+    expect(young.listener('ctl', endpoint)).toMatchObject({ kind: 'abstract', origin: 'inherited' });
     old.close({ removePaths: true });
     expect(connectsTo(`\0handover-ledger-${process.pid}`)).toBe(0);
   });
@@ -241,10 +241,10 @@ describe('a descriptor that is no listener is refused where it is claimed, and c
   });
 
   test('a TCP listener is no UDP socket', () => {
-    const place = toPlace({ port: 0, host: '127.0.0.1' }, 'udp');
+    const endpoint = toEndpoint({ port: 0, host: '127.0.0.1' }, 'udp');
     const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
-    const young = heir({ name: 'dns', kind: 'udp', address: place.canonical, fd });
-    expect(thrownBy(() => young.listener('dns', place))).toMatchObject({
+    const young = heir({ name: 'dns', kind: 'udp', address: endpoint.canonical, fd });
+    expect(thrownBy(() => young.listener('dns', endpoint))).toMatchObject({
       message: 'the descriptor handed over as "dns" is no udp listener',
     });
   });
@@ -279,12 +279,12 @@ describe('an address in use', () => {
   });
 
   test('with one that handed it over under another name, that name is told', () => {
-    const place = tcp({ port: portOf(own(bindListener({ port: 0, host: '127.0.0.1' }))), host: '127.0.0.1' });
+    const endpoint = tcp({ port: portOf(own(bindListener({ port: 0, host: '127.0.0.1' }))), host: '127.0.0.1' });
     const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
-    const young = heir({ name: 'http', kind: 'tcp', address: place.canonical, fd });
-    expect(thrownBy(() => young.listener('web', place))).toMatchObject({
+    const young = heir({ name: 'http', kind: 'tcp', address: endpoint.canonical, fd });
+    expect(thrownBy(() => young.listener('web', endpoint))).toMatchObject({
       code: 'ERR_HANDOVER_ADDRESS_IN_USE',
-      message: `cannot bind ${place.canonical} for "web": the predecessor handed it over under the name "http": use that name`,
+      message: `cannot bind ${endpoint.canonical} for "web": the predecessor handed it over under the name "http": use that name`,
     });
   });
 });
@@ -411,11 +411,11 @@ describe('canonical addresses', () => {
     [{ path: '/run/../run/x.sock', mode: 0o600 }, 'tcp', 'unix:/run/x.sock'],
     [{ abstract: 'x' }, 'tcp', 'abstract:x'],
   ])('%o by %s', (address, protocol, canonical) => {
-    expect(toPlace(address, protocol).canonical).toBe(canonical);
+    expect(toEndpoint(address, protocol).canonical).toBe(canonical);
   });
 
   test('a relative path is made absolute: the successor may have another working directory', () => {
-    expect(toPlace({ path: 'x.sock' }, 'tcp').canonical).toBe(`unix:${join(process.cwd(), 'x.sock')}`);
+    expect(toEndpoint({ path: 'x.sock' }, 'tcp').canonical).toBe(`unix:${join(process.cwd(), 'x.sock')}`);
   });
 
   test.each<[ListenAddress, string]>([
@@ -423,13 +423,13 @@ describe('canonical addresses', () => {
     [{ port: 1, path: 'x' }, `[ 'port', 'path' ]`],
     [{ path: 'x', abstract: 'x' }, `[ 'path', 'abstract' ]`],
   ])('%o: one of port, path, abstract', (address, given) => {
-    expect(thrownBy(() => toPlace(address, 'tcp'))).toEqual(
+    expect(thrownBy(() => toEndpoint(address, 'tcp'))).toEqual(
       typeRefusal(`"options" must be given with one of port, path, abstract. Received ${given}`),
     );
   });
 
   test('UDP has no paths', () => {
-    expect(thrownBy(() => toPlace({ path: 'x' }, 'udp'))).toEqual(
+    expect(thrownBy(() => toEndpoint({ path: 'x' }, 'udp'))).toEqual(
       typeRefusal('"options.port" must be a number: UDP has no paths. Received undefined'),
     );
   });
@@ -438,16 +438,16 @@ describe('canonical addresses', () => {
 test('a failure to bind leaves no entry behind', () => {
   const one = ledger();
   const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
-  const place = tcp({ port: portOf(fd), host: '127.0.0.1' });
-  expect(() => one.listener('web', place)).toThrow('EADDRINUSE');
+  const endpoint = tcp({ port: portOf(fd), host: '127.0.0.1' });
+  expect(() => one.listener('web', endpoint)).toThrow('EADDRINUSE');
   expect(one.manifest().entries).toEqual([]);
   close(fd);
-  expect(one.listener('web', place).origin).toBe('bound');
+  expect(one.listener('web', endpoint).origin).toBe('bound');
 });
 
 /** A predecessor with one listener. */
-function withListener(name: string, place: Endpoint): Ledger {
+function withListener(name: string, endpoint: Endpoint): Ledger {
   const created = ledger();
-  created.listener(name, place);
+  created.listener(name, endpoint);
   return created;
 }
