@@ -61,7 +61,7 @@ function refusal(name: string, expected: string, value: unknown): string {
   return `"${name}" must be ${expected}. Received ${inspect(value, { depth: 0, breakLength: Infinity })}`;
 }
 
-/** Every way a handover or a managed server can fail. A code is never reused; README has the operator's table. */
+/** Every way a handover or a managed server can fail. A code is never reused; docs/errors.md has the operator's table. */
 export const HANDOVER_ERROR_CODES = [
   'ERR_HANDOVER_UNSUPPORTED',
   'ERR_HANDOVER_WOULD_ORPHAN',

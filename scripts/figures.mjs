@@ -1,4 +1,4 @@
-// README's section "Figures" from what `npm run bench` wrote, on stdout:
+// The section "Figures" of docs/benchmarks.md from what `npm run bench` wrote, on stdout:
 //   node scripts/figures.mjs bench/results/<date>.json
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
@@ -47,7 +47,7 @@ function migrate() {
     row.reconnectTlsUs === null ? '-' : count(row.reconnectTlsUs),
     `${figure(row.loopDelayMaxMs)} ms`,
   ]);
-  const text = `On a line through the sizes COMMIT to settled is ${figure(linear.fixedMs)} ms, which few connections share, and
+  const text = `On a line through the sizes, COMMIT to settled is ${figure(linear.fixedMs)} ms, which few connections share, and
 ${figure(linear.usPerConnection)} us for each. The first request on a moved connection took ${figure(firstRequest.extraUs.median)} us more than on another one
 (${figure(firstRequest.extraUs.low)} to ${figure(firstRequest.extraUs.high)}); requests a second with \`handover.listen\` are ${interval(throughputRatio)} times
 those with plain \`server.listen\`.`;
@@ -139,7 +139,7 @@ process.stdout.write(`## Figures
 
 From one \`npm run bench\` on a quiet machine: ${run.date.slice(0, 10)}, ${run.kernel} (virtual machine, ${run.cpus} CPUs), Node ${run.node}, commit
 ${run.commit}, ${Math.round(run.elapsedMs / 60_000)} minutes for all. Medians of the rounds, with the least and the most; compare ratios, not
-milliseconds of two machines. [\`bench/README.md\`](bench/README.md) says what each measures, and where the time of a missed bar
+milliseconds of two machines. [\`bench/README.md\`](../bench/README.md) says what each measures, and where the time of a missed bar
 goes; \`node scripts/figures.mjs\` writes this section.
 
 **A switch**, the same app under 1,000 requests a second that come at fixed times; *availability* is what 247 such switches in 30
@@ -147,7 +147,7 @@ days leave, *inside* from the trigger until the old process is gone and 250 ms m
 
 ${switches()}
 
-**Moving connections**: idle keep-alive connections of other processes go from a server to its successor; microseconds each,
+**Migrating connections**: idle keep-alive connections of other processes go from a server to its successor; microseconds each,
 beside what the same clients pay to connect anew (TLS: a whole handshake, P-256):
 
 ${migrate()}

@@ -1,4 +1,4 @@
-// Makes docs/report.png, the picture in README: a report of `handover hammer` on the demo's server through three handovers.
+// Makes docs/report.png, the picture in README and docs/hammer.md: a report of `handover hammer` on the demo's server through three handovers.
 //   node scripts/picture.mjs     (needs Chromium)
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 const COMMAND = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** Its last line and the one before, as README describes them: what the benchmarks read of it. */
+/** Its last line and the one before, as docs/hammer.md describes them: what the benchmarks read of it. */
 export interface Hammered {
   readonly requests: { readonly ok: number; readonly lost: number };
   readonly lostBy: Readonly<Record<string, number>>;

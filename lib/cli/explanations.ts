@@ -1,4 +1,4 @@
-// The operator's page for each error, in one table: README's table is held to it.
+// The operator's page for each error, in one table: a test holds the table of docs/errors.md to it.
 import type { HandoverErrorCode } from '../errors.js';
 
 export interface Explanation {

@@ -1,4 +1,4 @@
-// How the command ends; README has the table.
+// How the command ends; docs/command-line.md has the table, and a test holds it to these.
 
 export const EXIT = {
   ok: 0,

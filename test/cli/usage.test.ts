@@ -109,9 +109,9 @@ describe('explain', () => {
     expect(stdout.match(/^ERR_\w+/gm)).toEqual([...HANDOVER_ERROR_CODES]);
   });
 
-  it('says what README says, code by code', () => {
-    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-    const rows = readme.split('\n').filter((line) => line.startsWith('| `ERR_HANDOVER_'));
+  it('says what docs/errors.md says, code by code', () => {
+    const page = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
+    const rows = page.split('\n').filter((line) => line.startsWith('| `ERR_HANDOVER_'));
     const table = rows.map((row) =>
       row
         .slice(1, -1)

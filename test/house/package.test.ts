@@ -97,6 +97,7 @@ describe('the packed package', () => {
       'dist/websocket.js',
       'dist/websocket.d.ts',
       'native/install.mjs',
+      'docs/server.md',
       'headers/napi.h',
       'native/addon.cc',
     ];
@@ -104,7 +105,7 @@ describe('the packed package', () => {
     const binaries = packed.filter((path) => path.endsWith('.node'));
     expect(binaries).toEqual([expect.stringMatching(`^prebuilds/${process.platform}-${process.arch}/`)]);
     const belongs =
-      /^(dist|examples|headers|native|prebuilds)\/|^(package\.json|binding\.gyp|README\.md|LICENSE|CHANGELOG\.md)$/;
+      /^(dist|docs|examples|headers|native|prebuilds)\/|^(package\.json|binding\.gyp|README\.md|LICENSE|CHANGELOG\.md)$/;
     expect(packed.filter((path) => !belongs.test(path) || path.includes('/build/'))).toEqual([]);
   });
 

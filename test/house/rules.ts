@@ -17,7 +17,7 @@ export interface Import {
 }
 
 /** Bottom first: a folder of lib/ imports only from those before it. */
-const FLOORS = [
+export const FLOORS = [
   'fd',
   'protocol',
   'sockets',

@@ -11,7 +11,7 @@ import { type Drained, portOf } from './generations.js';
 expectNoLeaks();
 const { chain } = useApps();
 
-/** An app that counts, as README shows it: one generation makes events, the next knows them. */
+/** An app that counts, as docs/connections.md shows it: one generation makes events, the next knows them. */
 const counting = (connections: 'move' | 'drain') =>
   boot(async (inside, connections) => {
     const handover = await inside.open({ probation: 0, drainTimeout: 20_000, connections });
