@@ -1,6 +1,5 @@
 // The outcome of a run, as a table for people and as the JSON line for programs.
 
-import { failureKinds } from '../load/classify.mjs';
 import { count, milliseconds, table } from './text.mjs';
 
 /**
@@ -15,21 +14,19 @@ import { count, milliseconds, table } from './text.mjs';
  * @property {import('./server.mjs').Generation[]} generations
  * @property {number} migrated Connections that went on in the next generation, over all handovers.
  * @property {number} drained Connections that ended in the generation that had them when it was superseded.
- * @property {import('../load/stats.mjs').Stats} stats
+ * @property {import('./load.mjs').Stats} stats
  * @property {Record<string, number>} answers By pid.
  * @property {{ kind: string, detail: string, path?: string }[]} failures The first failed requests, in full.
  * @property {string[]} problems Whatever else went wrong.
  */
 
-const noWebSockets = { open: 0, closed: 0, messages: 0, lost: 0, doubled: 0, reordered: 0 };
-
 /** Messages that did not arrive once and in their order. */
-function spoilt({ webSockets: { lost, doubled, reordered } = noWebSockets }) {
+function spoilt({ webSockets: { lost, doubled, reordered } }) {
   return lost + doubled + reordered;
 }
 
 /** Connections a server should have moved and has closed. */
-function closed({ closedByServer, webSockets = noWebSockets }) {
+function closed({ closedByServer, webSockets }) {
   return closedByServer + webSockets.closed;
 }
 
@@ -40,7 +37,7 @@ export function succeeded({ stats, problems }) {
 
 /** @param {Result} result */
 export function toJson({ handovers, generations, migrated, drained, stats }) {
-  const { webSockets = noWebSockets } = stats;
+  const { webSockets } = stats;
   return JSON.stringify({
     handovers: handovers.length,
     requests: { ok: stats.ok, failed: stats.failed },
@@ -57,7 +54,7 @@ export function toJson({ handovers, generations, migrated, drained, stats }) {
  */
 export function toTable(result, paint) {
   const { seconds, handovers, generations, migrated, drained, stats, answers } = result;
-  const { webSockets = noWebSockets } = stats;
+  const { webSockets } = stats;
   const zero = (number) => paint(number === 0 ? 'good' : 'bad', count(number));
   const answered = ({ process: { pid } }) => count(answers[pid] ?? 0);
   const rows = handovers.map(({ from, to, switchTime }, index) => [
@@ -67,7 +64,6 @@ export function toTable(result, paint) {
     milliseconds(switchTime),
     answered(to),
   ]);
-  const failed = Object.entries(stats.failures).filter(([, times]) => times > 0);
   return [
     table(['handover', 'generation', 'pid', 'switch', 'answers of the new'], rows, paint),
     '',
@@ -82,7 +78,7 @@ export function toTable(result, paint) {
         ],
         ['requests answered right', count(stats.ok)],
         ['requests failed', zero(stats.failed)],
-        ...failed.map(([kind, times]) => [`  ${kind}`, `${count(times)}  ${failureKinds[kind]}`]),
+        ...stats.failures.map(([kind, times, meaning]) => [`  ${kind}`, `${count(times)}  ${meaning}`]),
         ['connections opened', count(stats.opened)],
         ['connections closed by the server', zero(stats.closedByServer)],
         ['connections that moved', `${count(migrated)}  over all handovers`],
@@ -103,7 +99,7 @@ export function toTable(result, paint) {
 
 function verdict(result, paint) {
   if (!succeeded(result)) return paint('bad', 'FAILED');
-  const { ok, webSockets = noWebSockets } = result.stats;
+  const { ok, webSockets } = result.stats;
   const messages = webSockets.messages > 0 ? ` and all ${count(webSockets.messages)} messages echoed in order` : '';
   return paint('good', `All ${count(ok)} requests answered whole and right${messages}, no connection closed.`);
 }

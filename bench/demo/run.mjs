@@ -3,10 +3,8 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import process from 'node:process';
-import { Load } from '../load/start.mjs';
-import { Stats } from '../load/stats.mjs';
+import { Load, noStats } from './load.mjs';
 import { Pulse } from './pulse.mjs';
-import { routes } from './routes.mjs';
 import { Server } from './server.mjs';
 
 const host = '127.0.0.1';
@@ -18,16 +16,6 @@ const endTimeout = 20_000;
 const livenessInterval = 250;
 /** A generation may end before the line in which its successor says that it is in charge has been read. */
 const absenceAllowed = 2_000;
-
-const groups = [
-  { kind: 'keepAlive', connections: 16 },
-  // Idle most of the time: connections between two requests are a case of their own for a server that is replaced.
-  { kind: 'keepAlive', connections: 8, think: 200 },
-  { kind: 'oneShot', connections: 8 },
-  // Idle for seconds, and all of them used once more after each handover.
-  { kind: 'held', connections: 200, think: 4_000 },
-  { kind: 'webSocket', connections: 50, think: 200 },
-];
 
 /** Ends the run early; the message is for the person who started it. */
 class Problem extends Error {}
@@ -102,7 +90,7 @@ export async function run({ wanted, script, root, view, interrupted, hurry }) {
     if (!(await until(() => server.inCharge !== undefined, startTimeout))) {
       throw new Problem(`the server did not say within ${startTimeout} ms that it is in charge`);
     }
-    load = new Load({ host, port, deadline: requestDeadline, identifyBy: 'x-pid', routes, groups }, pulse.beat);
+    load = new Load({ host, port, deadline: requestDeadline }, pulse.beat);
     if (!(await until(() => answered(server.inCharge) !== undefined, startTimeout))) {
       throw new Problem(`the server answered nothing within ${startTimeout} ms`);
     }
@@ -145,7 +133,7 @@ export async function run({ wanted, script, root, view, interrupted, hurry }) {
     handovers,
     generations: server.generations,
     ...fates(server),
-    stats: load?.stats ?? new Stats(),
+    stats: load?.stats ?? noStats,
     answers: load?.answers ?? {},
     failures: load?.failures ?? [],
     problems,

@@ -16,7 +16,7 @@ const rateWindow = 1_000;
  * @property {import('./server.mjs').Generation | undefined} inCharge
  * @property {number} handovers Done.
  * @property {number} handoversWanted
- * @property {import('../load/stats.mjs').Stats} stats
+ * @property {import('./load.mjs').Stats} stats
  */
 
 export class View {
@@ -87,7 +87,7 @@ export class View {
       `  ${paint('strong', `generation ${inCharge?.generation ?? '-'}`)} in charge, pid ${inCharge?.process.pid ?? '-'}`,
       `  ${count(Math.round(rate))} requests/s   ${count(stats.ok)} ok   ${failed}`,
       `  ${count(stats.opened)} connections opened, ${count(stats.closedByServer)} closed by the server`,
-      ...(stats.webSockets === undefined ? [] : [`  ${webSocketLine(stats.webSockets, paint)}`]),
+      `  ${webSocketLine(stats.webSockets, paint)}`,
     ];
   }
 
@@ -117,6 +117,6 @@ function line({ elapsed, seconds, inCharge, handovers, handoversWanted, stats },
     `${count(stats.ok)} ok`,
     `${count(stats.failed)} failed`,
     `${count(stats.closedByServer)} connections closed by the server`,
-    ...(stats.webSockets === undefined ? [] : [webSocketLine(stats.webSockets)]),
+    webSocketLine(stats.webSockets),
   ].join(' | ');
 }

@@ -10,6 +10,7 @@ const COMMAND = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url)
 export interface Hammered {
   readonly requests: { readonly ok: number; readonly lost: number };
   readonly lostBy: Readonly<Record<string, number>>;
+  readonly connections: { readonly closedByServer: number };
   readonly latencyMs: Readonly<Record<'mean' | 'p50' | 'p90' | 'p99' | 'p99.9' | 'max', number>>;
   readonly longestGapMs: number;
   readonly requestsPerSecond: number;

@@ -1,16 +1,16 @@
 // Several workers behind one port: `handover run`, node:cluster, and pm2 in cluster mode, with the same app. Requests on
 // connections that are kept, requests on a new connection each, and what the clients notice of a replacement of all workers.
-import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Bench, BenchOptions, Chart, Expectation, Report } from '../lib/bench.js';
 import { Ending, withEnding } from '../lib/ending.js';
 import { reaches } from '../lib/expectations.js';
+import { hammer, startHammer } from '../lib/hammer.js';
 import { INSTALL_PEERS, peer } from '../lib/peers.js';
 import { within } from '../lib/program.js';
 import { type Interval, medianInterval, presentInterval, type Spread, spread } from '../lib/stats.js';
 import { figure, presentSpread, table } from '../lib/table.js';
 import { hasWrk, wrk } from '../lib/wrk.js';
-import { type Group, Load } from '../load/start.mjs';
+import { body } from './app.mjs';
 import {
   type Contestant,
   type Name,
@@ -47,22 +47,14 @@ const AROUND_RELOAD_MS = { quick: 200, full: 1_000 };
 /** Reloads take seconds, and their counts need no median. */
 const MAX_RELOADS = 3;
 const START_TIMEOUT = 60_000;
-const REQUEST_DEADLINE = 10_000;
 const LOAD_CONNECTIONS = 64;
+/** It is ended before. */
+const LONGEST_RUN = '10m';
 
-const BODY = 'hello\n';
-const ROUTE = {
-  path: '/',
-  status: 200,
-  length: BODY.length,
-  sha256: createHash('sha256').update(BODY).digest('hex'),
-};
-/** Some are between two requests most of the time: it is them that a server closes under their next request. */
-const GROUPS = [
-  { kind: 'keepAlive', connections: 8 },
-  { kind: 'keepAlive', connections: 40, think: 50 },
-  { kind: 'oneShot', connections: 4, think: 10 },
-] as const;
+/** Most are between two requests most of the time: it is them that a server closes under their next request. */
+const RELOAD_MIX = ['--mix', 'keep-alive:8,new:4,idle:40', '--idle', '50ms'];
+
+const RIGHT = ['--status', '200', '--expect', `text:${body}`];
 
 export const bench: Bench = { defaultRounds: 7, run };
 
@@ -117,10 +109,10 @@ async function measure({ rounds, quick, progress }: BenchOptions, ending: Ending
 async function perSecond(kind: Kind, port: number, ms: number): Promise<number> {
   const isOneShot = kind === 'connections';
   if (hasWrk()) return wrk({ port, connections: LOAD_CONNECTIONS, ms, isOneShot });
-  const groups = [{ kind: isOneShot ? 'oneShot' : 'keepAlive', connections: LOAD_CONNECTIONS } as const];
-  const { ok, failed } = await underLoad(port, groups, () => sleep(ms));
-  if (failed > 0) throw new Error(`${failed} requests failed`);
-  return (ok / ms) * 1_000;
+  const mix = ['--mix', `${isOneShot ? 'new' : 'keep-alive'}:${LOAD_CONNECTIONS}`];
+  const { requests, requestsPerSecond } = await hammer(urlOf(port), [...mix, ...RIGHT, '--duration', `${ms}ms`]);
+  if (requests.lost > 0) throw new Error(`${requests.lost} requests failed`);
+  return requestsPerSecond;
 }
 
 async function turn({ contestant, ...found }: Entry, ms: number, { counts }: { counts: boolean }): Promise<void> {
@@ -133,33 +125,21 @@ async function turn({ contestant, ...found }: Entry, ms: number, { counts }: { c
 
 /** Every answer is checked whole; what is lost and closed is counted by the clients. */
 async function reloadUnderLoad({ contestant, reloads }: Entry, around: number): Promise<void> {
-  const { ok, failed, closedByServer } = await underLoad(contestant.port, GROUPS, async () => {
-    await sleep(around);
-    await contestant.reload();
-    await sleep(around);
-  });
-  reloads.answered += ok;
-  reloads.lost += failed;
-  reloads.closed += closedByServer;
+  const load = [...RELOAD_MIX, ...RIGHT, '--duration', LONGEST_RUN];
+  await using hammering = startHammer(urlOf(contestant.port), load);
+  await hammering.underWay;
+  await sleep(around);
+  await contestant.reload();
+  await sleep(around);
+  hammering.enough();
+  const { requests, connections } = await hammering.result;
+  reloads.answered += requests.ok;
+  reloads.lost += requests.lost;
+  reloads.closed += connections.closedByServer;
 }
 
-/** What the clients counted while it went on. */
-async function underLoad(port: number, groups: readonly Group[], act: () => Promise<void>): Promise<Load['stats']> {
-  const where = { host: '127.0.0.1', port, deadline: REQUEST_DEADLINE, identifyBy: 'x-pid' };
-  const finished = new AbortController();
-  const load: Load = new Load({ ...where, routes: [ROUTE], groups }, () => {
-    if (load.done || load.broken !== '') finished.abort();
-  });
-  try {
-    await act();
-    const over = new Promise((resolve) => finished.signal.addEventListener('abort', resolve));
-    load.stop();
-    if (!finished.signal.aborted) await over;
-    if (load.broken !== '') throw new Error(load.broken);
-    return load.stats;
-  } finally {
-    await load.end();
-  }
+function urlOf(port: number): string {
+  return `http://127.0.0.1:${port}/`;
 }
 
 function report(entries: readonly Entry[], failures: readonly string[]): Report {

@@ -113,6 +113,14 @@ export class Connection {
     if (!this.#isOver) this.#ended({ by: 'fin' });
   }
 
+  /** Bytes came that no request had asked for. */
+  unasked(length: number): void {
+    const { tally, clock } = this.#around;
+    tally.counts.unasked++;
+    tally.lost({ kind: 'wrongBody', detail: `${length} bytes that no request had asked for` }, 0, clock());
+    this.close();
+  }
+
   /** Called every now and then: a deadline may be over. */
   check(now: number): void {
     const { connectTimeout, answerTimeout } = this.#around;
@@ -186,7 +194,7 @@ export class Connection {
       }
       const [exchange] = this.#queue;
       if (exchange === undefined) {
-        this.#unasked(bytes.length - at);
+        this.unasked(bytes.length - at);
         return;
       }
       at = this.#reader.read(bytes, at);
@@ -228,13 +236,6 @@ export class Connection {
     this.#finish();
     this.#loseAll({ by: 'fin' });
     this.#owner.ended(!exchange.closes);
-  }
-
-  #unasked(length: number): void {
-    const { tally, clock } = this.#around;
-    tally.counts.unasked++;
-    tally.lost({ kind: 'wrongBody', detail: `${length} bytes that no request had asked for` }, 0, clock());
-    this.close();
   }
 
   /** The server, or the network, ended it. */

@@ -28,6 +28,8 @@ export interface RequestShape {
   readonly method: string;
   readonly path: string;
   readonly webSocketPath: string;
+  /** The server puts before each echo which one of its connection it is, from 1 on; an echo too many is a loss. */
+  readonly countsEchoes?: boolean;
   /** Value of the Host field. */
   readonly authority: string;
   /** `name: value` each. */

@@ -50,19 +50,23 @@ function serve({ plan, index, successes }: ThreadData): void {
   report({ type: 'ready' });
 }
 
-/** Runs until every client has finished; returns what makes them finish. Also of use in a process of its own. */
+/**
+ * Runs until every client has finished; returns what makes them finish. Also of use in a process of its own, and with a pace
+ * of its own.
+ */
 export function run(
   plan: Plan,
   index: number,
   tally: Tally,
   startedAt: bigint,
   report: (message: ThreadReport) => void,
+  paceOf: (clock: () => number) => Pace = (clock) => createPace(plan, index, clock, tally),
 ): () => void {
   const shift = Number(process.hrtime.bigint() - startedAt) / 1e6 - performance.now();
   const clock = (): number => performance.now() + shift;
   const naps = new Naps();
   const deadlines = new Deadlines(clock);
-  const pace = createPace(plan, index, clock, tally);
+  const pace = paceOf(clock);
   let issued = 0;
   const post = (type: 'tick' | 'done'): void => report({ type, at: clock(), delta: tally.drain(), issued });
   const ticking = setInterval(() => post('tick'), TICK);

@@ -20,6 +20,10 @@ export class WebSocketClient extends Client {
   #open: Connection | undefined;
   #exchange: Exchange | undefined;
   #sent = Buffer.alloc(0);
+  /** What answers it. */
+  #echo = this.#sent;
+  /** Messages of this connection. */
+  #messagesSent = 0;
   /** Who answered the handshake, until the first message is answered. */
   #identity: string | undefined;
 
@@ -51,6 +55,8 @@ export class WebSocketClient extends Client {
     if (exchange === undefined) return;
     this.#exchange = exchange;
     this.#sent = Buffer.from(`${OURS}${exchange.number}`);
+    this.#messagesSent++;
+    this.#echo = this.#isCounted ? Buffer.from(`${this.#messagesSent} ${this.#sent}`) : this.#sent;
     if (this.#open === connection) connection.send(exchanges, this.#frame());
     else connection.send(exchanges, this.#handshake.of(exchange));
   }
@@ -69,6 +75,7 @@ export class WebSocketClient extends Client {
 
   override ended(byServer: boolean): void {
     this.#open = undefined;
+    this.#messagesSent = 0;
     this.#messages = new MessageReader();
     super.ended(byServer);
   }
@@ -107,15 +114,23 @@ export class WebSocketClient extends Client {
       this.#closed(connection, payload);
       return;
     }
-    const isOurs = payload.toString('latin1', 0, OURS.length) === OURS;
-    if (opcode === OPCODE.pong || this.#exchange === undefined || !isOurs) return;
-    if (!this.#sent.equals(payload)) {
+    const at = payload.indexOf(OURS);
+    if (opcode === OPCODE.pong || (this.#isCounted ? at === -1 : at !== 0)) return;
+    if (this.#exchange === undefined) {
+      if (this.#isCounted) connection.unasked(payload.length);
+      return;
+    }
+    if (!this.#echo.equals(payload)) {
       // The right echo may still follow, and would be taken for that of the next message.
       connection.close({ kind: 'wrongBody', detail: `${payload.length} bytes that are no echo of the message` });
       return;
     }
     connection.settle(undefined);
     this.idle();
+  }
+
+  get #isCounted(): boolean {
+    return this.context.plan.request.countsEchoes === true;
   }
 
   #closed(connection: Connection, payload: Buffer): void {

@@ -1,9 +1,8 @@
 // Starts the processes of these tests and collects what they say.
 
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export const root: string = fileURLToPath(new URL('../../', import.meta.url));
@@ -75,48 +74,4 @@ function readProc(pid: number, file: string): string {
   } catch {
     return ''; // gone meanwhile
   }
-}
-
-export interface Ports {
-  main: number;
-  resetting: number;
-  refusing: number;
-}
-
-export async function startMisbehaving(): Promise<{ ports: Ports; stop(): Promise<void> }> {
-  const child = fork(fixture('misbehaving.mjs'), { execArgv: [] });
-  const [ports] = (await once(child, 'message')) as [Ports];
-  return {
-    ports,
-    async stop() {
-      const exited = once(child, 'exit');
-      child.disconnect();
-      await exited;
-    },
-  };
-}
-
-export interface Counts {
-  ok: number;
-  failed: number;
-  opened: number;
-  closedByServer: number;
-  failures: Record<string, number>;
-  answers: Record<string, number>;
-}
-
-/** Runs the load client to the end of its limits and returns its last word. */
-export async function load(config: object): Promise<Counts> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL('../../bench/load/client.mjs', import.meta.url))], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const exited = once(child, 'close');
-  child.stdin.write(`${JSON.stringify(config)}\n`);
-  for await (const line of createInterface({ input: child.stdout })) {
-    const { event, ...counts } = JSON.parse(line);
-    if (event !== 'done') continue;
-    await exited;
-    return counts;
-  }
-  throw new Error('the load client ended without its counts');
 }

@@ -46,7 +46,7 @@ test('a wrong answer is a failed request: exit code 1', async () => {
   const { code, stdout, stderr } = await ended;
   const { requests } = lastLine(stdout) as { requests: { failed: number } };
   expect(requests.failed).toBeGreaterThan(0);
-  expect(stderr).toContain('wrongBody /: sha-256 differs');
+  expect(stderr).toContain('wrongBody /: sha-256 of the body differs');
   expect(code).toBe(1);
   expect(left()).toEqual([]);
 });
