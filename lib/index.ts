@@ -26,8 +26,14 @@ export type { HandoverOptions, TimelineOptions } from './process/options.js';
 export type { ServeSignals } from './process/process-signals.js';
 export type { Standby } from './process/standby.js';
 export type { StepOptions } from './process/steps.js';
-export type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './process/types.js';
-export type { UpgradeOptions } from './process/upgrader.js';
+export type {
+  CloseHookOptions,
+  Handover,
+  Listener,
+  Listening,
+  ListenOptions,
+  UpgradeOptions,
+} from './process/types.js';
 export type { Claims, DrainingGeneration } from './protocol/frames.js';
 export type { Migration } from './protocols/raw.js';
 export type { Inherited, Keepable } from './resources/kept.js';

@@ -2,9 +2,15 @@
 import type { Json } from '../protocol/rpc.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
-import type { Context } from './commands.js';
+import { COMMON_OPTIONS, type Command, type Context } from './command.js';
 
-export async function run(context: Context): Promise<ExitCode> {
+export const command: Command = {
+  summary: 'give up the handover under way, or a standby that waits; the old process serves on',
+  options: COMMON_OPTIONS,
+  run,
+};
+
+async function run(context: Context): Promise<ExitCode> {
   const { phase, workers } = await ask(context, 'abort', {});
   context.output.json({ type: 'abort', phase: phase ?? null, ...(workers !== undefined && { workers }) });
   context.output.line(textOf(phase, workers));

@@ -1,16 +1,15 @@
-// From the command line to a command and its options, by the table of commands; and the help, from the same table.
+// From the command line to the options of a command; and the help, from the same declaration.
 import { parseArgs } from 'node:util';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
-import { COMMANDS, type Command, type Option, type Values } from './commands.js';
+import type { Command, NamedCommand, Option, Values } from './command.js';
 
 export interface Parsed {
-  readonly command: Command;
   readonly options: Values;
   readonly args: readonly string[];
 }
 
 /** @throws CommandError for a usage that is wrong */
-export function parse(command: Command, argv: readonly string[]): Parsed {
+export function parse(command: NamedCommand, argv: readonly string[]): Parsed {
   try {
     const { values, positionals } = parseArgs({
       args: [...argv],
@@ -22,7 +21,7 @@ export function parse(command: Command, argv: readonly string[]): Parsed {
     if (command.args === undefined && unexpected !== undefined && values.help !== true) {
       throw new Error(`'${command.name}' takes no argument: ${unexpected}`);
     }
-    return { command, options: values, args: positionals };
+    return { options: values, args: positionals };
   } catch (error) {
     const [message = ''] = (error as Error).message.split('. To specify a positional');
     throw new CommandError(EXIT.usage, `${message.replace(/\.$/, '')}; see handover ${command.name} --help`);
@@ -34,18 +33,10 @@ function declared({ options }: Command): Record<string, Pick<Option, 'type' | 'm
   return Object.fromEntries(entries.map(([name, { type, multiple = false }]) => [name, { type, multiple }]));
 }
 
-/** @throws CommandError there is none of that name */
-export function commandOf(name: string): Command {
-  const command = COMMANDS.find((known) => known.name === name);
-  if (command) return command;
-  const names = COMMANDS.map((known) => known.name).join(', ');
-  throw new CommandError(EXIT.usage, `there is no command '${name}'; the commands are ${names}`);
-}
-
 const EXIT_CODES = '0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed';
 
-export function generalHelp(): string {
-  const rows = COMMANDS.map(
+export function generalHelp(commands: readonly NamedCommand[]): string {
+  const rows = commands.map(
     ({ name, args, summary }) => [args === undefined ? name : `${name} ${args}`, summary] as const,
   );
   return [
@@ -58,7 +49,7 @@ export function generalHelp(): string {
   ].join('\n');
 }
 
-export function helpOf({ name, args, summary, details, options, exitCodes = EXIT_CODES }: Command): string {
+export function helpOf({ name, args, summary, details, options, exitCodes = EXIT_CODES }: NamedCommand): string {
   const rows = Object.entries(options).map(([option, { value, help }]: [string, Option]) => {
     return [`--${option}${value === undefined ? '' : ` ${value}`}`, help] as const;
   });

@@ -2,11 +2,18 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { EXIT } from '../terminal/exit-codes.js';
+import type { Command } from './command.js';
+
+export const command: Command = {
+  summary: 'compile the addon where no prebuilt file fits: needs a C++ compiler, make and Python',
+  options: {},
+  run,
+};
 
 const SCRIPT = fileURLToPath(new URL('../../native/install.mjs', import.meta.url));
 
 /** What the compiler says goes to stderr. */
-export function run(): number {
+function run(): number {
   const { status } = spawnSync(process.execPath, [SCRIPT, '--rebuild'], { stdio: ['ignore', 2, 2] });
   return status === 0 ? EXIT.ok : EXIT.failed;
 }

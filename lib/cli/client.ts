@@ -5,7 +5,7 @@ import { dial } from '../fd/dial.js';
 import { FdSocket } from '../fd/index.js';
 import { isPeerLost, type Params, Rpc } from '../protocol/rpc.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
-import type { Context, Values } from './commands.js';
+import type { Context, Values } from './command.js';
 import { controlPath } from './find-socket.js';
 
 const { ENOENT, ECONNREFUSED, EACCES, EPERM, EAGAIN } = constants.errno;

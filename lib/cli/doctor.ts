@@ -6,14 +6,27 @@ import type { Style } from '../terminal/output.js';
 import { chargeFindings } from './charge.js';
 import { CHECKS, type Finding, type Severity } from './checks.js';
 import { ask, text } from './client.js';
-import type { Context } from './commands.js';
+import { COMMON_OPTIONS, type Command, type Context } from './command.js';
 import { controlPath } from './find-socket.js';
 import { Machine } from './machine.js';
 import { socketFindings } from './socket-checks.js';
 
+export const command: Command = {
+  summary: 'look for what makes a handover refuse or lose connections on this machine',
+  options: {
+    root: {
+      type: 'string',
+      value: 'DIRECTORY',
+      help: 'where /proc, /sys and the sockets are looked for (default /)',
+    },
+    ...COMMON_OPTIONS,
+  },
+  run,
+};
+
 const STYLES: { readonly [S in Severity]: Style } = { ok: 'green', warn: 'yellow', fail: 'red' };
 
-export async function run(context: Context): Promise<ExitCode> {
+async function run(context: Context): Promise<ExitCode> {
   const { output, options } = context;
   const root = resolve(text(options.root) ?? '/');
   const { path, status, finding } = await findProcess(context, root);

@@ -2,9 +2,23 @@
 import type { Params } from '../protocol/rpc.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask, text } from './client.js';
-import type { Context } from './commands.js';
+import { COMMON_OPTIONS, type Command, type Context } from './command.js';
 
-export async function run(context: Context): Promise<ExitCode> {
+export const command: Command = {
+  summary: 'end the process politely, and wait until its last connection has ended',
+  details: 'For a preStop hook: /readyz says 503 at once, connections are accepted until the delay is over.',
+  options: {
+    delay: {
+      type: 'string',
+      value: 'SECONDS',
+      help: 'serve on for so long, not ready, until the load balancers know (default 0)',
+    },
+    ...COMMON_OPTIONS,
+  },
+  run,
+};
+
+async function run(context: Context): Promise<ExitCode> {
   const { output, options } = context;
   const delay = milliseconds(text(options.delay) ?? '0');
   const onEvent = (name: string, params: Params): void => {

@@ -1,13 +1,20 @@
 // `handover explain CODE`: the operator's page for an error.
 import { HANDOVER_ERROR_CODES, knownCode } from '../errors.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
-import type { Context } from './commands.js';
+import { type Command, type Context, JSON_OPTION } from './command.js';
 import { EXPLANATIONS } from './explanations.js';
+
+export const command: Command = {
+  args: '[CODE]',
+  summary: 'what an error code means, whether the old process still serves, and what to do',
+  options: { json: JSON_OPTION },
+  run,
+};
 
 const PREFIX = 'ERR_HANDOVER_';
 
 /** `TIMEOUT`, `err_handover_timeout`, `ERR_HANDOVER_TIMEOUT`: all the same. */
-export function run({ output, args }: Context): ExitCode {
+function run({ output, args }: Context): ExitCode {
   const [asked, ...more] = args;
   if (more.length > 0) throw new CommandError(EXIT.usage, `one code at a time; too many: ${more.join(' ')}`);
   if (asked === undefined) {

@@ -5,20 +5,31 @@ import { brokenLimits } from '../hammer/limits.js';
 import { type HammerOptions, type HammerValues, readOptions } from '../hammer/options.js';
 import { detailsOf, type Finished, metricsOf, percentile, resultOf } from '../hammer/result.js';
 import { run as runLoad } from '../hammer/run.js';
+import { HAMMER_OPTIONS } from '../hammer/usage.js';
 import { describeRun, LiveView } from '../hammer/view.js';
 import { parseRun } from '../report/data.js';
-import { type ReportValues, readReportOptions } from '../report/options.js';
+import { REPORT_OPTIONS, type ReportValues, readReportOptions } from '../report/options.js';
 import { exitCodeOf, linesOf, readYardsticks, reportOf, summaryOf, type Yardsticks } from '../report/report.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import type { Output } from '../terminal/output.js';
-import type { Context } from './commands.js';
+import type { Command, Context } from './command.js';
 import { writePage } from './report.js';
+
+export const command: Command = {
+  args: 'URL',
+  summary: 'put a load on any server, and account for every single request',
+  details: 'With --report, --baseline or --sla it says and ends as handover report does.',
+  exitCodes:
+    '0 done, 1 something was lost, a limit is broken, a trigger failed, NO-GO, or worse than the baseline, 2 wrong usage, 5 REVIEW',
+  options: { ...HAMMER_OPTIONS, ...REPORT_OPTIONS },
+  run,
+};
 
 /**
  * Ends with 1 when something was lost or nothing measured, a limit is broken or a trigger failed; with `--baseline` and `--sla` also as
  * `handover report` does.
  */
-export async function run({ options: values, args, output }: Context): Promise<ExitCode> {
+async function run({ options: values, args, output }: Context): Promise<ExitCode> {
   const options = readOptions(values as HammerValues, args);
   const wanted = readReport(values as HammerValues & ReportValues);
   const ticks: object[] = [];

@@ -3,7 +3,8 @@
 import { VERSION } from '../fd/package.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { Output } from '../terminal/output.js';
-import { commandOf, generalHelp, helpOf, parse } from './arguments.js';
+import { generalHelp, helpOf, parse } from './arguments.js';
+import { allCommands, commandOf } from './commands.js';
 
 // A reader that has gone (`| head`) is no failure of ours.
 process.stdout.on('error', () => {});
@@ -19,15 +20,15 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
     return EXIT.ok;
   };
   try {
-    if (name === undefined) throw new CommandError(EXIT.usage, generalHelp());
+    if (name === undefined) throw new CommandError(EXIT.usage, generalHelp(await allCommands()));
     if (name === '--help' || name === '-h' || name === 'help') {
-      return print(rest[0] === undefined ? generalHelp() : helpOf(commandOf(rest[0])));
+      return print(rest[0] === undefined ? generalHelp(await allCommands()) : helpOf(await commandOf(rest[0])));
     }
     if (name === '--version') return print(VERSION);
-    const { command, options, args } = parse(commandOf(name), rest);
+    const command = await commandOf(name);
+    const { options, args } = parse(command, rest);
     if (options.help === true) return print(helpOf(command));
-    const { run } = await command.load();
-    return await run({ options, args, output, variables: process.env });
+    return await command.run({ options, args, output, variables: process.env });
   } catch (error) {
     return fail(output, error);
   }

@@ -1,12 +1,26 @@
 // `handover report DATA.json`: a page out of a run that `handover hammer --json` has printed, and what is to be said of it.
 import { writeFileSync } from 'node:fs';
 import { readRun } from '../report/data.js';
-import { type ReportValues, readReportOptions } from '../report/options.js';
+import { REPORT_OPTIONS, type ReportValues, readReportOptions } from '../report/options.js';
 import { exitCodeOf, linesOf, pageOf, type Report, readYardsticks, reportOf, summaryOf } from '../report/report.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
-import type { Context } from './commands.js';
+import { type Command, type Context, JSON_OPTION } from './command.js';
 
-export function run({ options, args, output }: Context): ExitCode {
+export const command: Command = {
+  args: 'DATA.json',
+  summary: 'make a page of what handover hammer --json has printed',
+  details: 'One file that needs nothing else; compared with another run, and judged, where that is asked for.',
+  exitCodes:
+    '0 done (GO), 1 NO-GO, or a metric significantly worse than the baseline, 2 wrong usage or malformed data, 5 REVIEW',
+  options: {
+    out: { type: 'string', value: 'FILE', help: 'where the page is written (default: DATA.html)' },
+    ...REPORT_OPTIONS,
+    json: JSON_OPTION,
+  },
+  run,
+};
+
+function run({ options, args, output }: Context): ExitCode {
   const [path, ...more] = args;
   if (path === undefined || more.length > 0) {
     throw new CommandError(EXIT.usage, 'one file that handover hammer --json has printed; see handover report --help');

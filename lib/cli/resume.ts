@@ -2,9 +2,15 @@
 import type { Params } from '../protocol/rpc.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
-import type { Context } from './commands.js';
+import { COMMON_OPTIONS, type Command, type Context } from './command.js';
 
-export async function run(context: Context): Promise<ExitCode> {
+export const command: Command = {
+  summary: 'go on with a roll of handover run that has paused',
+  options: COMMON_OPTIONS,
+  run,
+};
+
+async function run(context: Context): Promise<ExitCode> {
   const answer = await ask(context, 'resume', {});
   context.output.json({ type: 'resume', ...answer });
   const workers = answer.workers as readonly Params[];

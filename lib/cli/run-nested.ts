@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import { connectsTo } from '../fd/dial.js';
 import { parseSupervisorWay } from '../platform/supervisor-way.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
-import type { Context } from './commands.js';
+import type { Context } from './command.js';
 import { FORWARDED } from './run-signals.js';
 
 /** The pid of the supervisor that this process has been started by; undefined where there is none, or none any more. */

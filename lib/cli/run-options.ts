@@ -7,20 +7,13 @@ import { writeStderr } from '../platform/write-stderr.js';
 import type { Program } from '../supervisor/program.js';
 import type { SupervisorOptions } from '../supervisor/supervisor.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
-import { commandOf, parse } from './arguments.js';
-import type { Values } from './commands.js';
+import type { Values } from './command.js';
 
 export interface RunOptions extends SupervisorOptions {
   readonly watch: boolean;
   readonly systemd: SystemdOptions;
   /** The control socket; none without. */
   readonly control: string | undefined;
-}
-
-/** @throws CommandError naming the option, what was expected, and the value */
-export function parseRun(argv: readonly string[]): RunOptions {
-  const { options, args } = parse(commandOf('run'), argv);
-  return runOptions(options, args, process.env);
 }
 
 /** @throws CommandError naming the option, what was expected, and the value */

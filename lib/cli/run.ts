@@ -10,16 +10,56 @@ import { reapOrphans } from '../supervisor/reaper.js';
 import { Supervisor } from '../supervisor/supervisor.js';
 import { watchSources } from '../supervisor/watch.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
-import type { Context } from './commands.js';
+import { CONTROL_OPTION, type Command, type Context } from './command.js';
 import { outerSupervisor, stepAside } from './run-nested.js';
 import { type RunOptions, runOptions } from './run-options.js';
 import { count, type Ending, handleSignals, upgrade } from './run-signals.js';
+
+export const command: Command = {
+  args: '-- COMMAND [ARG ...]',
+  summary: 'keep the pid and the listeners; start, restart and replace the workers',
+  exitCodes:
+    '0 drained as told, 1 the first start failed or a worker had to be killed, 2 wrong usage, 128 + N told twice',
+  details: 'SIGHUP and SIGUSR2 replace them, SIGTTIN and SIGTTOU add and take one, SIGTERM drains and ends.',
+  options: {
+    workers: { type: 'string', value: 'N|auto', help: 'how many; auto: one for each CPU (default 1)' },
+    listen: {
+      type: 'string',
+      value: '[NAME=]ADDRESS',
+      multiple: true,
+      help: 'bind here and lend it to the workers: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, abstract:NAME',
+    },
+    control: {
+      ...CONTROL_OPTION,
+      help: 'the control socket by which the other commands reach it; else HANDOVER_CONTROL',
+    },
+    'max-surge': { type: 'string', value: 'N', help: 'workers replaced at a time (default 1)' },
+    'progress-deadline': {
+      type: 'string',
+      value: 'MS',
+      help: 'a replacement that takes longer fails (default 120000)',
+    },
+    settle: { type: 'string', value: 'MS', help: 'a new worker is watched so long before the next one (default 1000)' },
+    'stop-timeout': {
+      type: 'string',
+      value: 'MS',
+      help: 'a worker that has not drained by then is killed (default 35000)',
+    },
+    fdstore: {
+      type: 'boolean',
+      help: 'have systemd keep the listeners while this process is restarted (default where systemd says $FDSTORE)',
+    },
+    watch: { type: 'boolean', help: 'replace the workers whenever a source is saved' },
+    json: { type: 'boolean', help: 'what it reports on stderr as lines of JSON' },
+  },
+  run,
+};
 
 /**
  * Runs until a signal ends it. Returns the exit code: 0 every worker has drained; 1 the first start failed, or a worker had
  * to be killed; 2 the command line was wrong; 128 and the signal's number it was told twice.
  */
-export async function run({ options, args, variables }: Context): Promise<number> {
+async function run({ options, args, variables }: Context): Promise<number> {
   // Whoever read it has gone: what is served matters more than what is said.
   process.stderr.on('error', () => {});
   const outer = outerSupervisor(variables);

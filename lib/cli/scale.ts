@@ -2,9 +2,16 @@
 
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
-import type { Context } from './commands.js';
+import { COMMON_OPTIONS, type Command, type Context } from './command.js';
 
-export async function run(context: Context): Promise<ExitCode> {
+export const command: Command = {
+  args: 'N',
+  summary: 'change the number of workers of handover run; no connection closes',
+  options: COMMON_OPTIONS,
+  run,
+};
+
+async function run(context: Context): Promise<ExitCode> {
   const { args, output } = context;
   const workers = Number(args[0]);
   if (args.length !== 1 || !Number.isSafeInteger(workers) || workers < 1) {

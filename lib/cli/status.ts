@@ -5,9 +5,15 @@ import type { ListenerStatus, Status } from '../process/status.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { describeCharge, shareholdersOf } from './charge.js';
 import { ask } from './client.js';
-import type { Context } from './commands.js';
+import { COMMON_OPTIONS, type Command, type Context } from './command.js';
 
-export async function run(context: Context): Promise<ExitCode> {
+export const command: Command = {
+  summary: 'generation, phase, listeners and their queues, connections, what drains',
+  options: COMMON_OPTIONS,
+  run,
+};
+
+async function run(context: Context): Promise<ExitCode> {
   const { output } = context;
   const said = (await ask(context, 'status', {})) as unknown as Status;
   const status = withHolders(said);

@@ -6,10 +6,32 @@ import type { Plan, PlannedListener } from '../process/plan.js';
 import type { Params } from '../protocol/rpc.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
-import type { Context } from './commands.js';
+import { COMMON_OPTIONS, type Command, type Context } from './command.js';
 import { EXPLANATIONS } from './explanations.js';
 
-export async function run(context: Context): Promise<ExitCode> {
+export const command: Command = {
+  summary: 'hand over to a new process, and wait until it is in charge',
+  details: 'Shows the phases as they happen. It goes on when this command is interrupted.',
+  options: {
+    'dry-run': {
+      type: 'boolean',
+      help: 'start the new release as a standby, say what would change, and end it; nothing is handed over',
+    },
+    'if-changed': {
+      type: 'boolean',
+      help: 'do nothing when the command leads to the same files (path, size, time) and package versions as at the start',
+    },
+    profile: {
+      type: 'string',
+      value: 'DIR',
+      help: "write CPU profiles of the successor's start and of the drain of the old process into this directory",
+    },
+    ...COMMON_OPTIONS,
+  },
+  run,
+};
+
+async function run(context: Context): Promise<ExitCode> {
   return context.options['dry-run'] === true ? dryRun(context) : upgrade(context);
 }
 

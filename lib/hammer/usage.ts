@@ -1,4 +1,4 @@
-// The options of `handover hammer`: one table for parsing and for the help (lib/cli/commands.ts). Those of its report
+// The options of `handover hammer`: one table for parsing and for the help (lib/cli/hammer.ts). Those of its report
 // are in report/options.ts.
 
 export const HAMMER_OPTIONS = {

@@ -26,8 +26,8 @@ import { drain, type Retiring, retireOrRecall } from './retirement.js';
 import { ServiceIntegration } from './service-integration.js';
 import type { Standby } from './standby.js';
 import { keptBySupervisor, type Supervised } from './supervisor-link.js';
-import type { Handover } from './types.js';
-import { type UpgradeOptions, Upgrader, type UpgradesHost } from './upgrader.js';
+import type { Handover, UpgradeOptions } from './types.js';
+import { Upgrader, type UpgradesHost } from './upgrader.js';
 
 /** `draining` goes back to `serving` when the successor dies. */
 type State = 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed';

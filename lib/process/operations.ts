@@ -20,7 +20,7 @@ import type { CheckedOptions } from './options.js';
 import { type Plan, planOf } from './plan.js';
 import type { Standby } from './standby.js';
 import { authority, type ListenerStatus, type Status } from './status.js';
-import type { UpgradeOptions } from './upgrader.js';
+import type { UpgradeOptions } from './types.js';
 
 /** The process that is asked. */
 export interface OperatedProcess {

@@ -10,8 +10,7 @@ import { checkSystemd, type SystemdOptions } from '../platform/service-manager.j
 import type { TakeoverOptions } from '../platform/takeover.js';
 import { RESERVED } from '../resources/ledger.js';
 import type { HealthEndpointOptions } from './health-endpoint.js';
-import type { CloseHookOptions, ListenOptions } from './types.js';
-import type { UpgradeOptions } from './upgrader.js';
+import type { CloseHookOptions, ListenOptions, UpgradeOptions } from './types.js';
 
 export interface TimelineOptions {
   /** Each process of a handover writes its part into it. Made where it is missing. */

@@ -17,7 +17,7 @@ import type { Adopter } from '../protocols/live-protocol.js';
 import { type Ledger, RESERVED } from '../resources/ledger.js';
 import { receiveConnections } from '../transfer/rebalance-target.js';
 import type { ListenerBroker, Resources } from './resources.js';
-import type { UpgradeOptions } from './upgrader.js';
+import type { UpgradeOptions } from './types.js';
 
 /** What a supervisor asks of its worker. */
 export interface Supervised {

@@ -2,13 +2,13 @@
 import type { Socket as DatagramSocket } from 'node:dgram';
 import type { AddressInfo, Server } from 'node:net';
 import type { ListenAddress } from '../endpoints/endpoint.js';
+import type { Requester } from '../events.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Migration } from '../protocols/raw.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
 import type { Standby } from './standby.js';
 import type { StepOptions } from './steps.js';
-import type { UpgradeOptions } from './upgrader.js';
 
 /** What can be handed over: servers of net, http, https and http2, and UDP sockets. */
 export type Listener = Server | DatagramSocket;
@@ -56,6 +56,22 @@ export interface CloseHookOptions {
   readonly timeout?: number;
   /** Name of a hook that must have run before, whatever the order of declaration. */
   readonly after?: string;
+}
+
+/** What one handover is told. */
+export interface UpgradeOptions {
+  /**
+   * Cancels the handover until the successor is in charge; the promise rejects with its reason. Without effect in a worker of
+   * `handover run`, where the supervisor does the replacing.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** Who asked for it, for the audit line. @default the app */
+  readonly requester?: Requester | undefined;
+  /**
+   * A directory for two CPU profiles, named by the handover's id: the successor's start until it is ready, and the drain of
+   * this process. Made where it is missing. Not under `handover run`.
+   */
+  readonly profile?: string | undefined;
 }
 
 /** This process' part in a chain of generations. Made by `openHandover`. */

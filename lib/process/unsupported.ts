@@ -21,8 +21,7 @@ import { warnOfTimeouts } from './request-timeout-warning.js';
 import { drain } from './retirement.js';
 import type { Standby } from './standby.js';
 import { type StepOptions, Steps } from './steps.js';
-import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions } from './types.js';
-import type { UpgradeOptions } from './upgrader.js';
+import type { CloseHookOptions, Handover, Listener, Listening, ListenOptions, UpgradeOptions } from './types.js';
 
 export class UnsupportedHandover implements Handover {
   readonly generation = 1;

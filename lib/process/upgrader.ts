@@ -24,6 +24,7 @@ import type { DescriptorReserve } from '../resources/reserve.js';
 import type { CheckedOptions } from './options.js';
 import type { Resources } from './resources.js';
 import { PreparedStandby, type Standby } from './standby.js';
+import type { UpgradeOptions } from './types.js';
 
 export interface UpgradesHost extends OutgoingHost {
   readonly isInCharge: boolean;
@@ -39,22 +40,6 @@ export interface UpgradesHost extends OutgoingHost {
   giveUp(error: HandoverError): void;
   /** A successor is in charge: serve what is open to its end, then leave. */
   retire(predecessor: OutgoingHandover, process: SuccessorProcess): void;
-}
-
-/** What one handover is told. */
-export interface UpgradeOptions {
-  /**
-   * Cancels the handover until the successor is in charge; the promise rejects with its reason. Without effect in a worker of
-   * `handover run`, where the supervisor does the replacing.
-   */
-  readonly signal?: AbortSignal | undefined;
-  /** Who asked for it, for the audit line. @default the app */
-  readonly requester?: Requester | undefined;
-  /**
-   * A directory for two CPU profiles, named by the handover's id: the successor's start until it is ready, and the drain of
-   * this process. Made where it is missing. Not under `handover run`.
-   */
-  readonly profile?: string | undefined;
 }
 
 interface Attempt {

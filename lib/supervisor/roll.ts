@@ -2,8 +2,7 @@
 // says whether it goes on or back.
 import type { Params } from '../protocol/rpc.js';
 import type { Release } from './program.js';
-import type { Slot } from './slot.js';
-import type { ReplaceOptions } from './slot-host.js';
+import type { ReplaceOptions, Slot } from './slot.js';
 
 export interface RollOptions extends ReplaceOptions {
   /** Workers replaced at a time. */

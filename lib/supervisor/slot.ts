@@ -11,15 +11,40 @@ import type { Params } from '../protocol/rpc.js';
 import { EXIT_GRACE, STOP_GRACE } from '../protocol/timeouts.js';
 import { Backoff, Deadline } from './pace.js';
 import type { Release } from './program.js';
-import type { ReplaceOptions, SlotHost } from './slot-host.js';
 import { canReceive, describeExit, handOver, leave, overlap, type Succession, throwEarlyEnd } from './succession.js';
-import { Worker } from './worker.js';
+import { Worker, type WorkerStart } from './worker.js';
 
 /** A predecessor that drains is back in charge within this, when its successor has died, or it is hung. */
 const RECALL_GRACE = 5_000;
 
 /** The part of its time for which a replacement waits for a start under way, which may never end. */
 const WAITING_SHARE = 0.5;
+
+/** What a slot asks of the supervisor. */
+export interface SlotHost {
+  /** How to start a worker of this slot. */
+  workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel' | 'onChange'>;
+  /**
+   * Milliseconds a worker that says nothing must live to count as serving. One that gets no listener from here can only be
+   * told from one that is still loading by its patience.
+   */
+  readonly foreignAfter: number;
+  /** Releases of which a worker has said that it knows what a handover is: another one that says nothing still loads. */
+  readonly greeters: WeakSet<Release>;
+  /** Milliseconds a worker may take to drain and end. */
+  readonly stopTimeout: number;
+  /** A worker has said something, or ended. */
+  onChange(): void;
+  /** Something happened that an operator wants to read. */
+  report(line: string): void;
+}
+
+export interface ReplaceOptions {
+  /** Milliseconds until the successor must be in charge. */
+  readonly progressDeadline: number;
+  /** Milliseconds it is watched after that. */
+  readonly settle: number;
+}
 
 export class Slot {
   readonly index: number;

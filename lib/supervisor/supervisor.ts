@@ -13,8 +13,7 @@ import { lend } from './lending.js';
 import { Listeners, parseListen } from './listeners.js';
 import { currentRelease, type Program, type Release } from './program.js';
 import { Roll, type RollOptions } from './roll.js';
-import { Slot } from './slot.js';
-import type { SlotHost } from './slot-host.js';
+import { Slot, type SlotHost } from './slot.js';
 import type { Worker, WorkerStart } from './worker.js';
 
 export interface SupervisorOptions extends RollOptions {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { checkContent, checkFloors, checkForm, checkLazy, importsOf, type Source } from './rules.js';
+import { checkCircles, checkContent, checkFloors, checkForm, checkLazy, importsOf, type Source } from './rules.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -26,6 +26,10 @@ describe('the sources', () => {
 
   it('import only from floors below their own', () => {
     expect(lib.flatMap(checkFloors)).toEqual([]);
+  });
+
+  it('import each other in no circle', () => {
+    expect(checkCircles(lib)).toEqual([]);
   });
 
   it('of the command line, the supervisor, WebSocket and TLS are loaded only when used', () => {
@@ -103,6 +107,29 @@ describe('checkLazy finds', () => {
     expect(chain("import type { B } from '../supervisor/b.js'; await import('../connections/websocket.js');")).toEqual(
       [],
     );
+  });
+});
+
+describe('checkCircles finds', () => {
+  const among = (...texts: readonly string[]): string[] =>
+    checkCircles(texts.map((text, index) => ({ path: `lib/fd/${'abcd'[index]}.ts`, text })));
+
+  it.each([
+    ['two files', ["import { b } from './b.js';", "import { a } from './a.js';"], 'a.ts → lib/fd/b.ts → lib/fd/a.ts'],
+    ['types alone', ["import type { B } from './b.js';", "export type * from './a.js';"], 'b.ts → lib/fd/a.ts'],
+    ['an import() back', ["import { b } from './b.js';", "type A = import('./a.js').A;"], 'b.ts → lib/fd/a.ts'],
+    [
+      'three files, from a fourth',
+      ["import './b.js';", "import './c.js';", "await import('./d.js');", "import { b } from './b.js';"],
+      'lib/fd/b.ts → lib/fd/c.ts → lib/fd/d.ts → lib/fd/b.ts',
+    ],
+    ['a file that imports itself', ["import { a } from './a.js';"], 'a.ts → lib/fd/a.ts'],
+  ])('%s', (_, texts, way) => {
+    expect(among(...texts)).toEqual([expect.stringContaining(way)]);
+  });
+
+  it('nothing wrong in two ways to one file', () => {
+    expect(among("import './b.js'; import './c.js';", "import './d.js';", "import './d.js';", '')).toEqual([]);
   });
 });
 

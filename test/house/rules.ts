@@ -66,8 +66,16 @@ function* nodesOf(value: unknown): Generator<Node> {
   }
 }
 
+const parsed = new WeakMap<Source, Node[]>();
+
+/** Every node of a source, which each rule asks for. */
 function parse(source: Source): Node[] {
-  return [...nodesOf(parseAst(source.text, { lang: 'ts' }, source.path) as unknown)];
+  let nodes = parsed.get(source);
+  if (!nodes) {
+    nodes = [...nodesOf(parseAst(source.text, { lang: 'ts' }, source.path) as unknown)];
+    parsed.set(source, nodes);
+  }
+  return nodes;
 }
 
 function literal(node: unknown): string | undefined {
@@ -145,6 +153,38 @@ export function checkLazy(roof: string, sources: readonly Source[]): string[] {
     }
   }
   return [...chains].filter(([path]) => LAZY.test(path)).map(([, chain]) => `loaded at once: ${chain}`);
+}
+
+/** Files that import each other in a circle, each circle as one way around. Types count, and so does `import()`. */
+export function checkCircles(sources: readonly Source[]): string[] {
+  const paths = new Set(sources.map(({ path }) => path));
+  const targets = new Map(
+    sources.map((source) => {
+      const relative = importsOf(source).filter(({ to }) => to.startsWith('.'));
+      return [source.path, relative.map(({ to }) => resolve(source.path, to)).filter((path) => paths.has(path))];
+    }),
+  );
+  const found: string[] = [];
+  const reported = new Set<string>();
+  for (const path of paths) {
+    const way = reported.has(path) ? undefined : wayBack(path, targets);
+    for (const member of way ?? []) reported.add(member);
+    if (way !== undefined) found.push(`a circle: ${way.join(' → ')}`);
+  }
+  return found;
+}
+
+/** The shortest way from a file to itself; breadth first, so that the circle named is the smallest. */
+function wayBack(from: string, targets: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const ways = new Map<string, readonly string[]>([[from, [from]]]);
+  // A Map visits what is added during the walk.
+  for (const [path, way] of ways) {
+    for (const target of targets.get(path) ?? []) {
+      if (target === from) return [...way, from];
+      if (!ways.has(target)) ways.set(target, [...way, target]);
+    }
+  }
+  return undefined;
 }
 
 function contentFault(node: Node, path: string): string | undefined {
