@@ -1,8 +1,9 @@
-// What README and docs promise of themselves: their links lead somewhere, and their tables are those of the code.
+// What README and docs promise of themselves: links lead somewhere, tables are those of the code, examples import what is
+// there.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { EXIT } from '../../lib/terminal/exit-codes.js';
 import { anchorsOf, brokenLinks } from './markdown.js';
@@ -66,6 +67,26 @@ describe('every link and anchor', () => {
     expect([...anchorsOf(files['docs/b.md'] as string)]).toEqual(['b-too', 'same', 'same-1']);
     const text = '[b](b.md#b-too) [c](b.md#same-1) [d](https://example.org/#x) `[e](e.md)`\n```\n[f](f.md)\n```\n';
     expect(broken(text)).toEqual([]);
+  });
+});
+
+describe('every example', () => {
+  /** What it imports of the package: the entry, and the names. */
+  const imports = pages.flatMap((path) =>
+    [...read(path).matchAll(/^import \{ (.*) \} from 'handover(\/[a-z]+)?';/gm)].map(
+      ([, names = '', entry = '/index']) => [path, entry, names.split(', ')] as const,
+    ),
+  );
+
+  it('is found', () => {
+    expect(imports.length).toBeGreaterThan(5);
+  });
+
+  it.each(imports)('of %s imports from handover%s what is there', async (_, entry, names) => {
+    const exported = (await import(
+      pathToFileURL(join(ROOT, 'lib', entry === '/fd' ? 'fd/index.ts' : `${entry}.ts`)).href
+    )) as object;
+    expect(names.filter((name) => !(name in exported))).toEqual([]);
   });
 });
 
