@@ -4,7 +4,7 @@ import { native } from './native.js';
 /** How many connections wait to be accepted, and how many may. */
 export interface AcceptQueue {
   readonly depth: number;
-  /** What was asked of listen(2), or net.core.somaxconn where that is less. */
+  /** The backlog given to listen(2), or net.core.somaxconn where that is less. */
   readonly limit: number;
 }
 

@@ -1,4 +1,4 @@
-// What a descriptor is: kind, flags, addresses. Node validates a descriptor it is given too late (FACTS N3), so callers
+// Describes a descriptor: kind, flags, addresses. Node validates a descriptor it is given too late (FACTS N3), so callers
 // ask here first.
 import type { AddressInfo } from 'node:net';
 import { systemError } from '../errors.js';
@@ -45,7 +45,7 @@ const KINDS = new Map<number, FdKind>([
 ]);
 
 /**
- * Says what a descriptor is, without changing it.
+ * Describes a descriptor without changing it.
  * @throws EBADF it is not open
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-// Single descriptors: duplicate, flag, close; and who is at the other end of a Unix socket.
+// Single descriptors: duplicate, flag, close; and the process at the other end of a Unix socket.
 import { systemError } from '../errors.js';
 import {
   expectBoolean,
@@ -37,7 +37,7 @@ export function socketpair(type: 'stream' | 'dgram' | 'seqpacket' = 'stream'): [
 }
 
 /**
- * Makes `to` refer to what `from` refers to; what `to` was before is closed by the same, atomic step.
+ * Makes `to` a copy of `from`; the file that `to` named before is closed in the same atomic step.
  * @param cloexec close-on-exec of `to` @default true
  * @returns `to`, which is yours
  * @throws EBADF `from` is closed; EINVAL both are the same; EBADF `to` is beyond RLIMIT_NOFILE; ERR_INVALID_STATE `to`
@@ -111,7 +111,7 @@ export function setNonblocking(fd: number, on: boolean = true): void {
   checked(native().setNonblocking(expectFd('fd', fd), expectBoolean('on', on)), 'fcntl', fd);
 }
 
-/** The process at the other end when it called connect(2), listen(2) or socketpair(2): maybe long dead. */
+/** The process that called connect(2), listen(2) or socketpair(2) for the other end; it may have died since. */
 export interface PeerCredentials {
   /** Undefined where the peer lives in a pid namespace this process cannot see, or the platform does not tell. */
   readonly pid: number | undefined;
@@ -122,7 +122,7 @@ export interface PeerCredentials {
 }
 
 /**
- * Tells who is at the other end of a connected Unix stream socket, as the kernel vouches for it.
+ * Tells which process is at the other end of a connected Unix stream socket, as the kernel vouches for it.
  * @param options `pidfd: true` asks for a pidfd too; it is absent where the kernel has none
  * @throws EBADF, ENOTSOCK; ENOTCONN where the platform refuses an unconnected socket
  * @see unix(7), SO_PEERCRED
@@ -141,7 +141,7 @@ export function peerCredentials(socket: number, options?: { readonly pidfd?: boo
 }
 
 /**
- * Puts bytes into an anonymous file nobody can change any more: a memfd with every seal on Linux, an unlinked temporary
+ * Puts bytes into an anonymous file that no process can change: a memfd with every seal on Linux, an unlinked temporary
  * file elsewhere.
  * @returns a read-only descriptor that is yours
  * @see memfd_create(2), F_ADD_SEALS

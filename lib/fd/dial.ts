@@ -18,7 +18,7 @@ export function dialDatagram(path: string): number {
 function connect(type: number, path: string): number {
   const fd = native().socket(native().constants.AF_UNIX, type, 0);
   if (fd < 0) return fd;
-  // Without it a full accept queue would block the event loop; with it that is EAGAIN (connect(2)).
+  // On a blocking socket a full accept queue would block the event loop; here connect(2) fails with EAGAIN instead.
   native().setNonblocking(fd, true);
   const result = native().connectUnix(fd, Buffer.from(path));
   if (result === 0) return fd;
@@ -26,12 +26,12 @@ function connect(type: number, path: string): number {
   return result;
 }
 
-/** For another process, which waits by itself until what it writes has room. The flag is of every copy (FACTS K7). */
+/** Clears O_NONBLOCK for a process that writes blockingly. The flag belongs to every copy of the descriptor (FACTS K7). */
 export function setBlocking(fd: number): void {
   native().setNonblocking(fd, false);
 }
 
-/** Tries to connect, and closes. 0: somebody listens; otherwise the negative errno of connect(2). */
+/** Tries to connect, and closes. 0: a process listens there; otherwise the negative errno of connect(2). */
 export function connectsTo(path: string): number {
   const fd = dial(path);
   if (fd < 0) return fd;
@@ -39,13 +39,13 @@ export function connectsTo(path: string): number {
   return 0;
 }
 
-/** What accept(2) fails with stays so for a while, and the listener would be readable all the time. */
+/** Milliseconds until accept(2) is tried again after an error: the error lasts, and the listener stays readable meanwhile. */
 const RETRY_AFTER = 1_000;
 
 /**
  * Accepts on a listener that stays the caller's, until the function returned is called: call it before the listener is
  * closed. The descriptors given to `onAccept` are its own. Does not keep the process alive. `makeRoom` is called when the
- * descriptor table is full. Whatever else accept(2) fails with (ENFILE, ENOBUFS, ENOMEM …), it is tried again a second later.
+ * descriptor table is full. After any other error of accept(2) (ENFILE, ENOBUFS, ENOMEM …) the next try comes a second later.
  */
 export function acceptOn(listener: number, onAccept: (fd: number) => void, makeRoom: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
@@ -69,7 +69,7 @@ export function acceptOn(listener: number, onAccept: (fd: number) => void, makeR
   };
 }
 
-/** Until the queue is empty; returns the error that ended it, -EAGAIN as a rule. */
+/** Accepts until the queue is empty; returns the errno that ended the loop, -EAGAIN as a rule. */
 function acceptAll(listener: number, onAccept: (fd: number) => void): number {
   for (;;) {
     const fd = native().accept(listener);

@@ -25,11 +25,12 @@ interface Waiting {
 }
 
 /**
- * Those that somebody waits for. Nothing else would hold them: the addon's callback must not, or none were ever collected.
+ * Sockets with a pending send or receive. This set keeps them alive: the addon's callback holds them weakly, so that an
+ * idle one can be collected.
  */
 const awaited = new Set<FdSocket>();
 
-/** What is left of an FdSocket that was collected unclosed. */
+/** The claim that an FdSocket left behind when it was collected unclosed. */
 interface Remains {
   readonly ownership: Ownership;
   readonly poller: Poller;
@@ -54,8 +55,8 @@ function release({ ownership, poller }: Remains): void {
 /**
  * An asynchronous Unix socket that carries descriptors: borrowed to send, owned to receive.
  *
- * It owns the descriptor it is made from and sets O_NONBLOCK on it. Nothing is read before somebody asks: what nobody
- * took waits in the kernel, which closes those descriptors when the socket is closed. Close it: one that is collected
+ * It owns the descriptor it is made from and sets O_NONBLOCK on it. Nothing is read before `receive()` is called: until then
+ * messages wait in the kernel, which closes their descriptors when the socket is closed. Close it: one that is collected
  * unclosed gives its descriptor back, and the first such warns (`HANDOVER_UNCLOSED_FD_SOCKET`). It also ends with its thread, when a
  * worker is terminated. Plain descriptor numbers are yours there, too.
  *
@@ -195,7 +196,7 @@ export class FdSocket implements AsyncIterable<Received> {
     this.#letGo();
   }
 
-  /** Nobody waits any more: from here on the collector may take this socket. */
+  /** No send or receive is pending: the collector may take this socket. */
   #letGo(): void {
     if (this.#waiting === undefined && this.#outgoing.length === 0) awaited.delete(this);
   }
@@ -252,7 +253,7 @@ export class FdSocket implements AsyncIterable<Received> {
     if (error < 0) this.#fail(error);
   }
 
-  /** Somebody else has closed the descriptor: nothing will ever come by it. */
+  /** Other code has closed the descriptor: no message can come by it any more. */
   #fail(error: number): void {
     this.#armed = 0;
     const failure = systemError(error, 'uv_poll_start', { fd: this.#fd });

@@ -1,10 +1,10 @@
 // Which processes hold a socket, as /proc tells: a listener is shared by a predecessor, a successor, a supervisor and
-// whoever else got a copy.
+// any other process with a copy.
 import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * The pids of those that hold each of the sockets, by inode. Processes that may not be looked into (other users', unless
+ * The pids that hold each of the sockets, by inode. Processes that this one may not inspect (other users', unless
  * this is root) and other pid namespaces are not seen. Reads every descriptor of the machine: not for a process that serves.
  * @see proc_pid_fd(5)
  */

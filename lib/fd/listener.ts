@@ -44,13 +44,13 @@ export interface IpListenerOptions extends CommonOptions, Not<UnixOnly | 'abstra
   readonly reusePort?: boolean;
 }
 
-/** A listener at a path. The file is made by bind(2), and nobody but you removes it. */
+/** A listener at a path. bind(2) makes the file; you remove it. */
 export interface UnixListenerOptions extends CommonOptions, Not<IpOnly | 'abstract'> {
   /** At most 107 bytes on Linux. An existing file is EADDRINUSE, also a stale one. */
   readonly path: string;
   /**
    * Permissions, set before the first connection can be made, and never wider on the way there. Needs a directory that no
-   * other user can write to, or one where nobody removes what others made, as /tmp. @default what the umask leaves
+   * other user can write to, or a sticky one such as /tmp. @default the socket's mode less the umask
    */
   readonly mode?: number;
   /** Owner, set with `gid`; of the directory as with `mode`. */
@@ -145,7 +145,7 @@ function bindIp(options: IpListenerOptions): number {
   try {
     return bindIpAt(options, '::');
   } catch (error) {
-    // What Node's own listen() does where IPv6 is missing or switched off.
+    // Node's own listen() falls back in the same way where IPv6 is missing or switched off.
     const { EAFNOSUPPORT, EADDRNOTAVAIL } = constants.errno;
     const { errno } = error as { errno?: number };
     if (errno !== -EAFNOSUPPORT && errno !== -EADDRNOTAVAIL) throw error;
@@ -182,7 +182,7 @@ function bindUnix(options: UnixListenerOptions): number {
     if (mode !== undefined) narrow(fd, mode);
     check(native().bindUnix(fd, Buffer.from(path)), 'bind', { path });
     try {
-      // Before listen(2) nobody can connect, so nobody gets in under the wrong mode.
+      // No client can connect before listen(2), so none gets in under the wrong mode.
       if (mode !== undefined && (lstatSync(path).mode & 0o777) !== mode) chmodSync(path, mode);
       if (uid !== undefined && gid !== undefined) lchownSync(path, uid, gid);
       check(native().listen(fd, options.backlog ?? DEFAULT_BACKLOG), 'listen', { path });
@@ -193,14 +193,14 @@ function bindUnix(options: UnixListenerOptions): number {
   });
 }
 
-/** After bind(2) only the path names the file, and whoever can exchange it has another file chmodded. */
+/** After bind(2) only the path names the file: a user who can exchange the file would have another one chmodded. */
 function expectSafeDirectory(path: string): void {
   const directory = dirname(path);
   let reason: string | undefined;
   try {
     reason = unsafety(directory, { allowSticky: true });
   } catch {
-    // bind(2) says better what is wrong with the path.
+    // The error of bind(2) describes a bad path better.
     return;
   }
   if (reason === undefined) return;

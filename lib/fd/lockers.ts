@@ -14,7 +14,7 @@ export interface Locker {
 const IS_SHARED_FILE = /^\/memfd:handover:charge\b/;
 
 /**
- * Every process that may be looked into: not those of other users, unless this is root, and of other pid namespaces. Reads
+ * Every process that this one may inspect: root sees all, other users only their own, within the pid namespace. Reads
  * every descriptor of the machine: not for a process that serves.
  * @see proc_pid_fdinfo(5)
  */

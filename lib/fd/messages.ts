@@ -12,7 +12,7 @@ import {
 } from './arguments.js';
 import { MAX_FDS_PER_MESSAGE, native, RECEIVED } from './native.js';
 
-/** Who sent a message, as the kernel vouches for it. */
+/** The sender of a message, as the kernel vouches for it. */
 export interface SenderCredentials {
   readonly pid: number;
   readonly uid: number;
@@ -21,7 +21,7 @@ export interface SenderCredentials {
 
 /** One reception. */
 export interface Received {
-  /** What was read; empty at the end of the stream. */
+  /** The bytes read; empty at the end of the stream. */
   readonly bytes: Buffer;
   /** The descriptors that came with it, close-on-exec. They are yours to close. */
   readonly fds: Int32Array;

@@ -20,7 +20,7 @@ export type RawAddress =
   /** Without the terminating NUL; empty: unnamed; first byte 0: abstract. */
   | { readonly path: Uint8Array };
 
-/** What fstat(2), fcntl(2) and getsockopt(2) say of one descriptor; the socket fields only where it is a socket. */
+/** One descriptor as fstat(2), fcntl(2) and getsockopt(2) describe it; the socket fields only for a socket. */
 export interface RawDescription {
   readonly mode: number;
   readonly dev: bigint;
@@ -43,7 +43,7 @@ export interface RawDescription {
 
 /** An armed or idle uv_poll_t. Closing it takes the descriptor out of the loop; it never closes the descriptor. */
 export interface Poller {
-  /** -EBADF: closed, or the descriptor was closed by somebody else meanwhile, also where its number is in use again. */
+  /** -EBADF: the poller is closed, or other code closed the descriptor, also where its number is in use again. */
   start(events: number): number;
   stop(): void;
   close(): void;

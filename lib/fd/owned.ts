@@ -1,10 +1,10 @@
 // Which descriptors the FdSockets of this thread own. libuv has them in its loop, and aborts the process when it arms one
-// that somebody else has closed: every other way to close such a number is refused.
+// that other code has closed: every other way to close such a number is refused.
 import { constants } from 'node:os';
 import { systemError } from '../errors.js';
 import { native } from './native.js';
 
-/** One FdSocket's claim. The inode tells the socket from whatever gets its number after somebody closed it. */
+/** One FdSocket's claim. The inode tells the socket from a later file with its number, should other code close it. */
 export interface Ownership {
   readonly fd: number;
   readonly inode: bigint | undefined;

@@ -10,7 +10,7 @@ export const VERSION = '0.1.0';
 interface Endpoint {
   /** Undefined where the package is not installed, or in another version: then this code is in a bundle. */
   readonly root: string | undefined;
-  /** Where the package was looked for and not found: what is missing, and the way out. */
+  /** Where the package was looked for and not found; the message names the way out. */
   readonly lack: string;
 }
 
@@ -22,7 +22,7 @@ export function packageRoot(): string | undefined {
   return endpoint.root;
 }
 
-/** What a user who has no {@link packageRoot} is told. */
+/** The message for a user without a {@link packageRoot}. */
 export function packageLack(): string {
   endpoint ??= findPackage();
   return endpoint.lack;

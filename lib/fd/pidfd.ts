@@ -5,7 +5,7 @@ import { hasCode } from '../errors.js';
 import { native, type Poller, READABLE } from './native.js';
 
 export class Pidfd {
-  /** Resolves when the process has ended; who is not its parent learns no more (pidfd_open(2)). */
+  /** Resolves when the process has ended; only its parent learns how (pidfd_open(2)). */
   readonly exited: Promise<undefined>;
   readonly #fd: number;
   #poller: Poller | undefined;
@@ -55,7 +55,7 @@ export function openPidfd(pid: number): number | undefined {
   return fd < 0 ? undefined : fd;
 }
 
-/** Waits for an ended child that nobody else waits for; false: it has not ended, or is no child (waitpid(2)). */
+/** Reaps an ended child of which Node knows nothing; false: the process has not ended, or is no child (waitpid(2)). */
 export function reapChild(pid: number): boolean {
   return native().reap(pid) > 0;
 }

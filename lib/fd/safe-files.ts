@@ -1,4 +1,4 @@
-// Files this process writes where others may have put something: a link to a file that is not ours, a FIFO that blocks.
+// Files this process writes in directories where another user may have put a link to a foreign file, or a FIFO that blocks.
 import {
   closeSync,
   constants,
@@ -18,11 +18,11 @@ const STICKY = 0o1000;
 export interface DirectoryRule {
   /** @default the user this process runs as */
   readonly user?: number | undefined;
-  /** In such a directory nobody removes what another user has made, but anybody may be first. @default false */
+  /** Accept a sticky directory: no user removes another's file there, but any user may create it first. @default false */
   readonly allowSticky?: boolean;
 }
 
-/** What is wrong with a directory as the place of a file others must not exchange; undefined where nothing is. */
+/** Why other users could exchange a file in this directory; undefined where they cannot. */
 export function unsafety(directory: string, rule: DirectoryRule = {}): string | undefined {
   const { user = process.geteuid?.(), allowSticky = false } = rule;
   const { mode, uid } = statSync(directory);
@@ -32,19 +32,19 @@ export function unsafety(directory: string, rule: DirectoryRule = {}): string | 
   return undefined;
 }
 
-/** @throws Error others can write to the directory; what stat(2) says */
+/** @throws Error other users can write to the directory; the error of stat(2) */
 export function expectSafe(directory: string): void {
   const reason = unsafety(directory);
   if (reason !== undefined) throw new Error(`${reason} (chmod go-w, own it)`);
 }
 
 /**
- * Writes a file whole or not at all, by a temporary one beside it that nobody has put there.
+ * Writes a file whole or not at all, by way of a temporary file that this call creates beside it.
  * @throws the system's error; the file is then what it was
  */
 export function replaceFile(path: string, temporary: string, text: string): void {
   try {
-    // A file of that name is what an ended process with our pid has left. `wx` opens neither it nor a link.
+    // An ended process with our pid may have left a file of that name. `wx` opens neither that file nor a link.
     rmSync(temporary, { force: true });
     writeFileSync(temporary, text, { flag: 'wx' });
     renameSync(temporary, path);
@@ -54,7 +54,7 @@ export function replaceFile(path: string, temporary: string, text: string): void
   }
 }
 
-/** @returns undefined: it is no regular file, or a link to one. Never waits. @throws what open(2) says, ELOOP of a link */
+/** @returns undefined where the path is no regular file. Never waits. @throws the error of open(2), ELOOP for a link */
 export function readRegularFile(path: string): string | undefined {
   const fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
@@ -67,7 +67,7 @@ export function readRegularFile(path: string): string | undefined {
 /**
  * Opens a regular file or a character device to append to; makes the file. Never waits, as it would for the reader of a
  * FIFO, and follows no link. The descriptor is the caller's.
- * @throws Error it is something else; what open(2) says: ENXIO of a FIFO without a reader, ELOOP of a link
+ * @throws Error the file is of another type; the error of open(2): ENXIO for a FIFO without a reader, ELOOP for a link
  */
 export function openToAppend(path: string, mode: number): number {
   const fd = openSync(path, O_APPEND | O_CREAT | O_WRONLY | O_NOFOLLOW | O_NONBLOCK, mode);

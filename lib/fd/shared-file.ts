@@ -1,5 +1,5 @@
 // A file in memory that processes pass to each other and lock by bytes. The lock is the open file description's, so the
-// kernel ends it with the process, whatever ends that; one of a stopped process stays (fcntl(2), F_OFD_SETLK).
+// kernel releases it when the process ends in any way; the lock of a stopped process stays (fcntl(2), F_OFD_SETLK).
 import { readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { systemError } from '../errors.js';
@@ -19,7 +19,7 @@ export interface LockedFile {
 export class SharedFile implements LockedFile {
   readonly #fd: number;
 
-  /** Owns the descriptor; whoever has a copy of it has the same locks. */
+  /** Owns the descriptor; every copy of it has the same locks. */
   constructor(fd: number) {
     this.#fd = fd;
   }
@@ -29,7 +29,7 @@ export class SharedFile implements LockedFile {
     return new SharedFile(checked(native().sharedFile(name), 'memfd_create'));
   }
 
-  /** By which others that hold it are found. */
+  /** Inode number, by which other processes that hold the file are found. */
   get inode(): string {
     return String(describeFd(this.#fd).inode);
   }

@@ -10,7 +10,7 @@ export function canWriteNow(): boolean {
 /**
  * Writes as much as fits. Of a pipe or terminal, not of a socket, another writer may take the room that was seen.
  * @returns bytes written
- * @throws EAGAIN nothing fits; EPIPE nobody reads it
+ * @throws EAGAIN no byte fits; EPIPE no process reads the pipe
  */
 export function writeNow(fd: number, bytes: Uint8Array): number {
   const written = native().writeNow(fd, bytes);
