@@ -1,5 +1,5 @@
 // `handover abort`: gives up the handover under way.
-import type { Json } from '../protocol/rpc.js';
+import type { ControlAnswers } from '../protocol/control-commands.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import { COMMON_OPTIONS, type Command, type Context } from './command.js';
@@ -13,13 +13,13 @@ export const command: Command = {
 async function run(context: Context): Promise<ExitCode> {
   const { phase, workers } = await ask(context, 'abort', {});
   context.output.json({ type: 'abort', phase: phase ?? null, ...(workers !== undefined && { workers }) });
-  context.output.line(textOf(phase, workers));
+  context.output.line(textOf({ phase, workers }));
   return EXIT.ok;
 }
 
-function textOf(phase: Json | undefined, workers: Json | undefined): string {
+function textOf({ phase, workers }: ControlAnswers['abort']): string {
   if (phase === undefined) return 'no handover is under way';
-  if (!Array.isArray(workers)) return `given up in ${String(phase)}: the old process serves on`;
+  if (workers === undefined) return `given up in ${phase}: the old process serves on`;
   const which = workers.length === 1 ? `worker ${workers[0]}` : `workers ${workers.join(', ')}`;
   return `given up: ${which} not replaced; go on with \`handover resume\`, back with \`handover rollback\``;
 }

@@ -1,7 +1,8 @@
 // Who is in charge, as the kernel has it: which processes hold the arbiter's file, and which part of it each has locked.
+
 import { holdersOf } from '../fd/holders.js';
 import { type Locker, lockers } from '../fd/lockers.js';
-import type { ChargeStatus } from '../handover/arbiter.js';
+import type { ChargeStatus } from '../protocol/control-commands.js';
 import type { Finding } from './checks.js';
 import type { Machine } from './machine.js';
 

@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { hasCode, systemError } from '../errors.js';
 import { dial } from '../fd/dial.js';
 import { FdSocket } from '../fd/index.js';
+import type { ControlAnswers, ControlEvent, ControlName, ControlParams } from '../protocol/control-commands.js';
 import { isPeerLost, type Params, Rpc } from '../protocol/rpc.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Context, Values } from './command.js';
@@ -10,15 +11,25 @@ import { controlPath } from './find-socket.js';
 
 const { ENOENT, ECONNREFUSED, EACCES, EPERM, EAGAIN } = constants.errno;
 
-export type OnEvent = (name: string, params: Params) => void;
+/** Hears what the process tells while it works. */
+export type OnEvent = (event: ControlEvent) => void;
 
-/** Asks one thing of the process at the control socket. @throws CommandError nobody is there, or not for this user */
-export async function ask(context: Context, method: string, params: Params, onEvent?: OnEvent): Promise<Params> {
+/**
+ * Asks one thing of the process at the control socket. What it answers is taken as it comes: it is this user's own process,
+ * or root's. @throws CommandError nobody is there, or not for this user
+ */
+export async function ask<N extends ControlName>(
+  context: Context,
+  name: N,
+  params: ControlParams<N>,
+  onEvent?: OnEvent,
+): Promise<ControlAnswers[N]> {
   const path = controlPath(text(context.options.control), context.variables);
-  const rpc = new Rpc(new FdSocket(connect(path)), { calls: {}, ...(onEvent && { onEvent }) });
+  const hear = (event: string, told: Params): void => onEvent?.({ name: event, ...told } as ControlEvent);
+  const rpc = new Rpc(new FdSocket(connect(path)), { calls: {}, onEvent: hear });
   try {
-    const answer = await rpc.call(method, params);
-    return answer.params;
+    const answer = await rpc.call(name, params);
+    return answer.params as ControlAnswers[N];
   } catch (error) {
     throw explained(error, path);
   } finally {

@@ -1,6 +1,7 @@
 // `handover doctor`: what on this machine makes a handover refuse, or lose connections.
+
 import { resolve } from 'node:path';
-import type { Status } from '../process/status.js';
+import type { Status } from '../protocol/control-commands.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import type { Style } from '../terminal/output.js';
 import { chargeFindings } from './charge.js';
@@ -54,7 +55,7 @@ async function findProcess(context: Context, root: string): Promise<Found> {
   try {
     path = controlPath(text(context.options.control), context.variables, root);
     const at = { ...context, options: { ...context.options, control: path } };
-    const status = (await ask(at, 'status', {})) as unknown as Status;
+    const status = await ask(at, 'status', {});
     const value = `generation ${status.generation}, pid ${status.pid}, ${status.phase}`;
     return { path, status, finding: { name: 'process', severity: 'ok', value } };
   } catch (error) {

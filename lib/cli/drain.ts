@@ -1,5 +1,5 @@
 // `handover drain`: ends the process politely and waits for it, as a preStop hook does.
-import type { Params } from '../protocol/rpc.js';
+import type { ControlEvent } from '../protocol/control-commands.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask, text } from './client.js';
 import { COMMON_OPTIONS, type Command, type Context } from './command.js';
@@ -21,10 +21,11 @@ export const command: Command = {
 async function run(context: Context): Promise<ExitCode> {
   const { output, options } = context;
   const delay = milliseconds(text(options.delay) ?? '0');
-  const onEvent = (name: string, params: Params): void => {
-    output.json({ type: name, ...params });
-    if (params.phase === 'NOT_READY') output.line(`not ready any more; serves on for ${delay / 1000} s`);
-    if (params.phase === 'DRAIN') output.line('accepts no more; waits for the open connections to end');
+  const onEvent = ({ name, ...told }: ControlEvent): void => {
+    output.json({ type: name, ...told });
+    const phase = 'phase' in told ? told.phase : undefined;
+    if (phase === 'NOT_READY') output.line(`not ready any more; serves on for ${delay / 1000} s`);
+    if (phase === 'DRAIN') output.line('accepts no more; waits for the open connections to end');
   };
   const result = await ask(context, 'drain', { delay }, onEvent);
   output.json({ type: 'drained', ...result });

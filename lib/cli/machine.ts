@@ -1,7 +1,8 @@
 // What the doctor reads: files of /proc and /sys below a root, and what the process says of itself.
+
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Status } from '../process/status.js';
+import type { Status } from '../protocol/control-commands.js';
 
 export class Machine {
   readonly root: string;

@@ -1,5 +1,4 @@
 // `handover resume`: goes on with a roll that has paused.
-import type { Params } from '../protocol/rpc.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import { COMMON_OPTIONS, type Command, type Context } from './command.js';
@@ -13,7 +12,6 @@ export const command: Command = {
 async function run(context: Context): Promise<ExitCode> {
   const answer = await ask(context, 'resume', {});
   context.output.json({ type: 'resume', ...answer });
-  const workers = answer.workers as readonly Params[];
-  context.output.line(`went on: ${workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`);
+  context.output.line(`went on: ${answer.workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`);
   return EXIT.ok;
 }

@@ -1,5 +1,4 @@
 // `handover rollback`: puts back the release of the workers that a paused roll has replaced.
-import type { Params } from '../protocol/rpc.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import { COMMON_OPTIONS, type Command, type Context } from './command.js';
@@ -13,7 +12,8 @@ export const command: Command = {
 async function run(context: Context): Promise<ExitCode> {
   const answer = await ask(context, 'rollback', {});
   context.output.json({ type: 'rollback', ...answer });
-  const workers = answer.workers as readonly Params[];
-  context.output.line(`rolled back: ${workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`);
+  context.output.line(
+    `rolled back: ${answer.workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`,
+  );
   return EXIT.ok;
 }

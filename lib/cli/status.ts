@@ -1,7 +1,8 @@
 // `handover status`: what the process or supervisor says of itself, and who else holds its listeners.
+
 import { holdersOf } from '../fd/holders.js';
 import { lockers } from '../fd/lockers.js';
-import type { ListenerStatus, Status } from '../process/status.js';
+import type { ListenerStatus, Status } from '../protocol/control-commands.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { describeCharge, shareholdersOf } from './charge.js';
 import { ask } from './client.js';
@@ -15,8 +16,7 @@ export const command: Command = {
 
 async function run(context: Context): Promise<ExitCode> {
   const { output } = context;
-  const said = (await ask(context, 'status', {})) as unknown as Status;
-  const status = withHolders(said);
+  const status = withHolders(await ask(context, 'status', {}));
   output.json(status);
   output.line(
     `${output.styled('bold', `generation ${status.generation}`)}  ${status.kind} ${status.pid}  ${status.phase}  ` +

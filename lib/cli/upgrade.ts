@@ -1,9 +1,8 @@
 // `handover upgrade`: asks for a handover and shows its phases; or asks what it would do.
+
 import { resolve } from 'node:path';
 import { HandoverError } from '../errors.js';
-import type { UpgradeOutcome } from '../handover/outcome.js';
-import type { Plan, PlannedListener } from '../process/plan.js';
-import type { Params } from '../protocol/rpc.js';
+import type { ControlEvent, ControlEvents, PlannedListener } from '../protocol/control-commands.js';
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import { COMMON_OPTIONS, type Command, type Context } from './command.js';
@@ -38,25 +37,25 @@ async function run(context: Context): Promise<ExitCode> {
 async function upgrade(context: Context): Promise<ExitCode> {
   const { output, options } = context;
   const start = performance.now();
-  const onEvent = (name: string, params: Params): void => {
-    output.json({ type: name, ...params });
-    if (name === 'phase') output.line(`${output.styled('dim', seconds(start))}  ${describePhase(params)}`);
-    if (name === 'changes') for (const change of params.changes as string[]) output.line(`changed: ${change}`);
+  const onEvent = (event: ControlEvent): void => {
+    const { name, ...told } = event;
+    output.json({ type: name, ...told });
+    if (event.name === 'phase') output.line(`${output.styled('dim', seconds(start))}  ${describePhase(event)}`);
+    if (event.name === 'changes') for (const change of event.changes) output.line(`changed: ${change}`);
   };
   try {
     // Whoever is asked has another working directory.
     const profile = typeof options.profile === 'string' ? resolve(options.profile) : undefined;
     const answer = await ask(context, 'upgrade', { ifChanged: options['if-changed'] === true, profile }, onEvent);
     output.json({ type: 'outcome', ...answer });
-    if (answer.isUnchanged === true) {
+    if ('isUnchanged' in answer) {
       output.line(`unchanged: generation ${answer.generation} (pid ${answer.pid}) serves on`);
       return EXIT.ok;
     }
-    const outcome = answer as unknown as Partial<UpgradeOutcome>;
+    const { generation, pid, unclaimed = [] } = answer;
     // A supervisor has a pid for each worker.
-    const who = outcome.pid === undefined ? '' : ` (pid ${outcome.pid})`;
-    output.line(`${output.styled('green', 'done')}: generation ${outcome.generation}${who} is in charge`);
-    const { unclaimed = [] } = outcome;
+    const who = pid === undefined ? '' : ` (pid ${pid})`;
+    output.line(`${output.styled('green', 'done')}: generation ${generation}${who} is in charge`);
     if (unclaimed.length > 0) output.line(`not wanted any more: ${unclaimed.join(', ')}`);
     return EXIT.ok;
   } catch (error) {
@@ -67,7 +66,7 @@ async function upgrade(context: Context): Promise<ExitCode> {
 }
 
 /** What a supervisor tells names the worker, too. */
-function describePhase({ phase, generation, worker }: Params): string {
+function describePhase({ phase, generation, worker }: ControlEvents['phase']): string {
   const who = worker === undefined ? '' : `worker ${worker}  `;
   return `${who}${phase}${generation === undefined ? '' : `  (generation ${generation})`}`;
 }
@@ -82,7 +81,7 @@ function explainFailure({ output }: Context, error: HandoverError): void {
 
 async function dryRun(context: Context): Promise<ExitCode> {
   const { output } = context;
-  const plan = (await ask(context, 'plan', {})) as unknown as Plan;
+  const plan = await ask(context, 'plan', {});
   output.json({ type: 'plan', ...plan });
   output.line(`old: ${plan.old.command.join(' ')}  (in ${plan.old.cwd})`);
   output.line(`new: ${plan.new.command.join(' ')}  (in ${plan.new.cwd})`);

@@ -10,6 +10,7 @@ import { closeFd } from '../fd/index.js';
 import { endLockersOf, lockers } from '../fd/lockers.js';
 import { hasProcessEnded, processStartTime } from '../fd/pidfd.js';
 import { type LockedFile, SharedFile } from '../fd/shared-file.js';
+import type { ChargeStatus } from '../protocol/control-commands.js';
 import { sleep } from '../protocol/deadline.js';
 import type { Hello } from '../protocol/frames.js';
 import type { DescriptorList } from '../protocol/manifest.js';
@@ -54,21 +55,6 @@ export interface Holder {
   /** A turn higher than any that was ever offered. */
   readonly next: number;
 }
-
-/** The arbiter of a process, or of a slot of a supervisor. */
-export type ChargeStatus = {
-  /** Of the file that is locked: by which every process that abides by it is found. */
-  readonly inode: string;
-  readonly slot?: number | undefined;
-  /** Who took charge last. */
-  readonly holder?: { readonly generation: number; readonly pid: number } | undefined;
-  /** As the kernel has it; these are filled in by whoever asks. Has the charge: */
-  readonly inCharge?: readonly number[] | undefined;
-  /** Drain, and may take it back. */
-  readonly mayTakeBack?: readonly number[] | undefined;
-  /** Have no part in it: a successor that was not committed, a supervisor. */
-  readonly others?: readonly number[] | undefined;
-};
 
 /** Told apart from another process of the same number, also one of another pid namespace. */
 export function identityOf({ pid, startTime }: Pick<Hello, 'pid' | 'startTime'>): string {

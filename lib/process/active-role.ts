@@ -19,7 +19,7 @@ import type { Resources } from './resources.js';
 /** What the process does for those who come by its sockets. */
 export interface ActiveHandlers {
   readonly onDial: OnDial;
-  readonly operations: { readonly methods: ControlMethods; readonly readiness: () => Readiness };
+  readonly operations: { readonly methods: ControlMethods<'process'>; readonly readiness: () => Readiness };
 }
 
 export class ActiveRole {

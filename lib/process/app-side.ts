@@ -1,14 +1,13 @@
 // What an app does with its handover whatever this process' part in one is: listeners, state, work and hooks.
 
 import { describeFd, type SocketAddress } from '../fd/index.js';
-import type { ChargeStatus } from '../handover/arbiter.js';
+import type { ChargeStatus, ListenerStatus } from '../protocol/control-commands.js';
 import type { Adopter } from '../protocols/live-protocol.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
 import type { AppEnding, Lifecycle } from './lifecycle.js';
 import { checkCloseHook } from './options.js';
 import { warnOfTimeouts } from './request-timeout-warning.js';
 import type { Resources } from './resources.js';
-import type { ListenerStatus } from './status.js';
 import { type StepOptions, Steps } from './steps.js';
 import type { CloseHookOptions, Listener, Listening, ListenOptions } from './types.js';
 

@@ -8,6 +8,15 @@ import { acceptOn } from '../fd/dial.js';
 import { closeFds, FdSocket, type PeerCredentials, peerCredentials } from '../fd/index.js';
 import { Guests } from '../platform/guests.js';
 import { expectSafeDirectory, isSameUserOrRoot, SOCKET_MODE } from '../platform/socket-rules.js';
+import {
+  type AnsweredBy,
+  type Answerer,
+  type ControlAnswers,
+  type ControlEvents,
+  type ControlName,
+  type ControlParams,
+  controlParams,
+} from '../protocol/control-commands.js';
 import { type Handler, type Params, Rpc } from '../protocol/rpc.js';
 import { RESERVED } from '../resources/ledger.js';
 
@@ -15,23 +24,28 @@ import { RESERVED } from '../resources/ledger.js';
 export const CONTROL: string = `${RESERVED}control`;
 
 /** One call of an operator. */
-export interface ControlCall {
-  readonly params: Params;
+export interface ControlCall<N extends ControlName> {
+  readonly params: ControlParams<N>;
   /** Who asks, as the kernel says. */
   readonly peer: Pick<PeerCredentials, 'pid' | 'uid'>;
   /** Tells the operator something before the answer; lost where he has gone. */
-  tell(event: string, params: Params): void;
+  tell<E extends keyof ControlEvents>(event: E, params: ControlEvents[E]): void;
 }
 
 /** Why a handover ends that an operator has given up. */
-export function givenUpBy({ pid, uid }: ControlCall['peer']): HandoverError {
+export function givenUpBy({ pid, uid }: ControlCall<ControlName>['peer']): HandoverError {
   const message = `an operator gave it up (handover abort, pid ${pid ?? 'unknown'}, user ${uid})`;
   return new HandoverError('ERR_HANDOVER_CANCELLED', message);
 }
 
 /** What it throws goes to the operator, code and all. */
-export type ControlMethod = (call: ControlCall) => Params | undefined | Promise<Params | undefined>;
-export type ControlMethods = Readonly<Record<string, ControlMethod>>;
+export type ControlMethod<N extends ControlName> = (
+  call: ControlCall<N>,
+) => ControlAnswers[N] | Promise<ControlAnswers[N]>;
+/** All that the table of commands says it answers. */
+export type ControlMethods<A extends Answerer> = { readonly [N in AnsweredBy<A>]: ControlMethod<N> };
+/** Of a process or of a supervisor. */
+type AnyMethods = { readonly [N in ControlName]?: ControlMethod<N> };
 
 export interface ControlServerOptions {
   /** Who may ask. @default the same user, and root */
@@ -58,7 +72,7 @@ interface Operator {
 
 /** Answers operators on a listener that stays the caller's. Does not keep the process alive. */
 export class ControlServer {
-  readonly #methods: ControlMethods;
+  readonly #methods: AnyMethods;
   readonly #allow: (peer: PeerCredentials) => boolean;
   readonly #operators: Guests<Operator> = new Guests({
     limit: MAX_OPERATORS,
@@ -69,7 +83,7 @@ export class ControlServer {
   #isStopped = false;
   #isClosing = false;
 
-  constructor(listener: number, methods: ControlMethods, options: ControlServerOptions = {}) {
+  constructor(listener: number, methods: AnyMethods, options: ControlServerOptions = {}) {
     const { allow = isSameUserOrRoot, makeRoom = () => {} } = options;
     this.#methods = methods;
     this.#allow = allow;
@@ -93,11 +107,11 @@ export class ControlServer {
     const peer = peerCredentials(fd);
     const isAllowed = this.#allow(peer);
     if (!isAllowed) publish('control-refused', { uid: peer.uid, pid: peer.pid });
-    const handlers = Object.entries(this.#methods).map(([name, method]): [string, Handler] => [
+    const handlers = (Object.keys(this.#methods) as ControlName[]).map((name): [string, Handler] => [
       name,
       ({ params, fds }) => {
         closeFds(fds);
-        if (isAllowed) return this.#answer(operator, method, params, peer);
+        if (isAllowed) return this.#answer(operator, name, params, peer);
         throw new HandoverError('ERR_HANDOVER_CONTROL_REFUSED', `user ${peer.uid} may not control this process`);
       },
     ]);
@@ -107,21 +121,22 @@ export class ControlServer {
     void operator.rpc.closed.then(() => this.#operators.leave(operator));
   }
 
-  async #answer(
+  async #answer<N extends ControlName>(
     operator: Operator,
-    method: ControlMethod,
-    params: Params,
+    name: N,
+    given: Params,
     { pid, uid }: PeerCredentials,
   ): Promise<{ readonly params: Params }> {
+    const method = this.#methods[name] as ControlMethod<N>;
     operator.calls++;
     this.#operators.busy(operator);
     try {
-      const answer = await method({
-        params,
+      const params = await method({
+        params: controlParams(name, given),
         peer: { pid, uid },
-        tell: (event, told) => operator.rpc.tell(event, told),
+        tell: (event, told) => operator.rpc.tell(event, { ...told }),
       });
-      return { params: answer ?? {} };
+      return { params };
     } finally {
       operator.calls--;
       if (operator.calls === 0 && !operator.rpc.isClosed) this.#operators.idle(operator);

@@ -3,23 +3,21 @@
 
 import type { HandoverError } from '../errors.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
-import { expectInteger } from '../fd/arguments.js';
 import { VERSION } from '../fd/package.js';
-import type { ChargeStatus } from '../handover/arbiter.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
 import { successorFiles } from '../platform/command.js';
 import type { Env } from '../platform/env.js';
 import { changesBetween, identifyRelease, type Release } from '../platform/release.js';
 import type { Start } from '../platform/start.js';
+import type { ChargeStatus, ControlAnswers, ListenerStatus, Plan, Status } from '../protocol/control-commands.js';
 import { sleep } from '../protocol/deadline.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
-import type { Params } from '../protocol/rpc.js';
 import { type ControlCall, type ControlMethods, givenUpBy } from './control.js';
 import type { Readiness } from './health-endpoint.js';
 import type { CheckedOptions } from './options.js';
-import { type Plan, planOf } from './plan.js';
+import { planOf } from './plan.js';
 import type { Standby } from './standby.js';
-import { authority, type ListenerStatus, type Status } from './status.js';
+import { authority } from './status.js';
 import type { UpgradeOptions } from './types.js';
 
 /** The process that is asked. */
@@ -67,7 +65,7 @@ export class Operations {
     this.#isLeaving = true;
   };
 
-  readonly methods: ControlMethods = {
+  readonly methods: ControlMethods<'process'> = {
     status: () => this.#status(),
     plan: (call) => this.#plan(call),
     upgrade: (call) => this.#upgrade(call),
@@ -98,7 +96,7 @@ export class Operations {
     };
   }
 
-  async #plan({ peer }: ControlCall): Promise<Plan> {
+  async #plan({ peer }: ControlCall<'plan'>): Promise<Plan> {
     const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
     const standby = await this.#process.prepare({ requester: { by: 'control', ...peer } });
     try {
@@ -110,8 +108,8 @@ export class Operations {
     }
   }
 
-  async #upgrade({ params, peer, tell }: ControlCall): Promise<Params> {
-    if (params.ifChanged === true) {
+  async #upgrade({ params, peer, tell }: ControlCall<'upgrade'>): Promise<ControlAnswers['upgrade']> {
+    if (params.ifChanged) {
       const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
       const changes = this.#changes(young);
       if (changes.length === 0) return { isUnchanged: true, generation: this.#process.generation, pid: this.#env.pid };
@@ -123,7 +121,7 @@ export class Operations {
     try {
       const { phases, ...outcome } = await this.#process.upgrade({
         requester: { by: 'control', ...peer },
-        ...(params.profile !== undefined && { profile: String(params.profile) }),
+        profile: params.profile,
       });
       return { ...outcome, phases: phases.map((phase) => ({ ...phase })) };
     } finally {
@@ -132,20 +130,19 @@ export class Operations {
   }
 
   /** Answers without a phase where nothing was under way. */
-  async #abort({ peer }: ControlCall): Promise<Params> {
+  async #abort({ peer }: ControlCall<'abort'>): Promise<ControlAnswers['abort']> {
     return { phase: await this.#process.abortUpgrade(givenUpBy(peer)) };
   }
 
   /** Not ready at once, serving on for `delay` ms, then no more connections; answers when the last has ended. */
-  async #drain({ params, tell }: ControlCall): Promise<Params> {
-    const delay = expectInteger('delay', params.delay ?? 0, 0);
+  async #drain({ params: { delay }, tell }: ControlCall<'drain'>): Promise<ControlAnswers['drain']> {
     this.leaveSoon();
     if (delay > 0) {
       tell('phase', { phase: 'NOT_READY', generation: this.#process.generation });
       await sleep(delay);
     }
     tell('phase', { phase: 'DRAIN', generation: this.#process.generation });
-    let result: Params = {};
+    let result: ControlAnswers['drain'] = {};
     const stop = listen('drained', ({ moved, cut, durationMs }) => {
       result = { moved, cut, durationMs };
     });

@@ -10,6 +10,7 @@ import { forgetActivation, takeActivation } from '../platform/activation.js';
 import type { Env } from '../platform/env.js';
 import { HelpersStderr } from '../platform/helpers-stderr.js';
 import { TAKEOVER } from '../platform/takeover.js';
+import type { ListenerStatus } from '../protocol/control-commands.js';
 import type { Claims, Hello, Manifest, ManifestEntry } from '../protocol/frames.js';
 import type { DescriptorList, Wanted } from '../protocol/manifest.js';
 import { Kept } from '../resources/kept.js';
@@ -19,7 +20,7 @@ import { Servers } from '../transfer/servers.js';
 import { CONTROL } from './control.js';
 import { addressOf, DEFAULT_BACKLOG, endpointOf, expectMigratable, manage, resolving } from './listening.js';
 import { checkListenOptions } from './options.js';
-import { type Asked, type ListenerStatus, listenerStatus } from './status.js';
+import { type Asked, listenerStatus } from './status.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
 
 const STDERR = `${RESERVED}stderr`;

@@ -5,7 +5,8 @@ import { type Endpoint, type ListenAddress, toEndpoint } from '../endpoints/endp
 import { typeError } from '../errors.js';
 import { type BindListenerOptions, dupFd, type SocketAddress } from '../fd/index.js';
 import { DEFAULT_BACKLOG } from '../process/listening.js';
-import { type Asked, type ListenerStatus, listenerStatus } from '../process/status.js';
+import { type Asked, listenerStatus } from '../process/status.js';
+import type { ListenerStatus } from '../protocol/control-commands.js';
 import type { Activated } from '../resources/activated.js';
 import { type Entry, Ledger } from '../resources/ledger.js';
 import type { ListenerUse } from './worker.js';

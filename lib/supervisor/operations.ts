@@ -1,12 +1,17 @@
 // What operators can ask of a supervisor on its control socket: what they ask of a process, and what only it can do.
 
-import { expectInteger } from '../fd/arguments.js';
 import { VERSION } from '../fd/package.js';
 import { changesBetween } from '../platform/release.js';
 import { type ControlCall, type ControlMethods, givenUpBy } from '../process/control.js';
-import type { Plan } from '../process/plan.js';
-import type { GenerationStatus, Status, WorkerStatus } from '../process/status.js';
 import { unprofiled } from '../process/supervisor-link.js';
+import type {
+  ControlAnswers,
+  GenerationStatus,
+  Plan,
+  RollAnswer,
+  Status,
+  WorkerStatus,
+} from '../protocol/control-commands.js';
 import { sleep } from '../protocol/deadline.js';
 import type { Params } from '../protocol/rpc.js';
 import type { Supervisor } from './supervisor.js';
@@ -16,7 +21,7 @@ export function supervisorMethods(
   supervisor: Supervisor,
   control: string,
   end: () => Promise<unknown>,
-): ControlMethods {
+): ControlMethods<'supervisor'> {
   return {
     status: () => statusOf(supervisor, control),
     upgrade: (call) => upgrade(supervisor, call),
@@ -26,13 +31,12 @@ export function supervisorMethods(
       const workers = await supervisor.abort(givenUpBy(peer));
       return workers.length === 0 ? {} : { phase: 'PREPARE', workers };
     },
-    async scale({ params }) {
-      await supervisor.scale(expectInteger('workers', params.workers, 1));
+    async scale({ params: { workers } }) {
+      await supervisor.scale(workers);
       return { workers: supervisor.workerCount };
     },
     plan: () => planOf(supervisor),
-    async drain({ params, tell }) {
-      const delay = expectInteger('delay', params.delay ?? 0, 0);
+    async drain({ params: { delay }, tell }) {
       if (delay > 0) {
         tell('phase', { phase: 'NOT_READY' });
         supervisor.announceLeaving();
@@ -58,17 +62,24 @@ function planOf({ releases: { old, young }, listeners }: Supervisor): Plan {
   };
 }
 
-async function upgrade(supervisor: Supervisor, { params, tell }: ControlCall): Promise<Params> {
-  if (params.profile !== undefined) throw unprofiled();
-  const outcomes = await supervisor.upgrade({ ifChanged: params.ifChanged === true }, ({ slot, pid, ms, generation }) =>
-    tell('phase', { phase: `replaced by pid ${String(pid)} after ${String(ms)} ms`, worker: slot, generation }),
+async function upgrade(
+  supervisor: Supervisor,
+  { params: { ifChanged, profile }, tell }: ControlCall<'upgrade'>,
+): Promise<ControlAnswers['upgrade']> {
+  if (profile !== undefined) throw unprofiled();
+  const outcomes = await supervisor.upgrade({ ifChanged }, ({ slot, pid, ms, generation }) =>
+    tell('phase', {
+      phase: `replaced by pid ${String(pid)} after ${String(ms)} ms`,
+      worker: Number(slot),
+      generation: Number(generation),
+    }),
   );
   if (outcomes.length === 0)
     return { isUnchanged: true, pid: process.pid, generation: newest(await workersOf(supervisor)) };
   return outcomeOf(supervisor, outcomes);
 }
 
-async function outcomeOf(supervisor: Supervisor, workers: readonly Params[]): Promise<Params> {
+async function outcomeOf(supervisor: Supervisor, workers: readonly Params[]): Promise<RollAnswer> {
   return { generation: newest(await workersOf(supervisor)), workers };
 }
 

@@ -3,9 +3,9 @@
 
 import { HandoverError, hasCode } from '../errors.js';
 import { SharedFile } from '../fd/shared-file.js';
-import type { ChargeStatus } from '../handover/arbiter.js';
 import { ARBITER, chargeStatus } from '../handover/arbiter.js';
 import type { Exit } from '../platform/env.js';
+import type { ChargeStatus } from '../protocol/control-commands.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import type { Params } from '../protocol/rpc.js';
 import { EXIT_GRACE, STOP_GRACE } from '../protocol/timeouts.js';

@@ -2,10 +2,9 @@
 // what is asked for meanwhile waits.
 
 import { HandoverError, rangeError } from '../errors.js';
-import type { ChargeStatus } from '../handover/arbiter.js';
 import { changesBetween } from '../platform/release.js';
 import type { ServiceManager } from '../platform/service-manager.js';
-import type { ListenerStatus } from '../process/status.js';
+import type { ChargeStatus, ListenerStatus } from '../protocol/control-commands.js';
 import type { Handler, Params } from '../protocol/rpc.js';
 import { describeWorker } from './describe.js';
 import { Door } from './door.js';

@@ -1,8 +1,9 @@
 // Looks at a world: waits until nothing is under way in it, asks every process what it is, and who answers.
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Status } from '../../lib/process/status.js';
+import type { Status } from '../../lib/protocol/control-commands.js';
 import { signal } from '../helpers/processes.js';
 import { now } from './crowd.js';
 import type { Quiet, Seen } from './judge.js';

@@ -1,4 +1,5 @@
 // The doctor, on machines made of files: what is well, what is not, and what it tells to do about it.
+
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,7 +9,7 @@ import { CHECKS } from '../../lib/cli/checks.js';
 import { Machine } from '../../lib/cli/machine.js';
 import { socketFindings } from '../../lib/cli/socket-checks.js';
 import { bindListener, closeFd } from '../../lib/fd/index.js';
-import type { ListenerStatus, Status } from '../../lib/process/status.js';
+import type { ListenerStatus, Status } from '../../lib/protocol/control-commands.js';
 import { privateFolder, server } from '../engine/engine.js';
 import { useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
