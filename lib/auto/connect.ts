@@ -2,7 +2,7 @@
 // predecessor would answer. For whoever starts, nobody listens there.
 import { isIP, Socket } from 'node:net';
 import { constants, hostname, networkInterfaces } from 'node:os';
-import { reaches } from '../endpoints/in-the-way.js';
+import { reaches } from '../endpoints/ip.js';
 import { systemError } from '../errors.js';
 import type { SocketAddress } from '../fd/index.js';
 

@@ -1,5 +1,6 @@
 // `handover run`: keeps the pid and the listeners, and starts and replaces the workers.
 
+import { LISTEN_SYNTAX } from '../endpoints/kinds.js';
 import { takeActivation } from '../platform/activation.js';
 import { ServiceManager } from '../platform/service-manager.js';
 import { CONTROL, ControlServer, controlPlace } from '../process/control.js';
@@ -27,7 +28,7 @@ export const command: Command = {
       type: 'string',
       value: '[NAME=]ADDRESS',
       multiple: true,
-      help: 'bind here and lend it to the workers: tcp://HOST:PORT, udp://HOST:PORT, unix:PATH, abstract:NAME',
+      help: `bind here and lend it to the workers: ${LISTEN_SYNTAX.join(', ')}`,
     },
     control: {
       ...CONTROL_OPTION,

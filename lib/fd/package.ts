@@ -7,25 +7,25 @@ import { fileURLToPath } from 'node:url';
 /** Of this package, as in package.json, which a bundle does not hold. */
 export const VERSION = '0.1.0';
 
-interface Endpoint {
+interface Installation {
   /** Undefined where the package is not installed, or in another version: then this code is in a bundle. */
   readonly root: string | undefined;
   /** Where the package was looked for and not found; the message names the way out. */
   readonly lack: string;
 }
 
-let endpoint: Endpoint | undefined;
+let installation: Installation | undefined;
 
 /** The folder of this package; undefined for a bundle that has no such package of the same version beside it. */
 export function packageRoot(): string | undefined {
-  endpoint ??= findPackage();
-  return endpoint.root;
+  installation ??= findPackage();
+  return installation.root;
 }
 
 /** The message for a user without a {@link packageRoot}. */
 export function packageLack(): string {
-  endpoint ??= findPackage();
-  return endpoint.lack;
+  installation ??= findPackage();
+  return installation.lack;
 }
 
 /** A file of this package. @throws Error where there is none: see {@link packageRoot} */
@@ -35,7 +35,7 @@ export function packageFile(path: string): string {
   return join(root, path);
 }
 
-function findPackage(): Endpoint {
+function findPackage(): Installation {
   const files = ownFiles();
   // This file is two folders deep in lib/ and in dist/, and so are the chunks it is built into.
   const own = files.map((file) => join(file, '../../..'));

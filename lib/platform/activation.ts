@@ -1,5 +1,6 @@
 // Takes the descriptors that the starter of this process announced in the environment: each is looked at before anything
 // happens to it.
+import { kindOfSocket } from '../endpoints/kinds.js';
 import { hasCode } from '../errors.js';
 import { describeFd, type FdDescription, setCloexec } from '../fd/index.js';
 import { pidfdInode } from '../fd/pidfd.js';
@@ -30,7 +31,7 @@ export function forgetActivation(variables: NodeJS.ProcessEnv): void {
 function describeActivated({ fd, name, source, isCertain }: Announced): Activated {
   const description = describeOpen(fd, source);
   const { socket } = description;
-  const kind = listenerKind(description);
+  const kind = kindOfSocket(socket) ?? 'descriptor';
   const stored = parseStoreName(name);
   // Beyond what was passed along the next number is Node's own epoll; in a child that got the variables alone, anything.
   if (description.kind === 'other' || (kind === 'descriptor' && !isCertain))
@@ -52,18 +53,6 @@ function describeOpen(fd: number, source: string): FdDescription {
     if (hasCode(error, 'EBADF')) throw malformed(source, `descriptor ${fd} is not open`);
     throw error;
   }
-}
-
-/** Only what Node can adopt is a listener: it finds out too late, and binds what is unbound to a random port (FACTS N3). */
-function listenerKind({ socket }: FdDescription): Activated['kind'] {
-  const { family, type, listening, local } = socket ?? {};
-  if (!local) return 'descriptor';
-  if ('port' in local) {
-    if (type === 'stream' && listening) return 'tcp';
-    return type === 'dgram' && local.port !== 0 && !socket?.peer ? 'udp' : 'descriptor';
-  }
-  if (family !== 'unix' || type !== 'stream' || !listening) return 'descriptor';
-  return 'path' in local ? 'unix' : 'abstract';
 }
 
 function what({ kind, socket }: FdDescription): string {

@@ -2,7 +2,8 @@
 // owner may reach it, and only one process at a time may ask.
 import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { type Endpoint, toEndpoint } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
+import { toEndpoint } from '../endpoints/kinds.js';
 import { HandoverError, systemError } from '../errors.js';
 import { publish } from '../events.js';
 import { acceptOn, dial } from '../fd/dial.js';
@@ -52,7 +53,7 @@ export class Takeover {
   }
 
   get endpoint(): Endpoint {
-    return toEndpoint({ path: this.#path, mode: SOCKET_MODE }, 'tcp');
+    return toEndpoint({ path: this.#path, mode: SOCKET_MODE });
   }
 
   /**

@@ -1,7 +1,8 @@
 // What only the process in charge has: the pid file, the takeover and control sockets, the health endpoint, and the work
 // the app does in one generation.
 
-import { type Endpoint, toEndpoint } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
+import { toEndpoint } from '../endpoints/kinds.js';
 import { publish } from '../events.js';
 import { dupFd } from '../fd/index.js';
 import { type OnDial, TAKEOVER, Takeover } from '../platform/takeover.js';
@@ -79,7 +80,7 @@ export class ActiveRole {
     const { control, healthEndpoint } = this.#options;
     if (control !== undefined) this.#controlPlace = controlPlace(control);
     if (!healthEndpoint) return;
-    const { origin } = await this.#resources.open(HEALTH, await resolveHost(toEndpoint(healthEndpoint, 'tcp')));
+    const { origin } = await this.#resources.open(HEALTH, await resolveHost(toEndpoint(healthEndpoint)));
     if (origin !== 'inherited') await this.#answerProbes();
   }
 

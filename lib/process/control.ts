@@ -1,7 +1,8 @@
 // The control socket: by it an operator asks a process, or a supervisor, for its status, an upgrade, its end. It is a
 // Unix socket under the rules of takeover sockets, and goes to the successor at COMMIT as theirs does.
 import { dirname, resolve } from 'node:path';
-import { type Endpoint, toEndpoint } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
+import { toEndpoint } from '../endpoints/kinds.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { acceptOn } from '../fd/dial.js';
@@ -58,7 +59,7 @@ export interface ControlServerOptions {
 export function controlPlace(path: string): Endpoint {
   const absolute = resolve(path);
   expectSafeDirectory(dirname(absolute), 'control', 'ERR_HANDOVER_CONTROL_UNSAFE');
-  return toEndpoint({ path: absolute, mode: SOCKET_MODE }, 'tcp');
+  return toEndpoint({ path: absolute, mode: SOCKET_MODE });
 }
 
 const MAX_OPERATORS = 64;

@@ -1,10 +1,10 @@
 // From the app's server and options to a place in the ledger and a managed server.
 
 import { Socket as DatagramSocket } from 'node:dgram';
-import { type AddressInfo, isIP, Server } from 'node:net';
-import { type Endpoint, type ListenAddress, toEndpoint } from '../endpoints/endpoint.js';
+import { isIP, Server } from 'node:net';
+import type { Endpoint, ListenAddress } from '../endpoints/endpoint.js';
+import { toEndpoint } from '../endpoints/kinds.js';
 import { typeError } from '../errors.js';
-import { describeFd } from '../fd/index.js';
 import type { Managed } from '../protocols/managed.js';
 import { ManagedServer } from '../protocols/managed-server.js';
 import type { Migration } from '../protocols/raw.js';
@@ -36,7 +36,7 @@ function isWithoutTls(listener: unknown): boolean {
 export function endpointOf(listener: Listener, address: ListenAddress): Endpoint {
   expectListener(listener);
   const isDatagram = listener instanceof DatagramSocket;
-  return toEndpoint(isDatagram ? withFamily(listener, address) : address, isDatagram ? 'udp' : 'tcp');
+  return isDatagram ? toEndpoint(withFamily(listener, address), 'datagram') : toEndpoint(address);
 }
 
 /** A host name resolved as `server.listen()` does; undefined where there is none: what need not wait, does not. */
@@ -70,12 +70,4 @@ export function manage(
 ): Managed {
   if (listener instanceof Server) return new ManagedServer(listener, name, backlog, onClose, migration);
   return new ManagedDatagram(listener, onClose);
-}
-
-/** The address as `server.address()` gives it. */
-export function addressOf(fd: number): AddressInfo | string {
-  const local = describeFd(fd).socket?.local;
-  if (!local) return '';
-  if ('path' in local) return local.path;
-  return 'abstract' in local ? `\0${local.abstract}` : local;
 }

@@ -1,6 +1,7 @@
 // What operators and orchestrators can ask of a process under the handover: the methods of its control socket, and what
 // its health endpoint says.
 
+import { authority } from '../endpoints/ip.js';
 import type { HandoverError } from '../errors.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents } from '../events.js';
 import { VERSION } from '../fd/package.js';
@@ -17,7 +18,6 @@ import type { Readiness } from './health-endpoint.js';
 import type { CheckedOptions } from './options.js';
 import { planOf } from './plan.js';
 import type { Standby } from './standby.js';
-import { authority } from './status.js';
 import type { UpgradeOptions } from './types.js';
 
 /** The process that is asked. */

@@ -1,6 +1,6 @@
 // The options of `openHandover` and its methods, checked before any side effect: unknown ones are refused.
 
-import { ADDRESS_OPTIONS } from '../endpoints/endpoint.js';
+import { ADDRESS_OPTIONS } from '../endpoints/kinds.js';
 import { typeError } from '../errors.js';
 import { expectBoolean, expectInteger, expectOptions, expectString } from '../fd/arguments.js';
 import { checkUnclaimed, type Unclaimed } from '../handover/unclaimed.js';

@@ -1,6 +1,7 @@
 // What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
 
 import type { Endpoint } from '../endpoints/endpoint.js';
+import { addressOf, isDatagram } from '../endpoints/kinds.js';
 import { hasCode } from '../errors.js';
 import { publish } from '../events.js';
 import { dup3, dupFd } from '../fd/index.js';
@@ -18,7 +19,7 @@ import { type Entry, Ledger, RESERVED } from '../resources/ledger.js';
 import { isTlsServer, TicketKeys } from '../resources/ticket-keys.js';
 import { Servers } from '../transfer/servers.js';
 import { CONTROL } from './control.js';
-import { addressOf, DEFAULT_BACKLOG, endpointOf, expectMigratable, manage, resolving } from './listening.js';
+import { DEFAULT_BACKLOG, endpointOf, expectMigratable, manage, resolving } from './listening.js';
 import { checkListenOptions } from './options.js';
 import { type Asked, listenerStatus } from './status.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
@@ -45,8 +46,7 @@ export class Resources {
   isStandby = false;
   /** Holds the listeners for this process. */
   lender: ListenerBroker | undefined;
-  /** As last claimed: by the time this process is in charge they are closed. */
-  unclaimed: readonly string[] = [];
+  #unclaimed: readonly string[] = [];
   /** Told when a listener came or went. */
   onChange: () => void = () => {};
   readonly #env: Env;
@@ -84,9 +84,9 @@ export class Resources {
       ));
     const entry = this.#take(name, endpoint, isOptional, borrowed);
     // Now: the app may close the server as soon as it says that it listens.
-    const address = addressOf(entry.fd);
+    const address = addressOf(entry);
     const managed = manage(listener, name, where.backlog, () => this.#release(name), migrate);
-    const backlogAsked = entry.kind === 'udp' ? undefined : (where.backlog ?? DEFAULT_BACKLOG);
+    const backlogAsked = isDatagram(entry) ? undefined : (where.backlog ?? DEFAULT_BACKLOG);
     this.#asked.set(name, { backlog: backlogAsked, reusePort: where.reusePort ?? false });
     publish('listen', { name, address: entry.address, origin: entry.origin });
     if (isTlsServer(listener)) await this.#ticketKeys.add(name, listener);
@@ -162,16 +162,23 @@ export class Resources {
     this.servers.suspendAll(isLeft);
   }
 
+  /** Listeners a predecessor handed over that this process has not claimed, and so has closed when it is in charge. */
+  get unclaimed(): readonly string[] {
+    // COMMIT may bring more that no release as old as this one could claim.
+    return [...new Set([...this.#unclaimed, ...this.ledger.unknown])];
+  }
+
   /** What became of the listeners a predecessor handed over. */
   claims(unclaimed: Unclaimed): Claims {
     const report = this.ledger.report();
-    this.unclaimed = report.unclaimed;
+    this.#unclaimed = report.unclaimed;
     const left = this.ledger.unclaimedListeners
       .filter(({ name }) => mayBeLeft(unclaimed, name))
       .map(({ name }) => name);
     const bound = this.ledger.listeners.filter(({ origin }) => origin === 'bound');
     const own = bound.map(({ name, address }) => ({ name, address }));
-    return { ...report, ...(own.length > 0 && { bound: own }), left };
+    // A release that does not know a kind of listener cannot claim one: were it to fail, nothing could go back to it.
+    return { ...report, ...(own.length > 0 && { bound: own }), left: [...left, ...this.ledger.unknown] };
   }
 
   /** What a successor of `self` needs to load; the sockets to reach this process follow at COMMIT. */

@@ -1,5 +1,6 @@
 // What a process says of a listener to an operator.
 
+import { authority, isIp } from '../endpoints/ip.js';
 import { acceptQueue } from '../fd/accept-queue.js';
 import { describeFd } from '../fd/index.js';
 import type { ListenerStatus } from '../protocol/control-commands.js';
@@ -16,7 +17,7 @@ export function listenerStatus({ name, address, fd }: Entry, asked: Asked | unde
   const { inode, socket } = describeFd(fd);
   const queue = acceptQueue(fd);
   const local = socket?.local;
-  const bound = local && 'address' in local ? authority(local.address, local.port) : undefined;
+  const bound = isIp(local) ? authority(local.address, local.port) : undefined;
   return {
     name,
     address,
@@ -27,8 +28,4 @@ export function listenerStatus({ name, address, fd }: Entry, asked: Asked | unde
     reusePort: asked?.reusePort ?? false,
     inode: String(inode),
   };
-}
-
-export function authority(host: string, port: number): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

@@ -2,6 +2,7 @@
 // or, when it is not needed any more, to those that stay.
 
 import type { Endpoint } from '../endpoints/endpoint.js';
+import { isListenerKind } from '../endpoints/kinds.js';
 import { HandoverError } from '../errors.js';
 import { closeFds, FdSocket } from '../fd/index.js';
 import { tellFailure } from '../handover/handover-record.js';
@@ -163,7 +164,7 @@ export class SupervisorLink implements ListenerBroker {
     const { generation, connectionCount, isInCharge, resources } = this.#worker;
     const listeners = resources.ledger
       .manifest()
-      .entries.filter(({ name, kind }) => kind !== 'blob' && kind !== 'descriptor' && !name.startsWith(RESERVED))
+      .entries.filter(({ name, kind }) => isListenerKind(kind) && !name.startsWith(RESERVED))
       .map(({ name, kind, address }) => ({ name, kind, address }));
     return { generation, connections: connectionCount, isInCharge, listeners };
   }

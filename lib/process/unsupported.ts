@@ -1,7 +1,7 @@
 // Where there is no addon (Windows, a platform without a prebuilt file): servers listen as they always did, and nothing
 // is ever handed over.
 
-import type { ListenAddress } from '../endpoints/endpoint.js';
+import { kindOf, toEndpoint } from '../endpoints/kinds.js';
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { expectSupported } from '../fd/index.js';
@@ -10,7 +10,6 @@ import { helloOf } from '../handover/identity.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
 import { Deferred } from '../protocol/deferred.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
-import type { Where } from '../protocols/managed.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
 import { Servers } from '../transfer/servers.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';
@@ -70,7 +69,7 @@ export class UnsupportedHandover implements Handover {
     if (resolution) await resolution;
     const name = options.name ?? canonical;
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
-    await this.#servers.add(name, managed, () => plainly(options));
+    await this.#servers.add(name, managed, () => kindOf(endpoint).forNode(address));
     warnOfTimeouts(listener, name, this.#options.drainTimeout);
     publish('listen', { name, address: canonical, origin: 'bound' });
     return { name, address: canonical, origin: 'bound' };
@@ -98,7 +97,7 @@ export class UnsupportedHandover implements Handover {
 
   async ready(): Promise<void> {
     const { healthEndpoint, warmup } = this.#options;
-    if (healthEndpoint) await this.#health.start(plainly(healthEndpoint));
+    if (healthEndpoint) await this.#health.start(kindOf(toEndpoint(healthEndpoint)).forNode(healthEndpoint));
     await this.#steps.finish(warmup);
     await this.#servers.acceptAll();
     this.#isReady = true;
@@ -176,15 +175,4 @@ export class UnsupportedHandover implements Handover {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
-
-/** Node's own names for an address. */
-function plainly({ port, host, path, abstract, ipv6Only }: ListenAddress): Where {
-  return {
-    ...(port !== undefined && { port }),
-    ...(host !== undefined && { host }),
-    ...(path !== undefined && { path }),
-    ...(abstract !== undefined && { path: `\0${abstract}` }),
-    ...(ipv6Only !== undefined && { ipv6Only }),
-  };
 }

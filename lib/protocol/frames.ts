@@ -11,7 +11,7 @@ import {
   type Held,
   type Offer,
 } from './batches.js';
-import { boolean, integer, list, oneOf, optional, record, type Schema, string } from './schema.js';
+import { boolean, integer, list, optional, record, type Schema, string } from './schema.js';
 
 /** The protocol versions this code speaks. Both sides announce theirs in HELLO and use the highest common one. */
 export const PROTOCOL = { min: 1, max: 1 } as const;
@@ -30,7 +30,8 @@ export type Role = 'predecessor' | 'successor';
 /** One descriptor of a MANIFEST or COMMIT; it is the frame's descriptor of the same index. */
 export interface ManifestEntry {
   readonly name: string;
-  readonly kind: 'tcp' | 'unix' | 'abstract' | 'udp' | 'blob' | 'descriptor';
+  /** `blob`, `descriptor`, or a kind of listener (endpoints/kinds.ts); a newer release may have one this one does not know. */
+  readonly kind: string;
   /** What was asked for, in canonical form: the successor claims only what it asks for in the same words. */
   readonly address: string;
   /** Device and inode of a Unix path when it was bound: whoever removes it later looks whether it is still that file. */
@@ -149,7 +150,7 @@ const manifest: Schema<Manifest> = record({
   entries: list(
     record({
       name: string,
-      kind: oneOf('tcp', 'unix', 'abstract', 'udp', 'blob', 'descriptor'),
+      kind: string,
       address: string,
       file: optional(string),
       isOptional: optional(boolean),

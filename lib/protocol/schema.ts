@@ -28,11 +28,6 @@ export function optional<T>(schema: Schema<T>): Schema<T | undefined> {
   return (value, where) => (value === undefined ? undefined : schema(value, where));
 }
 
-export function oneOf<const T extends string>(...choices: T[]): Schema<T> {
-  return (value, where) =>
-    (choices as unknown[]).includes(value) ? (value as T) : refuse(where, `one of ${choices.join(', ')}`);
-}
-
 type Fields = Readonly<Record<string, Schema<unknown>>>;
 type RecordOf<F extends Fields> = { readonly [K in keyof F]: Infer<F[K]> };
 

@@ -1,16 +1,16 @@
 // Descriptors that were passed along at the start, matched with the listeners that the app asks for.
-import { SocketAddress as ParsedAddress } from 'node:net';
-import type { Endpoint, ListenerKind } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
+import { isDatagram, kindOf } from '../endpoints/kinds.js';
 import { HandoverError } from '../errors.js';
-import { type BindListenerOptions, closeFd, type SocketAddress } from '../fd/index.js';
+import { closeFd, type SocketAddress } from '../fd/index.js';
 import type { Stored } from './store-name.js';
 
 /** One descriptor that was passed along; owned by who holds this. */
 export interface Activated {
   readonly fd: number;
   readonly name: string;
-  /** What a listener is; a descriptor is anything else. */
-  readonly kind: ListenerKind | 'descriptor';
+  /** That of a listener; `descriptor` for anything else. */
+  readonly kind: string;
   readonly local?: SocketAddress;
   /** The one that announced it, for messages. */
   readonly source: string;
@@ -26,44 +26,19 @@ export interface Activated {
 export function findActivated(all: readonly Activated[], name: string, endpoint: Endpoint): Activated | undefined {
   const same = all.find(({ stored }) => stored?.name === name && stored.address === endpoint.canonical);
   if (same) return same;
-  const fitting = all.filter(({ kind }) => kind !== 'descriptor' && (kind === 'udp') === (endpoint.kind === 'udp'));
-  const byAddress = closest(fitting, endpoint.bind);
+  const fitting = all.filter((one) => one.kind !== 'descriptor' && isDatagram(one) === isDatagram(endpoint));
+  const byAddress = kindOf(endpoint).closest(fitting, endpoint);
   const named = all.filter((one) => one.name === name && !one.stored);
   if (named.length === 0) return byAddress;
   if (byAddress?.name === name) return byAddress;
   const first = named.find((one) => fitting.includes(one));
   if (first) return first;
   const [wrong] = named as [Activated];
-  const transport = endpoint.kind === 'udp' ? 'UDP socket' : 'stream listener';
+  const transport = isDatagram(endpoint) ? 'UDP socket' : 'stream listener';
   throw malformed(
     wrong.source,
     `"${name}", descriptor ${wrong.fd}, is no ${transport}, which ${endpoint.canonical} asks for`,
   );
-}
-
-/** The exact address, else any address of the port where the app names none. */
-function closest(all: readonly Activated[], bind: BindListenerOptions): Activated | undefined {
-  if ('path' in bind) return all.find(({ local }) => local && 'path' in local && local.path === bind.path);
-  if ('abstract' in bind)
-    return all.find(({ local }) => local && 'abstract' in local && local.abstract === bind.abstract);
-  const { host, port } = bind;
-  const atPort = all.filter(({ local }) => local && 'port' in local && port !== 0 && local.port === port);
-  const isAt =
-    (hosts: readonly string[]) =>
-    ({ local }: Activated): boolean =>
-      local !== undefined && 'address' in local && hosts.includes(local.address);
-  if (host !== undefined) return atPort.find(isAt([normalized(host)]));
-  return atPort.find(isAt(['::', '0.0.0.0'])) ?? atPort[0];
-}
-
-/** As the kernel writes it. */
-function normalized(host: string): string {
-  try {
-    return new ParsedAddress({ address: host, family: host.includes(':') ? 'ipv6' : 'ipv4' }).address;
-  } catch {
-    // With a scope: as it stands.
-    return host;
-  }
 }
 
 export function closeActivated(all: readonly Activated[]): void {

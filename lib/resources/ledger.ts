@@ -1,11 +1,10 @@
 // Every descriptor this process owns for the handover, by name. A successor claims what it inherited, or binds; what it
 // does not claim is closed and reported.
 
-import type { Endpoint } from '../endpoints/endpoint.js';
-import { isInTheWay } from '../endpoints/in-the-way.js';
-import { fileIdentity, removeIfSame, removeIfStale } from '../endpoints/unix-path.js';
+import type { Bound, Endpoint } from '../endpoints/endpoint.js';
+import { isDatagram, isInTheWay, isListenerKind, kindOf } from '../endpoints/kinds.js';
 import { HandoverError, hasCode, typeError } from '../errors.js';
-import { bindListener, closeFd, describeFd, dupFd } from '../fd/index.js';
+import { closeFd, describeFd, dupFd } from '../fd/index.js';
 import type { ManifestEntry } from '../protocol/frames.js';
 import { type Activated, closeActivated, findActivated } from './activated.js';
 import { storeNameOf } from './store-name.js';
@@ -29,6 +28,8 @@ export class Ledger {
   #activated: Activated[] = [];
   /** Store names of listeners that are no more: the service manager is to let go of them, too. */
   readonly #gone = new Set<string>();
+  /** Names of what came in a kind this release does not know: closed, and unclaimed. */
+  readonly #unknown = new Set<string>();
   /** Listeners nobody claimed: closed here, still open in the predecessor. */
   readonly #abandoned: Entry[] = [];
   /** Until it is said what this process claims: an inherited listener that is closed can be claimed again. */
@@ -36,13 +37,18 @@ export class Ledger {
   /** Whether there is a predecessor that may hold an address it did not hand over. */
   #succeeds = false;
 
-  /** Takes what a predecessor handed over; each waits to be claimed by name. The descriptors are the ledger's now. */
+  /**
+   * Takes what a predecessor handed over; each waits to be claimed by name. The descriptors are the ledger's now. What is of a
+   * kind that only a newer release knows is closed: nothing here could serve it.
+   */
   inherit(entries: readonly ManifestEntry[], fds: Int32Array): void {
     this.#succeeds = true;
     for (const [index, entry] of entries.entries()) {
-      const known = this.#inherited.get(entry.name);
-      if (known) closeFd(known.fd);
-      this.#inherited.set(entry.name, { ...entry, fd: fds[index] ?? -1, origin: 'inherited' });
+      const fd = fds[index] ?? -1;
+      const before = this.#inherited.get(entry.name);
+      if (before) this.#closeInherited(before);
+      if (isKnown(entry)) this.#inherited.set(entry.name, { ...entry, fd, origin: 'inherited' });
+      else this.#closeUnknown(entry, fd);
     }
   }
 
@@ -82,7 +88,7 @@ export class Ledger {
    * that whoever tries the place finds it free. Undefined where nothing inherited does.
    */
   standIn(name: string, endpoint: Endpoint): Entry | undefined {
-    const other = this.unclaimedListeners.find((entry) => entry.kind === 'tcp' && isInTheWay(entry.fd, endpoint));
+    const other = this.unclaimedListeners.find((entry) => isInTheWay(entry, endpoint));
     const identity = { name, kind: endpoint.kind, address: endpoint.canonical };
     return other && this.#add({ ...identity, fd: dupFd(other.fd), origin: 'inherited', isStandIn: true });
   }
@@ -111,9 +117,10 @@ export class Ledger {
   }
 
   /** Whether this process has claimed or bound something under the name, or at the address: port 0 is many. */
-  holds(name: string, { kind, canonical }: Endpoint): boolean {
+  holds(name: string, endpoint: Endpoint): boolean {
+    const { kind, canonical } = endpoint;
     if (this.#entries.has(name)) return true;
-    if (/:0(\?|$)/.test(canonical)) return false;
+    if (kindOf(endpoint).isOfMany(canonical)) return false;
     return [...this.#entries.values()].some((entry) => entry.kind === kind && entry.address === canonical);
   }
 
@@ -128,13 +135,19 @@ export class Ledger {
   }
 
   /**
-   * Names that were inherited or activated and claimed, and listeners nobody has claimed. The library's own names are left
-   * out.
+   * Names that were inherited or activated and claimed, and listeners that nobody has claimed, or nobody can. The library's own
+   * names are left out.
    */
   report(): { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } {
     const claimed = [...this.#entries.values()].filter((entry) => entry.origin !== 'bound' && isApps(entry));
     const unclaimed = [...[...this.#inherited.values()].filter(isListener), ...this.#activated].filter(isApps);
-    return { claimed: claimed.map(({ name }) => name), unclaimed: unclaimed.map(({ name }) => name) };
+    const names = [...unclaimed.map(({ name }) => name), ...this.unknown];
+    return { claimed: claimed.map(({ name }) => name), unclaimed: names };
+  }
+
+  /** Names of what came in a kind this release does not know, and is closed. */
+  get unknown(): readonly string[] {
+    return [...this.#unknown];
   }
 
   /** Listeners of the app that a predecessor handed over and nobody has claimed. */
@@ -230,6 +243,11 @@ export class Ledger {
     return activated && this.#adopt(activated, { name, kind: 'descriptor', address: '' });
   }
 
+  #closeUnknown(entry: ManifestEntry, fd: number): void {
+    closeFd(fd);
+    if (isApps(entry)) this.#unknown.add(entry.name);
+  }
+
   #closeInherited({ name, fd }: Entry): void {
     closeFd(fd);
     this.#inherited.delete(name);
@@ -258,15 +276,11 @@ export class Ledger {
     return this.#add(entry);
   }
 
-  #bind(name: string, endpoint: Endpoint): { readonly fd: number; readonly file?: string } {
+  #bind(name: string, endpoint: Endpoint): Bound {
     try {
-      const fd = bindListener(endpoint.bind);
-      const file = 'path' in endpoint.bind ? fileIdentity(endpoint.bind.path) : undefined;
-      return { fd, ...(file && { file }) };
+      return kindOf(endpoint).bind(endpoint);
     } catch (error) {
-      if (!hasCode(error, 'EADDRINUSE')) throw error;
-      if ('path' in endpoint.bind && removeIfStale(endpoint.bind.path)) return this.#bind(name, endpoint);
-      throw this.#succeeds ? this.#explainInUse(name, endpoint, error) : error;
+      throw this.#succeeds && hasCode(error, 'EADDRINUSE') ? this.#explainInUse(name, endpoint, error) : error;
     }
   }
 
@@ -284,18 +298,23 @@ function isApps({ name }: { readonly name: string }): boolean {
   return !name.startsWith(RESERVED);
 }
 
+function isKnown({ kind }: ManifestEntry): boolean {
+  return isListenerKind(kind) || kind === 'blob' || kind === 'descriptor';
+}
+
 function isListener({ kind }: Entry): boolean {
-  return kind !== 'blob' && kind !== 'descriptor';
+  return isListenerKind(kind);
 }
 
 /** Node would find out too late, and close some of what it refuses (FACTS N3). */
-function expectListener({ name, kind, fd }: Entry): void {
+function expectListener(entry: Entry): void {
+  const { name, kind, fd } = entry;
   const { socket } = describeFd(fd);
-  const isRight = kind === 'udp' ? socket?.type === 'dgram' : socket?.type === 'stream' && socket.listening;
+  const isRight = isDatagram(entry) ? socket?.type === 'dgram' : socket?.type === 'stream' && socket.listening;
   if (isRight) return;
   throw new HandoverError('ERR_HANDOVER_PROTOCOL', `the descriptor handed over as "${name}" is no ${kind} listener`);
 }
 
-function removePath({ kind, address, file }: Entry): void {
-  if (kind === 'unix' && file) removeIfSame(address.slice('unix:'.length), file);
+function removePath(entry: Entry): void {
+  if (isListener(entry) && entry.file) kindOf(entry).removeFile?.(entry.address, entry.file);
 }

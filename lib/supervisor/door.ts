@@ -3,7 +3,7 @@
 import { mkdtempSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { toEndpoint } from '../endpoints/endpoint.js';
+import { toEndpoint } from '../endpoints/kinds.js';
 import { acceptOn, connectsTo } from '../fd/dial.js';
 import { type PeerCredentials, peerCredentials } from '../fd/index.js';
 import { openPidfd, Pidfd } from '../fd/pidfd.js';
@@ -31,7 +31,7 @@ export class Door {
   private constructor(directory: string, workerOf: WorkerOf) {
     this.#directory = directory;
     this.path = join(directory, NAME);
-    const { fd } = this.#ledger.listener(NAME, toEndpoint({ path: this.path, mode: SOCKET_MODE }, 'tcp'));
+    const { fd } = this.#ledger.listener(NAME, toEndpoint({ path: this.path, mode: SOCKET_MODE }));
     this.#stopAccepting = acceptOn(
       fd,
       (dialled) => admit(dialled, workerOf),

@@ -1,9 +1,10 @@
 // The listeners of all workers: bound once, held here, lent to each. While they are open nobody is refused, whatever the
 // workers do: who connects waits in the queue.
 
-import { type Endpoint, type ListenAddress, toEndpoint } from '../endpoints/endpoint.js';
+import type { Endpoint } from '../endpoints/endpoint.js';
+import { isDatagram, isListenerKind, kindOf, LISTEN_SYNTAX, parseEndpoint } from '../endpoints/kinds.js';
 import { typeError } from '../errors.js';
-import { type BindListenerOptions, dupFd, type SocketAddress } from '../fd/index.js';
+import { type BindListenerOptions, dupFd } from '../fd/index.js';
 import { DEFAULT_BACKLOG } from '../process/listening.js';
 import { type Asked, listenerStatus } from '../process/status.js';
 import type { ListenerStatus } from '../protocol/control-commands.js';
@@ -45,7 +46,8 @@ export class Listeners {
   declareRest(): void {
     for (const { name, kind, local, fd } of this.#activated) {
       if (kind === 'descriptor' || !local || this.all.some((entry) => entry.fd === fd)) continue;
-      const endpoint = toEndpoint(addressOf(local), kind === 'udp' ? 'udp' : 'tcp');
+      const { addressOf, toEndpoint } = kindOf({ kind });
+      const endpoint = toEndpoint(addressOf(local));
       this.declare(name === '' || this.ledger.get(name) ? endpoint.canonical : name, endpoint);
     }
   }
@@ -76,10 +78,12 @@ export class Listeners {
   }
 
   #find(name: string, address: Address): Entry | undefined {
+    // A worker of a newer release may have kinds that nothing here is of.
+    if (!isListenerKind(address.kind)) return undefined;
     const named = [this.ledger.get(name), this.ledger.get(secondName(name, address))];
     const found = named.find((entry) => entry && isSame(entry, address));
     // Port 0 is another one for each name.
-    if (found || /:0(\?|$)/.test(address.canonical)) return found;
+    if (found || kindOf(address).isOfMany(address.canonical)) return found;
     return this.all.find((entry) => isSame(entry, address));
   }
 
@@ -91,7 +95,7 @@ export class Listeners {
 
   #open(name: string, endpoint: Endpoint): Entry {
     const { backlog = DEFAULT_BACKLOG, reusePort = false } = endpoint.bind as { backlog?: number; reusePort?: boolean };
-    this.#asked.set(name, { backlog: endpoint.kind === 'udp' ? undefined : backlog, reusePort });
+    this.#asked.set(name, { backlog: isDatagram(endpoint) ? undefined : backlog, reusePort });
     return this.ledger.listener(name, endpoint);
   }
 
@@ -100,19 +104,10 @@ export class Listeners {
   }
 }
 
-function addressOf(local: SocketAddress): ListenAddress {
-  if ('port' in local) return { port: local.port, host: local.address };
-  return 'path' in local ? { path: local.path } : { abstract: String(Reflect.get(local, 'abstract')) };
-}
-
 type Address = { readonly kind: string; readonly canonical: string };
 
 function secondName(name: string, { canonical }: Address): string {
   return `${name} ${canonical}`;
-}
-
-function isDatagram({ kind }: { readonly kind: string }): boolean {
-  return kind === 'udp';
 }
 
 function isSame({ kind, address }: Entry, endpoint: Address): boolean {
@@ -132,23 +127,13 @@ function everyHost(canonical: string): string {
 
 /** `name=tcp://host:port`, `name=udp://…`, `name=unix:/path`, `name=abstract:name`; the name may be left out. */
 export function parseListen(text: string): { readonly name: string; readonly endpoint: Endpoint } {
-  const [, name, scheme, rest = ''] =
-    /^(?:([^=/:]+)=)?(tcp:\/\/|udp:\/\/|unix:(?:\/\/)?|abstract:)(.+)$/.exec(text) ?? [];
-  const address = toAddress(scheme, rest);
-  if (!address) {
-    throw typeError('--listen', 'NAME=tcp://HOST:PORT, udp://HOST:PORT, unix:PATH or abstract:NAME', text);
+  const [, name, address = ''] = /^(?:([^=/:]+)=)?(.+)$/.exec(text) ?? [];
+  const endpoint = parseEndpoint(address);
+  if (!endpoint) {
+    const syntax = `NAME=${LISTEN_SYNTAX.slice(0, -1).join(', ')} or ${LISTEN_SYNTAX.at(-1)}`;
+    throw typeError('--listen', syntax, text);
   }
-  const endpoint = toEndpoint(address, scheme === 'udp://' ? 'udp' : 'tcp');
   return { name: name ?? endpoint.canonical, endpoint };
-}
-
-function toAddress(scheme: string | undefined, rest: string): ListenAddress | undefined {
-  if (scheme === 'abstract:') return { abstract: rest };
-  if (scheme?.startsWith('unix:')) return { path: rest };
-  const [, host = '', port] = /^(\*|\[[^\]]+\]|[^:]*):(\d+)$/.exec(rest) ?? [];
-  if (port === undefined || Number(port) > 65_535) return undefined;
-  const bare = host.replace(/^\[|\]$/g, '');
-  return { port: Number(port), ...(bare !== '' && bare !== '*' && { host: bare }) };
 }
 
 /** What a worker asked for, as it came over its link. */

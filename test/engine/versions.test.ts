@@ -72,6 +72,37 @@ it('G1, G2, G9: from the working tree to the other version, and on to the workin
   await third.close();
 });
 
+it('G1, G5, G9: listeners of a kind only the other version knows are closed and reported; everything else is handed over', async () => {
+  const { env, generation } = await apps.dialled(ours());
+  const program = apps.start(OTHER, {
+    env: { ...env, VSOCK: '1', SUCCESSOR: APP.pathname, ADDRESS: 'tcp://127.0.0.1:0' },
+  });
+  const { port, pid, inode: web } = await program.message<FromOther & { inode: string }>('ready');
+  const target = { port, host: LOCALHOST };
+  expect(await visit(target)).toEqual({ pid });
+  program.child.kill('SIGUSR2');
+  const second = await generation(1);
+  expect(await second.said('listening')).toMatchObject({ origin: 'inherited' });
+  // It cannot claim what it does not know, and says so: its predecessor has no reason to give the handover up.
+  expect(await program.message('claimed')).toMatchObject({ claimed: ['web'], unclaimed: ['vm'], left: ['vm'] });
+  // Another one came with COMMIT.
+  expect(await second.said('handover:in-charge')).toMatchObject({ claimed: ['web'], unclaimed: ['vm', 'late'] });
+  await program.message('retired');
+  expect(await visit(target)).toEqual({ pid: second.pid });
+  const opened = [
+    await program.message<{ inode: string }>('opened'),
+    await program.message<{ inode: string }>('opened'),
+  ];
+  const held = new Set(openDescriptors(second.pid).values());
+  expect([web, ...opened.map(({ inode }) => inode)].map((inode) => held.has(`socket:[${inode}]`))).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  await second.close();
+  await program.stop();
+});
+
 it('G5, G9: the other version dies while the working tree drains: recall needs no heartbeats', async () => {
   const { first } = await familyOf(apps, ours({ probation: 0 }));
   const target = await targetOf(first);

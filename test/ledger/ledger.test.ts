@@ -3,8 +3,9 @@ import { existsSync, lstatSync, readSync, statSync, symlinkSync, unlinkSync, wri
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type Endpoint, type ListenAddress, toEndpoint } from '../../lib/endpoints/endpoint.js';
-import { fileIdentity, removeIfSame, removeIfStale } from '../../lib/endpoints/unix-path.js';
+import type { Endpoint, ListenAddress, Transport } from '../../lib/endpoints/endpoint.js';
+import { toEndpoint } from '../../lib/endpoints/kinds.js';
+import { fileIdentity, removeIfSame, removeIfStale } from '../../lib/endpoints/unix.js';
 import { connectsTo } from '../../lib/fd/dial.js';
 import { bindListener, closeFd, describeFd, dupFd, recvFds, sealedBlob, sendFds } from '../../lib/fd/index.js';
 import { native } from '../../lib/fd/native.js';
@@ -35,7 +36,7 @@ function ledger(): Ledger {
 }
 
 function tcp(address: ListenAddress): Endpoint {
-  return toEndpoint(address, 'tcp');
+  return toEndpoint(address);
 }
 
 /** Hands everything over as a handover does: through a socket, so that the successor has copies of its own. */
@@ -113,12 +114,12 @@ describe('claiming', () => {
   });
 
   test('a UDP socket is no TCP listener, though name and place are the same', () => {
-    const young = succeed(withListener('dns', toEndpoint({ port: 0, host: '127.0.0.1' }, 'udp')));
+    const young = succeed(withListener('dns', toEndpoint({ port: 0, host: '127.0.0.1' }, 'datagram')));
     expect(young.listener('dns', any)).toMatchObject({ kind: 'tcp', origin: 'bound' });
   });
 
   test('UDP is claimed as TCP is', () => {
-    const endpoint = toEndpoint({ port: 0, host: '127.0.0.1' }, 'udp');
+    const endpoint = toEndpoint({ port: 0, host: '127.0.0.1' }, 'datagram');
     const old = withListener('dns', endpoint);
     expect(portOf(succeed(old).listener('dns', endpoint).fd)).toBe(portOf(old.get('dns')?.fd ?? -1));
   });
@@ -241,7 +242,7 @@ describe('a descriptor that is no listener is refused where it is claimed, and c
   });
 
   test('a TCP listener is no UDP socket', () => {
-    const endpoint = toEndpoint({ port: 0, host: '127.0.0.1' }, 'udp');
+    const endpoint = toEndpoint({ port: 0, host: '127.0.0.1' }, 'datagram');
     const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
     const young = heir({ name: 'dns', kind: 'udp', address: endpoint.canonical, fd });
     expect(thrownBy(() => young.listener('dns', endpoint))).toMatchObject({
@@ -402,20 +403,66 @@ describe('Unix paths', () => {
   });
 });
 
+describe('G9: a kind of listener that only a newer release knows', () => {
+  const vsock = (name: string): ManifestEntry & { fd: number } => ({
+    name,
+    kind: 'vsock',
+    address: 'vsock://2:1024',
+    fd: own(bindListener({ port: 0, host: '127.0.0.1' })),
+  });
+
+  test('is closed at once and unclaimed; everything else waits to be claimed', () => {
+    const unknown = vsock('vm');
+    const web = {
+      name: 'web',
+      kind: 'tcp',
+      address: any.canonical,
+      fd: own(bindListener({ port: 0, host: '127.0.0.1' })),
+    };
+    const [blob, other] = [own(sealedBlob('state', byte)), own(dupFd(2))];
+    const young = heir(
+      web,
+      unknown,
+      { name: 'state', kind: 'blob', address: '', fd: blob },
+      { name: 'log', kind: 'descriptor', address: '', fd: other },
+    );
+    expect(thrownBy(() => describeFd(unknown.fd))).toMatchObject({ code: 'EBADF' });
+    expect(young.listener('web', any)).toMatchObject({ origin: 'inherited', fd: web.fd });
+    expect([young.claim('state')?.fd, young.claim('log')?.fd]).toEqual([blob, other]);
+    expect(young.report()).toEqual({ claimed: ['web', 'state', 'log'], unclaimed: ['vm'] });
+    expect([young.unclaimedListeners, young.unknown]).toEqual([[], ['vm']]);
+    expect(young.manifest().entries.map(({ name }) => name)).toEqual(['web', 'state', 'log']);
+  });
+
+  test('replaces what came under its name before, once however often it comes', () => {
+    const before = own(bindListener({ port: 0, host: '127.0.0.1' }));
+    const young = heir({ name: 'vm', kind: 'tcp', address: any.canonical, fd: before }, vsock('vm'), vsock('vm'));
+    expect(thrownBy(() => describeFd(before))).toMatchObject({ code: 'EBADF' });
+    expect(young.report()).toEqual({ claimed: [], unclaimed: ['vm'] });
+    expect(young.listener('vm', any).origin).toBe('bound');
+  });
+
+  test("is closed and not reported where the name is one of the library's own", () => {
+    const unknown = vsock('handover:future');
+    expect(heir(unknown).report()).toEqual({ claimed: [], unclaimed: [] });
+    expect(thrownBy(() => describeFd(unknown.fd))).toMatchObject({ code: 'EBADF' });
+  });
+});
+
 describe('canonical addresses', () => {
-  test.each<[ListenAddress, 'tcp' | 'udp', string]>([
-    [{ port: 80 }, 'tcp', 'tcp://*:80'],
-    [{ port: 0, host: 'localhost' }, 'tcp', 'tcp://localhost:0'],
-    [{ port: 80, host: '::1', ipv6Only: true }, 'tcp', 'tcp://[::1]:80?ipv6Only'],
-    [{ port: 53, host: '127.0.0.1', reusePort: true, backlog: 3 }, 'udp', 'udp://127.0.0.1:53'],
-    [{ path: '/run/../run/x.sock', mode: 0o600 }, 'tcp', 'unix:/run/x.sock'],
-    [{ abstract: 'x' }, 'tcp', 'abstract:x'],
-  ])('%o by %s', (address, protocol, canonical) => {
-    expect(toEndpoint(address, protocol).canonical).toBe(canonical);
+  test.each<[ListenAddress, Transport, string]>([
+    [{ port: 80 }, 'stream', 'tcp://*:80'],
+    [{ port: 0, host: 'localhost' }, 'stream', 'tcp://localhost:0'],
+    [{ port: 80, host: '::1', ipv6Only: true }, 'stream', 'tcp://[::1]:80?ipv6Only'],
+    [{ port: 53, host: '127.0.0.1', reusePort: true, backlog: 3 }, 'datagram', 'udp://127.0.0.1:53'],
+    [{ path: '/run/../run/x.sock', mode: 0o600 }, 'stream', 'unix:/run/x.sock'],
+    [{ abstract: 'x' }, 'stream', 'abstract:x'],
+  ])('%o by %s', (address, transport, canonical) => {
+    expect(toEndpoint(address, transport).canonical).toBe(canonical);
   });
 
   test('a relative path is made absolute: the successor may have another working directory', () => {
-    expect(toEndpoint({ path: 'x.sock' }, 'tcp').canonical).toBe(`unix:${join(process.cwd(), 'x.sock')}`);
+    expect(toEndpoint({ path: 'x.sock' }).canonical).toBe(`unix:${join(process.cwd(), 'x.sock')}`);
   });
 
   test.each<[ListenAddress, string]>([
@@ -423,13 +470,13 @@ describe('canonical addresses', () => {
     [{ port: 1, path: 'x' }, `[ 'port', 'path' ]`],
     [{ path: 'x', abstract: 'x' }, `[ 'path', 'abstract' ]`],
   ])('%o: one of port, path, abstract', (address, given) => {
-    expect(thrownBy(() => toEndpoint(address, 'tcp'))).toEqual(
+    expect(thrownBy(() => toEndpoint(address))).toEqual(
       typeRefusal(`"options" must be given with one of port, path, abstract. Received ${given}`),
     );
   });
 
   test('UDP has no paths', () => {
-    expect(thrownBy(() => toEndpoint({ path: 'x' }, 'udp'))).toEqual(
+    expect(thrownBy(() => toEndpoint({ path: 'x' }, 'datagram'))).toEqual(
       typeRefusal('"options.port" must be a number: UDP has no paths. Received undefined'),
     );
   });

@@ -1,0 +1,10 @@
+// A bound UDP socket: `udp://host:port`.
+import type { EndpointKind } from './endpoint.js';
+import { ipKind, isIp } from './ip.js';
+
+export const udp: EndpointKind = {
+  ...ipKind('udp'),
+  transport: 'datagram',
+  // Node binds one that is not bound to a random port (FACTS N3), and cannot send from one that is connected (N12).
+  isOne: ({ type, local, peer }) => type === 'dgram' && !peer && isIp(local) && local.port !== 0,
+};
