@@ -1,16 +1,28 @@
-// How the suite runs: one process for each test file, so that a file can count its own descriptors and children.
+// How the suite runs: `npm test` is the projects "pure" and "core", `npm run test:all` is these and "more".
+import { readdirSync, readFileSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
 
 const { HANDOVER_TEST_REPORT: report, HANDOVER_TEST_APPS: apps } = process.env;
 
+/** Programs and files beside the library: a change of the library need not run their tests each time. */
+const MORE = /^test\/(?:bench|bundles|demo|examples|hammer|releases|report|verify)\/|\.all\.test\.ts$/;
+/** A file that starts programs, or counts its own descriptors and children. It needs a process of its own. */
+const NEEDS_PROCESS = /helpers\/(?:leaks|programs)\.js|node:child_process/;
+
+const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
+  .map((path) => `test/${path.replaceAll('\\', '/')}`)
+  // test/apps needs packages of its own: npm run test:apps installs them.
+  .filter((path) => path.endsWith('.test.ts') && !path.includes('/node_modules/'))
+  .filter((path) => apps !== undefined || !path.startsWith('test/apps/'));
+const more = files.filter((path) => MORE.test(path) || path.startsWith('test/apps/'));
+const rest = files.filter((path) => !more.includes(path));
+const pure = rest.filter((path) => !NEEDS_PROCESS.test(readFileSync(path, 'utf8')));
+const core = rest.filter((path) => !pure.includes(path));
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    // They need packages of their own: npm run test:apps installs them.
-    exclude: ['**/node_modules/**', ...(apps === undefined ? ['test/apps/**'] : [])],
-    pool: 'forks',
-    isolate: true,
-    maxWorkers: 2,
+    // The tests wait for other processes most of the time: more files at a time than this machine has cores.
+    maxWorkers: 4,
     // A test that needs a second try is a finding, not noise.
     retry: 0,
     testTimeout: 60_000,
@@ -18,5 +30,10 @@ export default defineConfig({
     teardownTimeout: 10_000,
     slowTestThreshold: 2_000,
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
+    projects: [
+      { extends: true, test: { name: 'pure', include: pure, pool: 'threads', isolate: false } },
+      { extends: true, test: { name: 'core', include: core, pool: 'forks', isolate: true } },
+      { extends: true, test: { name: 'more', include: more, pool: 'forks', isolate: true } },
+    ],
   },
 });

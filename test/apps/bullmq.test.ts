@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, it, onTestFinished } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
-import { freePort } from '../supervisor/ports.js';
 import { fixture, load, Served } from './served.js';
 
 expectNoLeaks();
@@ -31,7 +31,7 @@ interface Queue {
 /** Debian's redis-server with nothing in it, ended with the test. */
 async function startRedis(): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'handover-redis-'));
-  const port = await freePort();
+  const port = freePort();
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', folder];
   const server = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'ignore'] });
   onTestFinished(async () => {

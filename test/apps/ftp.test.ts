@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
-import { freePort } from '../supervisor/ports.js';
 import { fixture, load, Served } from './served.js';
 
 expectNoLeaks();
@@ -21,7 +21,7 @@ it('sessions over three handovers: each that has begun goes on with its transfer
   const root = mkdtempSync(join(tmpdir(), 'handover-ftp-'));
   onTestFinished(() => rmSync(root, { recursive: true, force: true }));
   writeFileSync(join(root, 'file'), 'x'.repeat(100_000));
-  const passive = await freePort();
+  const passive = freePort();
   const served = await Served.start(start, {
     script: fixture('ftp.mjs'),
     args: () => [],

@@ -7,9 +7,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
 import { holdersOf } from '../../lib/fd/holders.js';
+import { freePort } from '../helpers/ports.js';
 import type { Program, Programs } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
-import { freePort } from '../supervisor/ports.js';
 
 /** What `npm run test:apps` installs. */
 export const INSTALLED: string = fileURLToPath(new URL('packages/node_modules', import.meta.url));
@@ -63,7 +63,7 @@ export class Served {
 
   /** Resolves when somebody accepts at the port. */
   static async start(start: Programs['start'], options: ServedOptions): Promise<Served> {
-    const port = await freePort();
+    const port = freePort();
     const { script, args, env, cwd, execArgv = ['--import', AUTO], isApart = () => false } = options;
     const program = start(script instanceof URL ? script : pathToFileURL(script), {
       args: args(port),

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
-import { freePort } from '../supervisor/ports.js';
 import { AUTO } from './preloaded.js';
 
 expectNoLeaks();
@@ -41,7 +41,7 @@ describe('left alone', () => {
   });
 
   it('a cluster whose primary serves nothing: a handover is refused for what it is, not as too early', async () => {
-    const port = await freePort();
+    const port = freePort();
     const cluster = program('cluster.mjs', { PORT: `${port}`, BARE: '1' });
     const { pid } = await cluster.message<Told>('primary');
     await cluster.message('worker');
@@ -51,7 +51,7 @@ describe('left alone', () => {
   });
 
   it('a cluster: its workers share their listener as they do, and a handover of the primary is refused', async () => {
-    const port = await freePort();
+    const port = freePort();
     const cluster = program('cluster.mjs', { PORT: `${port}` });
     const primary = await cluster.message<Told>('primary');
     const workers = [await cluster.message<Told>('worker'), await cluster.message<Told>('worker')].map(

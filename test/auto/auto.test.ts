@@ -9,7 +9,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { boot, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { freePort } from '../supervisor/ports.js';
+import { freePort } from '../helpers/ports.js';
 import { AUTO, fixture, preload, replace, terminate } from './preloaded.js';
 
 expectNoLeaks();
@@ -100,7 +100,7 @@ describe('listen()', () => {
     'fail',
     'close',
   ])('waits claimTimeout after the last call for what nobody claims, then: %s', async (unclaimed) => {
-    const ports = [await freePort(), await freePort()];
+    const ports = [freePort(), freePort()];
     const listening = (count: number) =>
       boot((inside, ports) => void ports.map((port) => inside.create('http').listen(port)), ports.slice(0, count));
     const { chain, first } = await preload(apps, [listening(2), listening(1)], { claimTimeout: 300, unclaimed });
@@ -151,7 +151,7 @@ describe('listen()', () => {
   });
 
   it('throws what Node throws, and an error nobody listens for is an uncaught exception', async () => {
-    const port = await freePort();
+    const port = freePort();
     const { chain, first } = await preload(
       apps,
       boot((inside, port) => {
@@ -179,7 +179,7 @@ describe('listen()', () => {
   });
 
   it('G5: what the predecessor did not hand over is in use; it serves on', async () => {
-    const port = await freePort();
+    const port = freePort();
     // An address with a signal is Node's own business.
     const listening = (withSignal: boolean) =>
       boot(
@@ -201,7 +201,7 @@ describe('listen()', () => {
   });
 
   it('may be called again after close(), also by a successor: some apps try a port before they use it', async () => {
-    const port = await freePort();
+    const port = freePort();
     const { chain, first } = await preload(
       apps,
       boot(async (inside, port) => {
@@ -224,7 +224,7 @@ describe('listen()', () => {
 
 describe('bind()', () => {
   it('says that it listens after it has returned; what has no port of its own is left alone', async () => {
-    const port = await freePort();
+    const port = freePort();
     const { chain, first } = await preload(
       apps,
       boot(async (inside, port) => {

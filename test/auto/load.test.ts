@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { boot, type Kind, useApps } from '../handover/apps.js';
 import { Datagrams, Load, loadOf, selfSigned } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { freePort } from '../supervisor/ports.js';
+import { freePort } from '../helpers/ports.js';
 import { preload, replace, terminate } from './preloaded.js';
 
 expectNoLeaks();
@@ -23,7 +23,7 @@ const server = (kind: Kind, port: number) =>
 
 describe('G1, G2: two handovers under load: every request gets its whole, right answer', () => {
   it.each<Kind>(['http', 'https', 'h2c', 'h2', 'net'])('%s', async (kind) => {
-    const port = await freePort();
+    const port = freePort();
     const { chain, first } = await preload(apps, server(kind, port));
     await first.said('handover:in-charge');
     const { load, close } = loadOf(kind, { port, host: '127.0.0.1' });
@@ -42,7 +42,7 @@ describe('G1, G2: two handovers under load: every request gets its whole, right 
   });
 
   it('UDP: every datagram is answered', async () => {
-    const port = await freePort();
+    const port = freePort();
     const { chain, first } = await preload(apps, server('udp4', port));
     await first.said('handover:in-charge');
     const client = new Datagrams('udp4', port, '127.0.0.1');

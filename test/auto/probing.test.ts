@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { type App, type Boot, boot, useApps } from '../handover/apps.js';
 import { HttpConnection, Load } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { freePort } from '../supervisor/ports.js';
+import { freePort } from '../helpers/ports.js';
 import { preload, replace, terminate } from './preloaded.js';
 
 expectNoLeaks();
@@ -94,7 +94,7 @@ describe('by listening', () => {
     ['others that a listener of every host covers', undefined, [undefined, '0.0.0.0', '127.0.0.1', '::1', '::']],
     ['the addresses of every host, over one of its own', '127.0.0.1', [undefined, '0.0.0.0', '127.0.0.1', '::1']],
   ])('G1: %s', async (_, host, hosts) => {
-    const port = await freePort();
+    const port = freePort();
     const tries = hosts.map((host) => ({ by: 'listen' as const, where: { port, ...(host && { host }) } }));
     const generations = await expectHandedOver(tries, { port, ...(host && { host }) });
     const seen = { before: true, port, listening: false, error: null, events: ['listening', 'close'] };
@@ -102,12 +102,12 @@ describe('by listening', () => {
   });
 
   it('G1, G2: a try that stays longer than an app takes to go on accepts no client', async () => {
-    const port = await freePort();
+    const port = freePort();
     await expectHandedOver([{ by: 'listen', where: { port }, stays: 400 }], { port });
   });
 
   it('what this process serves, or a stranger, is taken as ever', async () => {
-    const port = await freePort();
+    const port = freePort();
     const stranger = net.createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => stranger.once('listening', resolve));
     const { port: taken } = stranger.address() as { port: number };
@@ -135,7 +135,7 @@ describe('by listening', () => {
   });
 
   it('G1, G5: one that listens for good where an inherited listener is in the way: the handover fails', async () => {
-    const port = await freePort();
+    const port = freePort();
     const boots = [probing([], { port }), probing([], { port, host: '127.0.0.1' })];
     const { chain, first } = await preload(apps, boots, { claimTimeout: 100 });
     await first.said('handover:in-charge');
@@ -151,7 +151,7 @@ describe('by listening', () => {
 
 describe('by connecting', () => {
   it.each(['localhost', '127.0.0.1', '::1', undefined])('G1: to %s', async (host) => {
-    const port = await freePort();
+    const port = freePort();
     const tries: Try[] = [{ by: 'connect', where: { port, ...(host !== undefined && { host }) } }];
     const generations = await expectHandedOver(tries, { port });
     for (const app of generations) expect(app.allSaid('found')).toEqual(['ECONNREFUSED']);
@@ -162,7 +162,7 @@ describe('by connecting', () => {
     onTestFinished(() => void other.close());
     await new Promise((resolve) => other.once('listening', resolve));
     // After it: the kernel may give the port that was free a moment ago to whoever asks for any.
-    const port = await freePort();
+    const port = freePort();
     const { port: otherPort } = other.address() as { port: number };
     const tries: Try[] = [{ by: 'connect', where: { port: otherPort, host: '127.0.0.1' } }];
     const { chain, first } = await preload(apps, probing(tries, { port }));
@@ -178,7 +178,7 @@ describe('by connecting', () => {
 
 describe('opened long after the start', () => {
   it('G1: fails no handover, and is served by the old process to its end', async () => {
-    const port = await freePort();
+    const port = freePort();
     const { chain, first } = await preload(apps, probing([], { port }), { claimTimeout: 0, drainTimeout: 20_000 });
     await first.said('handover:in-charge');
     const client = new HttpConnection({ port, host: '127.0.0.1' });

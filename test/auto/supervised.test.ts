@@ -3,8 +3,8 @@ import { expect, it, onTestFinished } from 'vitest';
 import { boot, useApps } from '../handover/apps.js';
 import { HttpConnection, Load } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { until } from '../helpers/until.js';
-import { freePort } from '../supervisor/ports.js';
 import { AUTO, fixture, terminate } from './preloaded.js';
 
 expectNoLeaks();
@@ -13,7 +13,7 @@ const { start, chain } = useApps();
 const PLAIN = fixture('plain.mjs');
 
 it('G2, G3: handover run replaces its workers under load: no request fails, no connection is closed', async () => {
-  const port = await freePort();
+  const port = freePort();
   const supervisor = start(new URL('../supervisor/fixtures/run.mjs', import.meta.url), {
     args: ['--workers', '2', '--settle', '300', '--', process.execPath, '--import', AUTO, PLAIN],
     env: { PORT: String(port), HANDOVER_AUTO: '{"probation":0}' },
@@ -48,7 +48,7 @@ it('G2, G3: handover run replaces its workers under load: no request fails, no c
 });
 
 it('on standby it listens, and accepts from the commit on', async () => {
-  const port = await freePort();
+  const port = freePort();
   const { chain: processes, first } = await chain([
     boot(
       async (inside, port, auto) => {

@@ -9,8 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { VERSION } from '../../lib/fd/package.js';
 import { AUTO } from '../auto/preloaded.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { type Program, type StartOptions, usePrograms } from '../helpers/programs.js';
-import { freePort } from '../supervisor/ports.js';
 
 expectNoLeaks();
 const { start, follow } = usePrograms();
@@ -80,7 +80,7 @@ interface Running {
 }
 
 async function run(program: URL, { env, ...options }: StartOptions = {}): Promise<Running> {
-  const port = await freePort();
+  const port = freePort();
   const HANDOVER_AUTO = '{"probation":0}';
   const started = start(program, {
     ...options,

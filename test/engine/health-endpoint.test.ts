@@ -4,8 +4,9 @@ import net from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { type App, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { failureOf, LOCALHOST, type Plan, server, targetOf, visit } from './engine.js';
-import { freePort, Kubelet, probe } from './probes.js';
+import { Kubelet, probe } from './probes.js';
 
 expectNoLeaks();
 const apps = useApps();
@@ -13,7 +14,7 @@ const apps = useApps();
 async function probed(
   plans: readonly Plan[] = [{}],
 ): Promise<{ port: number; first: App; generation: (n: number) => Promise<App> }> {
-  const port = await freePort();
+  const port = freePort();
   const healthEndpoint = { host: LOCALHOST, port };
   const boots = plans.map((plan) => server({ ...plan, options: { probation: 0, healthEndpoint, ...plan.options } }));
   const { chain, first } = await apps.chain(boots);
@@ -22,7 +23,7 @@ async function probed(
 
 describe('/livez and /readyz', () => {
   it('say that the process lives while it loads, and is ready when it is in charge', async () => {
-    const port = await freePort();
+    const port = freePort();
     const { env, generation } = await apps.dialled(
       server({
         options: { healthEndpoint: { host: LOCALHOST, port } },
@@ -138,7 +139,7 @@ describe('G1: a probe is never refused, nor told that nobody is ready', () => {
 });
 
 it('a release may move it to another port', async () => {
-  const other = await freePort();
+  const other = freePort();
   const moved: Plan = { options: { healthEndpoint: { host: LOCALHOST, port: other } } };
   const { port, first, generation } = await probed([{}, moved]);
   await first.upgrade();

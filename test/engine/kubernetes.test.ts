@@ -4,9 +4,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { type Program, usePrograms } from '../helpers/programs.js';
 import { LOCALHOST, privateFolder, Visitors, visit } from './engine.js';
-import { freePort, Kubelet, probe } from './probes.js';
+import { Kubelet, probe } from './probes.js';
 
 expectNoLeaks();
 const { start } = usePrograms();
@@ -17,7 +18,7 @@ const canUnshare = spawnSync('unshare', [...NAMESPACES, 'mount', '-t', 'tmpfs', 
 const needs = canUnshare ? '' : ' (SKIPPED: needs unshare)';
 
 async function ports(): Promise<{ readonly PORT: string; readonly HEALTH_PORT: string }> {
-  const [port, health] = await Promise.all([freePort(), freePort()]);
+  const [port, health] = [freePort(), freePort()];
   return { PORT: String(port), HEALTH_PORT: String(health) };
 }
 

@@ -1,7 +1,5 @@
 // A kubelet's probes of a health endpoint.
-import { once } from 'node:events';
 import http from 'node:http';
-import net from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { LOCALHOST } from './engine.js';
@@ -66,14 +64,4 @@ export class Kubelet {
       await pause(2);
     }
   }
-}
-
-/** A port nobody listens on. */
-export async function freePort(): Promise<number> {
-  const holder = net.createServer().listen(0, LOCALHOST);
-  await once(holder, 'listening');
-  const { port } = holder.address() as net.AddressInfo;
-  holder.close();
-  await once(holder, 'close');
-  return port;
 }

@@ -2,9 +2,9 @@
 import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../helpers/ports.js';
 import type { Followed, Program, Programs } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
-import { freePort } from '../supervisor/ports.js';
 
 const AUTO = new URL('../../dist/auto.js', import.meta.url).href;
 
@@ -39,7 +39,7 @@ export class Example {
     name: string,
     { auto = false, log = false }: ExampleOptions = {},
   ): Promise<Example> {
-    const port = await freePort();
+    const port = freePort();
     const file = new URL(`../../examples/${name}`, import.meta.url);
     const program = programs.start(file, {
       env: { PORT: String(port), ...(log && { LOG: '1' }) },

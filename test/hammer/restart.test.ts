@@ -1,9 +1,8 @@
 // The load client tells a restart that loses from one that does not.
-import { once } from 'node:events';
-import { createServer } from 'node:http';
 import net from 'node:net';
 import { expect, test } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 import { runHammer } from './helpers.js';
@@ -37,7 +36,7 @@ test('a naive restart loses requests and connections, and each loss has its name
 });
 
 test('G2, G3: handovers of the example lose no request and close no connection', async () => {
-  const port = await freePort();
+  const port = freePort();
   const env = { PORT: String(port), LOG: '1' };
   const server = programs.start(new URL('../../examples/http.mjs', import.meta.url), { env });
   await untilAccepts(port);
@@ -61,15 +60,6 @@ test('G2, G3: handovers of the example lose no request and close no connection',
   await last.gone();
   await server.exit();
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function untilAccepts(port: number): Promise<void> {
   const deadline = performance.now() + 10_000;

@@ -1,8 +1,8 @@
 // Inside node:cluster and worker threads: what listens, listens on a socket of its own; a handover is refused and says why.
 import { describe, expect, it } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
-import { freePort } from '../supervisor/ports.js';
 import { HttpConnection } from './clients.js';
 
 expectNoLeaks();
@@ -33,7 +33,7 @@ async function ask(port: number): Promise<number> {
 
 describe('node:cluster', () => {
   it('workers listen by themselves: with reusePort at one port', async () => {
-    const port = await freePort();
+    const port = freePort();
     const program = begin('cluster', { port, host: '127.0.0.1', reusePort: true });
     const workers = [await program.message<Serves>('serves'), await program.message<Serves>('serves')];
     const pids = new Set(workers.map(({ pid }) => pid));
@@ -48,7 +48,7 @@ describe('node:cluster', () => {
   });
 
   it('without it the address is in use for the second, as it is for any other process', async () => {
-    const port = await freePort();
+    const port = freePort();
     const program = begin('cluster', { port, host: '127.0.0.1' });
     const { pid } = await program.message<Serves>('serves');
     expect(await program.message('failed')).toMatchObject({ code: 'EADDRINUSE', syscall: 'bind', port });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { familyOf, privateFolder } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { freePort } from '../supervisor/ports.js';
+import { freePort } from '../helpers/ports.js';
 import { type App, type Boot, boot, useApps } from './apps.js';
 import { HttpConnection } from './clients.js';
 
@@ -165,7 +165,7 @@ describe('where it is meant', () => {
     ['close'],
     [['other', 'admin']],
   ])('unclaimed: %j: it is closed, and told', async (unclaimed) => {
-    const port = await freePort();
+    const port = freePort();
     const both = { http: WEB, net: { name: 'admin', port, host } };
     const { chain: processes, first } = await chain([listening(both), listening({ http: WEB }, { unclaimed })]);
     expect(await first.upgrade()).toMatchObject({ claimed: ['web'], unclaimed: ['admin'] });

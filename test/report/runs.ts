@@ -3,8 +3,8 @@ import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Details, Result, Tick } from '../../lib/report/data.js';
 import { runHammer } from '../hammer/helpers.js';
+import { freePort } from '../helpers/ports.js';
 import type { Programs } from '../helpers/programs.js';
-import { freePort } from '../supervisor/ports.js';
 
 export interface MadeRun {
   readonly ticks?: readonly Partial<Tick>[];
@@ -84,7 +84,7 @@ export interface HandedOver {
 
 /** Hammers fixtures/server.mjs through two handovers, with its timelines in `directory`. */
 export async function hammerHandovers(programs: Programs, directory: string, ...more: string[]): Promise<HandedOver> {
-  const port = await freePort();
+  const port = freePort();
   const env = { PORT: String(port), TIMELINE: directory };
   const server = programs.start(new URL('fixtures/server.mjs', import.meta.url), { env });
   await accepts(port);

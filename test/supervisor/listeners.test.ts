@@ -9,9 +9,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { bindListener, closeFd } from '../../dist/fd/index.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort, freeUdpPort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
-import { freePort } from './ports.js';
 import { askOnce, EXAMPLE, FOREIGN, fixture, replaced, running, stop, temporary } from './running.js';
 
 expectNoLeaks();
@@ -48,7 +48,7 @@ async function tryConnect(port: number): Promise<string> {
 describe('listeners of workers', () => {
   it('G1: a path, ports the kernel chose and UDP are shared by all workers and generations; the path goes at the end', async () => {
     const path = join(temporary(), 'app.sock');
-    const udp = await freePort();
+    const udp = freeUdpPort();
     const app = await running(start, ['--workers', '2'], {
       command: [fixture('places.mjs')],
       env: { UNIX_PATH: path, UDP_PORT: String(udp) },
@@ -77,7 +77,7 @@ describe('listeners of workers', () => {
     const path = join(temporary(), 'app.sock');
     const app = await running(start, ['--workers', '2'], {
       command: [fixture('places.mjs')],
-      env: { UNIX_PATH: path, UDP_PORT: String(await freePort()) },
+      env: { UNIX_PATH: path, UDP_PORT: String(freeUdpPort()) },
     });
     const [first = 0, second = 0] = app.workers();
     process.kill(first, 'SIGALRM');
@@ -100,9 +100,9 @@ describe('listeners of workers', () => {
   }, 30_000);
 
   it('the declared one is used under its name, whatever address the worker says', async () => {
-    const app = await running(start, ['--listen', `extra=tcp://127.0.0.1:${await freePort()}`], {
+    const app = await running(start, ['--listen', `extra=tcp://127.0.0.1:${freePort()}`], {
       command: [fixture('places.mjs')],
-      env: { UNIX_PATH: join(temporary(), 'app.sock'), UDP_PORT: String(await freePort()) },
+      env: { UNIX_PATH: join(temporary(), 'app.sock'), UDP_PORT: String(freeUdpPort()) },
     });
     const [, declared] = /extra=tcp:\/\/127.0.0.1:(\d+)/.exec(app.supervisor.child.spawnargs.join(' ')) ?? [];
     expect(await askOnce(Number(declared))).toBe(app.workers()[0]);
@@ -117,7 +117,7 @@ describe('listeners of workers', () => {
   ])(
     'one passed along by LISTEN_FDS is the workers’ (%s)',
     async (_, command, options) => {
-      const port = await freePort();
+      const port = freePort();
       const fd = bindListener({ host: '127.0.0.1', port });
       onTestFinished(() => closeFd(fd));
       const env = { LISTEN_FDS: '1', LISTEN_FDNAMES: 'web', PORT: String(port) };

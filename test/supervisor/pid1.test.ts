@@ -2,10 +2,10 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { commandOf } from '../helpers/processes.js';
 import { type Program, usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
-import { freePort } from './ports.js';
 import { askOnce, childrenOf, expectUnharmed, fixture, keepAlive } from './running.js';
 
 expectNoLeaks();
@@ -22,7 +22,7 @@ interface Container {
 }
 
 async function container(args: readonly string[]): Promise<Container> {
-  const port = await freePort();
+  const port = freePort();
   const outside = start(new URL('./fixtures/in-container.mjs', import.meta.url), {
     args: [
       'unshare',

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished } from 'vitest';
 import { HttpConnection, Load } from '../handover/clients.js';
+import { freePort } from '../helpers/ports.js';
 import type { Program, StartOptions } from '../helpers/programs.js';
-import { freePort } from './ports.js';
 
 export const EXAMPLE: string = fileURLToPath(new URL('../../examples/http.mjs', import.meta.url));
 export const FOREIGN: string = fixture('foreign.mjs');
@@ -62,7 +62,7 @@ export async function begun(
     settle = 300,
   }: RunningOptions = {},
 ): Promise<Running> {
-  const port = await freePort();
+  const port = freePort();
   const listen = listens ? ['--listen', `web=tcp://127.0.0.1:${port}`] : [];
   const supervisor = start(new URL(`./fixtures/${script}`, import.meta.url), {
     args: [...options, ...listen, '--settle', String(settle), '--', program, ...command],

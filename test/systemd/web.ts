@@ -2,20 +2,12 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
-import { bindListener, closeFd, describeFd } from '../../lib/fd/index.js';
 import { LOCALHOST, privateFolder } from '../engine/engine.js';
+import { freePort } from '../helpers/ports.js';
 import type { Programs } from '../helpers/programs.js';
 import { Systemd } from './systemd.js';
 
 export const UNIT = 'web.service';
-
-/** A port that was free a moment ago. */
-function freePort(): number {
-  const fd = bindListener({ port: 0, host: LOCALHOST });
-  const { port } = describeFd(fd).socket?.local as { port: number };
-  closeFd(fd);
-  return port;
-}
 
 /** What a test could leave behind outside of its namespace. */
 const surroundings = (): object => ({

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { LOCALHOST, Visitors, visit } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
-import { freePort } from '../supervisor/ports.js';
 import { childrenOf, expectUnharmed, keepAlive, release, temporary } from '../supervisor/running.js';
 import { hasSystemd, type Properties, Systemd } from './systemd.js';
 
@@ -30,7 +30,7 @@ interface Installed {
 
 /** The unit with the paths, the port and the number of workers of this test; all else as it is. */
 async function installed(): Promise<Installed> {
-  const target = { port: await freePort(), host: LOCALHOST };
+  const target = { port: freePort(), host: LOCALHOST };
   const root = temporary();
   const current = join(root, 'current');
   const switchTo = (name: string, program?: string): void => {

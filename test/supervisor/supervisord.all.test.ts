@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Visitors, visit } from '../engine/engine.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { freePort } from '../helpers/ports.js';
 import { type Program, usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
-import { freePort } from './ports.js';
 import { childrenOf, expectUnharmed, keepAlive, release, temporary } from './running.js';
 
 expectNoLeaks();
@@ -31,7 +31,7 @@ interface Supervised {
 
 /** A supervisord with the example, which has the paths, the port and the pace of this test; it serves. */
 async function supervised(): Promise<Supervised> {
-  const target = { port: await freePort(), host: '127.0.0.1' };
+  const target = { port: freePort(), host: '127.0.0.1' };
   const root = release();
   mkdirSync(join(root, 'node_modules', '.bin'));
   symlinkSync('../handover/dist/cli/main.js', join(root, 'node_modules', '.bin', 'handover'));
