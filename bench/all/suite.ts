@@ -3,11 +3,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Report } from '../lib/bench.js';
+import { marked, signal } from '../lib/process-id.mjs';
 
 /** What a benchmark says by IPC: how far it is, and in the end what it found. */
 export interface Message {
@@ -149,33 +150,10 @@ async function killMarked(mark: string): Promise<number[]> {
   const deadline = performance.now() + LAST_KILLS;
   // Twice nobody: one look can miss a process whose starter has ended during it.
   for (let nobody = 0; ; ) {
-    const alive = marked(mark);
+    const alive = marked(`${MARK}=${mark}`).flat();
     nobody = alive.length === 0 ? nobody + 1 : 0;
-    if (nobody === 2 || performance.now() > deadline) return alive;
-    for (const pid of alive) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // Gone meanwhile.
-      }
-    }
+    if (nobody === 2 || performance.now() > deadline) return alive.map(({ pid }) => pid);
+    for (const id of alive) signal(id, 'SIGKILL');
     await sleep(KILL_PAUSE);
   }
-}
-
-function marked(mark: string): number[] {
-  const entry = `${MARK}=${mark}`;
-  return pids()
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(entry);
-      } catch {
-        return false; // gone meanwhile, or somebody else's
-      }
-    })
-    .map(Number);
-}
-
-function pids(): string[] {
-  return process.platform === 'linux' ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [];
 }

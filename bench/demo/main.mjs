@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url';
 import { BuildError, buildMissing } from './build.mjs';
 import { help, parseOptions, UsageError } from './options.mjs';
 import { succeeded, toJson, toTable, troubles } from './report.mjs';
-import { run } from './run.mjs';
 import { painter } from './text.mjs';
 import { View } from './view.mjs';
 
@@ -44,6 +43,8 @@ export async function main(args, script) {
     if (script === undefined) {
       await buildMissing(root, (notice) => process.stderr.write(`demo: ${notice}\n`), interruption.first);
     }
+    // What it loads stands in dist/, too.
+    const { run } = await import('./run.mjs');
     const result = await run({
       wanted,
       script: script ?? app,

@@ -4,13 +4,13 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import process from 'node:process';
 import readline from 'node:readline';
-import { findByEnvironment, identify, isAlive, signal } from './process.mjs';
+import { identify, isAlive, marked, signal } from '../lib/process-id.mjs';
 
 const keptLines = 30;
 const pollInterval = 50;
 
 /**
- * @typedef {{ generation: number, process: import('./process.mjs').Identity }} Generation
+ * @typedef {{ generation: number, process: import('../lib/process-id.mjs').ProcessId }} Generation
  * @typedef {{ code: string, phase: string, stillServing: boolean, generation: number }} UpgradeFailure
  */
 
@@ -120,8 +120,8 @@ export class Server {
   /** Every process of ours that lives: those that told us, and those still loading, which only the kernel knows. */
   #left() {
     const known = this.generations.map((generation) => generation.process).filter(isAlive);
-    const marked = findByEnvironment(this.#marker).filter(({ pid }) => !known.some((other) => other.pid === pid));
-    return [...known, ...marked];
+    const others = marked(this.#marker).flat();
+    return [...known, ...others.filter(({ pid }) => !known.some((other) => other.pid === pid))];
   }
 
   #connectionsOf(generation) {
@@ -133,7 +133,10 @@ export class Server {
   #learn(line) {
     const entry = parse(line);
     if (entry?.event === 'in-charge') {
-      this.generations.push({ generation: entry.generation, process: identify(entry.pid) });
+      this.generations.push({
+        generation: entry.generation,
+        process: identify(entry.pid) ?? { pid: entry.pid, startTime: 'ended' },
+      });
     } else if (entry?.event === 'upgrade-failed') {
       this.upgradeFailures.push(entry);
     } else if (entry?.event === 'closing') {

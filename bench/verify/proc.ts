@@ -1,19 +1,8 @@
-// Processes, descriptors and sockets as the kernel shows them in /proc.
+// Memory, descriptors and sockets as the kernel shows them in /proc.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-
-/** One process, told from a later one with the same pid by when it was started. */
-export interface ProcessId {
-  readonly pid: number;
-  /** Clock ticks since boot, proc(5). */
-  readonly startTime: string;
-}
-
-interface Stat {
-  readonly state: string;
-  readonly parent: number;
-  readonly startTime: string;
-}
+import { processStat } from '../../dist/fd/proc.js';
+import type { ProcessId } from '../lib/process-id.mjs';
 
 function read(path: string): string | undefined {
   try {
@@ -24,61 +13,12 @@ function read(path: string): string | undefined {
   }
 }
 
-function statOf(pid: number): Stat | undefined {
-  const text = read(`/proc/${pid}/stat`);
-  // The name, in parentheses, may hold anything; the fields begin after the last one.
-  const fields = text?.slice(text.lastIndexOf(')') + 2).split(' ');
-  const [state, parent] = fields ?? [];
-  const startTime = fields?.[19];
-  return state === undefined || startTime === undefined ? undefined : { state, parent: Number(parent), startTime };
-}
-
-/** The process that has this pid now; a zombie is none. */
-export function identify(pid: number): ProcessId | undefined {
-  const stat = statOf(pid);
-  return stat === undefined || 'ZX'.includes(stat.state) ? undefined : { pid, startTime: stat.startTime };
-}
-
-export function isAlive(id: ProcessId): boolean {
-  return identify(id.pid)?.startTime === id.startTime;
-}
-
-/** Signals that very process; false where it has gone. */
-export function signal(id: ProcessId, name: NodeJS.Signals): boolean {
-  try {
-    return isAlive(id) && process.kill(id.pid, name);
-  } catch {
-    return false;
-  }
-}
-
-/** For each `NAME=value`: every living process that was started with it, also one that has left our tree. */
-export function marked(assignments: readonly string[]): ProcessId[][] {
-  const found = assignments.map((): ProcessId[] => []);
-  for (const pid of pids()) {
-    if (pid === process.pid) continue;
-    const environment = `\0${read(`/proc/${pid}/environ`) ?? ''}`;
-    const index = assignments.findIndex((assignment) => environment.includes(`\0${assignment}\0`));
-    const id = index === -1 ? undefined : identify(pid);
-    if (id !== undefined) found[index]?.push(id);
-  }
-  return found;
-}
-
 /** Those of `known` that have ended and that a living process, other than pid 1, should have waited for. */
 export function zombies(known: readonly ProcessId[]): number[] {
   return known.flatMap(({ pid, startTime }) => {
-    const stat = statOf(pid);
+    const stat = processStat(pid);
     return stat?.state === 'Z' && stat.startTime === startTime && stat.parent !== 1 ? [pid] : [];
   });
-}
-
-export function commandOf(pid: number): string {
-  return read(`/proc/${pid}/cmdline`)?.replaceAll('\0', ' ').trim() || 'command unknown';
-}
-
-function pids(): number[] {
-  return readdirSync('/proc').map(Number).filter(Number.isInteger);
 }
 
 /** Resident memory in bytes. */

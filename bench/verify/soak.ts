@@ -2,9 +2,10 @@
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
+import { marked } from '../lib/process-id.mjs';
 import type { Evidence } from './evidence.js';
 import type { VerifyOptions } from './options.js';
-import { dropsOf, listenCounters, marked } from './proc.js';
+import { dropsOf, listenCounters } from './proc.js';
 import { type Signals, Subject } from './subject.js';
 import { Target } from './target.js';
 
@@ -69,7 +70,7 @@ async function serveAndEnd(
   let measured = 0;
   let atListeners: number | undefined;
   const watching = setInterval(() => {
-    const alive = marked(subjects.map(({ target }) => target.mark));
+    const alive = marked(...subjects.map(({ target }) => target.mark));
     for (const [index, subject] of subjects.entries()) subject.sawAlive(alive[index]?.length ?? 0);
     view.progress(subjects, performance.now() - measuredSince);
   }, ALIVE_INTERVAL);

@@ -2,9 +2,10 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { isAlive, type ProcessId } from '../lib/process-id.mjs';
 import type { GenerationEnd, Sample, Series, TargetEvidence } from './evidence.js';
 import { Load, type LoadResult } from './load.js';
-import { isAlive, listening, ownDescriptors, type ProcessId, residentBytes, zombies } from './proc.js';
+import { listening, ownDescriptors, residentBytes, zombies } from './proc.js';
 import { RawClients, type RawResult } from './raw-clients.js';
 import { LEAST_SAMPLES, medianOf } from './slope.js';
 import type { Answers, Target } from './target.js';

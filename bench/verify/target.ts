@@ -5,8 +5,9 @@ import { appendFileSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { commandOf, identify, isAlive, marked, type ProcessId, signal } from '../lib/process-id.mjs';
 import type { TargetKind } from './options.js';
-import { commandOf, hasOpen, identify, isAlive, marked, type ProcessId, signal } from './proc.js';
+import { hasOpen } from './proc.js';
 import { until } from './until.js';
 
 export const COMMAND: string = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -96,7 +97,7 @@ export class Target {
 
   /** Every process of it that lives. */
   get alive(): ProcessId[] {
-    return marked([this.mark]).flat();
+    return marked(this.mark).flat();
   }
 
   /** The process that stays although generations change, where there is one. */

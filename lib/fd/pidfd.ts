@@ -1,8 +1,8 @@
 // A process held by its pidfd: signalled and watched without the danger that its number is another's by now.
-import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { hasCode } from '../errors.js';
 import { native, type Poller, READABLE } from './native.js';
+import { hasEnded, processStat, readProcessStat } from './proc.js';
 
 export class Pidfd {
   /** Resolves when the process has ended; only its parent learns how (pidfd_open(2)). */
@@ -64,8 +64,7 @@ export function reapChild(pid: number): boolean {
 export function hasProcessEnded(pid: number): boolean {
   if (pid <= 0) return false;
   try {
-    const [state] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1) ?? '';
-    return state === 'Z' || state === 'X';
+    return hasEnded(readProcessStat(pid));
   } catch (error) {
     // Without a /proc nothing is known.
     return hasCode(error, 'ENOENT') && processStartTime('self') !== undefined;
@@ -74,12 +73,7 @@ export function hasProcessEnded(pid: number): boolean {
 
 /** Clock ticks from boot to the start of a process; undefined where there is no /proc (proc_pid_stat(5)). */
 export function processStartTime(pid: number | 'self'): string | undefined {
-  try {
-    // The name in parentheses may hold blanks and parentheses itself; the 22nd field is the 20th behind it.
-    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[19];
-  } catch {
-    return undefined;
-  }
+  return processStat(pid)?.startTime;
 }
 
 /** The inode of a pidfd, which is the process' own as long as it lives; undefined where the kernel has no pidfds. */

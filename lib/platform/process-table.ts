@@ -1,16 +1,12 @@
 // Other processes as /proc shows them. Undefined where there is no /proc, or no such process in it.
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
+import { type ProcessStat, processStat } from '../fd/proc.js';
 
 /** A process, as far as its neighbours can tell. */
-export interface Neighbour {
+export interface Neighbour extends Pick<ProcessStat, 'name' | 'parent' | 'group' | 'hasTerminal'> {
   readonly pid: number;
-  /** 0: none in this pid namespace. */
-  readonly parent: number;
-  readonly group: number;
-  readonly hasTerminal: boolean;
   /** The command line; of a kernel thread, or one that hides it, its name. */
   readonly words: readonly string[];
-  readonly name: string;
   readonly cgroup: string;
 }
 
@@ -47,20 +43,17 @@ export function isFirstPidNamespace(): boolean {
 }
 
 function neighbourOf(pid: number): Neighbour | undefined {
-  const stat = read(`/proc/${pid}/stat`);
+  const stat = processStat(pid);
   if (stat === undefined) return undefined;
-  // The name in parentheses may hold blanks and parentheses itself (proc_pid_stat(5)).
-  const end = stat.lastIndexOf(')');
-  const name = stat.slice(stat.indexOf('(') + 1, end);
-  const [, parent = '0', group = '0', , terminal] = stat.slice(end + 2).split(' ');
+  const { name, parent, group, hasTerminal } = stat;
   const words = (read(`/proc/${pid}/cmdline`) ?? '').split('\0').filter(Boolean);
   return {
     pid,
-    parent: Number(parent),
-    group: Number(group),
-    hasTerminal: terminal !== '0',
-    words: words.length > 0 ? words : [name],
     name,
+    parent,
+    group,
+    hasTerminal,
+    words: words.length > 0 ? words : [name],
     cgroup: cgroupOf(pid) ?? '',
   };
 }

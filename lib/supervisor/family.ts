@@ -1,30 +1,7 @@
 // The processes of a worker, as the kernel knows them: the one that was started leads a session and a process group, and
 // what it starts is in them or descends from it.
-import { readdirSync, readFileSync } from 'node:fs';
+import { allPids, hasEnded, processStat } from '../fd/proc.js';
 import { sleep } from '../protocol/deadline.js';
-
-export interface ProcessStat {
-  /** `Z`: it has ended, and nobody has waited for it. */
-  readonly state: string;
-  readonly parent: number;
-  readonly group: number;
-  readonly session: number;
-}
-
-/** Of a living process or a zombie; undefined where there is none, or no /proc (proc_pid_stat(5)). */
-export function processStat(pid: number): ProcessStat | undefined {
-  try {
-    const [state = '', parent, group, session] =
-      readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-    return { state, parent: Number(parent), group: Number(group), session: Number(session) };
-  } catch {
-    return undefined;
-  }
-}
-
-export function allPids(): number[] {
-  return readdirSync('/proc').map(Number).filter(Number.isInteger);
-}
 
 /** Whether a process descends from `leader`, or it or an ancestor is of the process group or the session of that. */
 export function isOfFamily(pid: number, leader: number): boolean {
@@ -51,7 +28,7 @@ function isGroupAlive(leader: number): boolean {
   if (!signalGroup(leader, 0)) return false;
   return allPids().some((pid) => {
     const stat = processStat(pid);
-    return stat?.group === leader && stat.state !== 'Z' && stat.state !== 'X';
+    return stat?.group === leader && !hasEnded(stat);
   });
 }
 

@@ -1,7 +1,7 @@
 // As pid 1 of a container every orphan becomes this process' child, and a zombie when it ends, unless somebody waits for
 // it. Each by its own number: libuv waits for the children that are Node's.
 import { reapChild } from '../fd/pidfd.js';
-import { allPids, processStat } from './family.js';
+import { allPids, processStat } from '../fd/proc.js';
 import { isAwaited } from './launch.js';
 
 /** Reaps orphans until the function returned is called. */

@@ -2,12 +2,13 @@
 // that knows nothing of this package gets its sockets by LISTEN_FDS and is silent.
 
 import { closeFd, closeFds, socketpair } from '../fd/index.js';
+import { processStat } from '../fd/proc.js';
 import type { Exit } from '../platform/env.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { Deferred } from '../protocol/deferred.js';
 import type { Answer, Handler, Params, Rpc } from '../protocol/rpc.js';
 import type { Entry } from '../resources/ledger.js';
-import { endGroup, isOfFamily, processStat, signalGroup } from './family.js';
+import { endGroup, isOfFamily, signalGroup } from './family.js';
 import { type Launch, launch } from './launch.js';
 import { type Dialler, Member, type MemberHost, refuseDialler, refused, tryKill } from './member.js';
 

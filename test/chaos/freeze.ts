@@ -1,6 +1,7 @@
 // Who owns what at one instant: all processes of a world are stopped, /proc is read, one may be killed, the others go on. So
 // what died with it is known exactly, also what it had accepted a microsecond before.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readProcessStat } from '../../lib/fd/proc.js';
 import { alive, type ProcessId, signal } from '../helpers/processes.js';
 
 /** Connections by the client's port. */
@@ -60,10 +61,9 @@ export function holdingsOf(pids: readonly number[], holders: readonly number[], 
 /** Every thread: one in a system call stops later. */
 export function isStopped(pid: number): boolean {
   try {
-    return readdirSync(`/proc/${pid}/task`).every((task) => {
-      const text = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
-      return 'TtZX'.includes(text[text.lastIndexOf(')') + 2] ?? 'X');
-    });
+    return readdirSync(`/proc/${pid}/task`).every((task) =>
+      'TtZX'.includes(readProcessStat(`${pid}/task/${task}`).state),
+    );
   } catch {
     return false;
   }

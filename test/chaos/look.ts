@@ -1,8 +1,9 @@
 // Looks at a world: waits until nothing is under way in it, asks every process what it is, and who answers.
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { processStat } from '../../lib/fd/proc.js';
 import type { Status } from '../../lib/protocol/control-commands.js';
 import { signal } from '../helpers/processes.js';
 import { now } from './crowd.js';
@@ -150,11 +151,6 @@ export function zombiesOf(parents: readonly number[]): number[] {
 }
 
 function isZombieOf(pid: number, parents: readonly number[]): boolean {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const [state, parent] = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return state === 'Z' && parents.includes(Number(parent));
-  } catch {
-    return false;
-  }
+  const stat = processStat(pid);
+  return stat?.state === 'Z' && parents.includes(stat.parent);
 }

@@ -2,14 +2,13 @@
 
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { processesWith, type Running, start } from './helpers.js';
-
-const linux = process.platform === 'linux';
+import { processesMarked } from '../helpers/processes.js';
+import { type Running, start } from './helpers.js';
 
 function npmRunDemo(...args: string[]): Running & { left(): number[] } {
   const mark = randomUUID();
   const running = start('npm', ['run', 'demo', '--', ...args], { TEST_MARK: mark });
-  return { ...running, left: () => (linux ? processesWith('TEST_MARK', mark) : []) };
+  return { ...running, left: () => processesMarked('TEST_MARK', mark).map(({ pid }) => pid) };
 }
 
 test('G1, G2, G3: two handovers under load, no request or message lost, no connection closed', async () => {

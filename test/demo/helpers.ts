@@ -2,7 +2,6 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export const root: string = fileURLToPath(new URL('../../', import.meta.url));
@@ -56,22 +55,4 @@ export function start(command: string, args: string[], env: Record<string, strin
 
 export function node(args: string[], env: Record<string, string> = {}): Running {
   return start(process.execPath, args, env);
-}
-
-/** The pids of all living processes that have the variable in their environment: whoever a test started, at any remove. Linux. */
-export function processesWith(name: string, value: string): number[] {
-  const wanted = `\0${name}=${value}\0`;
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(Number)
-    .filter((pid) => `\0${readProc(pid, 'environ')}`.includes(wanted))
-    .filter((pid) => !/\) [ZX] /.test(readProc(pid, 'stat')));
-}
-
-function readProc(pid: number, file: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/${file}`, 'latin1');
-  } catch {
-    return ''; // gone meanwhile
-  }
 }

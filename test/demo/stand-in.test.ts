@@ -2,14 +2,15 @@
 
 import { randomUUID } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { fixture, node, processesWith, type Running } from './helpers.js';
+import { processesMarked } from '../helpers/processes.js';
+import { fixture, node, type Running } from './helpers.js';
 
 const linux = process.platform === 'linux';
 
 function demo(mode: string, ...args: string[]): Running & { left(): number[] } {
   const mark = randomUUID();
   const running = node([fixture('demo-of.mjs'), fixture('stand-in.mjs'), ...args], { STAND_IN: mode, TEST_MARK: mark });
-  return { ...running, left: () => (linux ? processesWith('TEST_MARK', mark) : []) };
+  return { ...running, left: () => processesMarked('TEST_MARK', mark).map(({ pid }) => pid) };
 }
 
 function lastLine(text: string): unknown {

@@ -1,6 +1,6 @@
 // What the tests of the engine share: a server that tells what happens to it, an upgrade whose end is a value, and
 // visitors that tell refused connections from those that died with their process.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,8 +8,8 @@ import { onTestFinished } from 'vitest';
 import type * as lib from '../../lib/index.js';
 import { type App, type Apps, type Boot, boot, type Inside } from '../handover/apps.js';
 import type { Target } from '../handover/clients.js';
+import { untilStopped } from '../helpers/processes.js';
 import type { Program, StartOptions } from '../helpers/programs.js';
-import { until } from '../helpers/until.js';
 
 export const LOCALHOST = '127.0.0.1';
 
@@ -241,7 +241,7 @@ export async function familyOf(
 /** Resolves when the kernel says that the process has stopped. */
 export async function stopped(app: App): Promise<void> {
   app.process.signal('SIGSTOP');
-  await until(() => readFileSync(`/proc/${app.pid}/stat`, 'utf8').includes(') T '), { what: `${app.pid} to stop` });
+  await untilStopped(app.pid);
 }
 
 /** A measured value, for people: it is shown whether the test passes or not. */

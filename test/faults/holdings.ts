@@ -1,5 +1,5 @@
 // What a process of a case is and holds, as /proc shows it.
-import { readFileSync } from 'node:fs';
+import { processStat } from '../../lib/fd/proc.js';
 import { openDescriptors } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 
@@ -8,12 +8,7 @@ export type Holding = ReadonlyMap<string, number>;
 
 /** The letter of proc_pid_stat(5). */
 export function stateOf(pid: number): string | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2)[0];
-  } catch {
-    return undefined;
-  }
+  return processStat(pid)?.state;
 }
 
 export function holdingOf(pid: number): Holding {

@@ -1,89 +1,23 @@
 // Processes as the kernel shows them: who lives, whose child it is, what it was started with. Reads /proc; elsewhere it
 // knows what kill(2) with signal 0 and ps(1) tell.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { commandOf, isAlive, marked, type ProcessId } from '../../bench/lib/process-id.mjs';
+import { allPids, processStat } from '../../lib/fd/proc.js';
 import { until } from './until.js';
 
-/** One process, told from a later one that got the same pid by when it was started. */
-export interface ProcessId {
-  readonly pid: number;
-  /** Clock ticks since boot, field 22 of proc(5) stat; empty where there is no /proc. */
-  readonly startTime: string;
-}
-
-interface Stat {
-  readonly state: string;
-  readonly parent: number;
-  readonly startTime: string;
-}
+export { commandOf, identify, isAlive as alive, type ProcessId, signal } from '../../bench/lib/process-id.mjs';
 
 const hasProc = process.platform === 'linux';
 
-function read(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    // It has gone between the listing and the reading, or is another user's.
-    return undefined;
-  }
-}
-
-function statOf(pid: number): Stat | undefined {
-  const text = read(`/proc/${pid}/stat`);
-  // The name, in parentheses, may hold anything; the fields begin after the last one.
-  const [state, parent, ...rest] = text?.slice(text.lastIndexOf(')') + 2).split(' ') ?? [];
-  const startTime = rest[17];
-  if (state === undefined || startTime === undefined) return undefined;
-  return { state, parent: Number(parent), startTime };
-}
-
-function allPids(): number[] {
-  return readdirSync('/proc').map(Number).filter(Number.isInteger);
-}
-
-/** The process that has this pid now; undefined when there is none, or only a zombie. */
-export function identify(pid: number): ProcessId | undefined {
-  if (hasProc) {
-    const stat = statOf(pid);
-    return stat === undefined || 'ZX'.includes(stat.state) ? undefined : { pid, startTime: stat.startTime };
-  }
-  try {
-    process.kill(pid, 0);
-    return { pid, startTime: '' };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether that very process still runs: a zombie does not, another process under the same pid is not it. */
-export function alive(id: ProcessId): boolean {
-  return identify(id.pid)?.startTime === id.startTime;
-}
-
-/** Sends a signal to that very process; false when it has gone. */
-export function signal(id: ProcessId, name: NodeJS.Signals): boolean {
-  if (!alive(id)) return false;
-  try {
-    return process.kill(id.pid, name);
-  } catch {
-    return false;
-  }
-}
-
 /** Resolves when that very process has gone; for a process that is not our child, so that no event tells. */
 export async function gone(id: ProcessId, timeout = 10_000): Promise<void> {
-  await until(() => !alive(id), { what: `process ${id.pid} (${commandOf(id.pid)}) to end`, timeout, interval: 5 });
-}
-
-/** The command line, for messages. */
-export function commandOf(pid: number): string {
-  return read(`/proc/${pid}/cmdline`)?.replaceAll('\0', ' ').trim() || 'command unknown';
+  await until(() => !isAlive(id), { what: `process ${id.pid} (${commandOf(id.pid)}) to end`, timeout, interval: 5 });
 }
 
 /** The children of this process that run or wait to be reaped: pid to command line. */
 export function childProcesses(): Map<number, string> {
   if (!hasProc) return childrenByPs();
-  const children = allPids().filter((pid) => statOf(pid)?.parent === process.pid);
+  const children = allPids().filter((pid) => processStat(pid)?.parent === process.pid);
   return new Map(children.map((pid) => [pid, commandOf(pid)]));
 }
 
@@ -102,9 +36,10 @@ function childrenByPs(): Map<number, string> {
  * has left our process tree. Empty where there is no /proc.
  */
 export function processesMarked(name: string, value: string): ProcessId[] {
-  if (!hasProc) return [];
-  return allPids()
-    .filter((pid) => pid !== process.pid && read(`/proc/${pid}/environ`)?.split('\0').includes(`${name}=${value}`))
-    .map(identify)
-    .filter((id) => id !== undefined);
+  return marked(`${name}=${value}`).flat();
+}
+
+/** Resolves when the kernel says that the process has stopped, by SIGSTOP or a debugger. */
+export async function untilStopped(pid: number): Promise<void> {
+  await until(() => processStat(pid)?.state === 'T', { what: `process ${pid} to stop`, interval: 2 });
 }

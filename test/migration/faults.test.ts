@@ -1,10 +1,9 @@
 // G4, G5: either process is killed or stopped in the middle of a batch. Every connection is served by exactly one process;
 // lost is only what the dead one alone owned.
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type App, type Chain, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { until } from '../helpers/until.js';
+import { untilStopped } from '../helpers/processes.js';
 import {
   answeredBy,
   type Drained,
@@ -54,11 +53,6 @@ async function survey(clients: readonly Wire[]): Promise<{ pids: number[]; lost:
   }
   expect(clients.filter(({ pending }) => pending > 0)).toEqual([]);
   return { pids, lost: answers.length - pids.length };
-}
-
-async function stopped({ pid }: App): Promise<void> {
-  const state = (): string | undefined => /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
-  await until(() => state() === 'T', { what: `process ${pid} to be stopped`, interval: 2 });
 }
 
 /** The busy one is answered by the process that has it, and is served on. */
@@ -116,7 +110,7 @@ describe.runIf(process.platform === 'linux')('the successor', () => {
   ])('G4: stopped %s and continued: what was asked meanwhile is answered once, by it', async (_, strike) => {
     const { processes, first, clients, busy } = await start({}, { strike });
     const second = await processes.generation(2);
-    await stopped(second);
+    await untilStopped(second.pid);
     const answers = answeredBy(clients, '/meanwhile');
     // All that is to reach the predecessor has, if anything does.
     await first.run(async () => new Promise((resolve) => setTimeout(resolve, 50)));
@@ -131,7 +125,7 @@ describe.runIf(process.platform === 'linux')('the successor', () => {
     const strike: Strike = { direction: 'received', name: 'OFFER', signal: 'SIGSTOP' };
     const { processes, first, clients, busy } = await start({ handover: { probationStall: 200 } }, { strike });
     const second = await processes.generation(2);
-    await stopped(second);
+    await untilStopped(second.pid);
     const answers = answeredBy(clients, '/meanwhile');
     expect(await first.said('handover:failed')).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', stillServing: true });
     await second.gone();
@@ -165,7 +159,7 @@ describe.runIf(process.platform === 'linux')('the predecessor', () => {
     ['at GO', { direction: 'sent', name: 'GO', signal: 'SIGSTOP' }],
   ])('G4: stopped %s and continued: what was asked meanwhile is answered once', async (_, strike) => {
     const { processes, first, clients, busy, upgrading } = await start({ strike }, {});
-    await stopped(first);
+    await untilStopped(first.pid);
     const second = await processes.generation(2);
     const answers = answeredBy(clients, '/meanwhile');
     await second.run(async () => new Promise((resolve) => setTimeout(resolve, 50)));

@@ -1,13 +1,13 @@
 // G3, G4, G5: raw connections through handovers of real processes: at full speed in both directions, while either process is
 // killed or stopped in the middle of a batch, and back again.
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { onLinux, temporaryFolder } from '../fd/sandbox.js';
 import { type App, boot, type Chain, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
+import { untilStopped } from '../helpers/processes.js';
 import { until } from '../helpers/until.js';
 import { type Drained, replace, type Strike } from './generations.js';
 import { LineClient } from './lines.js';
@@ -160,11 +160,6 @@ const halves = (app: App): number => app.allSaid('line').filter((line) => line =
 
 const all = (count: number, pid: number): number[] => Array(count).fill(pid);
 
-async function stopped({ pid }: App): Promise<void> {
-  const state = (): string | undefined => /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
-  await until(() => state() === 'T', { what: `process ${pid} to be stopped`, interval: 2 });
-}
-
 async function end(app: App, clients: readonly LineClient[]): Promise<void> {
   for (const client of clients) client.close();
   await app.close();
@@ -191,7 +186,7 @@ describe.runIf(onLinux)('the successor', () => {
     const strike: Strike = { direction: 'received', name: 'OFFER', signal: 'SIGSTOP' };
     const { processes, first, clients } = await start([{}, { strike }]);
     const second = await processes.generation(2);
-    await stopped(second);
+    await untilStopped(second.pid);
     const surveying = survey(clients);
     await first.run(async () => new Promise((resolve) => setTimeout(resolve, 50)));
     // Those that were not asked yet are served on.
@@ -210,7 +205,7 @@ describe.runIf(onLinux)('the successor', () => {
     const strike: Strike = { direction: 'received', name: 'OFFER', signal: 'SIGSTOP' };
     const { processes, first, clients } = await start([{ handover: { probationStall: 200 } }, { strike }]);
     const second = await processes.generation(2);
-    await stopped(second);
+    await untilStopped(second.pid);
     const surveying = survey(clients);
     expect(await first.said('handover:failed')).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', stillServing: true });
     await second.gone();
@@ -252,7 +247,7 @@ describe.runIf(onLinux)('the predecessor', () => {
     ['at GO', { direction: 'sent', name: 'GO', signal: 'SIGSTOP' }],
   ])('G4: stopped %s and continued: what was said meanwhile is answered once', async (_, strike) => {
     const { processes, first, clients, upgrading } = await start([{ strike }, {}]);
-    await stopped(first);
+    await untilStopped(first.pid);
     const second = await processes.generation(2);
     const surveying = survey(clients);
     await second.run(async () => new Promise((resolve) => setTimeout(resolve, 50)));

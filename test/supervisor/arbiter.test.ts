@@ -1,11 +1,11 @@
 // G4, G5: a slot of `handover run` has one worker in charge, whichever of three generations dies or stops: the supervisor
 // gives all workers of a slot the same arbiter, and knows of a worker that is in charge again.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
-import { gone, identify } from '../helpers/processes.js';
+import { gone, identify, untilStopped } from '../helpers/processes.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 import { askOnce, fixture, type Running, replaced, running, stop, temporary } from './running.js';
@@ -79,7 +79,7 @@ function kill(pid: number): Promise<void> {
 
 async function stopped(pid: number): Promise<void> {
   process.kill(pid, 'SIGSTOP');
-  await until(() => readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T '), { what: `${pid} to stop` });
+  await untilStopped(pid);
 }
 
 /** It alone answers, and the next replacement reaches it. */
