@@ -47,6 +47,11 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && (error as { code?: unknown }).code === code;
 }
 
+/** What was thrown, or an error with the text of it where code throws something else. */
+export function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
 /** A TypeError that names the option, what was expected, and the value: `"port" must be a number. Received '80'`. */
 export function typeError(name: string, expected: string, value: unknown): TypeError {
   return Object.assign(new TypeError(refusal(name, expected, value)), { code: 'ERR_INVALID_ARG_TYPE' });

@@ -1,6 +1,7 @@
 // The doctor's checks of the kernel and the process: each says a value, and where that is not well what is wrong, why it
 // matters and what mends it.
 import { readdirSync } from 'node:fs';
+import { DEFAULT_BACKLOG } from '../fd/listener.js';
 import { memoryHeadroom } from '../platform/preflight.js';
 import type { Machine } from './machine.js';
 
@@ -36,8 +37,6 @@ function atLeast(name: string, minimum: (machine: Machine) => number, why: strin
 function roomy(needed: number): number {
   return Math.max(4096, 2 ** Math.ceil(Math.log2(needed)));
 }
-
-const DEFAULT_BACKLOG = 511;
 
 function largestBacklog({ status }: Machine): number {
   return Math.max(DEFAULT_BACKLOG, ...(status?.listeners ?? []).map(({ backlogAsked = 0 }) => backlogAsked));

@@ -69,7 +69,8 @@ const COMMON = ['backlog', 'socketOptions'];
 const IP_OPTIONS = ['protocol', 'port', 'host', 'ipv6Only', 'reuseAddr', 'reusePort', ...COMMON];
 const UNIX_OPTIONS = ['path', 'mode', 'uid', 'gid', ...COMMON];
 const ABSTRACT_OPTIONS = ['abstract', ...COMMON];
-const DEFAULT_BACKLOG = 511;
+/** As Node's; the kernel lowers it to net.core.somaxconn. */
+export const DEFAULT_BACKLOG = 511;
 
 /**
  * Creates a socket, binds it, and (unless UDP) listens. It is close-on-exec and non-blocking from birth.

@@ -1,7 +1,7 @@
 // The addon's typed contract, and its only loader. Ints and bytes in, ints out: every call that can fail returns a
 // negative errno; names, messages and policy belong to the files above.
 import { resolve } from 'node:path';
-import { HandoverError } from '../errors.js';
+import { HandoverError, toError } from '../errors.js';
 import { packageFile, packageLack, packageRoot, requireFrom } from './package.js';
 
 /** How many descriptors one message carries at most: SCM_MAX_FD of the Linux kernel (unix(7)). */
@@ -236,7 +236,7 @@ function load(): NonNullable<typeof loaded> {
 function whyNotLoaded(file: string | undefined, cause: unknown): string {
   if (packageRoot() === undefined) return packageLack();
   if (file === undefined) return 'there is no prebuilt file and none was compiled (npx handover build)';
-  return `${file} does not load: ${cause instanceof Error ? cause.message : String(cause)} (npx handover build)`;
+  return `${file} does not load: ${toError(cause).message} (npx handover build)`;
 }
 
 /** True where the addon is there: without it `serve()` listens plainly and everything else is refused. */

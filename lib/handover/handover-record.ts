@@ -1,6 +1,6 @@
 // What is told of handovers to those who count, log and draw them: one account each, from the request to the end.
 
-import { HandoverError } from '../errors.js';
+import { HandoverError, toError } from '../errors.js';
 import {
   HANDOVER_RESULTS,
   type HandoverCounts,
@@ -81,7 +81,7 @@ export class HandoverRecord {
 
   /** The operating system or the peer said no, or the one who asked thought better of it. */
   failed(reason: unknown): void {
-    const error = reason instanceof Error ? reason : new Error(String(reason));
+    const error = toError(reason);
     const { phase, stillServing = true } = error as Partial<HandoverError>;
     const code = this.#codeOf(reason);
     publish('failed', { handoverId: this.id, generation: this.#generation, code, phase, stillServing, error });

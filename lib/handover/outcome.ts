@@ -1,6 +1,6 @@
 // How a handover ended, for whoever asked for it: what `upgrade()` resolves with, and the error it rejects with.
 
-import { HandoverError, type HandoverErrorCode } from '../errors.js';
+import { HandoverError, type HandoverErrorCode, toError } from '../errors.js';
 import type { Phase } from '../events.js';
 import type { Exit } from '../platform/env.js';
 import type { Claims } from '../protocol/frames.js';
@@ -63,7 +63,7 @@ export function explainFailure(error: HandoverError, { phase, exit, stderr, conn
 
 /** For people: `systemctl status` shows it to everybody, so without what a process said on stderr. */
 export function failureText(error: unknown): string {
-  const [reason] = (error instanceof Error ? error.message : String(error)).split('\n', 1);
+  const [reason] = toError(error).message.split('\n', 1);
   return `the handover failed: ${reason}`;
 }
 
@@ -80,6 +80,6 @@ export function anotherInCharge(): HandoverError {
 
 /** A bug of ours, or of the app where it was asked. */
 export function internal(cause: unknown): HandoverError {
-  const message = `unexpected: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const message = `unexpected: ${toError(cause).message}`;
   return new HandoverError('ERR_HANDOVER_INTERNAL', message, { cause, stillServing: false });
 }

@@ -1,4 +1,6 @@
 // How those who look on listen to the events: by an exception in a subscriber the process would end.
+
+import { toError } from '../errors.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents, publish } from '../events.js';
 
 /** The subscriptions of one who looks on. What it throws is published as `hook-failed`, by its name, to the others only. */
@@ -30,7 +32,7 @@ export class Observer {
       work();
     } catch (error) {
       this.#isFailing = true;
-      publish('hook-failed', { name: this.#name, error: error instanceof Error ? error : new Error(String(error)) });
+      publish('hook-failed', { name: this.#name, error: toError(error) });
       this.#isFailing = false;
     }
   }

@@ -1,7 +1,7 @@
 // What the successor is started with: the command this process was started with, resolved anew so that a `current` symlink
 // that was switched meanwhile starts the new release, on the Node that is there now.
 import { join, relative, resolve, sep } from 'node:path';
-import { HandoverError } from '../errors.js';
+import { HandoverError, toError } from '../errors.js';
 import type { Command, Env } from './env.js';
 import { locate, type Start, type StartDirectory } from './start.js';
 
@@ -73,7 +73,7 @@ async function successorVariables({ variables }: Start, more: SuccessorCommand['
     if (typeof result !== 'object' || result === null) throw new TypeError(`it returned ${String(result)}, no object`);
     return { ...variables, ...result };
   } catch (cause) {
-    const message = `successor.env failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+    const message = `successor.env failed: ${toError(cause).message}`;
     throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE' });
   }
 }

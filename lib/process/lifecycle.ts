@@ -1,6 +1,7 @@
 // What the app ties to this process' turn: work that only the one in charge does, work that must end before the exit,
 // and what is closed after the last request.
 
+import { toError } from '../errors.js';
 import { publish } from '../events.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { DUTY_GRACE } from '../protocol/timeouts.js';
@@ -120,7 +121,7 @@ export class Lifecycle {
 }
 
 function publishFailure(name: string, error: unknown): void {
-  publish('hook-failed', { name, error: error instanceof Error ? error : new Error(String(error)) });
+  publish('hook-failed', { name, error: toError(error) });
 }
 
 /** Declared order, but each behind the one it names with `after`. */

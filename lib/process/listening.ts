@@ -5,13 +5,12 @@ import { isIP, Server } from 'node:net';
 import type { Endpoint, ListenAddress } from '../endpoints/endpoint.js';
 import { toEndpoint } from '../endpoints/kinds.js';
 import { typeError } from '../errors.js';
+import { DEFAULT_BACKLOG } from '../fd/listener.js';
 import type { Managed } from '../protocols/managed.js';
 import { ManagedServer } from '../protocols/managed-server.js';
 import type { Migration } from '../protocols/raw.js';
 import { ManagedDatagram } from '../protocols/udp.js';
 import type { Listener } from './types.js';
-
-export const DEFAULT_BACKLOG = 511;
 
 /** @throws TypeError it is none of what can be handed over */
 export function expectListener(listener: unknown): asserts listener is Listener {

@@ -1,7 +1,7 @@
 // What a server's process does by itself: hands over, drains and ends when it is told to. The only part of the library that
 // handles signals, and with serve.ts the only one that exits; `handover run` has its own (cli/run-signals.ts, reaper.ts).
 import { constants } from 'node:os';
-import { HandoverError, hasCode, typeError } from '../errors.js';
+import { HandoverError, hasCode, toError, typeError } from '../errors.js';
 import { publish } from '../events.js';
 import { expectOptions } from '../fd/arguments.js';
 import { type AppListener, AppSignals } from './app-signals.js';
@@ -174,7 +174,7 @@ export class ProcessSignals implements AppEnding {
     const fail = (error: unknown): void =>
       publish('hook-failed', {
         name: 'signals.drain',
-        error: error instanceof Error ? error : new Error(String(error)),
+        error: toError(error),
       });
     try {
       void Promise.resolve(this.#exit.run(call)).catch(fail);

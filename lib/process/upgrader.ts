@@ -1,6 +1,6 @@
 // The handovers this process gives: started by itself or dialled in, at once or by way of a standby, one at a time.
 
-import { HandoverError, hasCode } from '../errors.js';
+import { HandoverError, hasCode, toError } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
 import { HandoverRecord } from '../handover/handover-record.js';
@@ -301,7 +301,7 @@ export class Upgrader {
     this.#attempt = undefined;
     this.#host.resources.closeKept();
     const generation = this.#host.hello.generation + 1;
-    publish('standby-lost', { handoverId: attempt.record.id, generation, error: asError(failure) });
+    publish('standby-lost', { handoverId: attempt.record.id, generation, error: toError(failure) });
     return failure;
   }
 
@@ -313,8 +313,4 @@ export class Upgrader {
 function recordFailure(record: HandoverRecord, error: unknown): void {
   record.failed(error);
   record.end('failed', error);
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,6 +1,6 @@
 // Calls between a supervisor and its workers, and between the command line and either: JSON with descriptors, both ways
 // over one socket. Not part of the handover protocol: both ends are told how to find each other by a version of this file.
-import { HandoverError, type HandoverErrorDetails, hasCode, knownCode } from '../errors.js';
+import { HandoverError, type HandoverErrorDetails, hasCode, knownCode, toError } from '../errors.js';
 import { closeFds, type FdSocket } from '../fd/index.js';
 import { FrameDecoder } from './decoder.js';
 import { HEADER_BYTES, type RawFrame } from './frames.js';
@@ -176,8 +176,7 @@ const HANDOVER_DETAILS = ['phase', 'stillServing', 'stderr', 'exitCode', 'exitSi
 const DETAILS = ['code', ...HANDOVER_DETAILS, ...SYSTEM_DETAILS] as const;
 
 function describe(error: unknown): Params {
-  const source = (error instanceof Error ? error : new Error(String(error))) as Error &
-    Record<string, Json | undefined>;
+  const source = toError(error) as Error & Record<string, Json | undefined>;
   return { message: source.message, ...Object.fromEntries(DETAILS.map((key) => [key, source[key]])) };
 }
 

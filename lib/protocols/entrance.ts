@@ -1,6 +1,7 @@
 // How HTTP/1 connections that have moved enter their server: as new ones do, or, where code of the app comes before Node's
 // HTTP, by what the app saves of each and restores.
 import type { Server, Socket } from 'node:net';
+import { toError } from '../errors.js';
 import { publish } from '../events.js';
 import { enterHttp, entersHttpFirst } from '../sockets/node-internals-http.js';
 import type { Migration } from './raw.js';
@@ -81,6 +82,6 @@ export class Entrance {
 }
 
 function failed(hook: keyof Migration, thrown: unknown): void {
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const error = toError(thrown);
   publish('hook-failed', { name: `migrate.${hook}`, error });
 }

@@ -1,5 +1,6 @@
 // Connections of a plain net.Server, TCP or Unix, that move by what the app saves of each and restores in the successor.
 import type { Server, Socket } from 'node:net';
+import { toError } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import type { OfferedConnection } from '../protocol/batches.js';
@@ -255,7 +256,7 @@ export class RawConnections implements LiveProtocol {
   }
 
   #failed(hook: keyof Migration, thrown: unknown): void {
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    const error = toError(thrown);
     publish('hook-failed', { name: `migrate.${hook}`, error });
   }
 }

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, type Server } from 'node:tls';
 import { fileURLToPath } from 'node:url';
-import { HandoverError, typeError } from '../errors.js';
+import { HandoverError, toError, typeError } from '../errors.js';
 import { publish } from '../events.js';
 import { expectFlag, expectOptions, expectString } from '../fd/arguments.js';
 import { authoritiesOf, hasOwnTicketKeys, secureOptionsOf } from '../sockets/node-internals.js';
@@ -227,7 +227,7 @@ function refusing<T>(what: string, act: () => T): T {
   try {
     return act();
   } catch (cause) {
-    throw refusal(`${what}: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+    throw refusal(`${what}: ${toError(cause).message}`, cause);
   }
 }
 

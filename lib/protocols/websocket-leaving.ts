@@ -1,5 +1,7 @@
 // One upgraded connection on its way out of this process: reading stops, the app saves, writing stops, and then it can be
 // offered.
+
+import { toError } from '../errors.js';
 import { publish } from '../events.js';
 import type { UpgradeRequest } from '../sockets/node-internals-fence.js';
 import { Fence } from '../sockets/node-internals-fence.js';
@@ -154,7 +156,7 @@ async function tellStays(upgraded: Upgraded): Promise<void> {
 
 /** Publishes what a function of the app threw. */
 export function hookFailed(hook: string, thrown: unknown): void {
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const error = toError(thrown);
   publish('hook-failed', { name: `migrate.${hook}`, error });
 }
 

@@ -1,6 +1,6 @@
 // What the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
 import { fstatSync, readSync } from 'node:fs';
-import { HandoverError, typeError } from '../errors.js';
+import { HandoverError, toError, typeError } from '../errors.js';
 import { closeFds, dupFd, sealedBlob } from '../fd/index.js';
 import type { ManifestEntry } from '../protocol/frames.js';
 import type { DescriptorList } from '../protocol/manifest.js';
@@ -53,7 +53,7 @@ export class Kept {
     try {
       return await read();
     } catch (cause) {
-      const message = `the function kept as "${name}" failed: ${cause instanceof Error ? cause.message : String(cause)}`;
+      const message = `the function kept as "${name}" failed: ${toError(cause).message}`;
       throw new HandoverError('ERR_HANDOVER_ABORTED', message, { cause, phase: 'COMMIT' });
     }
   }

@@ -5,7 +5,7 @@ import type { Endpoint } from '../endpoints/endpoint.js';
 import { isDatagram, isListenerKind, kindOf, LISTEN_SYNTAX, parseEndpoint } from '../endpoints/kinds.js';
 import { typeError } from '../errors.js';
 import { type BindListenerOptions, dupFd } from '../fd/index.js';
-import { DEFAULT_BACKLOG } from '../process/listening.js';
+import { DEFAULT_BACKLOG } from '../fd/listener.js';
 import { type Asked, listenerStatus } from '../process/status.js';
 import type { ListenerStatus } from '../protocol/control-commands.js';
 import type { Activated } from '../resources/activated.js';
