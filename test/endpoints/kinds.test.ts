@@ -16,7 +16,7 @@ import {
   toEndpoint,
 } from '../../lib/endpoints/kinds.js';
 import { bindListener, describeFd, type SocketAddress } from '../../lib/fd/index.js';
-import { own, pair, temporaryFolder, thrownBy } from '../fd/sandbox.js';
+import { own, pair, temporaryFolder, thrownBy, typeRefusal } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();
@@ -152,6 +152,39 @@ test('what is no listener that Node can adopt is of no kind', () => {
 test('a kind that is not known is no kind of listener, and nothing is asked of it', () => {
   expect(['vsock', 'blob', 'descriptor', ''].filter(isListenerKind)).toEqual([]);
   expect(thrownBy(() => kindOf({ kind: 'vsock' }))).toMatchObject({ code: 'ERR_HANDOVER_UNSUPPORTED' });
+});
+
+describe('canonical addresses', () => {
+  test.each<[ListenAddress, Transport, string]>([
+    [{ port: 80 }, 'stream', 'tcp://*:80'],
+    [{ port: 0, host: 'localhost' }, 'stream', 'tcp://localhost:0'],
+    [{ port: 80, host: '::1', ipv6Only: true }, 'stream', 'tcp://[::1]:80?ipv6Only'],
+    [{ port: 53, host: '127.0.0.1', reusePort: true, backlog: 3 }, 'datagram', 'udp://127.0.0.1:53'],
+    [{ path: '/run/../run/x.sock', mode: 0o600 }, 'stream', 'unix:/run/x.sock'],
+    [{ abstract: 'x' }, 'stream', 'abstract:x'],
+  ])('%o by %s', (address, transport, canonical) => {
+    expect(toEndpoint(address, transport).canonical).toBe(canonical);
+  });
+
+  test('a relative path is made absolute: the successor may have another working directory', () => {
+    expect(toEndpoint({ path: 'x.sock' }).canonical).toBe(`unix:${join(process.cwd(), 'x.sock')}`);
+  });
+
+  test.each<[ListenAddress, string]>([
+    [{}, '[]'],
+    [{ port: 1, path: 'x' }, `[ 'port', 'path' ]`],
+    [{ path: 'x', abstract: 'x' }, `[ 'path', 'abstract' ]`],
+  ])('%o: one of port, path, abstract', (address, given) => {
+    expect(thrownBy(() => toEndpoint(address))).toEqual(
+      typeRefusal(`"options" must be given with one of port, path, abstract. Received ${given}`),
+    );
+  });
+
+  test('UDP has no paths', () => {
+    expect(thrownBy(() => toEndpoint({ path: 'x' }, 'datagram'))).toEqual(
+      typeRefusal('"options.port" must be a number: UDP has no paths. Received undefined'),
+    );
+  });
 });
 
 test.each<[string, ListenAddress | undefined]>([

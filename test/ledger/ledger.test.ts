@@ -3,7 +3,7 @@ import { existsSync, lstatSync, readSync, statSync, symlinkSync, unlinkSync, wri
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { Endpoint, ListenAddress, Transport } from '../../lib/endpoints/endpoint.js';
+import type { Endpoint, ListenAddress } from '../../lib/endpoints/endpoint.js';
 import { toEndpoint } from '../../lib/endpoints/kinds.js';
 import { fileIdentity, removeIfSame, removeIfStale } from '../../lib/endpoints/unix.js';
 import { connectsTo } from '../../lib/fd/dial.js';
@@ -446,39 +446,6 @@ describe('G9: a kind of listener that only a newer release knows', () => {
     const unknown = vsock('handover:future');
     expect(heir(unknown).report()).toEqual({ claimed: [], unclaimed: [] });
     expect(thrownBy(() => describeFd(unknown.fd))).toMatchObject({ code: 'EBADF' });
-  });
-});
-
-describe('canonical addresses', () => {
-  test.each<[ListenAddress, Transport, string]>([
-    [{ port: 80 }, 'stream', 'tcp://*:80'],
-    [{ port: 0, host: 'localhost' }, 'stream', 'tcp://localhost:0'],
-    [{ port: 80, host: '::1', ipv6Only: true }, 'stream', 'tcp://[::1]:80?ipv6Only'],
-    [{ port: 53, host: '127.0.0.1', reusePort: true, backlog: 3 }, 'datagram', 'udp://127.0.0.1:53'],
-    [{ path: '/run/../run/x.sock', mode: 0o600 }, 'stream', 'unix:/run/x.sock'],
-    [{ abstract: 'x' }, 'stream', 'abstract:x'],
-  ])('%o by %s', (address, transport, canonical) => {
-    expect(toEndpoint(address, transport).canonical).toBe(canonical);
-  });
-
-  test('a relative path is made absolute: the successor may have another working directory', () => {
-    expect(toEndpoint({ path: 'x.sock' }).canonical).toBe(`unix:${join(process.cwd(), 'x.sock')}`);
-  });
-
-  test.each<[ListenAddress, string]>([
-    [{}, '[]'],
-    [{ port: 1, path: 'x' }, `[ 'port', 'path' ]`],
-    [{ path: 'x', abstract: 'x' }, `[ 'path', 'abstract' ]`],
-  ])('%o: one of port, path, abstract', (address, given) => {
-    expect(thrownBy(() => toEndpoint(address))).toEqual(
-      typeRefusal(`"options" must be given with one of port, path, abstract. Received ${given}`),
-    );
-  });
-
-  test('UDP has no paths', () => {
-    expect(thrownBy(() => toEndpoint({ path: 'x' }, 'datagram'))).toEqual(
-      typeRefusal('"options.port" must be a number: UDP has no paths. Received undefined'),
-    );
   });
 });
 
