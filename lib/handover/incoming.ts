@@ -36,27 +36,40 @@ export interface Inheritance {
   readHelpersStderr(): void;
 }
 
-/** What the handover does in and for the process it runs in. */
-export interface SuccessorHost {
-  /** Where the descriptors go. */
-  readonly resources: Inheritance;
+/** How this process comes to be in charge. */
+export interface Succession {
   /** COMMIT has come. False: another generation has taken charge meanwhile. */
   mayTakeCharge(): boolean;
   /** The predecessor has died before COMMIT. False: an older generation has taken charge; waits until that is decided. */
   mayInherit(predecessor: Hello | undefined): Promise<boolean>;
   /** This process is in charge: by COMMIT, or because the predecessor died. Resolves when it accepts. */
   takeCharge(): Promise<void>;
+}
+
+/** How the handover ends for this process. */
+export interface IncomingEnds {
   /** The predecessor has ended: nothing more will be claimed of what it left. */
   becomeAlone(predecessor?: Hello): void;
   /** The predecessor gave the handover up and serves: this process must end. */
   giveUp(error: HandoverError): void;
-  /** Who goes on with connections of a listener. */
-  adopterOf(listener: string): Adopter | undefined;
-  /** For the heartbeat. */
-  readonly connectionCount: number;
+}
+
+/** What a heartbeat says of this process. */
+export interface Vitals {
+  connectionCount(): number;
   /** Descriptors that are free beyond those of a handover; undefined where they cannot be counted. */
-  readonly room?: number | undefined;
-  readonly health: (() => boolean | Promise<boolean>) | undefined;
+  room?(): number | undefined;
+  readonly health?: (() => boolean | Promise<boolean>) | undefined;
+}
+
+/** What a handover needs of the process that takes. */
+export interface Taking {
+  readonly inheritance: Inheritance;
+  readonly succession: Succession;
+  readonly ends: IncomingEnds;
+  readonly vitals: Vitals;
+  /** Who goes on with connections of a listener. */
+  readonly adopterOf: (listener: string) => Adopter | undefined;
 }
 
 /** A process that has descriptors for fewer connections, its own included, could not serve. */
@@ -76,7 +89,7 @@ export class IncomingHandover {
   readonly relay: OutcomeRelay = new OutcomeRelay();
   readonly #channel: Channel;
   readonly #greeting: Hello;
-  readonly #host: SuccessorHost;
+  readonly #taking: Taking;
   readonly #machine: Machine<SuccessorState, SuccessorEvent>;
   readonly #holding: Holding;
   readonly #loading = new Deferred<void>();
@@ -92,11 +105,11 @@ export class IncomingHandover {
   #wasReady = false;
   #stopBeating: (() => void) | undefined;
 
-  private constructor(channel: Channel, greeting: Greeting, host: SuccessorHost) {
+  private constructor(channel: Channel, greeting: Greeting, taking: Taking) {
     this.#channel = channel;
     this.#greeting = { ...greeting, generation: 0 };
-    this.#host = host;
-    this.#holding = new Holding((listener) => host.adopterOf(listener));
+    this.#taking = taking;
+    this.#holding = new Holding(taking.adopterOf);
     this.#machine = new Machine(SUCCESSOR, 'greeting', (state, from) => this.#onEnter(state, from));
   }
 
@@ -104,8 +117,8 @@ export class IncomingHandover {
    * Greets the predecessor and receives what it hands over. Owns the channel.
    * @throws HandoverError the predecessor is gone, gave up, or speaks another protocol
    */
-  static async join(channel: Channel, greeting: Greeting, host: SuccessorHost): Promise<IncomingHandover> {
-    const successor = new IncomingHandover(channel, greeting, host);
+  static async join(channel: Channel, greeting: Greeting, taking: Taking): Promise<IncomingHandover> {
+    const successor = new IncomingHandover(channel, greeting, taking);
     // It may have closed already: the reader says why.
     channel.send('HELLO', successor.#greeting).catch(() => {});
     void successor.#read();
@@ -158,7 +171,7 @@ export class IncomingHandover {
   async announceReady(claims: Claims): Promise<void> {
     if (this.#machine.state === 'ended') await this.#ended.promise;
     if (this.#machine.own('ready') === 'alone') {
-      await this.#host.takeCharge();
+      await this.#taking.succession.takeCharge();
       return;
     }
     try {
@@ -167,7 +180,7 @@ export class IncomingHandover {
     } catch {
       // It died this very moment: its end, which is read next, says what this process is now.
       await this.#alone.promise;
-      await (this.isAlone ? this.#host.takeCharge() : this.#ended.promise);
+      await (this.isAlone ? this.#taking.succession.takeCharge() : this.#ended.promise);
       return;
     }
     this.#stopBeating = beatEvery(HEARTBEAT_INTERVAL, () => void this.#beat());
@@ -190,8 +203,9 @@ export class IncomingHandover {
   }
 
   #expectRoom(): void {
-    const { room, connectionCount } = this.#host;
-    if (this.isAlone || room === undefined || room + connectionCount >= SMALLEST_ROOM) return;
+    const { vitals } = this.#taking;
+    const room = vitals.room?.();
+    if (this.isAlone || room === undefined || room + vitals.connectionCount() >= SMALLEST_ROOM) return;
     throw this.#outOfDescriptors(`has descriptors left for ${room} connections, and needs ${SMALLEST_ROOM}`);
   }
 
@@ -203,7 +217,7 @@ export class IncomingHandover {
 
   /** What may move here. */
   get #room(): { readonly room?: number } {
-    const { room } = this.#host;
+    const room = this.#taking.vitals.room?.();
     return room === undefined ? {} : { room: Math.floor(room * (1 - HEADROOM)) };
   }
 
@@ -262,7 +276,7 @@ export class IncomingHandover {
 
   /** Never committed, and nobody is left to do it. */
   async #inherit(): Promise<void> {
-    const isOurs = await this.#host.mayInherit(this.#predecessor);
+    const isOurs = await this.#taking.succession.mayInherit(this.#predecessor);
     // It may have been told to end meanwhile.
     if (this.#machine.state !== 'bereft') return;
     if (isOurs) this.#machine.own('obtained');
@@ -318,7 +332,7 @@ export class IncomingHandover {
 
   #receive(manifest: Manifest, fds: Int32Array): void {
     if (manifest.entries.length === fds.length) {
-      this.#host.resources.inherit(manifest, fds);
+      this.#taking.inheritance.inherit(manifest, fds);
       return;
     }
     closeFds(fds);
@@ -340,9 +354,9 @@ export class IncomingHandover {
 
   async #answerCommit(): Promise<void> {
     this.#older.committed(this.#predecessor);
-    if (!this.#host.mayTakeCharge()) return void this.#giveUp(anotherInCharge());
+    if (!this.#taking.succession.mayTakeCharge()) return void this.#giveUp(anotherInCharge());
     try {
-      await this.#host.takeCharge();
+      await this.#taking.succession.takeCharge();
       if (this.#machine.own('committed') !== 'serving') return;
       this.#channel.unref();
       // A predecessor that cannot be told has died: its end is read next, and leaves this process in charge.
@@ -357,13 +371,15 @@ export class IncomingHandover {
     this.#stopBeating?.();
     // A predecessor that retired has nothing on offer; one that died cannot take it back.
     void this.#holding.goAll();
-    this.#host.resources.adoptStderr();
-    this.#host.resources.readHelpersStderr();
+    this.#taking.inheritance.adoptStderr();
+    this.#taking.inheritance.readHelpersStderr();
     // Nobody else would serve: without its pid file or takeover socket, if need be.
     if (from === 'bereft' && this.#wasReady) {
-      this.#host.takeCharge().catch((error: Error) => publish('hook-failed', { name: 'takeCharge', error }));
+      this.#taking.succession
+        .takeCharge()
+        .catch((error: Error) => publish('hook-failed', { name: 'takeCharge', error }));
     }
-    this.#host.becomeAlone(this.#predecessor);
+    this.#taking.ends.becomeAlone(this.#predecessor);
     this.#channel.close();
     this.#alone.resolve();
   }
@@ -372,10 +388,10 @@ export class IncomingHandover {
     // One at a time: a predecessor that was stopped must not find thousands.
     if (this.#isBeating) return;
     this.#isBeating = true;
-    const healthy = await isHealthy(this.#host.health);
+    const healthy = await isHealthy(this.#taking.vitals.health);
     const { state } = this.#machine;
     if (state === 'ready' || state === 'committing' || state === 'serving') {
-      const connections = this.#host.connectionCount;
+      const connections = this.#taking.vitals.connectionCount();
       const room = this.#beats++ % ROOM_BEATS === 0 ? this.#room : {};
       const beat = { healthy, connections, adopted: this.#holding.adopted, ...room };
       await this.#channel.send('HEARTBEAT', beat).catch(() => {});
@@ -391,7 +407,7 @@ export class IncomingHandover {
     if (this.#machine.own('abort') === 'ended') {
       this.#sayAbort(reason.code, reason.message);
       this.#channel.close();
-      this.#host.giveUp(reason);
+      this.#taking.ends.giveUp(reason);
     }
     return reason;
   }

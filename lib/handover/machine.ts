@@ -62,6 +62,7 @@ const RECALL = { ABORT: 'recalling', EOF: 'recalling', abort: 'recalling' } as c
 /** Whatever is still read of a successor that was given up. */
 function late<S extends PredecessorState>(state: S): Record<Late, S> {
   const names: readonly Late[] = [
+    'HELLO',
     'HEARTBEAT',
     'CLAIMED',
     'READY',
@@ -74,7 +75,7 @@ function late<S extends PredecessorState>(state: S): Record<Late, S> {
   ];
   return Object.fromEntries(names.map((name) => [name, state])) as Record<Late, S>;
 }
-type Late = 'HEARTBEAT' | 'CLAIMED' | 'READY' | 'COMMITTED' | 'HELD' | 'LEFT' | 'ABORT' | 'EOF' | 'abort';
+type Late = 'HELLO' | 'HEARTBEAT' | 'CLAIMED' | 'READY' | 'COMMITTED' | 'HELD' | 'LEFT' | 'ABORT' | 'EOF' | 'abort';
 
 export const PREDECESSOR: Table<PredecessorState, PredecessorEvent> = {
   starting: { ...GIVE_UP, HELLO: 'offered' },

@@ -19,14 +19,13 @@ import {
   type ManifestEntry,
   negotiate,
 } from '../protocol/frames.js';
-import { sendList, without } from '../protocol/manifest.js';
+import { type DescriptorList, sendList, type Wanted, without } from '../protocol/manifest.js';
 import { COMMIT_TIMEOUT, EXIT_GRACE, SERVING_PATIENCE, SILENT_GRACE } from '../protocol/timeouts.js';
 import { Migration } from '../transfer/migration.js';
 import { ARBITER_CAPABILITY } from './arbiter.js';
 import { HandoverRecord } from './handover-record.js';
 import { Machine, PREDECESSOR, PREDECESSOR_PHASE, type PredecessorEvent, type PredecessorState } from './machine.js';
 import { explainFailure, hasEnded, type UpgradeOutcome } from './outcome.js';
-import type { OutgoingHost } from './outgoing-host.js';
 import { Pulse } from './pulse.js';
 import { type Unclaimed, unclaimedError } from './unclaimed.js';
 
@@ -38,10 +37,41 @@ export interface Preparation {
   readonly unclaimed?: Unclaimed;
 }
 
+/** The process that takes, and what is written down of the handover to it. */
+export interface Outgoing {
+  readonly channel: Channel;
+  readonly process: SuccessorProcess;
+  /** Of the process that gives. */
+  readonly hello: Hello;
+  readonly record?: HandoverRecord | undefined;
+}
+
+/** What is given. */
+export interface Giving {
+  /** What a successor needs to load; the descriptors are borrowed. */
+  list(wanted: Wanted): DescriptorList;
+  /**
+   * Gives up being in charge: stops accepting, but where the successor does not: on listeners that are not among the claimed,
+   * and are optional or were opened after all was offered. Resolves with everything that is handed over, state included.
+   */
+  stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList>;
+}
+
+/** What follows where the successor does not go on. */
+export interface TakingBack {
+  /** Whether this process may undo `stepDown`: no other than this successor has taken charge since. Waits until that is decided. */
+  mayTakeBack(successor: Hello | undefined): Promise<boolean>;
+  takeBack(): Promise<void>;
+  /** The successor left on purpose, and nobody listens any more: clients are to be refused, not kept waiting. */
+  letGo(): void;
+}
+
 export class OutgoingHandover {
   readonly moving: Migration;
   readonly #channel: Channel;
-  readonly #host: OutgoingHost;
+  readonly #hello: Hello;
+  readonly #giving: Giving;
+  readonly #takingBack: TakingBack;
   readonly #process: SuccessorProcess;
   readonly #machine: Machine<PredecessorState, PredecessorEvent>;
   readonly record: HandoverRecord;
@@ -59,12 +89,15 @@ export class OutgoingHandover {
   /** Ends with the channel. */
   readonly #reading: Promise<void>;
   #maySuccessorServe = false;
-  constructor(channel: Channel, host: OutgoingHost, process: SuccessorProcess, record?: HandoverRecord) {
+
+  constructor({ channel, process, hello, record }: Outgoing, giving: Giving, takingBack: TakingBack) {
     this.#channel = channel;
     this.moving = new Migration(channel);
-    this.#host = host;
+    this.#hello = hello;
+    this.#giving = giving;
+    this.#takingBack = takingBack;
     this.#process = process;
-    this.record = record ?? new HandoverRecord(host.hello, { by: 'app' }, undefined);
+    this.record = record ?? new HandoverRecord(hello, { by: 'app' }, undefined);
     this.#machine = new Machine(PREDECESSOR, 'starting', (state) => this.#onEnter(state));
     this.#onEnter('starting');
     this.#reading = this.#read();
@@ -88,10 +121,10 @@ export class OutgoingHandover {
   async prepare({ readyTimeout, standby, probation = false, unclaimed = 'fail' }: Preparation): Promise<void> {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
-      await this.#channel.send('HELLO', { ...this.#host.hello, handoverId: this.record.id });
+      await this.#channel.send('HELLO', { ...this.#hello, handoverId: this.record.id });
       await this.#until('offered');
       const arbiter = this.#peer?.capabilities.includes(ARBITER_CAPABILITY) ?? false;
-      const list = this.#host.list({ stderr: this.#process.isChild, tickets: !standby, arbiter });
+      const list = this.#giving.list({ stderr: this.#process.isChild, tickets: !standby, arbiter });
       for (const entry of list.entries) this.#offered.add(entry);
       await sendList(this.#channel, 'MANIFEST', list, standby).finally(list.release);
       await this.#until('ready');
@@ -116,7 +149,7 @@ export class OutgoingHandover {
     this.#machine.own('commit');
     await this.#within(COMMIT_TIMEOUT, 'the successor did not answer COMMIT', async () => {
       this.#hasSteppedDown = true;
-      const given = await this.#host.stepDown(this.claims.claimed, this.#offered);
+      const given = await this.#giving.stepDown(this.claims.claimed, this.#offered);
       const list = withHelpersStderr(given, this.#process.helpersStderr);
       // From the first byte of COMMIT on, whether its answer comes or not.
       this.#maySuccessorServe = true;
@@ -125,7 +158,7 @@ export class OutgoingHandover {
     });
     // It may have given up in the same read.
     await this.#expectGoingOn();
-    const { generation } = this.#host.hello;
+    const { generation } = this.#hello;
     const { claimed, unclaimed, bound } = this.claims;
     const claims = { claimed, unclaimed, ...(bound && { bound }) };
     return { generation: generation + 1, pid: this.#process.pid, phases: this.record.log.records, ...claims };
@@ -203,9 +236,9 @@ export class OutgoingHandover {
   }
 
   async #recall(): Promise<void> {
-    const isOurs = await this.#host.mayTakeBack(this.#peer);
+    const isOurs = await this.#takingBack.mayTakeBack(this.#peer);
     this.#machine.own(isOurs ? 'obtained' : 'refused');
-    if (isOurs) await this.#host.takeBack();
+    if (isOurs) await this.#takingBack.takeBack();
   }
 
   /** Given up, and another generation took charge: nothing was taken back. */
@@ -254,7 +287,7 @@ export class OutgoingHandover {
       return;
     }
     if (frame.name === 'HELLO') {
-      negotiate(this.#host.hello, frame.payload);
+      negotiate(this.#hello, frame.payload);
       this.#peer = frame.payload;
       this.record.met(frame.payload);
     }
@@ -288,7 +321,7 @@ export class OutgoingHandover {
       this.#pulse.stop();
       if (this.#hasSuccessorLeft) {
         this.moving.takeBack();
-        this.#host.letGo();
+        this.#takingBack.letGo();
       }
       return;
     }

@@ -9,9 +9,9 @@ import { type OnDial, TAKEOVER, Takeover } from '../platform/takeover.js';
 import type { Channel } from '../protocol/channel.js';
 import type { Ledger } from '../resources/ledger.js';
 import type { DescriptorReserve } from '../resources/reserve.js';
+import type { AppDuties } from './app-duties.js';
 import { CONTROL, type ControlMethods, ControlServer, controlPlace } from './control.js';
 import { HEALTH, HealthEndpoint, type Readiness } from './health-endpoint.js';
-import type { Lifecycle } from './lifecycle.js';
 import { resolveHost } from './listening.js';
 import type { CheckedOptions } from './options.js';
 import { PidFile } from './pid-file.js';
@@ -27,7 +27,7 @@ export class ActiveRole {
   readonly #options: CheckedOptions;
   readonly #resources: Resources;
   readonly #ledger: Ledger;
-  readonly #lifecycle: Lifecycle;
+  readonly #duties: AppDuties;
   readonly #reserve: DescriptorReserve;
   readonly #ways: ActiveHandlers;
   readonly #takeover: Takeover | undefined;
@@ -41,7 +41,7 @@ export class ActiveRole {
     options: CheckedOptions,
     pid: number,
     resources: Resources,
-    lifecycle: Lifecycle,
+    duties: AppDuties,
     reserve: DescriptorReserve,
     ways: ActiveHandlers,
   ) {
@@ -50,7 +50,7 @@ export class ActiveRole {
     this.#reserve = reserve;
     this.#resources = resources;
     this.#ledger = resources.ledger;
-    this.#lifecycle = lifecycle;
+    this.#duties = duties;
     this.#ways = ways;
     this.#takeover = takeover && new Takeover(takeover);
     this.#pidFile = pidFile === undefined ? undefined : new PidFile(pidFile, pid);
@@ -96,7 +96,7 @@ export class ActiveRole {
     this.#acceptControl();
     this.answerProbes();
     this.unlock();
-    this.#lifecycle.takeCharge();
+    this.#duties.takeCharge();
   }
 
   /** Nobody else would serve, or do the work: that matters more than a pid file on a full disk. What fails is published. */
@@ -110,7 +110,7 @@ export class ActiveRole {
     }
     this.answerProbes();
     this.unlock();
-    this.#lifecycle.takeCharge();
+    this.#duties.takeCharge();
   }
 
   /** Also before this process is in charge, where no other is left to do so. */
@@ -155,7 +155,7 @@ export class ActiveRole {
 
   async #giveUp(): Promise<void> {
     this.#stopAccepting();
-    await this.#lifecycle.giveUpCharge();
+    await this.#duties.giveUpCharge();
   }
 
   #acceptTakeover(): void {

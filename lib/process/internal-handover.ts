@@ -3,9 +3,9 @@ import { HandoverError } from '../errors.js';
 import { isSupported, type SocketAddress } from '../fd/index.js';
 import { type Env, processEnv } from '../platform/env.js';
 import { noteStart } from '../platform/start.js';
-import type { AppEnding } from './lifecycle.js';
-import { LiveHandover } from './live.js';
+import type { AppEnding } from './app-duties.js';
 import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from './options.js';
+import { ProcessHandover } from './process-handover.js';
 import type { Handover, Listener, Listening, ListenOptions } from './types.js';
 import { UnsupportedHandover } from './unsupported.js';
 
@@ -65,5 +65,5 @@ function noteOpen(handover: InternalHandover): InternalHandover {
 
 function openIn(env: Env, options: CheckedOptions): InternalHandover | Promise<InternalHandover> {
   if (!isSupported()) return new UnsupportedHandover(options);
-  return LiveHandover.open(env, options, START);
+  return ProcessHandover.open(env, options, START);
 }

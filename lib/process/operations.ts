@@ -10,25 +10,28 @@ import { successorFiles } from '../platform/command.js';
 import type { Env } from '../platform/env.js';
 import { changesBetween, identifyRelease, type Release } from '../platform/release.js';
 import type { Start } from '../platform/start.js';
-import type { ChargeStatus, ControlAnswers, ListenerStatus, Plan, Status } from '../protocol/control-commands.js';
+import type { ControlAnswers, Plan, Status } from '../protocol/control-commands.js';
 import { sleep } from '../protocol/deadline.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
 import { type ControlCall, type ControlMethods, givenUpBy } from './control.js';
 import type { Readiness } from './health-endpoint.js';
 import type { CheckedOptions } from './options.js';
 import { planOf } from './plan.js';
+import type { Resources } from './resources.js';
 import type { Standby } from './standby.js';
 import type { UpgradeOptions } from './types.js';
 
-/** The process that is asked. */
-export interface OperatedProcess {
+/** What the process says of itself. */
+export interface ProcessDescription {
   readonly generation: number;
   readonly isInCharge: boolean;
   readonly phase: string;
   readonly connectionCount: number;
   readonly draining: readonly DrainingGeneration[];
-  readonly listeners: readonly ListenerStatus[];
-  readonly charge: ChargeStatus | undefined;
+}
+
+/** What it does when it is asked to. */
+export interface ProcessOrders {
   upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
   prepare(options?: UpgradeOptions): Promise<Standby>;
   /** Gives up what is under way, or a standby that waits. Resolves when it is over, with the phase it was in. */
@@ -37,7 +40,9 @@ export interface OperatedProcess {
 }
 
 export class Operations {
-  readonly #process: OperatedProcess;
+  readonly #describe: () => ProcessDescription;
+  readonly #orders: ProcessOrders;
+  readonly #resources: Pick<Resources, 'listeners' | 'arbiter'>;
   readonly #env: Env;
   readonly #options: CheckedOptions;
   readonly #start: Start;
@@ -46,8 +51,17 @@ export class Operations {
   /** Told to drain, and to wait until the load balancers know. */
   #isLeaving = false;
 
-  constructor(process: OperatedProcess, env: Env, options: CheckedOptions, start: Start) {
-    this.#process = process;
+  constructor(
+    describe: () => ProcessDescription,
+    orders: ProcessOrders,
+    resources: Pick<Resources, 'listeners' | 'arbiter'>,
+    env: Env,
+    options: CheckedOptions,
+    start: Start,
+  ) {
+    this.#describe = describe;
+    this.#orders = orders;
+    this.#resources = resources;
     this.#env = env;
     this.#options = options;
     this.#start = start;
@@ -55,7 +69,7 @@ export class Operations {
   }
 
   readonly readiness = (): Readiness => {
-    const { generation, isInCharge, phase } = this.#process;
+    const { generation, isInCharge, phase } = this.#describe();
     const reason = this.#isLeaving ? 'draining' : isInCharge ? undefined : phase;
     return { reason, generation, pid: this.#env.pid };
   };
@@ -74,7 +88,9 @@ export class Operations {
   };
 
   #status(): Status {
-    const { generation, phase, isInCharge, listeners, connectionCount, draining, charge } = this.#process;
+    const { generation, phase, isInCharge, connectionCount, draining } = this.#describe();
+    const { listeners, arbiter } = this.#resources;
+    const charge = arbiter.status;
     const { pid } = this.#env;
     const { control, takeover, healthEndpoint } = this.#options;
     return {
@@ -98,11 +114,11 @@ export class Operations {
 
   async #plan({ peer }: ControlCall<'plan'>): Promise<Plan> {
     const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
-    const standby = await this.#process.prepare({ requester: { by: 'control', ...peer } });
+    const standby = await this.#orders.prepare({ requester: { by: 'control', ...peer } });
     try {
       const { argv, execArgv, directory } = this.#start;
       const old = { command: [this.#env.execPath, ...execArgv, ...argv.slice(1)], cwd: directory.physical };
-      return planOf(old, young, this.#changes(young), this.#process.listeners, standby.claims);
+      return planOf(old, young, this.#changes(young), this.#resources.listeners, standby.claims);
     } finally {
       await standby.discard();
     }
@@ -112,14 +128,15 @@ export class Operations {
     if (params.ifChanged) {
       const young = identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));
       const changes = this.#changes(young);
-      if (changes.length === 0) return { isUnchanged: true, generation: this.#process.generation, pid: this.#env.pid };
+      if (changes.length === 0)
+        return { isUnchanged: true, generation: this.#describe().generation, pid: this.#env.pid };
       tell('changes', { changes });
     }
     const stop = listen('phase', ({ phase, role, generation }) => {
       if (role === 'predecessor') tell('phase', { phase, generation });
     });
     try {
-      const { phases, ...outcome } = await this.#process.upgrade({
+      const { phases, ...outcome } = await this.#orders.upgrade({
         requester: { by: 'control', ...peer },
         profile: params.profile,
       });
@@ -131,23 +148,23 @@ export class Operations {
 
   /** Answers without a phase where nothing was under way. */
   async #abort({ peer }: ControlCall<'abort'>): Promise<ControlAnswers['abort']> {
-    return { phase: await this.#process.abortUpgrade(givenUpBy(peer)) };
+    return { phase: await this.#orders.abortUpgrade(givenUpBy(peer)) };
   }
 
   /** Not ready at once, serving on for `delay` ms, then no more connections; answers when the last has ended. */
   async #drain({ params: { delay }, tell }: ControlCall<'drain'>): Promise<ControlAnswers['drain']> {
     this.leaveSoon();
     if (delay > 0) {
-      tell('phase', { phase: 'NOT_READY', generation: this.#process.generation });
+      tell('phase', { phase: 'NOT_READY', generation: this.#describe().generation });
       await sleep(delay);
     }
-    tell('phase', { phase: 'DRAIN', generation: this.#process.generation });
+    tell('phase', { phase: 'DRAIN', generation: this.#describe().generation });
     let result: ControlAnswers['drain'] = {};
     const stop = listen('drained', ({ moved, cut, durationMs }) => {
       result = { moved, cut, durationMs };
     });
     try {
-      await this.#process.close();
+      await this.#orders.close();
       return result;
     } finally {
       stop();

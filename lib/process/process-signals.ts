@@ -4,10 +4,10 @@ import { constants } from 'node:os';
 import { HandoverError, hasCode, toError, typeError } from '../errors.js';
 import { publish } from '../events.js';
 import { expectOptions } from '../fd/arguments.js';
+import type { AppEnding } from './app-duties.js';
 import { type AppListener, AppSignals } from './app-signals.js';
 import { HeldExit, type Wish } from './held-exit.js';
 import type { InternalHandover } from './internal-handover.js';
-import type { AppEnding } from './lifecycle.js';
 
 /**
  * The signals that `serve()` and `handover/auto` handle; `false`: none of that kind. The app may listen to them, too: from

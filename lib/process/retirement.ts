@@ -6,13 +6,13 @@ import type { IncomingHandover } from '../handover/incoming.js';
 import type { OutgoingHandover } from '../handover/outgoing.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import type { DrainResult, Servers } from '../transfer/servers.js';
-import type { Lifecycle } from './lifecycle.js';
+import type { AppDuties } from './app-duties.js';
 
 /** The process that ends. */
 export interface Retiring {
   readonly generation: number;
   readonly servers: Servers;
-  readonly lifecycle: Lifecycle;
+  readonly duties: AppDuties;
   /** Milliseconds for all of it. */
   readonly timeout: number;
   /** Milliseconds without a byte that end a busy connection before that; 0: none. */
@@ -23,19 +23,19 @@ export interface Retiring {
 
 /** What is different beside a successor. */
 export interface Beside {
-  readonly predecessor: OutgoingHandover;
+  readonly outgoing: OutgoingHandover;
   /** Connections that can move do. */
   readonly moves: boolean;
   /** This process as the successor of an older one, where there was any. */
-  readonly successor: Pick<IncomingHandover, 'alone' | 'relay'> | undefined;
+  readonly incoming: Pick<IncomingHandover, 'alone' | 'relay'> | undefined;
   /** Tells the successor what is left. */
   readonly report: () => void;
 }
 
 /** Ends what is open, with no successor to take it over; `give` starts to move it to others, and returns what ends that. */
 export async function drain(retiring: Retiring, give?: () => () => Promise<number>): Promise<void> {
-  const { generation, lifecycle } = retiring;
-  lifecycle.beginDrain();
+  const { generation, duties } = retiring;
+  duties.beginDrain();
   const stopGiving = give?.();
   const ended = await endConnections(retiring, { moves: give !== undefined, older: undefined });
   const fates = fatesOf((await stopGiving?.()) ?? 0, ended);
@@ -47,40 +47,40 @@ export async function drain(retiring: Retiring, give?: () => () => Promise<numbe
  * @returns undefined once retired; the error when the successor failed and everything was taken back
  */
 export async function retireOrRecall(retiring: Retiring, beside: Beside): Promise<unknown> {
-  const { generation, servers, lifecycle } = retiring;
-  const { predecessor, report } = beside;
+  const { generation, servers, duties } = retiring;
+  const { outgoing, report } = beside;
   // A generation that still drains would take this one's end for a failure, and everything back.
-  const { alone: older, relay = new OutcomeRelay() } = beside.successor ?? {};
-  const { record } = predecessor;
-  publish('superseded', { handoverId: record.id, generation, successorPid: predecessor.successorPid });
+  const { alone: older, relay = new OutcomeRelay() } = beside.incoming ?? {};
+  const { record } = outgoing;
+  publish('superseded', { handoverId: record.id, generation, successorPid: outgoing.successorPid });
   const recalled = new AbortController();
   const stopReporting = beatEvery(REPORT_INTERVAL, report);
-  const moves = beside.moves && predecessor.canMove;
+  const moves = beside.moves && outgoing.canMove;
   // What can move at once has: an app that ends what is idle, as many do, ends none of those.
   const settle = (): void => {
-    predecessor.settle();
-    lifecycle.beginDrain();
+    outgoing.settle();
+    duties.beginDrain();
   };
-  const stopMoving = moves ? startMoving(predecessor, servers, settle) : () => 0;
+  const stopMoving = moves ? startMoving(outgoing, servers, settle) : () => 0;
   if (!moves) settle();
   try {
     const ended = endConnections(retiring, { moves, older, recalled: recalled.signal });
-    const result = await Promise.race([ended, predecessor.failed]);
+    const result = await Promise.race([ended, outgoing.failed]);
     settle();
     const fates = fatesOf(stopMoving(), result);
     record.drained(fates);
     publish('drained', { handoverId: record.id, generation, ...fates, ...lastOf(result) });
-    await predecessor.retire(relay.toSay(record));
+    await outgoing.retire(relay.toSay(record));
     record.end('completed');
     return undefined;
   } catch (reason) {
     recalled.abort();
     // Ending the successor may take its time: what was not offered goes on at once.
     stopMoving();
-    const failure = await predecessor.giveUp(reason);
+    const failure = await outgoing.giveUp(reason);
     record.recalled(stopMoving());
     record.end('recalled', failure);
-    lifecycle.recallDrain();
+    duties.recallDrain();
     return failure;
   } finally {
     stopMoving();
@@ -90,7 +90,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
-  { servers, lifecycle, timeout, idleTimeout, closeSpread }: Retiring,
+  { servers, duties, timeout, idleTimeout, closeSpread }: Retiring,
   { moves, older, recalled }: ProcessSignals,
 ): Promise<Ended> {
   const start = performance.now();
@@ -100,7 +100,7 @@ async function endConnections(
   const drainAll = (): Promise<DrainResult> =>
     servers.drainAll({ timeout: left(), idleTimeout, closeSpread, moves, ...(recalled && { recalled }) });
   let result = await drainAll();
-  await settlesWithin(Promise.all([lifecycle.worked(), older]), left());
+  await settlesWithin(Promise.all([duties.worked(), older]), left());
   // What an older generation still had may have moved here meanwhile.
   if (servers.connectionCount > 0 && result.cut === 0 && !recalled?.aborted) result = await drainAll();
   return { ...result, before, durationMs: elapsed() };
@@ -129,8 +129,8 @@ function lastOf({ cutConnections, durationMs }: Ended): Pick<Ended, 'cutConnecti
 }
 
 /** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */
-function startMoving(predecessor: OutgoingHandover, servers: Servers, settle: () => void): () => number {
-  const offering = predecessor.moving.start(() => servers.movable(), settle);
+function startMoving(outgoing: OutgoingHandover, servers: Servers, settle: () => void): () => number {
+  const offering = outgoing.moving.start(() => servers.movable(), settle);
   const stopWatching = servers.whenMovable(() => offering.sweepSoon());
   offering.sweepSoon();
   return () => {

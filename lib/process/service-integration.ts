@@ -10,12 +10,7 @@ import { Channel } from '../protocol/channel.js';
 import type { Hello } from '../protocol/frames.js';
 import type { CheckedOptions } from './options.js';
 import type { Resources } from './resources.js';
-import { type Supervised, SupervisorLink } from './supervisor-link.js';
-
-/** The process that is kept. */
-export interface KeptProcess extends Supervised {
-  readonly resources: Resources;
-}
+import { SupervisorLink, type Worker } from './supervisor-link.js';
 
 export class ServiceIntegration {
   readonly supervisor: SupervisorLink | undefined;
@@ -23,20 +18,22 @@ export class ServiceIntegration {
   readonly manager: ServiceManager;
   readonly #env: Env;
   readonly #start: Start;
-  readonly #process: KeptProcess;
+  readonly #worker: Worker;
+  readonly #resources: Resources;
   /** Started by its predecessor, which tells systemd of it, and is its main process until it has. */
   #isHeir = false;
   #isMain = true;
 
-  constructor(env: Env, { systemd }: CheckedOptions, start: Start, kept: KeptProcess) {
+  constructor(env: Env, { systemd }: CheckedOptions, start: Start, worker: Worker & { readonly resources: Resources }) {
     this.#env = env;
     this.#start = start;
-    this.#process = kept;
-    this.supervisor = SupervisorLink.open(env, kept);
+    this.#worker = worker;
+    this.#resources = worker.resources;
+    this.supervisor = SupervisorLink.open(env, worker);
     const told = this.supervisor ? false : systemd;
     this.manager = consume(env, start, () => new ServiceManager(env.variables, env.pid, told));
-    kept.resources.lender = this.supervisor;
-    kept.resources.onChange = () => this.#store();
+    this.#resources.lender = this.supervisor;
+    this.#resources.onChange = () => this.#store();
   }
 
   onLeaving(leaveSoon: () => void): void {
@@ -62,7 +59,7 @@ export class ServiceIntegration {
     this.#isHeir = channel !== undefined;
     this.#isMain = !this.#isHeir;
     const kind = { isHeir: this.#isHeir, isLent: this.supervisor !== undefined };
-    consume(this.#env, this.#start, () => this.#process.resources.activate(kind));
+    consume(this.#env, this.#start, () => this.#resources.activate(kind));
     return channel;
   }
 
@@ -115,6 +112,6 @@ export class ServiceIntegration {
 
   /** The main process only: systemd may listen to no other. */
   #store(): void {
-    if (this.#process.isInCharge && this.#isMain) this.manager.store(this.#process.resources.ledger);
+    if (this.#worker.describe().isInCharge && this.#isMain) this.manager.store(this.#resources.ledger);
   }
 }

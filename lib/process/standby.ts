@@ -20,10 +20,10 @@ export interface Standby extends AsyncDisposable {
   discard(): Promise<void>;
 }
 
-/** What a standby asks of the process that prepared it. */
-export interface StandbyHost {
-  commitPrepared(predecessor: OutgoingHandover): Promise<UpgradeOutcome>;
-  discardPrepared(predecessor: OutgoingHandover): Promise<void>;
+/** How the process that prepared it ends the waiting. */
+export interface StandbyEnds {
+  commit(): Promise<UpgradeOutcome>;
+  discard(): Promise<void>;
 }
 
 export class PreparedStandby implements Standby {
@@ -31,26 +31,29 @@ export class PreparedStandby implements Standby {
   readonly pid: number;
   readonly claims: Claims;
   readonly lost: Promise<unknown>;
-  readonly #host: StandbyHost;
-  readonly #predecessor: OutgoingHandover;
+  readonly #ends: StandbyEnds;
   #isCommitted = false;
 
-  constructor(predecessor: OutgoingHandover, generation: number, lost: Promise<unknown>, host: StandbyHost) {
+  constructor(
+    { successorPid, claims }: Pick<OutgoingHandover, 'successorPid' | 'claims'>,
+    generation: number,
+    lost: Promise<unknown>,
+    ends: StandbyEnds,
+  ) {
     this.generation = generation;
-    this.pid = predecessor.successorPid;
-    this.claims = predecessor.claims;
+    this.pid = successorPid;
+    this.claims = claims;
     this.lost = lost;
-    this.#predecessor = predecessor;
-    this.#host = host;
+    this.#ends = ends;
   }
 
   async commit(): Promise<UpgradeOutcome> {
     this.#isCommitted = true;
-    return this.#host.commitPrepared(this.#predecessor);
+    return this.#ends.commit();
   }
 
   async discard(): Promise<void> {
-    if (!this.#isCommitted) await this.#host.discardPrepared(this.#predecessor);
+    if (!this.#isCommitted) await this.#ends.discard();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -14,18 +14,13 @@ import { Channel } from '../protocol/channel.js';
 import { Deferred } from '../protocol/deferred.js';
 import type { Hello } from '../protocol/frames.js';
 import { type Params, Rpc } from '../protocol/rpc.js';
-import type { Adopter } from '../protocols/live-protocol.js';
 import { type Ledger, RESERVED } from '../resources/ledger.js';
 import { receiveConnections } from '../transfer/rebalance-target.js';
 import type { ListenerBroker, Resources } from './resources.js';
 import type { UpgradeOptions } from './types.js';
 
-/** What a supervisor asks of its worker. */
-export interface Supervised {
-  readonly generation: number;
-  readonly connectionCount: number;
-  readonly isInCharge: boolean;
-  readonly resources: Pick<Resources, 'ledger'>;
+/** What a supervisor has its worker do. */
+export interface WorkerOrders {
   /** A process that was started in its place takes over. Resolves when it is in charge. */
   replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome>;
   /**
@@ -33,11 +28,19 @@ export interface Supervised {
    * is. Resolves when that has begun.
    */
   transferTo(channels: readonly Channel[]): Promise<void>;
-  /** For connections of a worker that leaves. */
-  readonly hello: Hello;
-  adopterOf(listener: string): Adopter | undefined;
   /** The supervisor is gone: nobody keeps this process any more. */
   close(): Promise<void>;
+}
+
+/** A worker, as its supervisor finds it. */
+export interface Worker {
+  describe(): {
+    readonly hello: Hello;
+    readonly connectionCount: number;
+    readonly isInCharge: boolean;
+  };
+  readonly resources: Pick<Resources, 'ledger' | 'servers'>;
+  readonly orders: WorkerOrders;
 }
 
 export class SupervisorLink implements ListenerBroker {
@@ -47,15 +50,16 @@ export class SupervisorLink implements ListenerBroker {
   /** Whether this process has dialled, behind a wrapper that passed on no descriptor. */
   readonly isDialled: boolean;
   #isOpen = true;
-  readonly #worker: Supervised;
+  readonly #worker: Worker;
   /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
   #replaced = new Deferred<UpgradeOutcome>();
 
   /** Attempts to replace this process that it has told of itself. */
   #failures = 0;
 
-  private constructor({ fd, isDialled }: SupervisorSocket, worker: Supervised) {
+  private constructor({ fd, isDialled }: SupervisorSocket, worker: Worker) {
     this.#worker = worker;
+    const { servers } = worker.resources;
     this.isDialled = isDialled;
     this.#rpc = new Rpc(new FdSocket(fd), {
       onEvent: (name) => name === 'leaving' && this.onLeaving(),
@@ -70,7 +74,8 @@ export class SupervisorLink implements ListenerBroker {
           closeFds(rest);
           if (other === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'receive came without a channel');
           const channel = new Channel(new FdSocket(other), 'successor');
-          const moved = await receiveConnections(channel, worker.hello, (listener) => worker.adopterOf(listener));
+          const { hello } = worker.describe();
+          const moved = await receiveConnections(channel, hello, (listener) => servers.adopterOf(listener));
           return { params: { moved } };
         },
       },
@@ -79,7 +84,7 @@ export class SupervisorLink implements ListenerBroker {
     this.#rpc.unref();
     void this.#rpc.closed.then(() => {
       this.#isOpen = false;
-      return worker.close();
+      return worker.orders.close();
     });
   }
 
@@ -88,7 +93,7 @@ export class SupervisorLink implements ListenerBroker {
   }
 
   /** The supervisor that started this process; undefined where none did. */
-  static open(env: Env, worker: Supervised): SupervisorLink | undefined {
+  static open(env: Env, worker: Worker): SupervisorLink | undefined {
     const way = openSupervisorWay(env);
     return way && new SupervisorLink(way, worker);
   }
@@ -151,7 +156,7 @@ export class SupervisorLink implements ListenerBroker {
       return await Promise.race([this.#replaced.promise, asked]);
     } catch (error) {
       // What failed in this process has been told.
-      if (this.#failures === told) tellFailure(this.#worker.hello, options, error);
+      if (this.#failures === told) tellFailure(this.#worker.describe().hello, options, error);
       throw error;
     }
   }
@@ -161,19 +166,19 @@ export class SupervisorLink implements ListenerBroker {
   }
 
   #status(): Params {
-    const { generation, connectionCount, isInCharge, resources } = this.#worker;
-    const listeners = resources.ledger
+    const { hello, connectionCount, isInCharge } = this.#worker.describe();
+    const listeners = this.#worker.resources.ledger
       .manifest()
       .entries.filter(({ name, kind }) => isListenerKind(kind) && !name.startsWith(RESERVED))
       .map(({ name, kind, address }) => ({ name, kind, address }));
-    return { generation, connections: connectionCount, isInCharge, listeners };
+    return { generation: hello.generation, connections: connectionCount, isInCharge, listeners };
   }
 
   async #replace({ pid }: Params, [channel, pidfd, ...rest]: Int32Array): Promise<{ readonly params: Params }> {
     closeFds(rest);
     if (channel === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'giveWay came without a channel');
     const process = foreignProcess(Number(pid), pidfd, { wasStarted: true });
-    const giving = this.#worker.replace(new Channel(new FdSocket(channel), 'predecessor'), process);
+    const giving = this.#worker.orders.replace(new Channel(new FdSocket(channel), 'predecessor'), process);
     giving.catch(() => this.#failures++);
     const outcome = await giving;
     this.#replaced.resolve(outcome);
@@ -187,10 +192,10 @@ export class SupervisorLink implements ListenerBroker {
     const closeAll = (): void => {
       for (const channel of channels) channel.close();
     };
-    const moves = this.#worker.hello.capabilities.includes('move');
+    const moves = this.#worker.describe().hello.capabilities.includes('move');
     if (!moves) closeAll();
     try {
-      await this.#worker.transferTo(moves ? channels : []);
+      await this.#worker.orders.transferTo(moves ? channels : []);
     } catch (error) {
       closeAll();
       throw error;

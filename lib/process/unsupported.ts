@@ -12,8 +12,8 @@ import { Deferred } from '../protocol/deferred.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
 import { Servers } from '../transfer/servers.js';
+import { AppDuties, type AppEnding } from './app-duties.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';
-import { type AppEnding, Lifecycle } from './lifecycle.js';
 import { endpointOf, expectMigratable, manage, resolving } from './listening.js';
 import { type CheckedOptions, checkCloseHook, checkListenOptions, checkUpgradeOptions } from './options.js';
 import { warnOfTimeouts } from './request-timeout-warning.js';
@@ -31,7 +31,7 @@ export class UnsupportedHandover implements Handover {
   readonly draining: readonly DrainingGeneration[] = [];
   readonly #options: CheckedOptions;
   readonly #servers = new Servers();
-  readonly #lifecycle = new Lifecycle();
+  readonly #duties = new AppDuties();
   readonly #steps = new Steps();
   readonly #closing = new AbortController();
   readonly #closed = new Deferred<void>();
@@ -84,7 +84,7 @@ export class UnsupportedHandover implements Handover {
   }
 
   endAppBy(appEnding: AppEnding): void {
-    this.#lifecycle.endAppBy(appEnding);
+    this.#duties.endAppBy(appEnding);
   }
 
   announceAtOnce(): void {
@@ -101,7 +101,7 @@ export class UnsupportedHandover implements Handover {
     await this.#steps.finish(warmup);
     await this.#servers.acceptAll();
     this.#isReady = true;
-    this.#lifecycle.takeCharge();
+    this.#duties.takeCharge();
     const { generation } = this;
     publish('in-charge', { handoverId: undefined, generation, claimed: [], unclaimed: [] });
   }
@@ -130,11 +130,11 @@ export class UnsupportedHandover implements Handover {
   }
 
   whenInCharge(duty: (signal: AbortSignal) => unknown): void {
-    this.#lifecycle.addDuty(duty);
+    this.#duties.addDuty(duty);
   }
 
   waitUntil(work: Promise<unknown>): void {
-    this.#lifecycle.addWork(work);
+    this.#duties.addWork(work);
   }
 
   /** There will be nobody to hand it to. */
@@ -145,27 +145,27 @@ export class UnsupportedHandover implements Handover {
   }
 
   onClose(name: string, hook: () => unknown, options: CloseHookOptions = {}): void {
-    this.#lifecycle.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
+    this.#duties.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
   }
 
   async close(): Promise<void> {
     if (!this.closing.aborted) {
       this.#closing.abort();
       this.#servers.suspendAll();
-      this.#lifecycle.beginDrain();
-      await this.#lifecycle.giveUpCharge();
+      this.#duties.beginDrain();
+      await this.#duties.giveUpCharge();
       const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
       const { generation } = this;
       await drain({
         generation,
         servers: this.#servers,
-        lifecycle: this.#lifecycle,
+        duties: this.#duties,
         timeout,
         idleTimeout,
         closeSpread,
       });
       this.#servers.finishAll();
-      await this.#lifecycle.runHooks();
+      await this.#duties.runHooks();
       this.#health.stop();
       this.#closed.resolve();
     }

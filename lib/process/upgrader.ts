@@ -4,9 +4,8 @@ import { HandoverError, hasCode, toError } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
 import { Pidfd } from '../fd/pidfd.js';
 import { HandoverRecord } from '../handover/handover-record.js';
-import { anotherInCharge, failureText, type UpgradeOutcome } from '../handover/outcome.js';
-import { OutgoingHandover } from '../handover/outgoing.js';
-import type { OutgoingHost } from '../handover/outgoing-host.js';
+import { failureText, type UpgradeOutcome } from '../handover/outcome.js';
+import type { OutgoingHandover } from '../handover/outgoing.js';
 import { successorCommand } from '../platform/command.js';
 import type { Env } from '../platform/env.js';
 import { refuseOrphan, refuseSharedEnd } from '../platform/orphan.js';
@@ -18,7 +17,7 @@ import { type Started, startSuccessor } from '../platform/start-self.js';
 import type { SuccessorProcess } from '../platform/successor-process.js';
 import { refuse } from '../platform/takeover.js';
 import type { Channel } from '../protocol/channel.js';
-import type { DrainingGeneration } from '../protocol/frames.js';
+import type { DrainingGeneration, Hello } from '../protocol/frames.js';
 import { RETIRE_GRACE } from '../protocol/timeouts.js';
 import type { DescriptorReserve } from '../resources/reserve.js';
 import type { CheckedOptions } from './options.js';
@@ -26,25 +25,38 @@ import type { Resources } from './resources.js';
 import { PreparedStandby, type Standby } from './standby.js';
 import type { UpgradeOptions } from './types.js';
 
-export interface UpgradesHost extends OutgoingHost {
-  readonly isInCharge: boolean;
+/** What it takes to start a successor, and to hand over to it. */
+export interface UpgraderMeans {
+  readonly env: Env;
+  readonly options: CheckedOptions;
+  readonly start: Start;
+  readonly reserve: DescriptorReserve;
   readonly manager: ServiceManager;
   readonly resources: Pick<Resources, 'keepClosed' | 'keepNoMore' | 'closeKept'>;
+  /** Begins a handover to a process that was started or has dialled in. */
+  connect(started: Started, record: HandoverRecord): OutgoingHandover;
+}
+
+/** This process, as those who ask for a handover find it. */
+export interface UpgradingProcess {
+  describe(): { readonly hello: Hello; readonly isInCharge: boolean; readonly draining: readonly DrainingGeneration[] };
   /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
   expectInCharge(): void;
+}
+
+/** What a handover ends with. */
+export interface UpgradeEnds {
+  /** The successor is in charge: serve what is open to its end, then leave. */
+  superseded(outgoing: OutgoingHandover, process: SuccessorProcess): void;
+  /** Neither is this process in charge any more, nor the successor: end. */
+  relieved(): void;
   /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
   reassert(): void;
-  /** Older generations that still drain. */
-  readonly draining: readonly DrainingGeneration[];
-  /** Neither is this process in charge any more, nor the successor: end. */
-  giveUp(error: HandoverError): void;
-  /** A successor is in charge: serve what is open to its end, then leave. */
-  retire(predecessor: OutgoingHandover, process: SuccessorProcess): void;
 }
 
 interface Attempt {
   readonly record: HandoverRecord;
-  predecessor?: OutgoingHandover;
+  outgoing?: OutgoingHandover;
   process?: SuccessorProcess;
   /** Ready, and waiting for somebody to commit it. */
   isStandby?: boolean;
@@ -55,25 +67,21 @@ interface Attempt {
 }
 
 export class Upgrader {
-  readonly #env: Env;
-  readonly #options: CheckedOptions;
-  readonly #start: Start;
-  readonly #host: UpgradesHost;
-  readonly #reserve: DescriptorReserve;
+  readonly #means: UpgraderMeans;
+  readonly #process: UpgradingProcess;
+  readonly #ends: UpgradeEnds;
   /** From the first look at the options until the successor is in charge, or the attempt has failed. */
   #attempt: Attempt | undefined;
 
-  constructor(env: Env, options: CheckedOptions, start: Start, reserve: DescriptorReserve, host: UpgradesHost) {
-    this.#env = env;
-    this.#options = options;
-    this.#start = start;
-    this.#reserve = reserve;
-    this.#host = host;
+  constructor(means: UpgraderMeans, process: UpgradingProcess, ends: UpgradeEnds) {
+    this.#means = means;
+    this.#process = process;
+    this.#ends = ends;
   }
 
   /** Of the handover under way. */
   get phase(): Phase | undefined {
-    return this.#attempt?.predecessor?.phase;
+    return this.#attempt?.outgoing?.phase;
   }
 
   async upgrade(options: UpgradeOptions): Promise<UpgradeOutcome> {
@@ -84,40 +92,44 @@ export class Upgrader {
   }
 
   async prepare(options: UpgradeOptions): Promise<Standby> {
-    const { attempt, predecessor } = await this.#run(options, async (running) => {
+    const { attempt, outgoing } = await this.#run(options, async (running) => {
       const adopted = this.#adopt(running, await this.#startSelf(running, options));
-      const { readyTimeout, unclaimed } = this.#options;
+      const { readyTimeout, unclaimed } = this.#means.options;
       await adopted.prepare({ readyTimeout, standby: true, unclaimed });
-      return { attempt: running, predecessor: adopted };
+      return { attempt: running, outgoing: adopted };
     });
-    this.#host.manager.serving(this.#host.hello.generation, 'a standby waits');
+    const { generation } = this.#process.describe().hello;
+    this.#means.manager.serving(generation, 'a standby waits');
     attempt.isStandby = true;
     this.#attempt = attempt;
-    const lost = predecessor.failed.catch((reason: unknown) => this.#onLost(attempt, predecessor, reason));
-    return new PreparedStandby(predecessor, this.#host.hello.generation + 1, lost, this);
+    const lost = outgoing.failed.catch((reason: unknown) => this.#onLost(attempt, outgoing, reason));
+    return new PreparedStandby(outgoing, generation + 1, lost, {
+      commit: () => this.#commitPrepared(outgoing),
+      discard: () => this.#discardPrepared(outgoing),
+    });
   }
 
-  async commitPrepared(predecessor: OutgoingHandover): Promise<UpgradeOutcome> {
+  async #commitPrepared(outgoing: OutgoingHandover): Promise<UpgradeOutcome> {
     const attempt = this.#attempt;
     // Lost, discarded or committed already.
-    if (attempt?.predecessor !== predecessor || !attempt.isStandby) return predecessor.failed;
+    if (attempt?.outgoing !== outgoing || !attempt.isStandby) return outgoing.failed;
     attempt.isStandby = false;
-    this.#host.manager.reloading(this.#host.hello.generation);
+    this.#means.manager.reloading(this.#process.describe().hello.generation);
     return this.#settle(attempt, undefined, () => this.#commit(attempt));
   }
 
-  async discardPrepared(
-    predecessor: OutgoingHandover,
+  async #discardPrepared(
+    outgoing: OutgoingHandover,
     reason: HandoverError = new HandoverError('ERR_HANDOVER_ABORTED', 'the standby was discarded'),
   ): Promise<void> {
     const attempt = this.#attempt;
-    if (attempt?.predecessor !== predecessor || !attempt.isStandby) return;
+    if (attempt?.outgoing !== outgoing || !attempt.isStandby) return;
     attempt.isStandby = false;
-    await predecessor.giveUp(reason);
+    await outgoing.giveUp(reason);
     attempt.record.end('discarded');
     attempt.process?.release();
     this.#attempt = undefined;
-    this.#host.resources.closeKept();
+    this.#means.resources.closeKept();
   }
 
   /** A process dialled in: it takes over, or is told why not. */
@@ -130,8 +142,8 @@ export class Upgrader {
   async replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
     try {
       return await this.#run({ requester: this.#requesterOf(process) }, async (attempt) => {
-        if (!process.wasStarted && !this.#options.allowOrphan)
-          refuseSharedEnd(this.#env, this.#host.manager.isPresent, process.pid);
+        if (!process.wasStarted && !this.#means.options.allowOrphan)
+          refuseSharedEnd(this.#means.env, this.#means.manager.isPresent, process.pid);
         this.#adopt(attempt, { channel, process });
         return this.#handOver(attempt);
       });
@@ -148,21 +160,22 @@ export class Upgrader {
     const attempt = this.#attempt;
     if (!attempt) return undefined;
     const { phase = 'PREPARE' } = this;
-    if (attempt.predecessor && attempt.isStandby) {
-      await this.discardPrepared(attempt.predecessor, reason);
+    if (attempt.outgoing && attempt.isStandby) {
+      await this.#discardPrepared(attempt.outgoing, reason);
       return phase;
     }
     attempt.reason = reason;
-    attempt.predecessor?.abort(reason);
+    attempt.outgoing?.abort(reason);
     await attempt.over;
     return phase;
   }
 
   /** One at a time: runs the steps, and takes everything back when one fails. */
   async #run<T>(options: UpgradeOptions, steps: (attempt: Attempt) => Promise<T>): Promise<T> {
-    const { signal, requester = { by: 'app', pid: this.#env.pid }, profile } = options;
+    const { signal, requester = { by: 'app', pid: this.#means.env.pid }, profile } = options;
     signal?.throwIfAborted();
-    const { manager, isInCharge, hello } = this.#host;
+    const { manager } = this.#means;
+    const { isInCharge, hello } = this.#process.describe();
     // Also where it is refused next: whoever asked by way of systemd waits for an answer. Not into another one's handover.
     const answers = isInCharge && !this.#attempt;
     if (answers) manager.reloading(hello.generation);
@@ -176,18 +189,18 @@ export class Upgrader {
     }
     const attempt: Attempt = { record, over: Promise.resolve() };
     this.#attempt = attempt;
-    this.#host.resources.keepClosed();
+    this.#means.resources.keepClosed();
     return this.#settle(attempt, signal, () => steps(attempt));
   }
 
   /** `isOwn`: this process would start its successor itself. */
   #expectFree(isOwn: boolean): void {
     try {
-      this.#host.expectInCharge();
+      this.#process.expectInCharge();
     } catch (error) {
       // A process that may never hand over hears that, and not that it is too early: a cluster primary gets no readier.
-      if (isOwn && hasCode(error, 'ERR_HANDOVER_NOT_READY') && !this.#options.allowOrphan)
-        refuseOrphan(this.#env, this.#host.manager.isPresent);
+      if (isOwn && hasCode(error, 'ERR_HANDOVER_NOT_READY') && !this.#means.options.allowOrphan)
+        refuseOrphan(this.#means.env, this.#means.manager.isPresent);
       throw error;
     }
     if (this.#attempt) {
@@ -201,7 +214,7 @@ export class Upgrader {
     const onAbort = (): void => {
       attempt.reason = signal?.reason;
       attempt.record.cancelled(signal?.reason);
-      attempt.predecessor?.abort(signal?.reason);
+      attempt.outgoing?.abort(signal?.reason);
     };
     signal?.addEventListener('abort', onAbort, { once: true });
     const result = this.#takeBackOnFailure(attempt, steps);
@@ -217,43 +230,43 @@ export class Upgrader {
     try {
       return await steps();
     } catch (reason) {
-      const error = attempt.predecessor ? await attempt.predecessor.giveUp(reason) : reason;
-      if (attempt.predecessor?.isRelieved) {
+      const error = attempt.outgoing ? await attempt.outgoing.giveUp(reason) : reason;
+      if (attempt.outgoing?.isRelieved) {
         recordFailure(attempt.record, error);
-        this.#host.giveUp(anotherInCharge());
+        this.#ends.relieved();
         throw error;
       }
-      this.#host.reassert();
-      this.#host.resources.closeKept();
+      this.#ends.reassert();
+      this.#means.resources.closeKept();
       recordFailure(attempt.record, error);
-      this.#host.manager.serving(this.#host.hello.generation, failureText(error));
+      this.#means.manager.serving(this.#process.describe().hello.generation, failureText(error));
       throw error;
     } finally {
       this.#attempt = undefined;
       // A process that drains needs them for what moves.
-      if (this.#host.isInCharge) this.#reserve.hold();
+      if (this.#process.describe().isInCharge) this.#means.reserve.hold();
     }
   }
 
   /** Everything that can refuse does so before the process is started. */
   async #startSelf({ record }: Attempt, { profile }: UpgradeOptions): Promise<Started> {
-    const { manager } = this.#host;
-    if (!this.#options.allowOrphan) refuseOrphan(this.#env, manager.isPresent);
-    const command = await successorCommand(this.#env, this.#start, this.#options.successor);
-    const { check, checkMemory } = this.#options;
-    if (checkMemory) this.#reserve.lend(() => expectMemory());
-    if (check) await this.#reserve.lend(() => runCheck(check, command));
+    const { manager } = this.#means;
+    if (!this.#means.options.allowOrphan) refuseOrphan(this.#means.env, manager.isPresent);
+    const command = await successorCommand(this.#means.env, this.#means.start, this.#means.options.successor);
+    const { check, checkMemory } = this.#means.options;
+    if (checkMemory) this.#means.reserve.lend(() => expectMemory());
+    if (check) await this.#means.reserve.lend(() => runCheck(check, command));
     const profiling = profile === undefined ? {} : profileStart(profile, record.id, command.variables);
     const since = performance.now();
     const more = { ...manager.successorVariables, ...profiling };
-    const started = await this.#reserve.lend(() => startSuccessor(this.#env, command, more));
+    const started = await this.#means.reserve.lend(() => startSuccessor(this.#means.env, command, more));
     record.spawned(started.process.pid, since);
     return started;
   }
 
   #makeRoomForDraining(): void {
-    const { maxDraining, forceOldest } = this.#options;
-    const { draining } = this.#host;
+    const { maxDraining, forceOldest } = this.#means.options;
+    const { draining } = this.#process.describe();
     if (draining.length < maxDraining) return;
     const [oldest] = [...draining].sort((a, b) => a.generation - b.generation);
     if (forceOldest && oldest?.startTime && Pidfd.open(oldest.pid, oldest.startTime)?.kill('SIGKILL')) return;
@@ -265,48 +278,48 @@ export class Upgrader {
     throw new HandoverError('ERR_HANDOVER_TOO_MANY_DRAINING', message, { phase: 'PREPARE' });
   }
 
-  #adopt(attempt: Attempt, { channel, process }: Started): OutgoingHandover {
-    const predecessor = new OutgoingHandover(channel, this.#host, process, attempt.record);
-    attempt.predecessor = predecessor;
-    attempt.process = process;
+  #adopt(attempt: Attempt, started: Started): OutgoingHandover {
+    const outgoing = this.#means.connect(started, attempt.record);
+    attempt.outgoing = outgoing;
+    attempt.process = started.process;
     // Said while the process was being started.
-    if (attempt.reason !== undefined) predecessor.abort(attempt.reason);
-    return predecessor;
+    if (attempt.reason !== undefined) outgoing.abort(attempt.reason);
+    return outgoing;
   }
 
   async #handOver(attempt: Attempt): Promise<UpgradeOutcome> {
-    const { readyTimeout, probation, probationStall, unclaimed } = this.#options;
-    const { predecessor } = attempt as Required<Attempt>;
-    await predecessor.prepare({ readyTimeout, standby: false, probation: probation > 0, unclaimed });
-    if (probation > 0) await predecessor.probate(probation, probationStall);
+    const { readyTimeout, probation, probationStall, unclaimed } = this.#means.options;
+    const { outgoing } = attempt as Required<Attempt>;
+    await outgoing.prepare({ readyTimeout, standby: false, probation: probation > 0, unclaimed });
+    if (probation > 0) await outgoing.probate(probation, probationStall);
     return this.#commit(attempt);
   }
 
   async #commit(attempt: Attempt): Promise<UpgradeOutcome> {
-    const { predecessor, process } = attempt as Required<Attempt>;
-    const outcome = await predecessor.commit(this.#options.probationStall);
-    if (this.#host.manager.isPresent) predecessor.hearing = RETIRE_GRACE;
-    this.#host.resources.keepNoMore();
-    this.#host.retire(predecessor, process);
+    const { outgoing, process } = attempt as Required<Attempt>;
+    const outcome = await outgoing.commit(this.#means.options.probationStall);
+    if (this.#means.manager.isPresent) outgoing.hearing = RETIRE_GRACE;
+    this.#means.resources.keepNoMore();
+    this.#ends.superseded(outgoing, process);
     return outcome;
   }
 
-  async #onLost(attempt: Attempt, predecessor: OutgoingHandover, reason: unknown): Promise<unknown> {
+  async #onLost(attempt: Attempt, outgoing: OutgoingHandover, reason: unknown): Promise<unknown> {
     if (!attempt.isStandby) return reason;
     attempt.isStandby = false;
-    const givenUp = predecessor.giveUp(reason);
+    const givenUp = outgoing.giveUp(reason);
     attempt.over = givenUp;
     const failure = await givenUp;
     attempt.record.end('failed', failure);
     this.#attempt = undefined;
-    this.#host.resources.closeKept();
-    const generation = this.#host.hello.generation + 1;
+    this.#means.resources.closeKept();
+    const generation = this.#process.describe().hello.generation + 1;
     publish('standby-lost', { handoverId: attempt.record.id, generation, error: toError(failure) });
     return failure;
   }
 
   #requesterOf({ pid, uid, wasStarted }: SuccessorProcess): Requester {
-    return wasStarted ? { by: 'supervisor', pid: this.#env.parentPid } : { by: 'takeover', pid, uid };
+    return wasStarted ? { by: 'supervisor', pid: this.#means.env.parentPid } : { by: 'takeover', pid, uid };
   }
 }
 

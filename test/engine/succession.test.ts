@@ -18,15 +18,15 @@ async function joined(): Promise<{ successor: IncomingHandover; predecessor: Cha
   const predecessor = new Channel(theirs, 'predecessor');
   const heard: string[] = [];
   const joining = IncomingHandover.join(new Channel(ours, 'successor'), hello, {
-    resources: { inherit: () => {}, adoptStderr: () => {}, readHelpersStderr: () => {} },
-    mayTakeCharge: () => true,
-    mayInherit: async () => true,
-    takeCharge: async () => void heard.push('charge'),
-    becomeAlone: () => {},
-    giveUp: (error) => void heard.push(error.code),
+    inheritance: { inherit: () => {}, adoptStderr: () => {}, readHelpersStderr: () => {} },
+    succession: {
+      mayTakeCharge: () => true,
+      mayInherit: async () => true,
+      takeCharge: async () => void heard.push('charge'),
+    },
+    ends: { becomeAlone: () => {}, giveUp: (error) => void heard.push(error.code) },
+    vitals: { connectionCount: () => 0, health: async () => true },
     adopterOf: () => undefined,
-    connectionCount: 0,
-    health: async () => true,
   });
   await predecessor.send('HELLO', { ...hello, generation: 1 });
   await predecessor.send('MANIFEST', { entries: [], more: false });
@@ -79,10 +79,8 @@ it('G8: a successor that dies in the moment of COMMIT is one that ended, not a b
   const successor = new Channel(theirs, 'successor');
   const list = { entries: [], fds: new Int32Array(0) };
   const steps: string[] = [];
-  const host = {
-    hello: { ...hello, generation: 1 },
-    list: () => list,
-    stepDown: async () => list,
+  const giving = { list: () => list, stepDown: async () => list };
+  const takingBack = {
     mayTakeBack: async () => true,
     takeBack: async () => void steps.push('back'),
     letGo: () => {},
@@ -97,7 +95,12 @@ it('G8: a successor that dies in the moment of COMMIT is one that ended, not a b
     stop: async () => {},
     release: () => {},
   };
-  const predecessor = new OutgoingHandover(new Channel(ours, 'predecessor'), host, child);
+  const outgoing = {
+    channel: new Channel(ours, 'predecessor'),
+    process: child,
+    hello: { ...hello, generation: 1 },
+  };
+  const predecessor = new OutgoingHandover(outgoing, giving, takingBack);
   const preparing = predecessor.prepare({ readyTimeout: 5_000, standby: false });
   await successor.send('HELLO', { ...hello, generation: 0 });
   await successor.send('CLAIMED', claims);

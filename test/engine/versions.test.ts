@@ -177,8 +177,8 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
     const [ourEnd, theirEnd] = FdSocket.pair();
     const heard: string[] = [];
     const inherited: string[] = [];
-    const host = {
-      resources: {
+    const taking = {
+      inheritance: {
         inherit: (manifest: { entries: readonly { name: string }[] }, fds: Int32Array) => {
           inherited.push(...manifest.entries.map(({ name }) => name));
           for (const fd of fds) closers.push(fd);
@@ -186,14 +186,17 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
         adoptStderr: () => heard.push('stderr'),
         readHelpersStderr: () => {},
       },
-      mayTakeCharge: () => true,
-      mayInherit: async () => true,
-      takeCharge: async () => void heard.push('charge'),
-      becomeAlone: () => heard.push('alone'),
-      giveUp: (error: Error) => heard.push(error.message),
+      succession: {
+        mayTakeCharge: () => true,
+        mayInherit: async () => true,
+        takeCharge: async () => void heard.push('charge'),
+      },
+      ends: {
+        becomeAlone: () => heard.push('alone'),
+        giveUp: (error: Error) => heard.push(error.message),
+      },
+      vitals: { connectionCount: () => 0, health: async () => true },
       adopterOf: () => undefined,
-      connectionCount: 0,
-      health: async () => true,
     };
     const closers: number[] = [];
     const play = async (name: string) => {
@@ -204,7 +207,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
       );
     };
     const greeting = { protocol: { min: 1, max: 1 }, pid: 1, version: '0.1.0', capabilities: ['heartbeat'] };
-    const joining = IncomingHandover.join(new Channel(ourEnd, 'successor'), greeting, host);
+    const joining = IncomingHandover.join(new Channel(ourEnd, 'successor'), greeting, taking);
     await play('HELLO');
     await play('MANIFEST');
     const successor = await joining;
@@ -229,8 +232,7 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
       version: '0.1.0',
       capabilities: ['heartbeat'],
     };
-    const host = {
-      hello,
+    const giving = {
       list: () => ({
         entries: [{ name: 'web', kind: 'tcp' as const, address: 'tcp://*:8080' }],
         fds: Int32Array.of(0),
@@ -239,6 +241,8 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
         steps.push('down');
         return { entries: [], fds: new Int32Array(0) };
       },
+    };
+    const takingBack = {
       mayTakeBack: async () => true,
       takeBack: async () => void steps.push('back'),
       letGo: () => void steps.push('let go'),
@@ -267,7 +271,11 @@ describe('G9: the frozen transcript of version 1, played to the live classes', (
         if (name === 'COMMIT') await play('COMMITTED');
       }
     })();
-    const predecessor = new OutgoingHandover(new Channel(ourEnd, 'predecessor'), host, process);
+    const predecessor = new OutgoingHandover(
+      { channel: new Channel(ourEnd, 'predecessor'), process, hello },
+      giving,
+      takingBack,
+    );
     await predecessor.prepare({ readyTimeout: 5_000, standby: false });
     const outcome = await predecessor.commit(2_000);
     expect(outcome).toMatchObject({ generation: 8, pid: 4712, claimed: ['web', 'admin'], unclaimed: ['täglich'] });

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { HandoverError } from '../../lib/errors.js';
 import { OutgoingHandover } from '../../lib/handover/outgoing.js';
 import type { Exit } from '../../lib/platform/env.js';
+import type { SuccessorProcess } from '../../lib/platform/successor-process.js';
 import { VERDICT } from '../../lib/protocol/batches.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
 import type { Movable } from '../../lib/protocols/live-protocol.js';
@@ -34,31 +35,32 @@ describe('a predecessor whose successor fails', () => {
     const exited = new Deferred<Exit>();
     const handed = file();
     const list = { entries, fds: Int32Array.of(handed) };
+    const successor: SuccessorProcess = {
+      pid: 4711,
+      isChild: true,
+      wasStarted: true,
+      hasEnded: () => false,
+      exited: exited.promise,
+      stderrTail: async () => '',
+      async stop({ grace } = {}) {
+        calls.push(grace === 0 ? 'kill' : 'stop');
+        exited.resolve({ code: null, signal: grace === 0 ? 'SIGKILL' : 'SIGTERM' });
+      },
+      release() {},
+    };
     const predecessor = new OutgoingHandover(
-      peer.channel,
+      { channel: peer.channel, process: successor, hello },
       {
-        hello,
         list: () => list,
         async stepDown() {
           calls.push('step down');
           return list;
         },
+      },
+      {
         mayTakeBack: async () => true,
         takeBack: async () => void calls.push('take back'),
         letGo: () => calls.push('let go'),
-      },
-      {
-        pid: 4711,
-        isChild: true,
-        wasStarted: true,
-        hasEnded: () => false,
-        exited: exited.promise,
-        stderrTail: async () => '',
-        async stop({ grace } = {}) {
-          calls.push(grace === 0 ? 'kill' : 'stop');
-          exited.resolve({ code: null, signal: grace === 0 ? 'SIGKILL' : 'SIGTERM' });
-        },
-        release() {},
       },
     );
     const end = (): void => exited.resolve({ code: 7, signal: null });

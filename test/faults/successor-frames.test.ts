@@ -34,7 +34,7 @@ describe('a successor whose predecessor fails', () => {
     const predecessor = await someProcess();
     const calls: string[] = [];
     const joined = IncomingHandover.join(peer.channel, hello, {
-      resources: {
+      inheritance: {
         inherit(_, fds) {
           calls.push('inherit');
           closeFds(fds);
@@ -42,11 +42,16 @@ describe('a successor whose predecessor fails', () => {
         adoptStderr() {},
         readHelpersStderr() {},
       },
-      mayTakeCharge: () => true,
-      mayInherit: async () => true,
-      takeCharge: async () => void calls.push('take charge'),
-      becomeAlone() {},
-      giveUp: ({ code }) => calls.push(`give up ${code}`),
+      succession: {
+        mayTakeCharge: () => true,
+        mayInherit: async () => true,
+        takeCharge: async () => void calls.push('take charge'),
+      },
+      ends: {
+        becomeAlone() {},
+        giveUp: ({ code }) => calls.push(`give up ${code}`),
+      },
+      vitals: { connectionCount: () => 0 },
       adopterOf: () => () => ({
         protocol: 'http1',
         canMove: true,
@@ -61,8 +66,6 @@ describe('a successor whose predecessor fails', () => {
         whenMovable: () => () => {},
         stay() {},
       }),
-      connectionCount: 0,
-      health: undefined,
     });
     joined.catch(() => {});
     return { peer, joined, calls, ...predecessor };

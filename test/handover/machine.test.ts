@@ -59,6 +59,7 @@ const predecessor: Expected = {
     refused: 'relieved',
   },
   recalling: {
+    HELLO: 'recalling',
     CLAIMED: 'recalling',
     READY: 'recalling',
     HEARTBEAT: 'recalling',
@@ -72,6 +73,7 @@ const predecessor: Expected = {
     refused: 'relieved',
   },
   relieved: {
+    HELLO: 'relieved',
     CLAIMED: 'relieved',
     READY: 'relieved',
     HEARTBEAT: 'relieved',
@@ -83,6 +85,7 @@ const predecessor: Expected = {
     abort: 'relieved',
   },
   ended: {
+    HELLO: 'ended',
     CLAIMED: 'ended',
     READY: 'ended',
     HEARTBEAT: 'ended',

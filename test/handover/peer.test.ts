@@ -11,6 +11,7 @@ import { IncomingHandover } from '../../lib/handover/incoming.js';
 import { OutgoingHandover } from '../../lib/handover/outgoing.js';
 import type { Unclaimed } from '../../lib/handover/unclaimed.js';
 import type { Exit } from '../../lib/platform/env.js';
+import type { SuccessorProcess } from '../../lib/platform/successor-process.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
 import {
   encodeFrame,
@@ -111,10 +112,23 @@ describe('predecessor', () => {
       hasExited = true;
       exited.resolve(exit);
     };
+    const successor: SuccessorProcess = {
+      pid: 4711,
+      isChild,
+      wasStarted: isChild,
+      hasEnded: () => false,
+      exited: exited.promise,
+      stderrTail: async () => 'its last line',
+      async stop({ grace } = {}) {
+        if (hasExited) calls.push('stop what it left');
+        else calls.push(grace === 0 ? 'kill it' : 'stop it');
+        if (!hasExited) end({ code: null, signal: grace === 0 ? 'SIGKILL' : 'SIGTERM' });
+      },
+      release: () => calls.push('release'),
+    };
     const predecessor = new OutgoingHandover(
-      peer.channel,
+      { channel: peer.channel, process: successor, hello: hello(1) },
       {
-        hello: hello(1),
         list({ stderr }) {
           calls.push(stderr ? 'list with stderr' : 'list');
           return list;
@@ -123,23 +137,11 @@ describe('predecessor', () => {
           calls.push('step down');
           return all;
         },
+      },
+      {
         mayTakeBack: async () => true,
         takeBack: async () => void calls.push('take back'),
         letGo: () => calls.push('let go'),
-      },
-      {
-        pid: 4711,
-        isChild,
-        wasStarted: isChild,
-        hasEnded: () => false,
-        exited: exited.promise,
-        stderrTail: async () => 'its last line',
-        async stop({ grace } = {}) {
-          if (hasExited) calls.push('stop what it left');
-          else calls.push(grace === 0 ? 'kill it' : 'stop it');
-          if (!hasExited) end({ code: null, signal: grace === 0 ? 'SIGKILL' : 'SIGTERM' });
-        },
-        release: () => calls.push('release'),
       },
     );
     const steps = (async () => {
@@ -698,7 +700,7 @@ describe('successor', () => {
     const fds: number[] = [];
     onTestFinished(() => closeFds(Int32Array.from(fds)));
     const joined = IncomingHandover.join(peer.channel, hello(2, 0), {
-      resources: {
+      inheritance: {
         inherit({ entries, standby }, received) {
           calls.push(`inherit ${entries.map(({ name }) => name).join(' ')}${standby ? ' as a standby' : ''}`);
           fds.push(...received);
@@ -706,17 +708,20 @@ describe('successor', () => {
         adoptStderr: () => void calls.push('adopt stderr'),
         readHelpersStderr: () => {},
       },
-      mayTakeCharge: () => true,
-      mayInherit: async () => true,
-      takeCharge() {
-        calls.push('take charge');
-        return takeCharge();
+      succession: {
+        mayTakeCharge: () => true,
+        mayInherit: async () => true,
+        takeCharge() {
+          calls.push('take charge');
+          return takeCharge();
+        },
       },
-      becomeAlone: () => void calls.push('become alone'),
-      giveUp: ({ code }) => void calls.push(`give up ${code}`),
+      ends: {
+        becomeAlone: () => void calls.push('become alone'),
+        giveUp: ({ code }) => void calls.push(`give up ${code}`),
+      },
+      vitals: { connectionCount: () => 3, health },
       adopterOf: () => undefined,
-      connectionCount: 3,
-      health,
     });
     joined.catch(() => {});
     return { peer, joined, calls, fds };
