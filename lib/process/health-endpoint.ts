@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Where } from '../protocols/managed.js';
 import { RESERVED } from '../resources/ledger.js';
-import { outsideCluster, stopAccepting } from '../sockets/node-internals.js';
+import { outsideCluster, stopAccepting } from '../sockets/listening.js';
 
 /** Where `/livez` and `/readyz` are answered: a port, or a Unix socket. */
 export interface HealthEndpointOptions {

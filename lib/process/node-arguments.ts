@@ -1,5 +1,5 @@
 // The arguments of Node's `server.listen` and `socket.bind`, in all their forms, as addresses of a handover.
-import { isHandle } from '../sockets/node-internals.js';
+import { isHandle } from '../sockets/listening.js';
 import type { ListenOptions } from './types.js';
 
 type Callback = () => void;

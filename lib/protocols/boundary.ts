@@ -2,14 +2,14 @@
 // them: a client that asks again in the instant it has the answer is idle in no turn of the event loop, and its connection
 // would not move before the drain cuts it. What the client sends meanwhile waits in the kernel, for whoever reads next.
 import type { Socket } from 'node:net';
-import { currentRequest, currentResponse, isUpgraded, startReading, stopReading } from '../sockets/node-internals.js';
+import { Fence } from '../sockets/fence.js';
+import { currentRequest, currentResponse, isUpgraded } from '../sockets/http-server.js';
 
 /** Milliseconds after which one that could not be offered is served here until its next response: the successor is slow. */
 const LONGEST_STOP = 1_000;
 
 interface Stopped {
-  /** The socket's own timeout: it must not end a connection whose request waits in the kernel. */
-  readonly timeout: number;
+  readonly fence: Fence;
   readonly since: number;
 }
 
@@ -24,21 +24,18 @@ export class Boundary {
   stop(socket: Socket): void {
     // What ends is read to its end (linger.ts), what is upgraded is not HTTP any more.
     if (socket.destroyed || socket.writableEnded || isUpgraded(socket)) this.start(socket);
-    else if (!this.#stopped.has(socket) && currentRequest(socket)?.complete !== false && stopReading(socket)) {
-      this.#stopped.set(socket, { timeout: socket.timeout ?? 0, since: performance.now() });
-      socket.setTimeout(0);
+    else if (!this.#stopped.has(socket) && currentRequest(socket)?.complete !== false) {
+      const fence = Fence.raise(socket);
+      if (!fence) return;
+      fence.stopClock();
+      this.#stopped.set(socket, { fence, since: performance.now() });
       this.#timer ??= setTimeout(() => this.#startLate(), LONGEST_STOP).unref();
     }
   }
 
   /** It reads on. Without effect where it was not stopped. */
   start(socket: Socket): void {
-    const stopped = this.#stopped.get(socket);
-    if (!stopped) return;
-    this.forget(socket);
-    if (socket.destroyed) return;
-    socket.setTimeout(stopped.timeout);
-    startReading(socket);
+    this.take(socket)?.lift();
   }
 
   /** Those of which a part of the next request has been read go on, and are stopped again after its response. */
@@ -52,17 +49,16 @@ export class Boundary {
     for (const socket of this.#stopped.keys()) this.start(socket);
   }
 
-  /** The timeout it had before it was stopped. */
-  timeoutOf(socket: Socket): number {
-    return this.#stopped.get(socket)?.timeout ?? socket.timeout ?? 0;
-  }
-
-  /** Whoever stopped it for good says when it reads on. */
-  forget(socket: Socket): void {
+  /** The fence of one that is stopped, which the caller lifts from now on. */
+  take(socket: Socket): Fence | undefined {
+    const stopped = this.#stopped.get(socket);
+    if (!stopped) return undefined;
     this.#stopped.delete(socket);
-    if (this.#stopped.size > 0) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    if (this.#stopped.size === 0) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+    }
+    return stopped.fence;
   }
 
   #startLate(): void {

@@ -2,13 +2,8 @@
 import type { Server, Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
 import { tcpTraffic } from '../fd/tcp-traffic.js';
-import {
-  descriptorOf,
-  encryptedSide,
-  idleHttpConnections,
-  isUpgraded,
-  queuedBytes,
-} from '../sockets/node-internals.js';
+import { idleHttpConnections, isUpgraded } from '../sockets/http-server.js';
+import { descriptorOf, encryptedSide, queuedBytes } from '../sockets/stream-handle.js';
 
 export interface Open extends Pick<CutConnections, 'protocol' | 'isTls' | 'state'> {
   /** What ends it when it is destroyed; with TLS the decrypted side once there is one. */

@@ -3,7 +3,7 @@
 import type { Server, Socket } from 'node:net';
 import { toError } from '../errors.js';
 import { publish } from '../events.js';
-import { enterHttp, entersHttpFirst } from '../sockets/node-internals-http.js';
+import { enterHttp, entersHttpFirst } from '../sockets/http-server.js';
 import type { Migration } from './raw.js';
 import { decodeState, encodeState } from './state.js';
 

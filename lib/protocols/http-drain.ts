@@ -4,7 +4,8 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { currentRequest, currentResponse, isDetached } from '../sockets/node-internals.js';
+import { isHeld } from '../sockets/fence.js';
+import { currentRequest, currentResponse } from '../sockets/http-server.js';
 import { IdleClose } from './idle-close.js';
 import { lingerAtEnd } from './linger.js';
 
@@ -107,7 +108,7 @@ export class HttpDrain {
 
   /** One that is on offer is not this process' to end. */
   #toEnd(): Socket[] {
-    return [...this.#sockets()].filter((socket) => this.ends(socket) && !isDetached(socket));
+    return [...this.#sockets()].filter((socket) => this.ends(socket) && !isHeld(socket));
   }
 
   #linger(socket: Socket): void {

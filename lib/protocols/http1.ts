@@ -5,14 +5,8 @@ import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import { closeFds } from '../fd/index.js';
 import type { OfferedConnection } from '../protocol/batches.js';
-import {
-  currentRequest,
-  currentResponse,
-  detachSocket,
-  idleHttpConnections,
-  isQuiet,
-  reattachSocket,
-} from '../sockets/node-internals.js';
+import { Fence } from '../sockets/fence.js';
+import { currentRequest, currentResponse, idleHttpConnections, isQuiet } from '../sockets/http-server.js';
 import { Boundary } from './boundary.js';
 import { Entrance } from './entrance.js';
 import { type HttpDrain, REQUEST_START, type Started } from './http-drain.js';
@@ -170,42 +164,45 @@ export class Http1Connections implements LiveProtocol {
   }
 
   #toMovable(socket: Socket, bytesRead: number): Movable {
-    const timeout = this.#boundary.timeoutOf(socket);
+    let fence: Fence | undefined;
     return {
       listener: this.#name,
       protocol: this.protocol,
       identity: socket,
       detach: () => {
         if (socket.bytesRead !== bytesRead || !isQuiet(socket) || this.#staying.has(socket)) return undefined;
-        return this.#detach(socket);
+        fence = this.#boundary.take(socket) ?? Fence.raise(socket);
+        return fence && this.#detach(socket, fence);
       },
-      release: () => void socket.destroy(),
+      release: () => {
+        fence?.drop();
+        socket.destroy();
+      },
       stay: () => this.#boundary.start(socket),
       resume: ({ forGood }) => {
-        socket.setTimeout(timeout);
         if (forGood) this.#ending.end(socket);
-        reattachSocket(socket);
+        fence?.lift();
         this.#entrance.stay(socket);
       },
     };
   }
 
-  #detach(socket: Socket): Detached | undefined {
-    const fd = detachSocket(socket);
-    if (fd === undefined) return undefined;
+  #detach(socket: Socket, fence: Fence): Detached | undefined {
+    fence.hold();
     const saved = this.#entrance.save(socket);
     if (!saved) {
-      reattachSocket(socket);
-      this.#boundary.start(socket);
+      fence.lift();
       this.#staying.add(socket);
       this.#ending.end(socket);
       return undefined;
     }
-    this.#boundary.forget(socket);
-    // Whoever times out meanwhile does not own it.
-    socket.setTimeout(0);
+    fence.stopClock();
     const isFresh = socket.bytesRead === 0 && !this.#used.has(socket);
     const first = isFresh ? FRESH : USED;
-    return { fd, head: NOTHING, state: saved.length > 0 ? Buffer.concat([first, saved]) : isFresh ? FRESH : NOTHING };
+    return {
+      fd: fence.fd,
+      head: NOTHING,
+      state: saved.length > 0 ? Buffer.concat([first, saved]) : isFresh ? FRESH : NOTHING,
+    };
   }
 }

@@ -4,7 +4,8 @@
 // lingering close, so that a request that crosses it meets an orderly end (FIN, with TLS close_notify; no RST, no byte of a
 // response), is never acted on, and can be sent again.
 import type { Server, Socket } from 'node:net';
-import { idleHttpConnections, isDetached, isQuiet } from '../sockets/node-internals.js';
+import { isHeld } from '../sockets/fence.js';
+import { idleHttpConnections, isQuiet } from '../sockets/http-server.js';
 import { lingerAndClose } from './linger.js';
 
 /** As long as Node keeps an idle connection by default: its clients are used to that. */
@@ -72,7 +73,7 @@ export class IdleClose {
     if (!this.#sweeping) return;
     this.#waiting.delete(socket);
     // It was used, or is on offer to the successor; the next sweep finds it when it is idle again.
-    if (socket.bytesRead !== bytesRead || !isQuiet(socket) || isDetached(socket)) return;
+    if (socket.bytesRead !== bytesRead || !isQuiet(socket) || isHeld(socket)) return;
     // No handshake was begun: there is nobody to say goodbye to in TLS.
     if ('setSecureContext' in this.#server && !('encrypted' in socket)) socket.destroy();
     else lingerAndClose(socket);

@@ -2,7 +2,8 @@
 // and drains.
 import type { Server, Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
-import { encryptedSide, outsideCluster, stopAccepting } from '../sockets/node-internals.js';
+import { outsideCluster, stopAccepting } from '../sockets/listening.js';
+import { encryptedSide } from '../sockets/stream-handle.js';
 import { type Withheld, withhold } from '../sockets/withhold.js';
 import { ConnectionSurvey } from './connection-survey.js';
 import { ForceClose } from './force-close.js';

@@ -1,7 +1,7 @@
 // Where a moved connection waits for its first byte. Handing an idle connection straight to the HTTP server starts Node's
 // clock for a request's headers, and a minute later its client gets a 408 it never asked for (FACTS C3a).
 import type { Server, Socket } from 'node:net';
-import { countConnection, socketOf } from '../sockets/node-internals.js';
+import { countConnection, socketOf } from '../sockets/new-socket.js';
 
 export class Parking {
   readonly #server: Server;

@@ -4,8 +4,8 @@ import { toError } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import type { OfferedConnection } from '../protocol/batches.js';
-import { countConnection } from '../sockets/node-internals.js';
-import { adoptSocket, Fence } from '../sockets/node-internals-stream.js';
+import { Fence, isOpenBothWays } from '../sockets/fence.js';
+import { adoptSocket, countConnection } from '../sockets/new-socket.js';
 import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
 import { Slices } from './slices.js';
 import { decodeState, encodeState } from './state.js';
@@ -130,7 +130,7 @@ export class RawConnections implements LiveProtocol {
     if (this.#leaving.get(socket) !== leaving) return;
     this.#leaving.delete(socket);
     leaving.fence.lift();
-    if (leaving.isSaved && leaving.fence.isOpen) void this.#tellStays(socket);
+    if (leaving.isSaved && isOpenBothWays(socket)) void this.#tellStays(socket);
   }
 
   async #tellStays(socket: Socket): Promise<void> {
@@ -144,8 +144,9 @@ export class RawConnections implements LiveProtocol {
   async #save(socket: Socket): Promise<void> {
     const watch = this.#watch;
     if (!watch || this.#leaving.has(socket) || this.#arriving.has(socket)) return;
-    const fence = Fence.raise(socket);
+    const fence = isOpenBothWays(socket) ? Fence.raise(socket) : undefined;
     if (!fence) return;
+    fence.takeUnread();
     const leaving: Leaving = { fence, watch, isSaved: false, state: undefined, isOffered: false };
     this.#leaving.set(socket, leaving);
     try {
@@ -162,7 +163,7 @@ export class RawConnections implements LiveProtocol {
     leaving.isSaved = true;
     // The handover failed meanwhile, and it has been reading on since.
     if (this.#leaving.get(socket) !== leaving) {
-      if (leaving.fence.isOpen) void this.#tellStays(socket);
+      if (isOpenBothWays(socket)) void this.#tellStays(socket);
       return;
     }
     leaving.fence.stopClock();
@@ -175,7 +176,7 @@ export class RawConnections implements LiveProtocol {
   /** What the app wrote is sent by this process; what ends one direction ends the move. */
   #whenFlushed(socket: Socket, leaving: Leaving, done: () => void): void {
     if (this.#leaving.get(socket) !== leaving) return;
-    if (!leaving.fence.isOpen) this.#keep(socket, leaving);
+    if (!isOpenBothWays(socket)) this.#keep(socket, leaving);
     else if (socket.writableLength === 0) done();
     // No event tells when the last byte is out: an empty write comes back after it.
     else socket.write('', () => this.#whenFlushed(socket, leaving, done));
@@ -215,12 +216,12 @@ export class RawConnections implements LiveProtocol {
   #detach(socket: Socket, leaving: Leaving): Detached | undefined {
     const { fence, state } = leaving;
     if (!state || leaving.isOffered || this.#leaving.get(socket) !== leaving) return undefined;
-    if (!fence.isOpen) this.#keep(socket, leaving);
+    if (!isOpenBothWays(socket)) this.#keep(socket, leaving);
     else if (socket.writableLength > 0) this.#whenFlushed(socket, leaving, () => this.#announce(leaving.watch));
     else {
-      const fd = fence.stopWriting();
-      leaving.isOffered = fd !== undefined;
-      if (fd !== undefined) return { fd, head: fence.head, state };
+      fence.hold();
+      leaving.isOffered = true;
+      return { fd: fence.fd, head: fence.head, state };
     }
     return undefined;
   }

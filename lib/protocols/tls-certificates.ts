@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { HandoverError, toError, typeError } from '../errors.js';
 import { publish } from '../events.js';
 import { expectFlag, expectOptions, expectString } from '../fd/arguments.js';
-import { authoritiesOf, hasOwnTicketKeys, secureOptionsOf } from '../sockets/node-internals.js';
+import { authoritiesOf, hasOwnTicketKeys, secureOptionsOf } from '../sockets/tls-server.js';
 import { FollowedFiles } from './tls-files.js';
 
 /** PEM: text or bytes. */

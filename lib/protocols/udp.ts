@@ -1,6 +1,6 @@
 // A UDP socket under the handover. There are no connections; a process may send to its end.
 import type { BindOptions, Socket } from 'node:dgram';
-import { startReceiving, stopReceiving } from '../sockets/node-internals.js';
+import { startReceiving, stopReceiving } from '../sockets/datagram.js';
 import type { Movable } from './live-protocol.js';
 import type { Managed, Where } from './managed.js';
 

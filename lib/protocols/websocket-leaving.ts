@@ -3,8 +3,8 @@
 
 import { toError } from '../errors.js';
 import { publish } from '../events.js';
-import type { UpgradeRequest } from '../sockets/node-internals-fence.js';
-import { Fence } from '../sockets/node-internals-fence.js';
+import { Fence } from '../sockets/fence.js';
+import type { UpgradeRequest } from '../sockets/upgrade-request.js';
 import type { Detached } from './live-protocol.js';
 import type { ResponseHead } from './response-head.js';
 import type { Upgraded } from './upgraded.js';
@@ -74,7 +74,7 @@ export class Leaving {
     const wasSaved = this.#state instanceof Uint8Array;
     this.#hasResumed = true;
     this.#end();
-    this.#fence.lift({ read: true });
+    this.#fence.lift();
     if (wasSaved && !upgraded.socket.destroyed) void tellStays(upgraded);
   }
 
@@ -134,7 +134,7 @@ export class Leaving {
     }
     try {
       this.#state = encodeUpgrade({ request: request as UpgradeRequest, response: response as ResponseHead, saved });
-      this.#fence.hold({ destroy: false });
+      this.#fence.hold();
     } catch (error) {
       this.#fail(error);
     }

@@ -3,7 +3,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { closeFds } from '../fd/index.js';
-import { Fence, rebuildRequest, socketForUpgrade } from '../sockets/node-internals-fence.js';
+import { Fence } from '../sockets/fence.js';
+import { socketForUpgrade } from '../sockets/new-socket.js';
+import { rebuildRequest } from '../sockets/upgrade-request.js';
 import type { HeldConnection, Hold } from './live-protocol.js';
 import type { Site } from './protocols.js';
 import { isSamePromise, parseResponseHead } from './response-head.js';
@@ -88,7 +90,7 @@ class Replay implements HeldConnection {
 
   go(): void {
     const { attachment } = this.#upgraded;
-    this.#fence.lift({ read: false });
+    this.#fence.resumeWriting();
     // The app has ended it meanwhile.
     if (this.#upgraded.socket.destroyed) return;
     let restored: unknown;
@@ -113,7 +115,7 @@ class Replay implements HeldConnection {
 
   /** From here on it is as any other: a handover that goes on meanwhile may take it along. */
   #arrive(): void {
-    this.#fence.read();
+    this.#fence.resumeReading();
     this.#upgraded.isArriving = false;
     this.#upgraded.stir();
   }

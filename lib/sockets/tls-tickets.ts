@@ -2,7 +2,7 @@
 // the session id context, which must be the same in both and by default depends on the command line (FACTS C10).
 import { createHash } from 'node:crypto';
 import type { Server } from 'node:tls';
-import { hasOwnTicketKeys, sessionIdContextOf, setSessionIdContext } from './node-internals.js';
+import { hasOwnTicketKeys, sessionIdContextOf, setSessionIdContext } from './tls-server.js';
 
 /** What `getTicketKeys()` gives: name, HMAC key and cipher key. */
 const KEYS_BYTES = 48;

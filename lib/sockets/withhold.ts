@@ -1,6 +1,7 @@
 // Between COMMIT and RETIRE a server has stopped accepting and may start again, and the app must not notice: an app that
 // hears 'close' closes its pools (FACTS C3c).
 import type { AddressInfo, Server } from 'node:net';
+import { override } from './override.js';
 
 /** What is kept from the app; ended by `release`. */
 export interface Withheld {
@@ -45,10 +46,10 @@ export function withhold(server: Server): Withheld {
   };
 
   behind.set(emit as Server['emit'], original);
-  const restore = replaceProperties(server, {
-    emit: { value: emit, writable: true },
+  const restore = override(server, {
+    emit: { value: emit },
     listening: { get: () => true },
-    address: { value: () => address, writable: true },
+    address: { value: () => address },
   });
 
   return {
@@ -72,19 +73,5 @@ export function withhold(server: Server): Withheld {
       for (const callback of callbacks) server.once('close', callback);
       if (deliver && hasClosed) server.emit('close');
     },
-  };
-}
-
-/** Defines own properties and returns what puts back the former ones, own or inherited. */
-function replaceProperties(target: object, properties: Record<string, PropertyDescriptor>): () => void {
-  const former = Object.keys(properties).map((key) => [key, Object.getOwnPropertyDescriptor(target, key)] as const);
-  for (const [key, property] of Object.entries(properties)) {
-    Object.defineProperty(target, key, { configurable: true, enumerable: false, ...property });
-  }
-  return () => {
-    for (const [key, property] of former) {
-      if (property) Object.defineProperty(target, key, property);
-      else Reflect.deleteProperty(target, key);
-    }
   };
 }

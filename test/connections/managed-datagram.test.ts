@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { bindListener, dupFd } from '../../lib/fd/index.js';
 import { ManagedDatagram } from '../../lib/protocols/udp.js';
-import { startReceiving, stopReceiving } from '../../lib/sockets/node-internals.js';
+import { startReceiving, stopReceiving } from '../../lib/sockets/datagram.js';
 import { own } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { dupFd } from '../../lib/fd/index.js';
-import { socketOf } from '../../lib/sockets/node-internals.js';
+import { socketOf } from '../../lib/sockets/new-socket.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();
