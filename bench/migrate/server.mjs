@@ -51,7 +51,12 @@ channel('handover:drained').subscribe(({ moved, cut }) => {
 
 const server = http.createServer({ keepAliveTimeout: 600_000 }, answer);
 // The machine's memory and its owner are not what is measured.
-const handover = await openHandover({ probation: 0, drainTimeout: 60_000, checkMemory: false, allowOrphan: true });
+const handover = await openHandover({
+  probation: { duration: 0 },
+  drain: { timeout: 60_000 },
+  preflight: { memory: false },
+  allowOrphan: true,
+});
 process.on('SIGUSR2', () => {
   handover.upgrade().catch((error) => say('failed', { message: String(error) }));
 });

@@ -94,7 +94,7 @@ export async function start(faults = {}) {
   await serve(server, {
     port: Number(VERIFY_PORT),
     host,
-    probation: Number(VERIFY_PROBATION),
+    probation: { duration: Number(VERIFY_PROBATION) },
     log: { info: log('info'), warn: log('warn'), error: log('error') },
     ...(VERIFY_SUPERVISED ? {} : { pidFile: `${VERIFY_STATE}/pid`, control: `${VERIFY_STATE}/control.sock` }),
     async setup(handover) {

@@ -6,8 +6,8 @@ import { openHandover } from 'handover';
 const { PORT = '8080', HEALTH_PORT = '9090', CONTROL, TAKEOVER } = process.env;
 
 const handover = await openHandover({
-  healthEndpoint: { port: Number(HEALTH_PORT) },
-  drainTimeout: 20_000,
+  health: { endpoint: { port: Number(HEALTH_PORT) } },
+  drain: { timeout: 20_000 },
   ...(CONTROL && { control: CONTROL }),
   ...(TAKEOVER && { takeover: TAKEOVER }),
 });

@@ -12,12 +12,10 @@ import { SUPERVISOR_VARIABLE } from '../platform/supervisor-way.js';
 import { hasPredecessor, type InternalHandover } from '../process/internal-handover.js';
 import { endpointOf } from '../process/listening.js';
 import { type Asked, parseBind, parseListen } from '../process/node-arguments.js';
-import { HANDOVER_OPTIONS } from '../process/options.js';
 import { type CheckedSignals, ProcessSignals } from '../process/process-signals.js';
 import type { Listener } from '../process/types.js';
 import { prepareOpening } from '../serve/open-handover.js';
 import { sayWhatHappens } from '../serve/saying.js';
-import { pick } from '../serve/serve.js';
 import { datagramOptions } from '../sockets/datagram.js';
 import { nameListenPath } from '../sockets/listening.js';
 import { refuseUnclaimed } from './connect.js';
@@ -283,8 +281,8 @@ export function beginAuto(): Promise<void> | undefined {
   const { [BEGUN]: hasBegun } = globalThis as { [BEGUN]?: true };
   if (hasBegun || !isServer()) return undefined;
   Object.defineProperty(globalThis, BEGUN, { value: true });
-  const { signals, log, claimTimeout, ...options } = readAutoOptions();
-  let opening = prepareOpening(pick(options, HANDOVER_OPTIONS));
+  const { signals, log, claimTimeout, handover } = readAutoOptions();
+  let opening = prepareOpening(handover);
   const auto = new AutoHandover({
     open: () => (opening instanceof Promise ? opening.then((open) => open()) : opening()),
     signals,

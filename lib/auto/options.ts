@@ -1,7 +1,7 @@
 // The options of `handover/auto`: JSON in the environment.
 import { typeError } from '../errors.js';
 import { expectInteger } from '../fd/arguments.js';
-import { HANDOVER_OPTIONS } from '../process/options.js';
+import { HANDOVER_OPTION_NAMES, HANDOVER_OPTIONS } from '../process/options.js';
 import { type CheckedServeOptions, checkServeOptions, type ServeOptions } from '../serve/serve.js';
 
 const OPTIONS_VARIABLE = 'HANDOVER_AUTO';
@@ -17,9 +17,10 @@ interface AutoOptions extends CheckedServeOptions {
 export function readAutoOptions(): AutoOptions {
   const { [OPTIONS_VARIABLE]: text } = process.env;
   const { claimTimeout = CLAIM_TIMEOUT, ...options } = parseOptions(text || '{}');
-  const known = [...HANDOVER_OPTIONS, 'signals', 'log'];
-  const unknown = Object.keys(options).filter((key) => !known.includes(key));
-  if (unknown.length > 0) throw typeError(OPTIONS_VARIABLE, `options among ${known.join(', ')}, claimTimeout`, unknown);
+  const own = ['signals', 'log'];
+  const unknown = Object.keys(options).filter((key) => ![...HANDOVER_OPTION_NAMES, ...own].includes(key));
+  const known = [...Object.keys(HANDOVER_OPTIONS), ...own].join(', ');
+  if (unknown.length > 0) throw typeError(OPTIONS_VARIABLE, `options among ${known}, claimTimeout`, unknown);
   const checked = checkServeOptions(options as ServeOptions, 'SIGTERM');
   return { ...checked, claimTimeout: expectInteger(`${OPTIONS_VARIABLE}.claimTimeout`, claimTimeout, 0) };
 }
@@ -29,5 +30,5 @@ function parseOptions(text: string): Record<string, unknown> {
     const options: unknown = JSON.parse(text);
     if (typeof options === 'object' && options !== null) return options as Record<string, unknown>;
   } catch {}
-  throw typeError(OPTIONS_VARIABLE, 'a JSON object of options, such as {"drainTimeout":10000}', text);
+  throw typeError(OPTIONS_VARIABLE, 'a JSON object of options, such as {"drain":{"timeout":10000}}', text);
 }

@@ -65,11 +65,17 @@ export function expectOneOf(name: string, value: unknown, choices: readonly stri
     throw typeError(name, `one of ${choices.join(', ')}`, value);
 }
 
-/** The options object itself, with nothing in it that is not in `known`. */
-export function expectOptions(name: string, value: unknown, known: readonly string[]): Record<string, unknown> {
+/** The options object itself, with nothing in it that is not in `known`, or in `old`, of which no error speaks. */
+export function expectOptions(
+  name: string,
+  value: unknown,
+  known: readonly string[],
+  old: readonly string[] = [],
+): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw typeError(name, 'an object', value);
   for (const key of Object.keys(value)) {
-    if (!known.includes(key)) throw typeError(`${name}.${key}`, `absent; the options are ${known.join(', ')}`, key);
+    if (!known.includes(key) && !old.includes(key))
+      throw typeError(`${name}.${key}`, `absent; the options are ${known.join(', ')}`, key);
   }
   return value as Record<string, unknown>;
 }

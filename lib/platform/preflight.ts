@@ -48,7 +48,7 @@ export function expectMemory(cgroupRoot: string = '/sys/fs/cgroup', rss: number 
   const headroom = memoryHeadroom(cgroupRoot);
   if (headroom === undefined || headroom >= rss) return;
   const inMiB = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`;
-  const message = `the cgroup has ${inMiB(headroom)} left and this process uses ${inMiB(rss)}; checkMemory: false overrides`;
+  const message = `the cgroup has ${inMiB(headroom)} left and this process uses ${inMiB(rss)}; preflight.memory: false overrides`;
   throw new HandoverError('ERR_HANDOVER_NO_MEMORY', message, { phase: 'PREPARE' });
 }
 

@@ -45,7 +45,7 @@ export class ActiveRole {
     reserve: DescriptorReserve,
     ways: ActiveHandlers,
   ) {
-    const { takeover, pidFile, healthEndpoint } = options;
+    const { takeover, pidFile, health } = options;
     this.#options = options;
     this.#reserve = reserve;
     this.#resources = resources;
@@ -54,7 +54,7 @@ export class ActiveRole {
     this.#ways = ways;
     this.#takeover = takeover && new Takeover(takeover);
     this.#pidFile = pidFile === undefined ? undefined : new PidFile(pidFile, pid);
-    this.#health = healthEndpoint && new HealthEndpoint(ways.operations.readiness);
+    this.#health = health.endpoint && new HealthEndpoint(ways.operations.readiness);
   }
 
   /** The channel to the process that has it now, found by the takeover path. */
@@ -68,8 +68,8 @@ export class ActiveRole {
    * @throws ERR_HANDOVER_CONTROL_UNSAFE; what bind(2) says of the health endpoint
    */
   prepare(onFailure: () => Promise<void>): Promise<void> | undefined {
-    const { control, healthEndpoint } = this.#options;
-    if (control === undefined && !healthEndpoint) return undefined;
+    const { control, health } = this.#options;
+    if (control === undefined && !health.endpoint) return undefined;
     return this.#prepare().catch(async (error: unknown) => {
       await onFailure();
       throw error;
@@ -77,10 +77,10 @@ export class ActiveRole {
   }
 
   async #prepare(): Promise<void> {
-    const { control, healthEndpoint } = this.#options;
+    const { control, health } = this.#options;
     if (control !== undefined) this.#controlPlace = controlPlace(control);
-    if (!healthEndpoint) return;
-    const { origin } = await this.#resources.open(HEALTH, await resolveHost(toEndpoint(healthEndpoint)));
+    if (!health.endpoint) return;
+    const { origin } = await this.#resources.open(HEALTH, await resolveHost(toEndpoint(health.endpoint)));
     if (origin !== 'inherited') await this.#answerProbes();
   }
 

@@ -20,9 +20,10 @@ import { DescriptorReserve } from '../resources/reserve.js';
 import { giveTo } from '../transfer/rebalance.js';
 import { ActiveRole } from './active-role.js';
 import type { AppDuties } from './app-duties.js';
+import { checkUpgradeOptions } from './call-options.js';
 import { type Effect, Lifecycle, type LifeEvent } from './lifecycle.js';
 import { Operations, type ProcessDescription } from './operations.js';
-import { type CheckedOptions, checkUpgradeOptions } from './options.js';
+import type { CheckedOptions } from './options.js';
 import type { Resources } from './resources.js';
 import { drain, type Retiring, retireOrRecall } from './retirement.js';
 import { ServiceIntegration } from './service-integration.js';
@@ -173,7 +174,7 @@ export class Executor {
 
   get #hello(): Hello {
     const { generation } = this;
-    return helloOf({ pid: this.#env.pid, generation, moves: this.#options.connections === 'move' });
+    return helloOf({ pid: this.#env.pid, generation, moves: this.#options.migrate });
   }
 
   /** Runs the effects of an event, and what follows. False: another event has overtaken it, and the rest is not done. */
@@ -325,7 +326,7 @@ export class Executor {
   async #drainBeside(outgoing: OutgoingHandover, process: SuccessorProcess): Promise<void> {
     const failure = await retireOrRecall(this.#retiring, {
       outgoing,
-      moves: this.#options.connections === 'move',
+      moves: this.#options.migrate,
       incoming: this.#incoming,
       report: () => outgoing.report(this.#resources.servers.connectionCount, this.draining),
     });
@@ -339,7 +340,7 @@ export class Executor {
   }
 
   get #retiring(): Retiring {
-    const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
+    const { timeout, idleTimeout, spread: closeSpread } = this.#options.drain;
     const { servers } = this.#resources;
     return { generation: this.generation, servers, duties: this.#duties, timeout, idleTimeout, closeSpread };
   }
@@ -385,7 +386,7 @@ export class Executor {
         vitals: {
           connectionCount: () => servers.connectionCount,
           room: () => this.#reserve.room,
-          health: this.#options.health,
+          health: this.#options.health.check,
         },
         adopterOf: (listener) => servers.adopterOf(listener),
       });

@@ -92,7 +92,8 @@ export class Operations {
     const { listeners, arbiter } = this.#resources;
     const charge = arbiter.status;
     const { pid } = this.#env;
-    const { control, takeover, healthEndpoint } = this.#options;
+    const { control, takeover, health } = this.#options;
+    const { endpoint } = health;
     return {
       kind: 'process',
       version: VERSION,
@@ -107,8 +108,7 @@ export class Operations {
       ...(charge && { charges: [charge] }),
       control,
       takeover: takeover?.path,
-      healthEndpoint:
-        healthEndpoint && (healthEndpoint.path ?? authority(healthEndpoint.host ?? '*', healthEndpoint.port ?? 0)),
+      healthEndpoint: endpoint && (endpoint.path ?? authority(endpoint.host ?? '*', endpoint.port ?? 0)),
     };
   }
 

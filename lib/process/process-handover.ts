@@ -8,8 +8,9 @@ import type { ListenerStatus } from '../protocol/control-commands.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
 import { AppDuties, type AppEnding } from './app-duties.js';
+import { checkCloseHook } from './call-options.js';
 import { Executor } from './executor.js';
-import { type CheckedOptions, checkCloseHook } from './options.js';
+import type { CheckedOptions } from './options.js';
 import { warnOfTimeouts } from './request-timeout-warning.js';
 import { Resources } from './resources.js';
 import type { Standby } from './standby.js';
@@ -26,7 +27,7 @@ export class ProcessHandover implements Handover {
   readonly #executor: Executor;
 
   private constructor(env: Env, options: CheckedOptions, start: Start) {
-    this.drainTimeout = options.drainTimeout;
+    this.drainTimeout = options.drain.timeout;
     this.#warmup = options.warmup;
     this.#resources = new Resources(env);
     this.#executor = new Executor(env, options, start, this.#resources, this.#duties);

@@ -25,6 +25,6 @@ export function warnOfTimeouts(listener: Listener, name: string, drainTimeout: n
     .map(([key, value]) => `${key} ${value === 0 ? '0 (for ever)' : `${value} ms`}`);
   if (long.length === 0) return;
   warned.add(listener);
-  const message = `"${name}" allows a request more than the drainTimeout of ${drainTimeout} ms, after which it is cut: ${long.join(', ')}`;
+  const message = `"${name}" allows a request more than the drain.timeout of ${drainTimeout} ms, after which it is cut: ${long.join(', ')}`;
   process.emitWarning(message, { type: 'HandoverWarning', code: 'HANDOVER_DRAIN_TIMEOUT' });
 }

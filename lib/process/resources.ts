@@ -19,9 +19,9 @@ import { Kept } from '../resources/kept.js';
 import { type Entry, Ledger, RESERVED } from '../resources/ledger.js';
 import { isTlsServer, TicketKeys } from '../resources/ticket-keys.js';
 import { Servers } from '../transfer/servers.js';
+import { checkListenOptions } from './call-options.js';
 import { CONTROL } from './control.js';
 import { endpointOf, expectMigratable, manage, resolving } from './listening.js';
-import { checkListenOptions } from './options.js';
 import { type Asked, listenerStatus } from './status.js';
 import type { Listener, Listening, ListenOptions } from './types.js';
 

@@ -13,9 +13,10 @@ import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
 import { Servers } from '../transfer/servers.js';
 import { AppDuties, type AppEnding } from './app-duties.js';
+import { checkCloseHook, checkListenOptions, checkUpgradeOptions } from './call-options.js';
 import { HealthEndpoint, type Readiness } from './health-endpoint.js';
 import { endpointOf, expectMigratable, manage, resolving } from './listening.js';
-import { type CheckedOptions, checkCloseHook, checkListenOptions, checkUpgradeOptions } from './options.js';
+import type { CheckedOptions } from './options.js';
 import { warnOfTimeouts } from './request-timeout-warning.js';
 import { drain } from './retirement.js';
 import type { Standby } from './standby.js';
@@ -70,7 +71,7 @@ export class UnsupportedHandover implements Handover {
     const name = options.name ?? canonical;
     const managed = manage(listener, name, options.backlog, () => this.#servers.remove(name));
     await this.#servers.add(name, managed, () => kindOf(endpoint).forNode(address));
-    warnOfTimeouts(listener, name, this.#options.drainTimeout);
+    warnOfTimeouts(listener, name, this.#options.drain.timeout);
     publish('listen', { name, address: canonical, origin: 'bound' });
     return { name, address: canonical, origin: 'bound' };
   }
@@ -80,7 +81,7 @@ export class UnsupportedHandover implements Handover {
   }
 
   get drainTimeout(): number {
-    return this.#options.drainTimeout;
+    return this.#options.drain.timeout;
   }
 
   endAppBy(appEnding: AppEnding): void {
@@ -96,8 +97,9 @@ export class UnsupportedHandover implements Handover {
   }
 
   async ready(): Promise<void> {
-    const { healthEndpoint, warmup } = this.#options;
-    if (healthEndpoint) await this.#health.start(kindOf(toEndpoint(healthEndpoint)).forNode(healthEndpoint));
+    const { health, warmup } = this.#options;
+    const { endpoint } = health;
+    if (endpoint) await this.#health.start(kindOf(toEndpoint(endpoint)).forNode(endpoint));
     await this.#steps.finish(warmup);
     await this.#servers.acceptAll();
     this.#isReady = true;
@@ -154,7 +156,7 @@ export class UnsupportedHandover implements Handover {
       this.#servers.suspendAll();
       this.#duties.beginDrain();
       await this.#duties.giveUpCharge();
-      const { drainTimeout: timeout, drainIdleTimeout: idleTimeout, closeSpread } = this.#options;
+      const { timeout, idleTimeout, spread: closeSpread } = this.#options.drain;
       const { generation } = this;
       await drain({
         generation,

@@ -253,8 +253,8 @@ export class Upgrader {
     const { manager } = this.#means;
     if (!this.#means.options.allowOrphan) refuseOrphan(this.#means.env, manager.isPresent);
     const command = await successorCommand(this.#means.env, this.#means.start, this.#means.options.successor);
-    const { check, checkMemory } = this.#means.options;
-    if (checkMemory) this.#means.reserve.lend(() => expectMemory());
+    const { command: check, memory } = this.#means.options.preflight;
+    if (memory) this.#means.reserve.lend(() => expectMemory());
     if (check) await this.#means.reserve.lend(() => runCheck(check, command));
     const profiling = profile === undefined ? {} : profileStart(profile, record.id, command.variables);
     const since = performance.now();
@@ -288,16 +288,17 @@ export class Upgrader {
   }
 
   async #handOver(attempt: Attempt): Promise<UpgradeOutcome> {
-    const { readyTimeout, probation, probationStall, unclaimed } = this.#means.options;
+    const { readyTimeout, probation, unclaimed } = this.#means.options;
+    const { duration, stallTimeout } = probation;
     const { outgoing } = attempt as Required<Attempt>;
-    await outgoing.prepare({ readyTimeout, standby: false, probation: probation > 0, unclaimed });
-    if (probation > 0) await outgoing.probate(probation, probationStall);
+    await outgoing.prepare({ readyTimeout, standby: false, probation: duration > 0, unclaimed });
+    if (duration > 0) await outgoing.probate(duration, stallTimeout);
     return this.#commit(attempt);
   }
 
   async #commit(attempt: Attempt): Promise<UpgradeOutcome> {
     const { outgoing, process } = attempt as Required<Attempt>;
-    const outcome = await outgoing.commit(this.#means.options.probationStall);
+    const outcome = await outgoing.commit(this.#means.options.probation.stallTimeout);
     if (this.#means.manager.isPresent) outgoing.hearing = RETIRE_GRACE;
     this.#means.resources.keepNoMore();
     this.#ends.superseded(outgoing, process);

@@ -3,14 +3,26 @@
 import { HandoverError, hasCode, typeError } from '../errors.js';
 import { expectOptions } from '../fd/arguments.js';
 import type { Logger } from '../observe/log.js';
-import { HANDOVER_OPTIONS, type HandoverOptions, LISTEN_OPTIONS } from '../process/options.js';
+import { LISTEN_OPTIONS } from '../process/call-options.js';
+import { OLD_OPTIONS } from '../process/old-spellings.js';
+import { HANDOVER_OPTION_NAMES, HANDOVER_OPTIONS, type HandoverOptions } from '../process/options.js';
 import { type CheckedSignals, checkSignals, ProcessSignals, type ServeSignals } from '../process/process-signals.js';
 import type { Handover, Listener, ListenOptions } from '../process/types.js';
+import type { Migration } from '../protocols/raw.js';
 import { openInternal } from './open-handover.js';
 import { sayWhatHappens } from './saying.js';
 
-/** What `serve()` takes: the options of `openHandover` and of `listen` in one, and its own. */
-export interface ServeOptions extends HandoverOptions, ListenOptions {
+type OptionsOfBoth = Omit<HandoverOptions, 'migrate'> & Omit<ListenOptions, 'migrate'>;
+
+/** What `serve()` takes: the options of `openHandover` and of `listen`, and its own. */
+export interface ServeOptions extends OptionsOfBoth {
+  /** The options of `listen`; or leave the group out, and give them beside the others. */
+  readonly listen?: ListenOptions;
+  /**
+   * `false`: live connections end politely in this process. Or how those of a `net.Server` migrate, as `listen` takes it.
+   * @default true
+   */
+  readonly migrate?: boolean | Migration;
   /**
    * Runs before the server listens: the place for `inherited`, `whenInCharge`, `migrateWebSockets` and whatever else needs
    * the handover before this process is ready. Awaited.
@@ -52,13 +64,13 @@ export async function serve(listener: Listener, options: ServeOptions): Promise<
 }
 
 async function open(listener: Listener, options: Omit<CheckedServeOptions, 'log'>): Promise<Handover> {
-  const { signals, setup, ...rest } = options;
-  const handover = await openInternal(pick(rest, HANDOVER_OPTIONS));
+  const { signals, setup, handover: opening, listen } = options;
+  const handover = await openInternal(opening);
   const ending = new ProcessSignals(handover, signals);
   ending.install();
   try {
     await setup?.(handover);
-    await handover.listen(listener, pick(rest, LISTEN_OPTIONS));
+    await handover.listen(listener, listen);
     await handover.ready();
   } catch (error) {
     await handover.close();
@@ -73,19 +85,41 @@ async function open(listener: Listener, options: Omit<CheckedServeOptions, 'log'
   return handover;
 }
 
-export interface CheckedServeOptions extends ServeOptions {
+export interface CheckedServeOptions extends Pick<ServeOptions, 'setup' | 'log'> {
   readonly signals: CheckedSignals | false;
+  /** For `openHandover` and `listen`, which check them. */
+  readonly handover: HandoverOptions;
+  readonly listen: ListenOptions;
 }
 
 /** @throws TypeError naming the option, what was expected, and the value */
 export function checkServeOptions(options: ServeOptions, drain: NodeJS.Signals | false = false): CheckedServeOptions {
-  const known = ['setup', 'signals', 'log', ...HANDOVER_OPTIONS, ...LISTEN_OPTIONS];
-  const { setup, signals = {}, log = false } = expectOptions('options', options, known);
+  const own = ['setup', 'signals', 'log', 'listen'];
+  const known = new Set([...own, ...Object.keys(HANDOVER_OPTIONS), ...LISTEN_OPTIONS]);
+  const { setup, signals = {}, log = false } = expectOptions('options', options, [...known], Object.keys(OLD_OPTIONS));
   if (setup !== undefined && typeof setup !== 'function') throw typeError('options.setup', 'a function', setup);
   if (typeof log !== 'boolean' && !isLogger(log)) {
     throw typeError('options.log', 'a boolean or a logger with info, warn and error', log);
   }
-  return { ...options, signals: signals === false ? false : checkSignals(signals, drain) };
+  return {
+    ...pick(options, ['setup', 'log']),
+    signals: signals === false ? false : checkSignals(signals, drain),
+    ...separate(options),
+  };
+}
+
+/** What is said for `openHandover` and what for `listen`; of `migrate` a flag is the former's, functions the latter's. */
+function separate(options: ServeOptions): Pick<CheckedServeOptions, 'handover' | 'listen'> {
+  const isFlag = typeof options.migrate === 'boolean';
+  const without = (names: readonly string[]): readonly string[] => names.filter((name) => name !== 'migrate');
+  const handover = pick(options, isFlag ? HANDOVER_OPTION_NAMES : without(HANDOVER_OPTION_NAMES)) as HandoverOptions;
+  const beside = pick(options, isFlag ? without(LISTEN_OPTIONS) : LISTEN_OPTIONS) as ListenOptions;
+  const { listen = beside } = options;
+  const [twice] = listen === beside ? [] : Object.keys(beside);
+  if (twice !== undefined) {
+    throw typeError(`options.${twice}`, 'in the group listen, which is given', beside[twice as keyof ListenOptions]);
+  }
+  return { handover, listen };
 }
 
 function isLogger(log: unknown): boolean {
@@ -93,7 +127,7 @@ function isLogger(log: unknown): boolean {
   return [methods.info, methods.warn, methods.error].every((method) => typeof method === 'function');
 }
 
-/** The options of that name. */
-export function pick<T extends object>(source: T, keys: readonly string[]): T {
-  return Object.fromEntries(Object.entries(source).filter(([key]) => keys.includes(key))) as T;
+/** The options of these names. */
+function pick<T extends object>(source: T, keys: readonly string[]): Partial<T> {
+  return Object.fromEntries(Object.entries(source).filter(([key]) => keys.includes(key))) as Partial<T>;
 }

@@ -19,7 +19,7 @@ interface Told {
 const program = (name: string, env: Record<string, string> = {}) =>
   start(new URL(`fixtures/${name}`, import.meta.url), {
     execArgv: ['--import', AUTO],
-    env: { ...env, HANDOVER_AUTO: '{"probation":0,"log":true}' },
+    env: { ...env, HANDOVER_AUTO: '{"probation":{"duration":0},"log":true}' },
   });
 
 describe('left alone', () => {

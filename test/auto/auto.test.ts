@@ -337,7 +337,7 @@ describe('HANDOVER_AUTO', () => {
     ['no JSON', '{', /HANDOVER_AUTO/],
     ['no object', '7', /HANDOVER_AUTO/],
     ['an address', '{"port":80}', /HANDOVER_AUTO.*claimTimeout.*port/s],
-    ['a bad value', '{"drainTimeout":-1}', /drainTimeout/],
+    ['a bad value', '{"drain":{"timeout":-1}}', /options\.drain\.timeout/],
     ['a bad claimTimeout', '{"claimTimeout":"soon"}', /HANDOVER_AUTO\.claimTimeout/],
   ])('%s: the program does not start', async (_, value, message) => {
     const program = apps.start(new URL('fixtures/ends.mjs', import.meta.url), {

@@ -12,7 +12,7 @@ export function preload(
   options: object = {},
   { execArgv = [], ...rest }: StartOptions = {},
 ): Promise<{ chain: Chain; first: App }> {
-  const env = { ...rest.env, HANDOVER_AUTO: JSON.stringify({ probation: 0, ...options }) };
+  const env = { ...rest.env, HANDOVER_AUTO: JSON.stringify({ probation: { duration: 0 }, ...options }) };
   return chain(boots, { ...rest, env, execArgv: ['--import', AUTO, ...execArgv] });
 }
 

@@ -179,7 +179,10 @@ describe('by connecting', () => {
 describe('opened long after the start', () => {
   it('G1: fails no handover, and is served by the old process to its end', async () => {
     const port = freePort();
-    const { chain, first } = await preload(apps, probing([], { port }), { claimTimeout: 0, drainTimeout: 20_000 });
+    const { chain, first } = await preload(apps, probing([], { port }), {
+      claimTimeout: 0,
+      drain: { timeout: 20_000 },
+    });
     await first.said('handover:in-charge');
     const client = new HttpConnection({ port, host: '127.0.0.1' });
     const held = client.request('/hold');

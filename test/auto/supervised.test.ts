@@ -16,7 +16,7 @@ it('G2, G3: handover run replaces its workers under load: no request fails, no c
   const port = freePort();
   const supervisor = start(new URL('../supervisor/fixtures/run.mjs', import.meta.url), {
     args: ['--workers', '2', '--settle', '300', '--', process.execPath, '--import', AUTO, PLAIN],
-    env: { PORT: String(port), HANDOVER_AUTO: '{"probation":0}' },
+    env: { PORT: String(port), HANDOVER_AUTO: '{"probation":{"duration":0}}' },
   });
   await supervisor.errorLine(/workers serve/);
   const clients = Array.from({ length: 8 }, () => new HttpConnection({ port, host: '127.0.0.1' }));

@@ -21,7 +21,7 @@ const pidAt = async (port: number): Promise<number> => {
   return pid;
 };
 
-const ENV = { HANDOVER_AUTO: '{"probation":0,"log":true}' };
+const ENV = { HANDOVER_AUTO: '{"probation":{"duration":0},"log":true}' };
 
 describe.each([
   ['NODE_OPTIONS', [], { NODE_OPTIONS: `--import ${AUTO}` }],

@@ -81,7 +81,7 @@ interface Running {
 
 async function run(program: URL, { env, ...options }: StartOptions = {}): Promise<Running> {
   const port = freePort();
-  const HANDOVER_AUTO = '{"probation":0}';
+  const HANDOVER_AUTO = '{"probation":{"duration":0}}';
   const started = start(program, {
     ...options,
     env: { HANDOVER_AUTO, HANDOVER_PREBUILD: undefined, PORT: `${port}`, ...env },
@@ -141,7 +141,7 @@ describe.each(ways)('%s, bundled as %s', (entry, format) => {
 describe('handover/auto in a bundle', () => {
   it('hands over where its options load more of it', async () => {
     const audit = join(scratch, 'audit.log');
-    const HANDOVER_AUTO = JSON.stringify({ probation: 0, audit });
+    const HANDOVER_AUTO = JSON.stringify({ probation: { duration: 0 }, audit });
     await handOverThrice(await run(bundle('beside', 'inlined', 'preloads', 'cjs'), { env: { HANDOVER_AUTO } }));
     expect(readFileSync(audit, 'utf8').match(/"completed"/g)?.length).toBeGreaterThanOrEqual(3);
   });

@@ -38,7 +38,7 @@ interface Controlled {
 /** A server with a control socket; the n-th generation runs the n-th plan. */
 async function controlled(plans: readonly Plan[] = [{}], folder = privateFolder()): Promise<Controlled> {
   const control = join(folder, 'control.sock');
-  const options = { control, probation: 0, drainTimeout: 5_000 };
+  const options = { control, probation: { duration: 0 }, drain: { timeout: 5_000 } };
   const boots = plans.map((plan) => server({ ...plan, options: { ...options, ...plan.options } }));
   const { chain, first } = await apps.chain(boots);
   return { control, first, generation: chain.generation, end: (app) => app.close() };
@@ -228,7 +228,7 @@ describe('upgrade', () => {
   });
 
   it('G8: two at once: one is done, the other is told of it', async () => {
-    const { control, first, generation, end } = await controlled([{ options: { probation: 500 } }]);
+    const { control, first, generation, end } = await controlled([{ options: { probation: { duration: 500 } } }]);
     const both = await Promise.all([1, 2].map(() => handover(['upgrade', '--control', control, '--json'])));
     expect(both.map(({ code }) => code).sort()).toEqual([0, 1]);
     const refused = both.find(({ code }) => code === 1) as (typeof both)[0];
@@ -238,7 +238,7 @@ describe('upgrade', () => {
   });
 
   it('G5: goes on where the command is interrupted', async () => {
-    const { control, first, generation, end } = await controlled([{ options: { probation: 300 } }]);
+    const { control, first, generation, end } = await controlled([{ options: { probation: { duration: 300 } } }]);
     const main = new URL('../../dist/cli/main.js', import.meta.url);
     const command = apps.start(main, { args: ['upgrade', '--control', control] });
     await command.line(/PREPARE/);
@@ -323,7 +323,7 @@ describe('upgrade', () => {
   it('--if-changed: an unchanged release is not upgraded; a switched symlink, a rewritten entry, a new version is', async () => {
     const folder = privateFolder();
     const control = join(folder, 'control.sock');
-    const { env, generation } = await apps.dialled(server({ options: { control, probation: 0 } }));
+    const { env, generation } = await apps.dialled(server({ options: { control, probation: { duration: 0 } } }));
     const release = (name: string, version: string): void => {
       const main = new URL('../handover/fixtures/app.mjs', import.meta.url);
       mkdirSync(join(folder, name));
@@ -369,7 +369,7 @@ describe('upgrade', () => {
 
 describe('abort', () => {
   it('G5, G8: gives up the handover under way; the old process serves on, and whoever asked for it is told', async () => {
-    const { control, first, end } = await controlled([{ options: { probation: 60_000 } }, {}]);
+    const { control, first, end } = await controlled([{ options: { probation: { duration: 60_000 } } }, {}]);
     const upgrading = failureOf(first);
     expect(await first.said('handover:phase', 2)).toMatchObject({ phase: 'PROBATION' });
     const ended = await handover(['abort', '--control', control]);
@@ -433,7 +433,7 @@ describe('drain', () => {
   });
 
   it('tells how many were cut at the deadline', async () => {
-    const { control, first } = await controlled([{ options: { drainTimeout: 300 } }]);
+    const { control, first } = await controlled([{ options: { drain: { timeout: 300 } } }]);
     const held = visit(await targetOf(first), '/hold');
     await first.said('held');
     const { code, stdout } = await handover(['drain', '--control', control]);

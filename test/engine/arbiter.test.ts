@@ -67,9 +67,9 @@ interface Three {
 async function three(way: Way, { stall = 60_000 } = {}): Promise<Three> {
   const folder = privateFolder();
   const [pidFile, takeover] = [join(folder, 'pid'), join(folder, 'handover.sock')];
-  const options = { probation: 0, probationStall: stall, pidFile, takeover };
+  const options = { probation: { duration: 0, stallTimeout: stall }, pidFile, takeover };
   const good = server({ options });
-  const slow = server({ options: { ...options, probation: 60_000 } });
+  const slow = server({ options: { ...options, probation: { duration: 60_000 } } });
   const family = await familyOf(apps, [good, slow, good, good]);
   const { first } = family;
   const held = await hold(first);

@@ -25,7 +25,7 @@ async function hold(app: App): Promise<{ release(): Promise<void> }> {
 }
 
 it('G2, G8: a handover while older generations drain, up to maxDraining, which names them when it refuses', async () => {
-  const { chain: processes, first } = await chain(server({ options: { probation: 0, maxDraining: 2 } }));
+  const { chain: processes, first } = await chain(server({ options: { probation: { duration: 0 }, maxDraining: 2 } }));
   const held1 = await hold(first);
   await first.upgrade();
   const second = await processes.generation(2);
@@ -80,7 +80,7 @@ it('G2, G8: a handover while older generations drain, up to maxDraining, which n
 });
 
 it('forceOldest kills the oldest instead', async () => {
-  const options = { probation: 0, maxDraining: 1, forceOldest: true };
+  const options = { probation: { duration: 0 }, maxDraining: 1, forceOldest: true };
   const { chain: processes, first } = await chain(server({ options }));
   const client = new HttpConnection(await targetOf(first));
   const held = client.request('/hold').catch((error: Error) => error.message);
@@ -102,7 +102,7 @@ it('forceOldest kills the oldest instead', async () => {
 });
 
 it('an upgrade while one is being prepared is refused, and does not disturb it', async () => {
-  const { chain: processes, first } = await chain(server({ options: { probation: 300 } }));
+  const { chain: processes, first } = await chain(server({ options: { probation: { duration: 300 } } }));
   const codes = await first.run(async ({ handover }) => {
     const code = (upgrade: Promise<unknown>) =>
       upgrade.then(
@@ -117,7 +117,7 @@ it('an upgrade while one is being prepared is refused, and does not disturb it',
 });
 
 it('G7: 15 standbys prepared and discarded, and 5 successors that fail, leave nothing in their predecessor', async () => {
-  const { first } = await chain(server({ options: { probation: 0 } }));
+  const { first } = await chain(server({ options: { probation: { duration: 0 } } }));
   const discard = () =>
     first.run(async ({ handover }) => {
       const standby = await handover.prepare();
@@ -165,7 +165,9 @@ it(
   `G7: ${COUNT} handovers in a row under light load leave descriptors, memory, processes and files as they were`,
   async () => {
     const folder = privateFolder();
-    const { chain: processes, first } = await chain(server({ options: { probation: 0 } }), { env: { TMPDIR: folder } });
+    const { chain: processes, first } = await chain(server({ options: { probation: { duration: 0 } } }), {
+      env: { TMPDIR: folder },
+    });
     const visitors = new Visitors(await targetOf(first), 2);
     const look = (app: App): Look => ({
       descriptors: openDescriptors(app.pid).size,

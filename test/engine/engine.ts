@@ -18,7 +18,9 @@ type Step = (inside: Inside) => unknown;
 
 /** One generation of a server. */
 export interface Plan {
-  readonly options?: Omit<lib.HandoverOptions, 'health' | 'warmup'>;
+  readonly options?: Omit<lib.HandoverOptions, 'health' | 'warmup'> & {
+    readonly health?: { readonly endpoint: lib.HealthEndpointOptions };
+  };
   readonly listen?: lib.ListenOptions;
   readonly health?: (inside: Inside) => boolean | Promise<boolean>;
   readonly warmup?: Step;
@@ -47,9 +49,9 @@ export function server({ health, warmup, before, after, ...plan }: Plan = {}): B
       const health = step(texts.health) as Plan['health'];
       const warmup = step(texts.warmup);
       const handover = await inside.open({
-        drainTimeout: 10_000,
+        drain: { timeout: 10_000 },
         ...options,
-        ...(health && { health: () => health(inside) }),
+        health: { ...options?.health, ...(health && { check: () => health(inside) }) },
         ...(warmup && { warmup: () => warmup(inside) }),
       });
       inside.say('generation', handover.generation);

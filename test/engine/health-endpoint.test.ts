@@ -16,7 +16,9 @@ async function probed(
 ): Promise<{ port: number; first: App; generation: (n: number) => Promise<App> }> {
   const port = freePort();
   const healthEndpoint = { host: LOCALHOST, port };
-  const boots = plans.map((plan) => server({ ...plan, options: { probation: 0, healthEndpoint, ...plan.options } }));
+  const boots = plans.map((plan) =>
+    server({ ...plan, options: { probation: { duration: 0 }, health: { endpoint: healthEndpoint }, ...plan.options } }),
+  );
   const { chain, first } = await apps.chain(boots);
   return { port, first, generation: chain.generation };
 }
@@ -26,7 +28,7 @@ describe('/livez and /readyz', () => {
     const port = freePort();
     const { env, generation } = await apps.dialled(
       server({
-        options: { healthEndpoint: { host: LOCALHOST, port } },
+        options: { health: { endpoint: { host: LOCALHOST, port } } },
         before: ({ say, kept }) => {
           say('loading');
           return new Promise((resolve) => {
@@ -108,10 +110,10 @@ describe('G1: a probe is never refused, nor told that nobody is ready', () => {
 
   it('through a release that fails before it is in charge', async () => {
     const fails: Plan = {
-      options: { probation: 500 },
+      options: { probation: { duration: 500 } },
       after: () => setTimeout(() => process.exit(7), 100),
     };
-    const { port, first } = await probed([{ options: { probation: 500 } }, fails]);
+    const { port, first } = await probed([{ options: { probation: { duration: 500 } } }, fails]);
     const kubelet = new Kubelet(port);
     await kubelet.answeredBy(first.pid);
     expect(await failureOf(first)).toMatchObject({ code: 'ERR_HANDOVER_PROBATION_FAILED' });
@@ -140,7 +142,7 @@ describe('G1: a probe is never refused, nor told that nobody is ready', () => {
 
 it('a release may move it to another port', async () => {
   const other = freePort();
-  const moved: Plan = { options: { healthEndpoint: { host: LOCALHOST, port: other } } };
+  const moved: Plan = { options: { health: { endpoint: { host: LOCALHOST, port: other } } } };
   const { port, first, generation } = await probed([{}, moved]);
   await first.upgrade();
   await first.process.gone();

@@ -13,7 +13,7 @@ import { figures, LOCALHOST, privateFolder, server, targetOf } from './engine.js
 
 expectNoLeaks();
 const { chain } = useApps();
-const options = { probation: 0 };
+const options = { probation: { duration: 0 } };
 
 describe('onClose', () => {
   const hooks = server({
@@ -82,8 +82,8 @@ describe('waitUntil', () => {
     await (await processes.generation(2)).close();
   });
 
-  it('not for longer than drainTimeout', async () => {
-    const { chain: processes, first } = await chain(server({ options: { ...options, drainTimeout: 300 } }));
+  it('not for longer than drain.timeout', async () => {
+    const { chain: processes, first } = await chain(server({ options: { ...options, drain: { timeout: 300 } } }));
     await first.run(({ handover }) => handover.waitUntil(new Promise(() => {})));
     const start = performance.now();
     await first.upgrade();
@@ -97,7 +97,7 @@ describe('waitUntil', () => {
 it('whenInCharge: two generations never work at the same time', async () => {
   const journal = join(privateFolder(), 'journal');
   const worker = server({
-    options: { probation: 200 },
+    options: { probation: { duration: 200 } },
     before: ({ handover }) => {
       const { appendFileSync } = process.getBuiltinModule('node:fs');
       const write = (what: string) =>
@@ -246,7 +246,7 @@ it('serve() reports what keeps an ended generation alive, then ends it', async (
     const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
     subscribe('handover:stuck', (event) => inside.say('stuck', event));
     const server = inside.create('http');
-    inside.handover = await inside.lib.serve(server, { port: 0, host: '127.0.0.1', probation: 0 });
+    inside.handover = await inside.lib.serve(server, { port: 0, host: '127.0.0.1', probation: { duration: 0 } });
     // An app that forgot this one.
     setInterval(() => {}, 60_000);
   });

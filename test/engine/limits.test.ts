@@ -12,7 +12,7 @@ const { chain } = apps;
 describe('RLIMIT_NOFILE', () => {
   it('G5: a process at its limit of 50, with 100 clients, hands over', async () => {
     const limited = boot(async (inside) => {
-      await inside.open({ probation: 0, drainTimeout: 500 });
+      await inside.open({ probation: { duration: 0 }, drain: { timeout: 500 } });
       inside.handover.keep('state', () => Buffer.from('taken at COMMIT'));
       inside.say('listening', await inside.listen('http', { port: 0, host: '127.0.0.1' }));
       inside.handover.whenInCharge(() => inside.say('state', inside.handover.inherited('state')?.bytes().toString()));
@@ -54,7 +54,7 @@ describe('RLIMIT_NOFILE', () => {
     const app = new URL('../handover/fixtures/app.mjs', import.meta.url).pathname;
     const many = boot(async (inside, path) => {
       const args = ['-c', 'ulimit -n 60; exec "$0" "$1"', process.execPath, path];
-      await inside.open({ probation: 0, successor: { command: 'sh', args } });
+      await inside.open({ probation: { duration: 0 }, successor: { command: 'sh', args } });
       // More than the successor can take.
       for (let i = 0; i < 80; i++) inside.handover.keep(`blob ${i}`, Buffer.from(String(i)));
       inside.say('listening', await inside.listen('http', { port: 0, host: '127.0.0.1' }));
@@ -77,7 +77,7 @@ describe('many descriptors', () => {
   it('a manifest of 2,500 descriptors, more than a socket buffer takes, arrives whole', async () => {
     const COUNT = 2_500;
     const many = boot(async (inside, count) => {
-      const handover = await inside.open({ probation: 0 });
+      const handover = await inside.open({ probation: { duration: 0 } });
       const numbers = Array.from({ length: count }, (_, i) => i);
       const name = (i: number): string => `${'a rather long name of a value, '.repeat(4)}${i}`;
       if (handover.generation === 1) for (const i of numbers) handover.keep(name(i), Buffer.from(String(i)));
@@ -102,7 +102,7 @@ describe('many descriptors', () => {
   it('and as a delta at COMMIT', async () => {
     const COUNT = 1_200;
     const early = server({
-      options: { probation: 0 },
+      options: { probation: { duration: 0 } },
       before: ({ handover, kept, say }) => {
         if (handover.generation === 1) {
           for (let i = 0; i < 1_200; i++) handover.keep(`state ${i}`, () => Buffer.from(`${kept.word} ${i}`));
@@ -134,7 +134,7 @@ it('G7: a full descriptor table does not make the takeover socket deaf', async (
   const folder = mkdtempSync(join(tmpdir(), 'handover-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const takeover = join(folder, 'handover.sock');
-  const family = await familyOf(apps, server({ options: { probation: 0, takeover } }));
+  const family = await familyOf(apps, server({ options: { probation: { duration: 0 }, takeover } }));
   const { first } = family;
   await first.run(({ kept }) => {
     const { execFileSync } = process.getBuiltinModule('node:child_process');

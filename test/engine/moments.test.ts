@@ -15,7 +15,7 @@ const { chain } = useApps();
 const served = (options: object = {}) =>
   boot(async (inside, given) => {
     const web = inside.create('http');
-    inside.handover = await inside.lib.serve(web, { port: 0, host: '127.0.0.1', probation: 0, ...given });
+    inside.handover = await inside.lib.serve(web, { port: 0, host: '127.0.0.1', probation: { duration: 0 }, ...given });
     inside.say('listening', { address: web.address() });
   }, options);
 
@@ -34,7 +34,7 @@ async function end(app: App): Promise<void> {
 
 describe('G5: signals', () => {
   it('SIGUSR2 twice: one handover', async () => {
-    const { chain: processes, first } = await chain(served({ probation: 300 }));
+    const { chain: processes, first } = await chain(served({ probation: { duration: 300 } }));
     const visitors = new Visitors(await targetOf(first));
     first.process.signal('SIGUSR2');
     first.process.signal('SIGUSR2');
@@ -68,7 +68,7 @@ describe('G5: signals', () => {
   });
 
   it('SIGUSR2 to a successor on probation: not yet, and the handover goes on', async () => {
-    const { chain: processes, first } = await chain(served({ probation: 800 }));
+    const { chain: processes, first } = await chain(served({ probation: { duration: 800 } }));
     first.process.signal('SIGUSR2');
     const second = await processes.generation(2);
     await second.booted;
@@ -100,7 +100,7 @@ describe('G5: signals', () => {
   });
 
   it('G5: a predecessor told to end while it drains does so after a recall, too', async () => {
-    const { chain: processes, first } = await chain(served({ probationStall: 200 }));
+    const { chain: processes, first } = await chain(served({ probation: { duration: 0, stallTimeout: 200 } }));
     const client = new HttpConnection(await targetOf(first));
     const held = client.request('/hold');
     await first.said('held');
@@ -152,7 +152,7 @@ describe('G5: signals', () => {
   });
 
   it('SIGTERM during probation ends both', async () => {
-    const { chain: processes, first } = await chain(served({ probation: 5_000 }));
+    const { chain: processes, first } = await chain(served({ probation: { duration: 5_000 } }));
     first.process.signal('SIGUSR2');
     const second = await processes.generation(2);
     await second.booted;
@@ -162,7 +162,7 @@ describe('G5: signals', () => {
   });
 
   it('SIGTERM to a successor on probation: its predecessor serves', async () => {
-    const { chain: processes, first } = await chain(served({ probation: 5_000 }));
+    const { chain: processes, first } = await chain(served({ probation: { duration: 5_000 } }));
     const target = await targetOf(first);
     first.process.signal('SIGUSR2');
     const second = await processes.generation(2);
@@ -188,7 +188,7 @@ it('an upgrade during a shutdown is refused, and the shutdown goes on', async ()
 });
 
 it('an upgrade cancelled by its signal rejects with the reason, in each phase before COMMIT', async () => {
-  const { first } = await chain(server({ options: { probation: 5_000 } }));
+  const { first } = await chain(server({ options: { probation: { duration: 5_000 } } }));
   const visitors = new Visitors(await targetOf(first));
   for (const phase of ['PREPARE', 'PROBATION']) {
     const reason = await first.run(async ({ handover }, name) => {
@@ -224,7 +224,7 @@ describe('clocks', () => {
        const { Date: Real } = globalThis;
        globalThis.Date = class extends Real { constructor(...args) { super(...(args.length ? args : [Real.now()])); } };`,
     );
-    const options = { probation: 500, probationStall: 300 };
+    const options = { probation: { duration: 500, stallTimeout: 300 } };
     const { chain: processes, first } = await chain(server({ options }), {
       execArgv: ['--import', pathToFileURL(jumps).href],
     });
@@ -242,7 +242,9 @@ describe('clocks', () => {
   });
 
   it('G5: a predecessor that is stopped while it drains finds its successor healthy', async () => {
-    const { chain: processes, first } = await chain(server({ options: { probation: 0, probationStall: 200 } }));
+    const { chain: processes, first } = await chain(
+      server({ options: { probation: { duration: 0, stallTimeout: 200 } } }),
+    );
     const client = new HttpConnection(await targetOf(first));
     const held = client.request('/hold');
     await first.said('held');

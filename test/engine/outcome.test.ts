@@ -11,7 +11,7 @@ const { chain } = useApps();
 
 it('G8: a handover that worked: every phase with its start and its length, and who has what', async () => {
   const extra = server({
-    options: { probation: 300, unclaimed: ['old'] },
+    options: { probation: { duration: 300 }, unclaimed: ['old'] },
     before: async ({ handover, create }) => {
       // The new release has no use for it.
       if (handover.generation === 1) await handover.listen(create('http'), { name: 'old', port: 0, host: '127.0.0.1' });
@@ -69,7 +69,7 @@ it('G8: a handover that worked: every phase with its start and its length, and w
 describe('G8: an error carries what is known of the successor', () => {
   it('its exit code and the end of its stderr', async () => {
     const { first } = await chain([
-      server({ options: { probation: 0 } }),
+      server({ options: { probation: { duration: 0 } } }),
       server({
         before: () => {
           for (let i = 1; i <= 30; i++) process.stderr.write(`line ${i} of its last words\n`);
@@ -104,7 +104,7 @@ describe('G8: an error carries what is known of the successor', () => {
 
   it('the signal that killed it, and in probation the failure behind the failure', async () => {
     const { first } = await chain([
-      server({ options: { probation: 2_000 } }),
+      server({ options: { probation: { duration: 2_000 } } }),
       server({ after: () => setTimeout(() => process.kill(process.pid, 'SIGSEGV'), 50) }),
     ]);
     const failure = await failureOf(first);

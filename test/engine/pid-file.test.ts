@@ -23,7 +23,7 @@ const isRoot = process.getuid?.() === 0;
 
 it('names one process or the other at every moment of a handover, and nothing in between', async () => {
   const pidFile = join(privateFolder(), 'server.pid');
-  const { chain: processes, first } = await chain(server({ options: { pidFile, probation: 200 } }));
+  const { chain: processes, first } = await chain(server({ options: { pidFile, probation: { duration: 200 } } }));
   const seen = new Set<string>();
   let isOver = false;
   const upgrade = first.upgrade().finally(() => {
@@ -60,7 +60,7 @@ it('is not written by a standby, and not removed when it names another', async (
 
 describe('G5: a pid file that cannot be written fails the handover, and the old process serves on', () => {
   const fails = async (pidFile: string, spoil: () => void, mend: () => void): Promise<void> => {
-    const { chain: processes, first } = await chain(server({ options: { pidFile, probation: 0 } }));
+    const { chain: processes, first } = await chain(server({ options: { pidFile, probation: { duration: 0 } } }));
     const visitors = new Visitors(await targetOf(first));
     spoil();
     expect(await failureOf(first)).toMatchObject({
@@ -177,7 +177,7 @@ describe('G6: what others have put where it is written', () => {
 it('G5: a successor left alone that cannot write it serves all the same, and does the work', async () => {
   const folder = privateFolder();
   const pidFile = join(folder, 'server.pid');
-  const { chain: processes, first } = await chain(server({ options: { pidFile, probation: 30_000 } }));
+  const { chain: processes, first } = await chain(server({ options: { pidFile, probation: { duration: 30_000 } } }));
   const visitors = new Visitors(await targetOf(first));
   const upgrading = first.upgrade().catch(() => {});
   const second = await processes.generation(2);

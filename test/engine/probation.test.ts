@@ -11,7 +11,7 @@ import { failureOf, privateFolder, server, stopped, targetOf, Visitors } from '.
 expectNoLeaks();
 const { chain, follow } = useApps();
 
-const options = { probation: 600, probationStall: 400 };
+const options = { probation: { duration: 600, stallTimeout: 400 } };
 
 it('G1, G2: during probation both processes accept, and none is put in charge', async () => {
   const { chain: processes, first } = await chain(server({ options }));
@@ -35,7 +35,7 @@ it('G1, G2: during probation both processes accept, and none is put in charge', 
 });
 
 it('probation: 0 puts the successor in charge at once', async () => {
-  const { chain: processes, first } = await chain(server({ options: { probation: 0 } }));
+  const { chain: processes, first } = await chain(server({ options: { probation: { duration: 0 } } }));
   const { phases } = await first.upgrade();
   expect(phases.map(({ name }) => name)).toEqual(['PREPARE', 'COMMIT']);
   await first.process.gone();
@@ -54,7 +54,7 @@ it('probation lasts until a heartbeat after its end: a loop blocked across the e
       }, 150);
     },
   });
-  const patient = server({ options: { probation: 300, probationStall: 3_000 } });
+  const patient = server({ options: { probation: { duration: 300, stallTimeout: 3_000 } } });
   const { chain: processes, first } = await chain([patient, blocked]);
   const { phases } = await first.upgrade();
   expect(phases.find(({ name }) => name === 'PROBATION')?.durationMs).toBeGreaterThan(1_200);
@@ -196,7 +196,9 @@ describe('G5: a successor whose health check', () => {
 });
 
 it('G8: the outcome counts the connections that died with the successor', async () => {
-  const { chain: processes, first } = await chain(server({ options: { probation: 5_000, probationStall: 5_000 } }));
+  const { chain: processes, first } = await chain(
+    server({ options: { probation: { duration: 5_000, stallTimeout: 5_000 } } }),
+  );
   const target = await targetOf(first);
   const failure = failureOf(first);
   const second = await processes.generation(2);
@@ -244,7 +246,9 @@ describe('G5: a healthy successor is not misjudged', () => {
   // Three times as long as it may be silent: a clock would have counted it.
   const pause = () => new Promise((resolve) => setTimeout(resolve, 900));
   const proving = async (interrupt: (first: App, second: App) => Promise<void>): Promise<void> => {
-    const { chain: processes, first } = await chain(server({ options: { probation: 800, probationStall: 300 } }));
+    const { chain: processes, first } = await chain(
+      server({ options: { probation: { duration: 800, stallTimeout: 300 } } }),
+    );
     const upgrade = first.upgrade();
     const second = await processes.generation(2);
     await second.booted;

@@ -26,7 +26,7 @@ async function recalled(
   const folder = privateFolder();
   const pidFile = join(folder, 'pid');
   const takeover = join(folder, 'handover.sock');
-  const options = { probation: 0, probationStall: 200, pidFile, takeover };
+  const options = { probation: { duration: 0, stallTimeout: 200 }, pidFile, takeover };
   const good = server({ options });
   const family = await familyOf(apps, [good, bad(options), good, good]);
   const { first } = family;
@@ -139,7 +139,7 @@ describe('G5: while its predecessor drains, a successor', () => {
 describe('G5: at COMMIT itself, a successor', () => {
   /** It fails when it is put in charge, before it says COMMITTED. */
   const fails = async (before: NonNullable<Parameters<typeof server>[0]>['before']) => {
-    const options = { probation: 0 };
+    const options = { probation: { duration: 0 } };
     const { chain, first } = await apps
       .chain([server({ options }), server({ options, ...(before && { before }) }), server({ options })])
       .then(({ chain: processes, first: app }) => ({ chain: processes, first: app }));

@@ -30,7 +30,7 @@ function release(folder: string, version: string): void {
     `import http from 'node:http';
      import { serve } from ${JSON.stringify(library)};
      const server = http.createServer((request, response) => response.end('${version}'));
-     const handover = await serve(server, { port: 0, host: '127.0.0.1', name: 'web', probation: 0, log: true });
+     const handover = await serve(server, { port: 0, host: '127.0.0.1', name: 'web', probation: { duration: 0 }, log: true });
      process.stdout.write(JSON.stringify({
        type: 'ready', version: '${version}', port: server.address().port, pid: process.pid, cwd: process.cwd(),
        pwd: process.env.PWD, args: process.argv.slice(2), execArgv: process.execArgv, generation: handover.generation,
@@ -130,7 +130,7 @@ it('overrides: command, args, cwd, env and execArgv of the successor', async () 
   const successor = boot(
     async (inside, options) => {
       const env = { ...process.env, COLOR: 'blue' };
-      await inside.open({ probation: 0, successor: { ...options, env } });
+      await inside.open({ probation: { duration: 0 }, successor: { ...options, env } });
       await inside.listen('http', { port: 0, host: '127.0.0.1' });
       inside.say('process', [
         process.cwd(),
@@ -152,7 +152,7 @@ it('overrides: command, args, cwd, env and execArgv of the successor', async () 
           command: 'sh',
           args: ['-c', 'exec "$0" "$@"', process.execPath, '--stack-trace-limit=8', ...args],
         };
-        await inside.open({ probation: 0, successor: options });
+        await inside.open({ probation: { duration: 0 }, successor: options });
         await inside.listen('http', { port: 0, host: '127.0.0.1' });
         inside.say('process', [process.cwd(), process.env.COLOR ?? null, process.execArgv, process.argv.slice(2)]);
         await inside.handover.ready();
@@ -180,7 +180,7 @@ it('overrides: command, args, cwd, env and execArgv of the successor', async () 
 
 describe('G5: what is looked at before a successor is started', () => {
   const refused = async (options: object, code: string): Promise<Awaited<ReturnType<typeof failureOf>>> => {
-    const { first } = await chain(server({ options: { probation: 0, ...options } }));
+    const { first } = await chain(server({ options: { probation: { duration: 0 }, ...options } }));
     const failure = await failureOf(first);
     expect(failure).toMatchObject({ code, phase: 'PREPARE', stillServing: true });
     // Nothing was started: no phase has begun, and no process of ours has dialled the test.
@@ -193,7 +193,10 @@ describe('G5: what is looked at before a successor is started', () => {
 
   it('a check by arguments that fails: its stderr is in the error', async () => {
     const check = ['-e', "process.stderr.write('line 3: no such directive\\n'); process.exitCode = 4", 'hunter2'];
-    const failure = await refused({ check, successor: { args: [] } }, 'ERR_HANDOVER_CHECK_FAILED');
+    const failure = await refused(
+      { preflight: { command: check }, successor: { args: [] } },
+      'ERR_HANDOVER_CHECK_FAILED',
+    );
     expect(failure.stderr).toBe('line 3: no such directive');
     // Not the command line: nobody knows what is in it.
     expect(failure.message).toBe('the new release failed its check: exit code 4\n  | line 3: no such directive');
@@ -209,7 +212,7 @@ describe('G5: what is looked at before a successor is started', () => {
         inside.say('checked', command.args.length > 0);
         if (inside.kept.refuses) throw new Error('not on a Friday');
       };
-      await inside.open({ probation: 0, check });
+      await inside.open({ probation: { duration: 0 }, preflight: { command: check } });
       await inside.listen('http', { port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
     });
@@ -251,7 +254,7 @@ describe('G5: what is looked at before a successor is started', () => {
       expect(() => expectMemory(cgroup(files), 60 * MiB)).toThrow(
         expect.objectContaining({
           code: 'ERR_HANDOVER_NO_MEMORY',
-          message: 'the cgroup has 50 MiB left and this process uses 60 MiB; checkMemory: false overrides',
+          message: 'the cgroup has 50 MiB left and this process uses 60 MiB; preflight.memory: false overrides',
           stillServing: true,
         }),
       );

@@ -39,7 +39,7 @@ function server({ limit, files = 0, when = 'loading', drainTimeout = 20_000, fre
         process.getBuiltinModule('node:child_process').execFileSync('prlimit', prlimit);
       };
       if (free !== null) limitTo(inside.descriptors().length + free);
-      const handover = await inside.open({ probation: 0, drainTimeout });
+      const handover = await inside.open({ probation: { duration: 0 }, drain: { timeout: drainTimeout } });
       const web = process.getBuiltinModule('node:http').createServer((request, response) => {
         const body = `got ${request.url}`;
         response.writeHead(200, { 'x-pid': process.pid, 'content-length': body.length }).end(body);

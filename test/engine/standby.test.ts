@@ -98,7 +98,7 @@ it('state is that of COMMIT, and a listener bound after prepare() goes along', a
 
 it('warmup runs before READY, in a standby and in any other successor', async () => {
   const warm = server({
-    options: { probation: 0 },
+    options: { probation: { duration: 0 } },
     warmup: ({ say, handover }) => {
       say('warm', handover.isInCharge);
       return new Promise((resolve) => setTimeout(resolve, 200));
@@ -123,7 +123,7 @@ it('warmup runs before READY, in a standby and in any other successor', async ()
 });
 
 it('discard() and await using end a standby, and the next can be prepared', async () => {
-  const { chain: processes, first } = await chain(server({ options: { probation: 0 } }));
+  const { chain: processes, first } = await chain(server({ options: { probation: { duration: 0 } } }));
   await first.run(prepare);
   const second = await processes.generation(2);
   await first.run(({ kept }) => (kept.standby as import('../../lib/index.js').Standby).discard());

@@ -29,7 +29,7 @@ const tries = (path: string) =>
 describe('G1, G2: a process started by somebody takes over', () => {
   it('by the path, under load, and so does the next one', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const family = await familyOf(apps, server({ options: { takeover, probation: 200 } }));
+    const family = await familyOf(apps, server({ options: { takeover, probation: { duration: 200 } } }));
     const visitors = new Visitors(await targetOf(family.first));
     let current = family.first;
     for (const generation of [2, 3]) {
@@ -53,7 +53,7 @@ describe('G1, G2: a process started by somebody takes over', () => {
     const folder = privateFolder();
     const elsewhere = privateFolder();
     const takeover = join(folder, 'handover.sock');
-    const options = { probation: 0, takeover: 'handover.sock' };
+    const options = { probation: { duration: 0 }, takeover: 'handover.sock' };
     const family = await familyOf(
       apps,
       [server({ options }), server({ options: { ...options, takeover: relative(elsewhere, takeover) } })],
@@ -72,11 +72,11 @@ describe('G1, G2: a process started by somebody takes over', () => {
     const takeover = join(privateFolder(), 'handover.sock');
     const family = await familyOf(apps, [
       server({
-        options: { takeover, probation: 0 },
+        options: { takeover, probation: { duration: 0 } },
         before: ({ handover }) => handover.keep('state', Buffer.from('kept')),
       }),
       server({
-        options: { takeover, probation: 0 },
+        options: { takeover, probation: { duration: 0 } },
         before: ({ handover, say }) => say('state', handover.inherited('state')?.bytes().toString()),
       }),
     ]);
@@ -94,7 +94,7 @@ describe('G1, G2: a process started by somebody takes over', () => {
 describe('two starts at once', () => {
   it('G5: queue up on the lock: one after the other is in charge, nobody is refused', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const family = await familyOf(apps, server({ options: { takeover, probation: 100 } }));
+    const family = await familyOf(apps, server({ options: { takeover, probation: { duration: 100 } } }));
     const visitors = new Visitors(await targetOf(family.first));
     family.start();
     family.start();
@@ -113,7 +113,7 @@ describe('two starts at once', () => {
 
   it('G5: and without any predecessor: one becomes the first, the other its successor', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const { env, generation } = await apps.dialled(server({ options: { takeover, probation: 0 } }));
+    const { env, generation } = await apps.dialled(server({ options: { takeover, probation: { duration: 0 } } }));
     const program = new URL('../handover/fixtures/app.mjs', import.meta.url);
     apps.start(program, { env });
     apps.start(program, { env });
@@ -131,7 +131,7 @@ describe('what is at the path already', () => {
   it('a socket a crashed process left is replaced', async () => {
     const folder = privateFolder();
     const takeover = join(folder, 'handover.sock');
-    const options = { takeover, probation: 0 };
+    const options = { takeover, probation: { duration: 0 } };
     const listen = { path: join(folder, 'web.sock') };
     const family = await familyOf(apps, server({ options, listen }));
     family.first.process.signal('SIGKILL');
@@ -203,7 +203,7 @@ describe('G6: who may take over', () => {
         inside.say('asked', { ...peer, pidfd: typeof peer.pidfd });
         return inside.kept.allows === true;
       };
-      await inside.open({ takeover: { path, allow }, probation: 0 });
+      await inside.open({ takeover: { path, allow }, probation: { duration: 0 } });
       await inside.listen('http', { port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
     }, takeover);
@@ -252,7 +252,7 @@ describe('G6: who may take over', () => {
 
   it('what a stranger sends is no way in, and does not disturb', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const { first } = await familyOf(apps, server({ options: { takeover, probation: 0 } }));
+    const { first } = await familyOf(apps, server({ options: { takeover, probation: { duration: 0 } } }));
     const target = await targetOf(first);
     for (const bytes of [
       '',
@@ -276,8 +276,8 @@ describe('one at a time', () => {
   it('a process that dials while a handover is under way is told so, and the one under way goes on', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
     const family = await familyOf(apps, [
-      server({ options: { takeover, probation: 1_000 } }),
-      server({ options: { takeover, probation: 1_000 } }),
+      server({ options: { takeover, probation: { duration: 1_000 } } }),
+      server({ options: { takeover, probation: { duration: 1_000 } } }),
       tries(takeover),
     ]);
     const upgrade = family.first.upgrade();
@@ -294,7 +294,7 @@ describe('one at a time', () => {
 
   it('upgrade() while a process that dialled is under way is refused', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const family = await familyOf(apps, server({ options: { takeover, probation: 1_000 } }));
+    const family = await familyOf(apps, server({ options: { takeover, probation: { duration: 1_000 } } }));
     family.start();
     const second = await family.generation(2);
     await second.booted;
@@ -324,7 +324,7 @@ describe('G5: who dials and says nothing', () => {
 
   it('keeps no handover waiting, whether it says nothing at all or half a frame', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const family = await familyOf(apps, server({ options: { takeover, probation: 0 } }));
+    const family = await familyOf(apps, server({ options: { takeover, probation: { duration: 0 } } }));
     const { first } = family;
     const halfAFrame = Buffer.from([0, 0, 0, 200, 0, 1, 0, 0, 123]);
     const silent = [await dialSilently(takeover), await dialSilently(takeover, halfAFrame)];
@@ -341,7 +341,7 @@ describe('G5: who dials and says nothing', () => {
 
   it('is let go after 10 s', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const { first } = await familyOf(apps, server({ options: { takeover, probation: 0 } }));
+    const { first } = await familyOf(apps, server({ options: { takeover, probation: { duration: 0 } } }));
     const silent = await dialSilently(takeover);
     const start = performance.now();
     await once(silent, 'close');
@@ -355,7 +355,9 @@ describe('G5: who dials and says nothing', () => {
   ] as const)('a thousand at the %s socket leave the server its descriptors', async (name) => {
     const path = join(privateFolder(), 'handover.sock');
     const options = name === 'takeover' ? { takeover: path } : { control: path };
-    const { chain: processes, first } = await apps.chain(server({ options: { ...options, probation: 0 } }));
+    const { chain: processes, first } = await apps.chain(
+      server({ options: { ...options, probation: { duration: 0 } } }),
+    );
     const target = await targetOf(first);
     await first.run(() => {
       const { execFileSync } = process.getBuiltinModule('node:child_process');
@@ -376,7 +378,7 @@ describe('G5: the process that dialled in', () => {
   it('becomes the first when its predecessor is killed before COMMIT', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
     const slow = server({
-      options: { takeover, probation: 0 },
+      options: { takeover, probation: { duration: 0 } },
       before: ({ say, kept }) => {
         say('loading');
         return new Promise<void>((resolve) => {
@@ -384,7 +386,7 @@ describe('G5: the process that dialled in', () => {
         });
       },
     });
-    const family = await familyOf(apps, [server({ options: { takeover, probation: 0 } }), slow]);
+    const family = await familyOf(apps, [server({ options: { takeover, probation: { duration: 0 } } }), slow]);
     const target = await targetOf(family.first);
     family.start();
     const second = await family.generation(2);
@@ -405,7 +407,7 @@ describe('G5: the process that dialled in', () => {
 
   it('is ended when it hangs, by its pidfd; the next one takes over', async () => {
     const takeover = join(privateFolder(), 'handover.sock');
-    const options = { takeover, probation: 2_000, probationStall: 300 };
+    const options = { takeover, probation: { duration: 2_000, stallTimeout: 300 } };
     const family = await familyOf(apps, server({ options }));
     const { first } = family;
     family.start();

@@ -20,7 +20,7 @@ const ours = (options: object = {}) =>
   boot(
     async (inside, given, other) => {
       const successor = { args: [other] };
-      await inside.open({ probation: 300, successor, ...given });
+      await inside.open({ probation: { duration: 300 }, successor, ...given });
       inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
       await inside.handover.ready();
     },
@@ -104,7 +104,7 @@ it('G1, G5, G9: listeners of a kind only the other version knows are closed and 
 });
 
 it('G5, G9: the other version dies while the working tree drains: recall needs no heartbeats', async () => {
-  const { first } = await familyOf(apps, ours({ probation: 0 }));
+  const { first } = await familyOf(apps, ours({ probation: { duration: 0 } }));
   const target = await targetOf(first);
   const held = visit(target, '/hold');
   await first.said('held');
@@ -148,7 +148,7 @@ describe('G5, G9: no version in common', () => {
   });
 
   it('versions overlap: the common one is spoken', async () => {
-    const { first } = await familyOf(apps, ours({ probation: 0 }), { env: { PROTOCOL: '1-7' } });
+    const { first } = await familyOf(apps, ours({ probation: { duration: 0 } }), { env: { PROTOCOL: '1-7' } });
     const target = await targetOf(first);
     const { pid } = await first.upgrade();
     await first.process.gone();

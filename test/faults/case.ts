@@ -85,7 +85,7 @@ export class Case {
         FAULT: JSON.stringify(fault),
         DIR: this.directory,
         [MARK]: this.#mark,
-        ...(leaves(cell) && { OPTIONS: JSON.stringify({ drainTimeout: LEAVING }) }),
+        ...(leaves(cell) && { OPTIONS: JSON.stringify({ drain: { timeout: LEAVING } }) }),
       },
     });
     this.#exit = new Promise((resolve) => {

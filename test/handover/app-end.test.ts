@@ -18,7 +18,7 @@ const serving = (listen: (inside: Parameters<Parameters<typeof boot>[0]>[0]) => 
         name: 'web',
         port: 0,
         host: '127.0.0.1',
-        probation: 0,
+        probation: { duration: 0 },
         signals: { drain: 'SIGTERM' },
         ...options,
       });
@@ -56,7 +56,7 @@ const closes = serving(({ servers, say }) => {
 describe('a server the app has closed', () => {
   const closing = (options: object) =>
     boot(async (inside, options) => {
-      await inside.open({ probation: 0, ...options });
+      await inside.open({ probation: { duration: 0 }, ...options });
       const { address } = await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
       inside.say('port', (address as { port: number }).port);
@@ -81,7 +81,7 @@ describe('a server the app has closed', () => {
   });
 
   it('counts in the cuts', async () => {
-    const { first } = await chain(closing({ drainTimeout: 200 }));
+    const { first } = await chain(closing({ drain: { timeout: 200 } }));
     const { answer, connection } = await held(first);
     const lost = expect(answer).rejects.toThrow();
     await closeIt(first);
@@ -101,7 +101,12 @@ describe('a server that the app closes while its successor loads', () => {
       inside.say('loading');
     });
     const server = inside.create('http');
-    inside.handover = await inside.lib.serve(server, { name: 'web', port: 0, host: '127.0.0.1', probation: 0 });
+    inside.handover = await inside.lib.serve(server, {
+      name: 'web',
+      port: 0,
+      host: '127.0.0.1',
+      probation: { duration: 0 },
+    });
   });
   const plain = serving(() => {});
   const close = (app: App) =>
@@ -209,7 +214,7 @@ describe("the app's listeners, when a successor is in charge", () => {
     await second.gone();
   });
 
-  it('what they have left running has drainTimeout, and is named then', async () => {
+  it('what they have left running has drain.timeout, and is named then', async () => {
     const stays = serving(
       async ({ say }) => {
         const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
@@ -217,7 +222,7 @@ describe("the app's listeners, when a successor is in charge", () => {
         setInterval(() => {}, 60_000);
         process.on('SIGTERM', () => say('heard'));
       },
-      { drainTimeout: 2_000 },
+      { drain: { timeout: 2_000 } },
     );
     const { chain: processes, first } = await chain([stays, serving(() => {})]);
     first.process.signal('SIGUSR2');

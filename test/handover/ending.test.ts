@@ -13,7 +13,7 @@ const { start, follow } = usePrograms();
 const APP = new URL('fixtures/ending.mjs', import.meta.url);
 const AUTO = fileURLToPath(new URL('../../dist/auto.js', import.meta.url));
 /** Longer than any of these may take: who waits for it fails. */
-const OPTIONS = { probation: 0, drainTimeout: 25_000 };
+const OPTIONS = { probation: { duration: 0 }, drain: { timeout: 25_000 } };
 
 type How = 'plain' | 'auto' | 'serve' | 'serve with drain';
 

@@ -32,7 +32,7 @@ const framed = boot(async (inside) => {
     seen.add(frame);
     inside.say('frame', frame);
   });
-  await inside.open({ probation: 150 });
+  await inside.open({ probation: { duration: 150 } });
   await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
   await inside.handover.ready();
 });
@@ -120,7 +120,7 @@ it('G8: a handover that fails, and a hook that does', async () => {
 });
 
 it('G8: a recall: superseded, failed, and in charge again', async () => {
-  const { chain: processes, first } = await chain(serving({ connections: 'drain' }));
+  const { chain: processes, first } = await chain(serving({ migrate: false }));
   // Held open by its own connection, it drains until it is told not to.
   const { pid } = await first.run(async ({ handover, servers, kept }) => {
     const { port } = (servers.http as unknown as import('node:net').Server).address() as { port: number };

@@ -15,13 +15,13 @@ interface Listening {
 }
 
 const web = boot(async (inside) => {
-  await inside.open({ readyTimeout: 10_000, probation: 0 });
+  await inside.open({ readyTimeout: 10_000, probation: { duration: 0 } });
   inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
   await inside.handover.ready();
 });
 
 const impatient = boot(async (inside) => {
-  await inside.open({ readyTimeout: 1_000, probation: 0 });
+  await inside.open({ readyTimeout: 1_000, probation: { duration: 0 } });
   inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
   await inside.handover.ready();
 });

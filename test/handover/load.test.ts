@@ -19,17 +19,17 @@ import {
 expectNoLeaks();
 const { chain } = useApps();
 
-const server = (kind: Kind, address: object, connections: 'move' | 'drain' = 'move') =>
+const server = (kind: Kind, address: object, migrate = true) =>
   boot(
-    async (inside, kind, address, connections, tls) => {
-      await inside.open({ drainTimeout: 10_000, probation: 100, connections });
+    async (inside, kind, address, migrate, tls) => {
+      await inside.open({ drain: { timeout: 10_000 }, probation: { duration: 100 }, migrate });
       const listening = await inside.listen(kind, address, tls);
       await inside.handover.ready();
       inside.say('listening', listening);
     },
     kind,
     address,
-    connections,
+    migrate,
     kind === 'https' || kind === 'h2' ? selfSigned() : {},
   );
 
@@ -73,12 +73,12 @@ describe('G2: a request in flight at the switch is answered by the process that 
       close(): void;
     },
     {
-      connections = 'move',
+      migrate = true,
       path = '/hold',
       goodbye,
-    }: { connections?: 'move' | 'drain'; path?: string; goodbye: 'none' | 'with it' | 'with the next' },
+    }: { migrate?: boolean; path?: string; goodbye: 'none' | 'with it' | 'with the next' },
   ) => {
-    const { chain: processes, first } = await chain(server(kind, { port: 0, host: '127.0.0.1' }, connections));
+    const { chain: processes, first } = await chain(server(kind, { port: 0, host: '127.0.0.1' }, migrate));
     const { address } = await first.said<Listening>('listening');
     const client = ask({ port: address.port, host: '127.0.0.1' });
     const held = client.request(path);
@@ -107,15 +107,15 @@ describe('G2: a request in flight at the switch is answered by the process that 
   it('http', () => straddles('http', (target) => new HttpConnection(target), { goodbye: 'none' }));
 
   // These do not move: `Connection: close` of HTTP/1 goes with the first head that has not gone, GOAWAY of HTTP/2 at once.
-  const staying: readonly [string, Kind, 'move' | 'drain', boolean][] = [
-    ["http, connections: 'drain'", 'http', 'drain', false],
-    ['https', 'https', 'move', true],
+  const staying: readonly [string, Kind, boolean, boolean][] = [
+    ['http, migrate: false', 'http', false, false],
+    ['https', 'https', true, true],
   ];
-  describe.each(staying)('%s', (_, kind, connections, secure) => {
+  describe.each(staying)('%s', (_, kind, migrate, secure) => {
     const ask = (target: Target) => new HttpConnection(target, secure);
-    it('its head has not gone: it says goodbye', () => straddles(kind, ask, { connections, goodbye: 'with it' }));
+    it('its head has not gone: it says goodbye', () => straddles(kind, ask, { migrate, goodbye: 'with it' }));
     it('its head has gone: the next one says goodbye', () =>
-      straddles(kind, ask, { connections, path: '/begun', goodbye: 'with the next' }));
+      straddles(kind, ask, { migrate, path: '/begun', goodbye: 'with the next' }));
   });
   it('h2c', () => straddles('h2c', (target) => new Http2Connection(target, false), { goodbye: 'with it' }));
   it('h2', () => straddles('h2', (target) => new Http2Connection(target, true), { goodbye: 'with it' }));

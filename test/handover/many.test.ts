@@ -10,7 +10,7 @@ const { chain } = useApps();
 const HANDOVERS = 20;
 
 const servers = boot(async (inside) => {
-  await inside.open({ probation: 0 });
+  await inside.open({ probation: { duration: 0 } });
   const { address } = await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
   await inside.listen('net', { name: 'raw', port: 0, host: '127.0.0.1' });
   await inside.listen('udp4', { name: 'datagrams', port: 0, host: '127.0.0.1' });

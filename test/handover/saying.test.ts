@@ -24,7 +24,7 @@ const ways: readonly [string, Start][] = [
   [
     'handover/auto',
     ({ log, env } = {}) => {
-      const HANDOVER_AUTO = JSON.stringify({ log, probation: 0 });
+      const HANDOVER_AUTO = JSON.stringify({ log, probation: { duration: 0 } });
       return start(SAYS, { env: { MARK: mark(), HANDOVER_AUTO, ...env }, execArgv: ['--import', AUTO] });
     },
   ],
@@ -88,7 +88,11 @@ describe.each(ways)('%s', (way, begin) => {
     const node = join(privateFolder(), 'node');
     symlinkSync(process.execPath, node);
     const program = way === 'serve()' ? [] : ['--import', AUTO];
-    const env = { MARK: mark(), HANDOVER_AUTO: '{"probation":0}', ...(way === 'serve()' && { SERVE: '{}' }) };
+    const env = {
+      MARK: mark(),
+      HANDOVER_AUTO: '{"probation":{"duration":0}}',
+      ...(way === 'serve()' && { SERVE: '{}' }),
+    };
     const command = [...program, SAYS.pathname];
     const { supervisor } = await running(start, ['--workers', '1'], { program: node, command, env });
     const [, pid] = await supervisor.line(/^serves (\d+)/);

@@ -15,7 +15,7 @@ const serving = (options: object = {}): Boot =>
       name: 'web',
       port: 0,
       host: '127.0.0.1',
-      probation: 0,
+      probation: { duration: 0 },
       ...options,
     });
     inside.handover.onClose('first', () => inside.say('hook', 'first'));
@@ -62,8 +62,8 @@ describe('signals', () => {
     expect(second.allSaid('hook')).toEqual(['first', 'second']);
   });
 
-  it("SIGUSR2 with connections: 'drain': the idle connection ends with its next answer, and so does the predecessor", async () => {
-    const { chain: processes, first } = await chain(serving({ connections: 'drain' }));
+  it('SIGUSR2 with migrate: false: the idle connection ends with its next answer, and so does the predecessor', async () => {
+    const { chain: processes, first } = await chain(serving({ migrate: false }));
     const connection = await client(first);
     expect((await connection.request('/')).pid).toBe(first.pid);
     first.process.signal('SIGUSR2');
@@ -199,8 +199,8 @@ describe('hooks', () => {
     ]);
   });
 
-  it('a connection that never ends is cut after drainTimeout, and exit is 0', async () => {
-    const { chain: processes, first } = await chain(serving({ drainTimeout: 100, log: true }));
+  it('a connection that never ends is cut after drain.timeout, and exit is 0', async () => {
+    const { chain: processes, first } = await chain(serving({ drain: { timeout: 100 }, log: true }));
     const connection = await client(first);
     const lost = expect(connection.request('/hold')).rejects.toThrow(/closed|reset/i);
     await first.said('held');
@@ -279,7 +279,7 @@ describe('options are refused by name, before any side effect', () => {
     [{ port: 70_000 }, 'port'],
     [{ port: 0, name: 'handover:x' }, 'options.name'],
     [{ port: 0, readyTimeout: 0 }, 'options.readyTimeout'],
-    [{ port: 0, drainTimeout: '1s' }, 'options.drainTimeout'],
+    [{ port: 0, drain: { timeout: '1s' } }, 'options.drain.timeout'],
     [{ port: 0, allowOrphan: 'yes' }, 'options.allowOrphan'],
     [{ port: 0, connections: 'keep' }, 'options.connections'],
     [{ port: 0, systemd: true }, 'options.systemd'],

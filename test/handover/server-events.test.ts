@@ -9,7 +9,7 @@ const { chain } = useApps();
 
 const listening = (kind: Kind) =>
   boot(async (inside, kind) => {
-    await inside.open({ probation: 0 });
+    await inside.open({ probation: { duration: 0 } });
     const server = inside.create(kind);
     for (const event of ['close', 'listening', 'error']) server.on(event, () => inside.say('server', event));
     const { address } = await inside.handover.listen(server, { name: 'web', port: 0, host: '127.0.0.1' });
@@ -116,7 +116,7 @@ describe('from COMMIT to RETIRE', () => {
 describe('server.close() by the app', () => {
   it('gives the address back: it is not handed over any more', async () => {
     const both = boot(async (inside) => {
-      await inside.open({ probation: 0 });
+      await inside.open({ probation: { duration: 0 } });
       const { address } = await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
       const raw = await inside.listen('net', { name: 'raw', port: 0, host: '127.0.0.1' });
       await inside.handover.ready();

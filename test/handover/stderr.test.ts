@@ -23,7 +23,7 @@ const MEGABYTE = 1_000_000;
 
 const talks = boot(async (inside) => {
   process.stderr.write(`loading ${process.pid}\n`);
-  await inside.open({ probation: 0 });
+  await inside.open({ probation: { duration: 0 } });
   await inside.listen('http', { port: 0, host: '127.0.0.1' });
   process.stderr.write(`loaded ${process.pid}\n`);
   await inside.handover.ready();
@@ -32,7 +32,7 @@ const talks = boot(async (inside) => {
 
 /** Fills stderr while it loads. */
 const loud = boot(async (inside, bytes) => {
-  await inside.open({ probation: 0 });
+  await inside.open({ probation: { duration: 0 } });
   inside.say('filling');
   let text = '';
   for (let i = 0; i < bytes / 10; i++) text += `${String(i).padStart(9, '0')}\n`;
@@ -43,7 +43,7 @@ const loud = boot(async (inside, bytes) => {
 
 /** Serves; told to, it hands over to one that fills stderr while it loads. */
 const serves = boot(async (inside) => {
-  await inside.open({ probation: 0 });
+  await inside.open({ probation: { duration: 0 } });
   inside.say('listening', await inside.listen('http', { port: 0, host: '127.0.0.1' }));
   await inside.handover.ready();
 });
@@ -262,7 +262,7 @@ describe('G5: nobody reads stderr', () => {
 describe('a helper that a successor starts while it loads', () => {
   /** Writes to stderr what it is told at a path, and answers how that went. */
   const helping = boot(async (inside, path) => {
-    await inside.open({ probation: 0 });
+    await inside.open({ probation: { duration: 0 } });
     if (inside.handover.generation === 2) {
       const { spawn } = process.getBuiltinModule('node:child_process');
       const code = `
@@ -326,7 +326,7 @@ describe('HANDOVER_CHANNEL', () => {
         'variables',
         Object.keys(process.env).filter((name) => name.startsWith('HANDOVER_CHANNEL')),
       );
-      await inside.open({ probation: 0 });
+      await inside.open({ probation: { duration: 0 } });
       await inside.listen('http', { port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
     });

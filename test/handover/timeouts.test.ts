@@ -27,7 +27,7 @@ async function warnedOf(...listeners: readonly Listener[]): Promise<Error[]> {
   return heard;
 }
 
-const MESSAGE = '"web" allows a request more than the drainTimeout of 30000 ms, after which it is cut: ';
+const MESSAGE = '"web" allows a request more than the drain.timeout of 30000 ms, after which it is cut: ';
 
 it.each([
   [{ requestTimeout: 120_000 }, 'requestTimeout 120000 ms'],
@@ -57,7 +57,7 @@ it('listen() says it on stderr', async () => {
   const { chain: processes, first } = await chain(
     boot(async (inside) => {
       const server = process.getBuiltinModule('node:http').createServer({ requestTimeout: 90_000 });
-      await inside.open({ probation: 0 });
+      await inside.open({ probation: { duration: 0 } });
       await inside.handover.listen(server, { name: 'web', port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
     }),

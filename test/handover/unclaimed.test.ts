@@ -26,7 +26,7 @@ function listening(wanted: Wanted, options: object = {}): Boot {
   return boot(
     async (inside, wanted, options) => {
       try {
-        await inside.open({ probation: 0, ...options });
+        await inside.open({ probation: { duration: 0 }, ...options });
         for (const [kind, where] of Object.entries(wanted)) {
           inside.say(kind, await inside.listen(kind as 'http', where));
         }
@@ -137,7 +137,7 @@ describe('by default', () => {
         inside.kept.ready = () => inside.handover.ready();
         inside.say('loading');
       },
-      { probation: 0 },
+      { probation: { duration: 0 } },
     );
     const both = { http: WEB, net: { name: 'admin', port: 0, host } };
     const { chain: processes, first } = await chain([listening(both), loads]);

@@ -13,7 +13,7 @@ interface Listening {
 }
 
 const web = boot(async (inside) => {
-  await inside.open({ probation: 0 });
+  await inside.open({ probation: { duration: 0 } });
   inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
   await inside.handover.ready();
 });
@@ -27,7 +27,7 @@ const hangs = boot(async (inside) => {
 
 /** Both serve for longer than a test takes. */
 const onProbation = boot(async (inside) => {
-  await inside.open({ probation: 60_000 });
+  await inside.open({ probation: { duration: 60_000 } });
   inside.say('listening', await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' }));
   await inside.handover.ready();
 });
@@ -44,7 +44,7 @@ async function expectServing(app: App): Promise<void> {
 describe('G8: the outcome', () => {
   it('names generation, pid, phases and what was claimed, and what was not', async () => {
     const two = boot(async (inside) => {
-      await inside.open({ probation: 50 });
+      await inside.open({ probation: { duration: 50 } });
       await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
       await inside.listen('net', { name: 'admin', port: 0, host: '127.0.0.1' });
       await inside.handover.ready();

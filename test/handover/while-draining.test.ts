@@ -122,7 +122,7 @@ describe.each([
   ['handover.listen()', true],
 ])('%s', (_, api) => {
   const start = (probation = 0) => {
-    const options = { probation, drainTimeout: 10_000 };
+    const options = { probation: { duration: probation }, drain: { timeout: 10_000 } };
     return api ? apps.chain(sessions(options)) : preload(apps, sessions(undefined), options);
   };
 

@@ -261,7 +261,7 @@ describe('without a binary for the platform', () => {
       `
       import http from 'node:http';
       import { openHandover } from 'handover';
-      const handover = await openHandover({ healthEndpoint: { path: 'health.sock' } });
+      const handover = await openHandover({ health: { endpoint: { path: 'health.sock' } } });
       const probe = (path) => new Promise((resolve, reject) =>
         http.get({ socketPath: 'health.sock', path }, ({ statusCode }) => resolve(statusCode)).on('error', reject));
       await handover.listen(http.createServer(), { host: '127.0.0.1', port: 0 });

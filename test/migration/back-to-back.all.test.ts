@@ -39,7 +39,7 @@ function slow({ handover = {}, isEarly = false }: Setting = {}): Boot {
           Atomics.wait(wait, 0, 0, after);
         }, answer);
       });
-      await inside.open({ probation: 0, drainTimeout: 5_000, ...options });
+      await inside.open({ probation: { duration: 0 }, drain: { timeout: 5_000 }, ...options });
       inside.say('listening', await inside.handover.listen(web, { name: 'web', port: 0, host: '127.0.0.1' }));
       await inside.handover.ready();
     },
@@ -166,7 +166,7 @@ describe('G2, G3: clients that send the next request as soon as they have the an
 
   test('where nothing moves each is told with an answer that the drain waits for', async () => {
     const { first, chain: processes } = await chain(
-      slow({ handover: { connections: 'drain', drainTimeout: 3 * ANSWER } }),
+      slow({ handover: { migrate: false, drain: { timeout: 3 * ANSWER } } }),
     );
     const all = await busy(first, 40);
     await first.upgrade();

@@ -60,7 +60,7 @@ const site = boot(async (inside, page) => {
     response.setHeader('x-pid', process.pid).end(`${url} ${body}`);
   });
   web.on('connection', (socket) => inside.say('connection', socket.remotePort));
-  await inside.open({ probation: 0, drainTimeout: 10_000 });
+  await inside.open({ probation: { duration: 0 }, drain: { timeout: 10_000 } });
   const { WebSocketServer } = (await inside.load('ws')) as typeof import('ws');
   const { migrateWebSockets } = (await inside.load('handover/websocket')) as typeof import('../../lib/websocket.js');
   const wss = new WebSocketServer({ server: web, path: '/ws' });

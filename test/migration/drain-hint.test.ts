@@ -12,9 +12,9 @@ expectNoLeaks();
 const { chain } = useApps();
 
 /** An app that counts, as docs/connections.md shows it: one generation makes events, the next knows them. */
-const counting = (connections: 'move' | 'drain') =>
-  boot(async (inside, connections) => {
-    const handover = await inside.open({ probation: 0, drainTimeout: 20_000, connections });
+const counting = (migrate: boolean) =>
+  boot(async (inside, migrate) => {
+    const handover = await inside.open({ probation: { duration: 0 }, drain: { timeout: 20_000 }, migrate });
     type Response = import('node:http').ServerResponse;
     const streams = new Set<Response>();
     const polls = new Set<{ after: number; response: Response }>();
@@ -56,7 +56,7 @@ const counting = (connections: 'move' | 'drain') =>
     });
     inside.say('listening', await handover.listen(server, { name: 'web', port: 0, host: '127.0.0.1' }));
     await handover.ready();
-  }, connections);
+  }, migrate);
 
 /** Comes again whenever a stream ends, with the last id it has, as a browser's EventSource does. */
 class EventSource {
@@ -121,10 +121,10 @@ class LongPoll {
 }
 
 it.each([
-  'move',
-  'drain',
-] as const)("G2, connections: '%s': events and long polls end on closing, their clients miss nothing", async (connections) => {
-  const { chain: processes, first } = await chain(counting(connections));
+  true,
+  false,
+] as const)('G2, migrate: %s: events and long polls end on closing, their clients miss nothing', async (migrate) => {
+  const { chain: processes, first } = await chain(counting(migrate));
   const port = await portOf(first);
   const agent = new Agent({ keepAlive: true });
   onTestFinished(() => agent.destroy());

@@ -81,7 +81,7 @@ function proxied(way: Way, opt?: Opt, handover: object = {}): Boot {
         },
         stay: (socket: Connection) => inside.say('stays', socket.announced),
       };
-      await inside.open({ probation: 0, drainTimeout: 5_000, ...handover });
+      await inside.open({ probation: { duration: 0 }, drain: { timeout: 5_000 }, ...handover });
       const where = { name: 'web', port: 0, host: '127.0.0.1', ...(opt && { migrate }) };
       inside.say('listening', await inside.handover.listen(server, where));
       await inside.handover.ready();
@@ -239,7 +239,7 @@ describe('a server whose app hears of connections after Node', () => {
           });
         });
         inside.kept.sockets = sockets;
-        await inside.open({ probation: 0, drainTimeout: 5_000 });
+        await inside.open({ probation: { duration: 0 }, drain: { timeout: 5_000 } });
         inside.say('listening', await inside.handover.listen(server, { name: 'web', port: 0, host: '127.0.0.1' }));
         await inside.handover.ready();
       }),

@@ -123,7 +123,10 @@ describe.runIf(process.platform === 'linux')('the successor', () => {
 
   it('G4, G5: stopped at OFFER and never continued: it is ended first, then everything is taken back', async () => {
     const strike: Strike = { direction: 'received', name: 'OFFER', signal: 'SIGSTOP' };
-    const { processes, first, clients, busy } = await start({ handover: { probationStall: 200 } }, { strike });
+    const { processes, first, clients, busy } = await start(
+      { handover: { probation: { duration: 0, stallTimeout: 200 } } },
+      { strike },
+    );
     const second = await processes.generation(2);
     await untilStopped(second.pid);
     const answers = answeredBy(clients, '/meanwhile');

@@ -87,7 +87,7 @@ export function generation({ handover = {}, server = {}, checksContinue = false,
         if (direction !== strike?.direction || name !== strike.name) return;
         if (++frames === (strike.nth ?? 1)) process.kill(process.pid, strike.signal);
       });
-      await inside.open({ probation: 0, drainTimeout: 5_000, ...options });
+      await inside.open({ probation: { duration: 0 }, drain: { timeout: 5_000 }, ...options });
       inside.say('listening', await inside.handover.listen(web, { name: 'web', port: 0, host: '127.0.0.1' }));
       await inside.handover.ready();
     },

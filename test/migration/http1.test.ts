@@ -401,10 +401,10 @@ describe("the successor's timeouts and counts", () => {
   });
 });
 
-describe("connections: 'drain'", () => {
+describe('migrate: false', () => {
   it.each([
-    ['of the predecessor', { connections: 'drain' }, {}],
-    ['of the successor, which then has no capability to move', {}, { connections: 'drain' }],
+    ['of the predecessor', { migrate: false }, {}],
+    ['of the successor, which then has no capability to move', {}, { migrate: false }],
   ] as const)('%s: nothing moves, the next response ends the connection', async (_, before, after) => {
     const { processes, first } = await start({ handover: before }, { handover: after });
     const clients = await idle(first, 3);

@@ -37,7 +37,7 @@ export function loaded(handover: HandoverOptions = {}, address = LOCAL): Boot {
         response.end(body, 'latin1');
         if (++count % each === 0) inside.say('answered', count);
       });
-      await inside.open({ probation: 0, drainTimeout: 10_000, ...options });
+      await inside.open({ probation: { duration: 0 }, drain: { timeout: 10_000 }, ...options });
       inside.say('listening', await inside.handover.listen(web, { name: 'web', ...address }));
       await inside.handover.ready();
     },

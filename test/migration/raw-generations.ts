@@ -107,7 +107,7 @@ export function rawGeneration(setting: RawSetting = {}): Boot {
       if (direction !== strike?.direction || name !== strike.name) return;
       if (++frames === (strike.nth ?? 1)) process.kill(process.pid, strike.signal);
     });
-    await inside.open({ probation: 0, drainTimeout: 10_000, ...handover });
+    await inside.open({ probation: { duration: 0 }, drain: { timeout: 10_000 }, ...handover });
     const migrate = {
       save: async (socket: import('node:net').Socket) => {
         if (saveTime !== undefined) await new Promise((resolve) => setTimeout(resolve, saveTime));

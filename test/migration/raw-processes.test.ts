@@ -203,7 +203,10 @@ describe.runIf(onLinux)('the successor', () => {
 
   it('G4, G5: stopped at OFFER and never continued: it is ended, and everything is taken back', async () => {
     const strike: Strike = { direction: 'received', name: 'OFFER', signal: 'SIGSTOP' };
-    const { processes, first, clients } = await start([{ handover: { probationStall: 200 } }, { strike }]);
+    const { processes, first, clients } = await start([
+      { handover: { probation: { duration: 0, stallTimeout: 200 } } },
+      { strike },
+    ]);
     const second = await processes.generation(2);
     await untilStopped(second.pid);
     const surveying = survey(clients);
@@ -351,7 +354,7 @@ it('G3: serve() takes the option, and refuses it as listen() does', async () => 
         port: 0,
         host: '127.0.0.1',
         name: 'raw',
-        probation: 0,
+        probation: { duration: 0 },
         signals: false,
         migrate: { save: (socket) => (socket as unknown as { talk: object }).talk, restore: talk },
       });

@@ -61,7 +61,7 @@ function generation(setting: Setting = {}): Boot {
         if (direction === strike.direction && name === strike.name) process.kill(process.pid, strike.signal);
       });
     }
-    await inside.open({ probation: 0, drainTimeout: 5_000, closeSpread: 200, ...handover });
+    await inside.open({ probation: { duration: 0 }, drain: { timeout: 5_000, spread: 200 }, ...handover });
     const movers = {
       save: async (key: unknown) => {
         if (saveTakes) await new Promise((resolve) => setTimeout(resolve, saveTakes));
@@ -187,7 +187,9 @@ it.each<[string, Setting, number, number?]>([
 
 describe('without opting in', () => {
   it('G3: 1012, not to all at once, and no sooner than a message is whole', async () => {
-    const { chain: processes, first } = await chain(generation({ optsIn: false, handover: { closeSpread: 600 } }));
+    const { chain: processes, first } = await chain(
+      generation({ optsIn: false, handover: { drain: { timeout: 5_000, spread: 600 } } }),
+    );
     const port = await portOf(first);
     const clients = await Promise.all(Array.from({ length: 12 }, () => new SocketWire(port).open()));
     const start = performance.now();

@@ -16,7 +16,7 @@ const metered = (options: object = {}) =>
     const { register } = (await inside.load('prom-client')) as typeof import('prom-client');
     const { registerMetrics } = (await inside.load('handover/metrics')) as typeof import('../../lib/metrics.js');
     const { createServer } = process.getBuiltinModule('node:http');
-    const handover = await inside.open({ probation: 100, ...options });
+    const handover = await inside.open({ probation: { duration: 100 }, ...options });
     registerMetrics(handover, register);
     const server = createServer(async (_, response) => {
       response.setHeader('x-pid', process.pid).end(await register.metrics());
@@ -200,7 +200,7 @@ it('G8: counters go on through three handovers, a failure, a refusal and a recal
 it('G8: gauges of what is there now: queues, descriptors nobody wanted, connections by generation, certificates', async () => {
   const { chain: processes, first } = await chain([
     boot(async (inside) => {
-      await inside.open({ probation: 0, connections: 'drain' });
+      await inside.open({ probation: { duration: 0 }, migrate: false });
       for (const name of ['gone', 'web']) {
         const { address } = await inside.listen('http', { name, port: 0, host: '127.0.0.1' });
         inside.kept.port = (address as import('node:net').AddressInfo).port;
@@ -208,7 +208,7 @@ it('G8: gauges of what is there now: queues, descriptors nobody wanted, connecti
       inside.say('port', inside.kept.port);
       await inside.handover.ready();
     }),
-    metered({ probation: 0, unclaimed: 'close' }),
+    metered({ probation: { duration: 0 }, unclaimed: 'close' }),
   ]);
   const port = await first.said<number>('port');
   // Half a request, so that the old one has something to drain.

@@ -13,7 +13,7 @@ it('G5: a logger that throws ends neither process, and everybody else is told of
       throw new Error('the disk is full');
     };
     logHandover({ info: full, warn: full, error: full });
-    await inside.open({ probation: 0 });
+    await inside.open({ probation: { duration: 0 } });
     await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
     await inside.handover.ready();
   });
@@ -31,7 +31,7 @@ it('G5: nobody reads stderr any more: lines are lost, and no process', async () 
     const { logHandover, stderrLogger } = (await inside.load('handover/log')) as typeof import('../../lib/log.js');
     const { socketpair, dup3, closeFds } = (await inside.load('handover/fd')) as typeof import('../../lib/fd/index.js');
     const pair = socketpair();
-    await inside.open({ probation: 0 });
+    await inside.open({ probation: { duration: 0 } });
     dup3(pair[0], 2);
     closeFds(pair);
     logHandover(stderrLogger);

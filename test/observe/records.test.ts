@@ -34,7 +34,7 @@ const logged = (folder: string, options: object = {}) =>
       const { pino } = (await inside.load('pino')) as typeof import('pino');
       const { logHandover } = (await inside.load('handover/log')) as typeof import('../../lib/log.js');
       logHandover(pino(pino.destination({ dest: `${folder}/log`, append: true, sync: true })));
-      await inside.open({ probation: 0, audit: `${folder}/audit`, ...options });
+      await inside.open({ probation: { duration: 0 }, audit: `${folder}/audit`, ...options });
       await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
       await inside.handover.ready();
     },
@@ -175,7 +175,7 @@ it('G8: a standby that is lost and a hook that fails are logged without what is 
 
 it('G8: a recall is one line, and so is a predecessor that dies', async () => {
   const folder = privateFolder();
-  const { chain: processes, first } = await chain(logged(folder, { connections: 'drain' }));
+  const { chain: processes, first } = await chain(logged(folder, { migrate: false }));
   // Held open by its own connection it drains until it is told not to.
   const hold = () =>
     first.run(async ({ handover, servers, kept }) => {
@@ -257,7 +257,7 @@ const SERVER = `
   import http from 'node:http';
   import { serve } from ${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)};
   const handover = await serve(http.createServer(), {
-    port: 0, host: '127.0.0.1', probation: 0, audit: process.argv[2], takeover: process.argv[3], log: true,
+    port: 0, host: '127.0.0.1', probation: { duration: 0 }, audit: process.argv[2], takeover: process.argv[3], log: true,
   });
   process.stdout.write(JSON.stringify({ type: 'ready', pid: process.pid, generation: handover.generation }) + '\\n');
 `;
@@ -368,7 +368,7 @@ it('G8: an audit may be a character device, and a FIFO is none also where it has
 it('G8: profiles of the start of the successor and of the drain of its predecessor', async () => {
   const folder = join(privateFolder(), 'profiles');
   const profiled = boot(async (inside) => {
-    const handover = await inside.open({ probation: 0 });
+    const handover = await inside.open({ probation: { duration: 0 } });
     await handover.step('work', function startingWork() {
       for (const end = performance.now() + 60; performance.now() < end; );
     });

@@ -17,7 +17,7 @@ interface StepEvent {
 const stepped = boot(async (inside) => {
   process.getBuiltinModule('node:diagnostics_channel').subscribe('handover:step', (step) => inside.say('step', step));
   const warmup = () => inside.say('ran', 'warmup');
-  const handover = await inside.open({ probation: 0, warmup });
+  const handover = await inside.open({ probation: { duration: 0 }, warmup });
   const wait = (name: string, ms: number) => () =>
     new Promise<string>((resolve) => {
       const end = (): void => {

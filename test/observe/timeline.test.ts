@@ -26,7 +26,7 @@ const recorded = (directory: string, options: object = {}) =>
     async (inside, directory, options) => {
       const warmup = (): void => (globalThis as { gc?: () => void }).gc?.();
       const warm = 'warmup' in options && { warmup };
-      const handover = await inside.open({ probation: 50, timeline: { directory }, ...options, ...warm });
+      const handover = await inside.open({ probation: { duration: 50 }, timeline: { directory }, ...options, ...warm });
       const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
       await handover.step('config', () => wait(30));
       await Promise.all([

@@ -47,7 +47,7 @@ function releases(): { readonly current: string; readonly b: string; switchTo(na
     const fails = name === 'b' ? `if (process.env.HANDOVER_WORKER === '1') process.exit(4);\n` : '';
     const app = `import http from 'node:http';\nimport { serve } from 'handover';\n${fails}
       const server = http.createServer((_, res) => res.setHeader('x-pid', process.pid).setHeader('content-length', 2).end('${name}\\n'));
-      await serve(server, { port: Number(process.env.PORT), probation: 0 });`;
+      await serve(server, { port: Number(process.env.PORT), probation: { duration: 0 } });`;
     writeFileSync(join(folder, 'server.mjs'), app);
     symlinkSync(process.execPath, join(folder, 'node'));
   }

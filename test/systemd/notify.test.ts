@@ -15,7 +15,7 @@ import { Manager } from './manager.js';
 expectNoLeaks();
 const apps = useApps();
 const { chain } = apps;
-const options = { probation: 0 };
+const options = { probation: { duration: 0 } };
 
 /** What identifies the messages of a test in their order. */
 const kinds = ({ heard }: Manager): string[] =>

@@ -28,7 +28,7 @@ const program = (options: string, more = ''): string => `
   });
   process.on('exit', () => (process.exitCode = 7));
   const port = Number(process.env.PORT);
-  const handover = await serve(server, { name: 'web', port, probation: 0, systemd: { fdstore: true }, log: true, ${options} });
+  const handover = await serve(server, { name: 'web', port, probation: { duration: 0 }, systemd: { fdstore: true }, log: true, ${options} });
   ${more}
 `;
 

@@ -66,7 +66,7 @@ describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
         if (request.url === '/slow') setTimeout(answer, 4_000, response);
         else answer(response);
       });
-      await serve(server, { port: Number(process.env.PORT), probation: 0, systemd: { fdstore: true } });
+      await serve(server, { port: Number(process.env.PORT), probation: { duration: 0 }, systemd: { fdstore: true } });
     `);
     await systemd.systemctl('start', UNIT);
     const first = await systemd.mainPid(UNIT);
@@ -198,7 +198,7 @@ describe.skipIf(!isThere)(`under a real systemd${needs}`, () => {
       import { createServer } from 'node:http';
       import { serve } from ${JSON.stringify(entry)};
       const server = createServer((request, response) => response.setHeader('x-pid', process.pid).end('hello'));
-      await serve(server, { port: Number(process.env.PORT), probation: 0 });
+      await serve(server, { port: Number(process.env.PORT), probation: { duration: 0 } });
     `);
     const folder = /WorkingDirectory=(.*)/.exec(dropIn)?.[1] ?? '';
     const scripts = { start: `${process.execPath} release.mjs` };

@@ -25,12 +25,12 @@ const site = ({ kind = 'https', probation = 0, tls = {} }: Plan = {}): Boot =>
   boot(
     async (inside, kind, options, tls, app) => {
       const successor = { args: [app, `successor of ${process.pid}`] };
-      await inside.open({ drainTimeout: 10_000, successor, ...options });
+      await inside.open({ drain: { timeout: 10_000 }, successor, ...options });
       inside.say('listening', await inside.listen(kind, { name: 'web', port: 0, host: '127.0.0.1' }, tls));
       await inside.handover.ready();
     },
     kind,
-    { probation },
+    { probation: { duration: probation } },
     kind === 'net' ? {} : { ...selfSigned(), ...tls },
     APP.pathname,
   );

@@ -336,7 +336,10 @@ it('G3: sessions outlive a renewal, a handover and another renewal', async () =>
   writePair(folder, pairs[0]);
   const site = boot(
     async (inside, folder, tls) => {
-      await inside.open({ probation: 0, successor: { args: [process.argv[1] as string, `after ${process.pid}`] } });
+      await inside.open({
+        probation: { duration: 0 },
+        successor: { args: [process.argv[1] as string, `after ${process.pid}`] },
+      });
       const { reloadCertificates } = (await inside.load(tls)) as typeof import('../../lib/tls.js');
       const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
       subscribe('handover:certificates', (event) => inside.say('certificates', event));

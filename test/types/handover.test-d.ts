@@ -92,35 +92,41 @@ handover.draining.pop();
 
 // openHandover
 void openHandover();
-void openHandover({ readyTimeout: 1, drainTimeout: 0, allowOrphan: true });
+void openHandover({ readyTimeout: 1, drain: { timeout: 0, idleTimeout: 1, spread: 2 }, allowOrphan: true });
 // @ts-expect-error unknown options are errors
 void openHandover({ timeout: 1 });
 // @ts-expect-error milliseconds are a number
 void openHandover({ readyTimeout: '1s' });
 // @ts-expect-error an option is given or left out
-void openHandover({ drainTimeout: undefined });
+void openHandover({ drain: { timeout: undefined } });
+// @ts-expect-error unknown members are errors
+void openHandover({ drain: { timeOut: 1 } });
 same<Equal<HandoverOptions['allowOrphan'], boolean | undefined>>();
 same<Equal<HandoverOptions['systemd'], SystemdOptions | false | undefined>>();
 same<Equal<SystemdOptions['fdstore'], boolean | undefined>>();
 void openHandover({ systemd: { fdstore: true } });
 // @ts-expect-error an unknown option of systemd
 void openHandover({ systemd: { fdStore: true } });
-same<Equal<HandoverOptions['connections'], 'move' | 'drain' | undefined>>();
-same<Equal<HandoverOptions['closeSpread'], number | undefined>>();
+same<Equal<HandoverOptions['migrate'], boolean | undefined>>();
+same<
+  Equal<
+    HandoverOptions['drain'],
+    { readonly timeout?: number; readonly idleTimeout?: number; readonly spread?: number } | undefined
+  >
+>();
 same<Equal<HandoverOptions['unclaimed'], 'fail' | 'close' | readonly string[] | undefined>>();
-void openHandover({ connections: 'move' });
-void openHandover({ connections: 'drain' });
-// @ts-expect-error they move or they drain
-void openHandover({ connections: 'keep' });
-void openHandover({ probation: 0, probationStall: 2_000, maxDraining: 3, forceOldest: true, checkMemory: false });
-void openHandover({ warmup: () => Promise.resolve(), health: () => true, pidFile: 'app.pid' });
-void openHandover({ health: async () => false });
+void openHandover({ migrate: false });
+// @ts-expect-error they migrate or they do not
+void openHandover({ migrate: 'drain' });
+void openHandover({ probation: { duration: 0, stallTimeout: 2_000 }, maxDraining: 3, forceOldest: true });
+void openHandover({ warmup: () => Promise.resolve(), health: { check: () => true }, pidFile: 'app.pid' });
+void openHandover({ health: { check: async () => false, endpoint: { port: 9090 } } });
 // @ts-expect-error milliseconds are a number
-void openHandover({ probation: '1s' });
+void openHandover({ probation: { duration: '1s' } });
 // @ts-expect-error none is 0
 void openHandover({ probation: false });
 // @ts-expect-error healthy is yes or no
-void openHandover({ health: () => 'ok' });
+void openHandover({ health: { check: () => 'ok' } });
 // @ts-expect-error work to be done, not work under way
 void openHandover({ warmup: Promise.resolve() });
 // @ts-expect-error how many, not whether
@@ -152,12 +158,21 @@ void openHandover({ successor: { args: 'app.js' } });
 void openHandover({ successor: { shell: true } });
 same<Equal<HandoverOptions['successor'], SuccessorCommand | undefined>>();
 
-// check: arguments, or a function that throws.
-void openHandover({ check: ['--check'] });
-void openHandover({ check: async ({ file, args, cwd, variables }) => void [file, args, cwd, variables] });
+// preflight.command: arguments, or a function that throws.
+void openHandover({ preflight: { command: ['--check'], memory: false } });
+void openHandover({
+  preflight: { command: async ({ file, args, cwd, variables }) => void [file, args, cwd, variables] },
+});
 // @ts-expect-error one argument is a list of one
-void openHandover({ check: '--check' });
-same<Equal<HandoverOptions['check'], Check | undefined>>();
+void openHandover({ preflight: { command: '--check' } });
+same<Equal<NonNullable<HandoverOptions['preflight']>['command'], Check | undefined>>();
+
+// Old spellings are still types, for this version.
+void openHandover({ drainTimeout: 0, drainIdleTimeout: 0, closeSpread: 0, probation: 0, probationStall: 200 });
+void openHandover({ health: () => true, healthEndpoint: { port: 1 }, check: ['-t'], checkMemory: false });
+void openHandover({ connections: 'move' });
+// @ts-expect-error they moved or they drained
+void openHandover({ connections: 'keep' });
 
 // listen: servers of net, http, https and http2, and UDP sockets.
 const listeners: Listener[] = [
@@ -307,14 +322,19 @@ void serve(createServer(), {
   path: 'x',
   log: pino,
   signals: { upgrade: 'SIGHUP', shutdown: ['SIGTERM'] },
-  drainTimeout: 1,
-  probation: 0,
+  drain: { timeout: 1 },
+  probation: { duration: 0 },
   takeover: 'admin.sock',
   control: 'control.sock',
-  healthEndpoint: { port: 9090 },
+  health: { endpoint: { port: 9090 } },
   pidFile: 'app.pid',
 });
 void serve(createServer(), { port: 80, signals: { upgrade: false, shutdown: false } });
+void serve(createServer(), { listen: { port: 80, name: 'web' }, migrate: false });
+void serve(createTcpServer(), { listen: { port: 80, migrate: lines } });
+// @ts-expect-error unknown options are errors in the group, too
+void serve(createServer(), { listen: { prot: 80 } });
+same<Equal<ServeOptions['migrate'], boolean | Migration | undefined>>();
 // @ts-expect-error somewhere to listen
 void serve(createServer());
 // @ts-expect-error unknown options are errors

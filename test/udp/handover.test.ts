@@ -40,7 +40,11 @@ const site = (family: Family, host: string, plan: Plan = {}): Boot =>
         Object.defineProperty(Object.getPrototypeOf(socket), symbol, { value: Reflect.get(socket, symbol) });
         Reflect.deleteProperty(socket, symbol);
       }
-      await inside.open({ drainTimeout: 20_000, probation, probationStall: 300, health: () => isHealthy });
+      await inside.open({
+        drain: { timeout: 20_000 },
+        probation: { duration: probation, stallTimeout: 300 },
+        health: { check: () => isHealthy },
+      });
       inside.say('listening', await inside.handover.listen(socket, listen));
       // As serve() does it: killed, it would take with it what it has read.
       process.on('SIGTERM', () => void inside.handover.close());
