@@ -1,5 +1,6 @@
 // How the suite runs: `npm test` is the projects "pure" and "core", `npm run test:all` is these and "more".
 import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const { HANDOVER_TEST_REPORT: report, HANDOVER_TEST_APPS: apps } = process.env;
@@ -19,10 +20,13 @@ const rest = files.filter((path) => !more.includes(path));
 const pure = rest.filter((path) => !NEEDS_PROCESS.test(readFileSync(path, 'utf8')));
 const core = rest.filter((path) => !pure.includes(path));
 
+/** The tests of the library wait for other processes most of the time. */
+const many = { maxWorkers: Math.min(3 * availableParallelism(), 12), sequence: { groupOrder: 0 } };
+/** The others compute for long, and look at the time. They run after these. */
+const few = { maxWorkers: Math.min(availableParallelism(), 4), sequence: { groupOrder: 1 } };
+
 export default defineConfig({
   test: {
-    // The tests wait for other processes most of the time: more files at a time than this machine has cores.
-    maxWorkers: 4,
     // A test that needs a second try is a finding, not noise.
     retry: 0,
     testTimeout: 60_000,
@@ -31,9 +35,9 @@ export default defineConfig({
     slowTestThreshold: 2_000,
     reporters: report === undefined ? ['default'] : ['default', ['json', { outputFile: report }]],
     projects: [
-      { extends: true, test: { name: 'pure', include: pure, pool: 'threads', isolate: false } },
-      { extends: true, test: { name: 'core', include: core, pool: 'forks', isolate: true } },
-      { extends: true, test: { name: 'more', include: more, pool: 'forks', isolate: true } },
+      { extends: true, test: { name: 'pure', ...many, include: pure, pool: 'threads', isolate: false } },
+      { extends: true, test: { name: 'core', ...many, include: core, pool: 'forks', isolate: true } },
+      { extends: true, test: { name: 'more', ...few, include: more, pool: 'forks', isolate: true } },
     ],
   },
 });

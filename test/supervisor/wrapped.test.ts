@@ -1,10 +1,8 @@
 // Workers behind a wrapper: the server is the worker, whatever it was started by, and whichever of them ends first.
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { dial } from '../../dist/fd/dial.js';
 import { FdSocket } from '../../dist/fd/index.js';
@@ -24,20 +22,13 @@ import {
   stop,
   temporary,
 } from './running.js';
+import { doorOf, handsOver, serverOf } from './wrapping.js';
 
 expectNoLeaks();
 const { start } = usePrograms();
 const NODE = process.execPath;
 const READING = fixture('reading.mjs');
 const WRAPPER = fixture('wrapper.mjs');
-const hasNpm = spawnSync('npm', ['--version'], { stdio: 'ignore' }).status === 0;
-
-/** A package whose script `start` is the command. */
-function packaged(command: string): string {
-  const folder = temporary();
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'app', scripts: { start: command } }));
-  return folder;
-}
 
 /** Resolves with the answer to a request, held open until `end` is called; its server drains until then. */
 function openRequest(port: number): { readonly answer: Promise<string>; end(): void } {
@@ -54,57 +45,10 @@ function openRequest(port: number): { readonly answer: Promise<string>; end(): v
   return { answer, end: () => socket.write('body') };
 }
 
-async function serverOf({ port }: Running): Promise<ProcessId> {
-  const id = identify(await askOnce(port));
-  if (!id) throw new Error('it has gone');
-  return id;
-}
-
-/** The path in the environment of a worker. */
-function doorOf({ workers }: Running): string {
-  const variables = readFileSync(`/proc/${workers()[0]}/environ`, 'utf8').split('\0');
-  return variables.find((text) => text.startsWith('HANDOVER_SUPERVISOR='))?.split(':')[2] ?? '';
-}
-
-const SHELL = ['-c', `${NODE} ${EXAMPLE}; exit $?`];
-const wrappers: readonly [string, string, readonly string[], boolean][] = [
-  ['a program that passes on stdio only', NODE, [WRAPPER, NODE, EXAMPLE], true],
-  ['two of them', NODE, [WRAPPER, NODE, WRAPPER, NODE, EXAMPLE], true],
-  ['a shell that waits for it', '/bin/sh', SHELL, true],
-  ['a shell that started it in the background', '/bin/sh', ['-c', `${NODE} ${EXAMPLE} & wait $!`], true],
-  ['another handover run', NODE, [fixture('run.mjs'), '--workers', '2', '--', NODE, EXAMPLE], true],
-  ['tsx', join(dirname(fileURLToPath(import.meta.url)), '../../node_modules/.bin/tsx'), [EXAMPLE], true],
-  ['npm start', 'npm', ['start', '--silent'], hasNpm],
-  ['npx', 'npx', ['--no-install', '--call', `${NODE} ${EXAMPLE}`], hasNpm],
-];
-
 describe('a server behind a wrapper', () => {
-  for (const [name, program, command, isThere] of wrappers) {
-    it.skipIf(!isThere).each([[false], [true]])(
-      `G2, G3: behind ${name} is handed over, and drained at the end (--listen: %s)`,
-      async (listens) => {
-        const cwd = packaged(`${NODE} ${EXAMPLE}`);
-        const app = await running(start, [], { program, command, listens, cwd });
-        const traffic = keepAlive(app.port, 5);
-        await until(() => traffic.load.total > 10, { what: 'answers', timeout: 20_000 });
-        const first = await serverOf(app);
-        await replaced(app, 1);
-        await gone(first, 20_000);
-        const second = await askOnce(app.port);
-        expect(app.supervisor.stderr).toContain(`worker 0 is pid ${second} now`);
-        await traffic.load.answered(second, 5);
-        await expectUnharmed(traffic);
-        const slow = askOnce(app.port, '/slow');
-        // Accepted before this one.
-        await askOnce(app.port);
-        const door = doorOf(app);
-        await stop(app);
-        expect(await slow).toBe(second);
-        expect(existsSync(dirname(door))).toBe(false);
-      },
-      60_000,
-    );
-  }
+  it.each([[false], [true]])('G2, G3: is handed over, and drained at the end (--listen: %s)', async (listens) => {
+    await handsOver(start, { command: [WRAPPER, NODE, EXAMPLE], listens });
+  }, 60_000);
 
   it.each(['SIGKILL', 'SIGUSR2'] as const)('G2, G3: stays the worker when the wrapper dies of %s', async (signal) => {
     const app = await running(start, [], { command: [WRAPPER, NODE, EXAMPLE] });
@@ -116,7 +60,7 @@ describe('a server behind a wrapper', () => {
     const { total } = traffic.load;
     await until(() => traffic.load.total > total + 20, { what: 'answers' });
     expect(await askOnce(app.port)).toBe(first.pid);
-    expect(app.supervisor.stderr).not.toContain('started again');
+    await expect(app.supervisor.stderr).not.toContain('started again');
     await replaced(app, 1);
     await gone(first, 20_000);
     await expectUnharmed(traffic);
@@ -297,5 +241,3 @@ describe('a server that knows nothing of this package, behind a shell', () => {
     await stop(app);
   }, 30_000);
 });
-
-if (!hasNpm) process.stderr.write('SKIPPED: npm is missing, servers behind it were not tested\n');
