@@ -19,7 +19,7 @@ export interface Activated {
 }
 
 /**
- * The one that is meant by a listener of this name and place: first what this package stored as exactly that, then by the
+ * The one that is meant by a listener of this name and endpoint: first what this package stored as exactly that, then by the
  * name its supervisor gave, then by address. Of several of one name the one at the address, else the first.
  * @throws ERR_HANDOVER_ACTIVATION the one of this name is no such listener
  */

@@ -14,7 +14,7 @@ export interface Entry extends ManifestEntry {
   /** Owned by the ledger: borrow it, never close it. */
   readonly fd: number;
   readonly origin: 'inherited' | 'activated' | 'bound';
-  /** A copy of another one's descriptor, for whoever only tries the place. */
+  /** A copy of another listener's descriptor, for an app that only tries whether the endpoint is free. */
   readonly isStandIn?: boolean;
 }
 
@@ -84,8 +84,8 @@ export class Ledger {
   }
 
   /**
-   * Where only an inherited listener that waits to be claimed keeps a place from being bound: a copy of it under the name, so
-   * that whoever tries the place finds it free. Undefined where nothing inherited does.
+   * Where only an inherited listener that waits to be claimed keeps an endpoint from being bound: a copy of it under the name,
+   * so that an app that tries the endpoint finds it free. Undefined where nothing inherited does.
    */
   standIn(name: string, endpoint: Endpoint): Entry | undefined {
     const other = this.unclaimedListeners.find((entry) => isInTheWay(entry, endpoint));

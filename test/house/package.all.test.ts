@@ -158,6 +158,14 @@ describe('the packed package', () => {
     expect(await node(without, ['--input-type=module', '-e', program])).toMatch(
       /^no addon for .*: there is no prebuilt file and none was compiled \(npx handover build\)$/,
     );
+    // Whoever asks for the addon itself is told that there is none.
+    const building = run(without, join(without, 'node_modules/.bin/handover'), ['build'], {
+      CC: 'false',
+      CXX: 'false',
+    });
+    await expect(building).rejects.toThrow(
+      /ended with 1\n[\s\S]*the addon was not compiled: [\s\S]*run: npx handover build/,
+    );
   });
 
   it('passes a descriptor through the prebuilt addon', async () => {
