@@ -1,8 +1,8 @@
 // G2: an FTP server listens anew for each transfer, also while it drains.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { freePort } from '../helpers/ports.js';
 import { usePrograms } from '../helpers/programs.js';
@@ -18,8 +18,7 @@ interface FtpClient {
 }
 
 it('sessions over three handovers: each that has begun goes on with its transfers', async () => {
-  const root = mkdtempSync(join(tmpdir(), 'handover-ftp-'));
-  onTestFinished(() => rmSync(root, { recursive: true, force: true }));
+  const root = temporaryFolder();
   writeFileSync(join(root, 'file'), 'x'.repeat(100_000));
   const passive = freePort();
   const served = await Served.start(start, {

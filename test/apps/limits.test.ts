@@ -1,9 +1,9 @@
 // What a handover cannot carry: state that a server keeps in the process, and writes as a whole (docs/is-my-app-ready.md).
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { installed, Served } from './served.js';
@@ -12,8 +12,7 @@ expectNoLeaks();
 const { start } = usePrograms();
 
 it('json-server: every write is acknowledged, none of them is refused; the file is what the last process remembers', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-json-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder();
   const file = join(folder, 'db.json');
   writeFileSync(file, JSON.stringify({ posts: [] }));
   const served = await Served.start(start, {

@@ -1,8 +1,8 @@
 // G1, G2, G3: servers behind what people start them with (npm, pnpm, yarn, npx, tsx), rolled by `handover run`.
-import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, onTestFinished } from 'vitest';
+import { describe, it } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { AUTO, CLI, fixture, INSTALLED, installed, Served } from './served.js';
@@ -12,8 +12,7 @@ const { start } = usePrograms();
 
 /** A project with tsx installed, whose `npm start` runs a server that knows nothing of handovers. */
 function project(script: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-app-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder();
   cpSync(fixture('app.mts'), join(folder, 'app.mts'));
   cpSync(fixture('plain.mjs'), join(folder, 'server.mjs'));
   symlinkSync(INSTALLED, join(folder, 'node_modules'));

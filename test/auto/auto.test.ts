@@ -1,13 +1,12 @@
 // `node --import handover/auto`: what a program sees of it is what it sees of Node, and it hands over.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { boot, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { freePort } from '../helpers/ports.js';
 import { AUTO, fixture, preload, replace, terminate } from './preloaded.js';
@@ -15,13 +14,6 @@ import { AUTO, fixture, preload, replace, terminate } from './preloaded.js';
 expectNoLeaks();
 const apps = useApps();
 const EXIT_0 = { code: 0, signal: null };
-
-function folder(): string {
-  const path = mkdtempSync(join(tmpdir(), 'handover-auto-'));
-  onTestFinished(() => rmSync(path, { recursive: true }));
-  return path;
-}
-
 /** Asks once, on a connection of its own. */
 async function pidAt(target: { port: number } | { path: string }): Promise<number> {
   const connection = new HttpConnection('port' in target ? { ...target, host: '127.0.0.1' } : target);
@@ -32,7 +24,7 @@ async function pidAt(target: { port: number } | { path: string }): Promise<numbe
 
 describe('listen()', () => {
   it('is done when it returns, and says so a tick later, also to who asks then', async () => {
-    const path = join(folder(), 'app.sock');
+    const path = join(temporaryFolder(), 'app.sock');
     const { chain, first } = await preload(
       apps,
       boot((inside, path) => {
@@ -374,7 +366,7 @@ describe('without the addon', () => {
         server.listen(0, '127.0.0.1', () => inside.say('port', (server.address() as { port: number }).port));
       }),
       { log: true },
-      { env: { HANDOVER_PREBUILD: folder() } },
+      { env: { HANDOVER_PREBUILD: temporaryFolder() } },
     );
     const port = await first.said<number>('port');
     first.process.signal('SIGUSR2');

@@ -1,7 +1,7 @@
 // `npm run bench` of several: one that fails is named and the others go on, what they found is written as JSON and as a page,
 // and nothing is left behind. Figures are not judged here.
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { type Browser, chromium } from 'playwright-core';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { pageOf, type Run } from '../../bench/all/page.js';
 import { type Ended, runSuite, type SuiteOptions } from '../../bench/all/suite.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { identify, processesMarked } from '../helpers/processes.js';
 import { usePrograms } from '../helpers/programs.js';
@@ -25,20 +26,13 @@ const TSX = import.meta.resolve('tsx');
 const PRETENDS = fileURLToPath(new URL('fixtures/pretends.mjs', import.meta.url));
 const RUN_TIMEOUT = 90_000;
 const executablePath = findTool('chromium');
-
-function folder(): string {
-  const made = mkdtempSync(join(tmpdir(), 'handover-bench-test-'));
-  onTestFinished(() => rmSync(made, { recursive: true }));
-  return made;
-}
-
 interface Data {
   readonly benches: readonly { readonly name: string; readonly failure?: string; readonly rows?: readonly object[] }[];
 }
 
 /** Started with a folder for its own files, and one for its results. */
 function start(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-  const [out, temporary] = [folder(), folder()];
+  const [out, temporary] = [temporaryFolder(), temporaryFolder()];
   const all = ['--quick', '--rounds', '1', '--out', out, ...args];
   const options = { args: all, execArgv: ['--import', TSX], cwd: ROOT, env: { TMPDIR: temporary, ...env } };
   const program = programs.start(BENCH, options);
@@ -147,7 +141,7 @@ describe('a run', () => {
   });
 
   it.runIf(process.platform === 'linux')('ends one that hangs, with what it has started and written', async () => {
-    vi.stubEnv('TMPDIR', folder());
+    vi.stubEnv('TMPDIR', temporaryFolder());
     onTestFinished(() => void vi.unstubAllEnvs());
     const { all, said } = await pretend(['hangs', 'good'], 3_000);
     expect(all.map(({ failure }) => failure)).toEqual(['not done after 3 s', undefined]);
@@ -178,7 +172,7 @@ describe('the page', () => {
   ] as const)(
     `is drawn in Chromium, %s and %i wide, and asks no network${needs('chromium')}`,
     async (colorScheme, width) => {
-      const file = join(folder(), 'page.html');
+      const file = join(temporaryFolder(), 'page.html');
       writeFileSync(file, pageOf(await runOf(['good', 'throws'])));
       const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
       await using browser: Browser = await chromium.launch({ executablePath: executablePath as string, args });

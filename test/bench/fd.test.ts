@@ -1,12 +1,11 @@
 // `npm run bench -- fd`: that it runs, what it reports, and that bad options are refused. Figures are not judged here:
 // they belong to a quiet machine.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { median, medianRatio, spread } from '../../bench/lib/stats.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type StartOptions, usePrograms } from '../helpers/programs.js';
 
@@ -62,8 +61,7 @@ const number = expect.any(Number);
 
 describe('bench fd', () => {
   it.runIf(hasCompiler)('--quick --json ends with every row as JSON, leaving no process and no file', async () => {
-    const temporary = mkdtempSync(join(tmpdir(), 'handover-bench-test-'));
-    onTestFinished(() => rmSync(temporary, { recursive: true }));
+    const temporary = temporaryFolder();
     const { code, stdout } = await run(['fd', '--quick', '--json'], { env: { TMPDIR: temporary } });
     expect(code).toBe(0);
     const report = reportOf(stdout);
@@ -93,8 +91,7 @@ describe('bench fd', () => {
   });
 
   it('says by name that C is left out where there is no compiler', async () => {
-    const empty = mkdtempSync(join(tmpdir(), 'handover-bench-test-'));
-    onTestFinished(() => rmSync(empty, { recursive: true }));
+    const empty = temporaryFolder();
     const { code, stdout } = await run(['fd', '--quick', '--json', '--rounds', '1'], { env: { PATH: empty } });
     expect(code).toBe(0);
     expect(stdout).toContain('c: skipped, ');

@@ -1,9 +1,8 @@
 // `npm run bench -- NAME --quick --json` as a test runs it: to its end, leaving no file of its own behind.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, onTestFinished } from 'vitest';
+import { expect } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import type { Programs } from '../helpers/programs.js';
 
 const BENCH = new URL('../../bench/index.ts', import.meta.url);
@@ -18,8 +17,7 @@ export const interval: unknown = { median: number, low: number, high: number, of
 
 /** One quick round; the object it printed last. */
 export async function benchReport<T>({ start }: Programs, name: string, timeout: number): Promise<T> {
-  const temporary = mkdtempSync(join(tmpdir(), 'handover-bench-test-'));
-  onTestFinished(() => rmSync(temporary, { recursive: true }));
+  const temporary = temporaryFolder();
   const program = start(BENCH, {
     args: [name, '--quick', '--json', '--rounds', '1'],
     execArgv: ['--import', TSX],

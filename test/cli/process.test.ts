@@ -1,24 +1,14 @@
 // The commands against real processes: what they say, what the process does, and how they end.
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { dial } from '../../lib/fd/dial.js';
 import { FdSocket } from '../../lib/fd/index.js';
 import { Rpc } from '../../lib/protocol/rpc.js';
 import { failureOf, type Plan, privateFolder, server, targetOf, Visitors, visit } from '../engine/engine.js';
 import { type App, useApps } from '../handover/apps.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { ask, eventually, handover, jsonOf } from './command.js';
 
@@ -495,8 +485,7 @@ describe('G6: no stranger', () => {
   it.skipIf(!isRoot)(
     'another user is refused by the mode; and by the kernel’s word where the mode was changed',
     async () => {
-      const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-      onTestFinished(() => rmSync(folder, { recursive: true }));
+      const folder = temporaryFolder();
       const { control, first, end } = await controlled([{}], folder);
       chmodSync(folder, 0o755);
       const byMode = await handover(['status', '--control', control], { uid: STRANGER });

@@ -1,12 +1,11 @@
 // A socket made of a descriptor that came from another process, without asking the kernel what it is.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { dupFd } from '../../lib/fd/index.js';
 import { socketOf } from '../../lib/sockets/new-socket.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();
@@ -61,8 +60,7 @@ describe('socketOf', () => {
   });
 
   it('takes a connection to a Unix path', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'handover-test-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const { server, client, fd } = await accept({ path: join(folder, 'socket') });
     await expectToTalk(socketOf(server, fd, options), client);
   });

@@ -1,15 +1,14 @@
 // What the tests of the engine share: a server that tells what happens to it, an upgrade whose end is a value, and
 // visitors that tell refused connections from those that died with their process.
-import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type * as lib from '../../lib/index.js';
 import { type App, type Apps, type Boot, boot, type Inside } from '../handover/apps.js';
 import type { Target } from '../handover/clients.js';
 import { untilStopped } from '../helpers/processes.js';
 import type { Program, StartOptions } from '../helpers/programs.js';
+
+export { temporaryFolder as privateFolder } from '../helpers/folders.js';
 
 export const LOCALHOST = '127.0.0.1';
 
@@ -109,14 +108,6 @@ export function failureOf(app: App, work: Step = ({ handover }) => handover.upgr
     throw new Error('it did not fail');
   }, `${work}`) as Promise<Failure>;
 }
-
-/** A folder only this user can write to, removed with its test. */
-export function privateFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
 /** Whatever became of one connection with one request. */
 type Visit = { readonly pid: number } | { readonly refused: string } | { readonly lost: string };
 

@@ -2,6 +2,7 @@
 import net from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { boot, useApps } from '../handover/apps.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { failureOf, familyOf, figures, server, targetOf, Visitors, visit } from './engine.js';
 
@@ -128,11 +129,8 @@ describe('many descriptors', () => {
 });
 
 it('G7: a full descriptor table does not make the takeover socket deaf', async () => {
-  const { mkdtempSync, rmSync } = await import('node:fs');
-  const { tmpdir } = await import('node:os');
   const { join } = await import('node:path');
-  const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const takeover = join(folder, 'handover.sock');
   const family = await familyOf(apps, server({ options: { probation: { duration: 0 }, takeover } }));
   const { first } = family;

@@ -1,20 +1,11 @@
 // Release directories: what the successor is started with, and what is looked at before.
-import {
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, renameSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { expectMemory } from '../../lib/platform/preflight.js';
 import { boot, useApps } from '../handover/apps.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { failureOf, privateFolder, server, targetOf, visit } from './engine.js';
 
@@ -53,8 +44,7 @@ describe('a `current` symlink that was switched starts the new release', () => {
     file: (folder: string) => string,
     options: (folder: string) => { cwd: string; env: Record<string, string> },
   ): Promise<void> => {
-    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     for (const version of ['v1', 'v2']) release(folder, version);
     const current = join(folder, 'current');
     symlinkSync('v1', current);
@@ -80,8 +70,7 @@ describe('a `current` symlink that was switched starts the new release', () => {
     ));
 
   it('started inside the link, with a relative script', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     for (const version of ['v1', 'v2']) release(folder, version);
     const current = join(folder, 'current');
     symlinkSync('v1', current);
@@ -107,8 +96,7 @@ describe('a `current` symlink that was switched starts the new release', () => {
   });
 
   it('G5: a link that leads nowhere fails the handover and nothing else', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     release(folder, 'v1');
     const current = join(folder, 'current');
     symlinkSync('v1', current);

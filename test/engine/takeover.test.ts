@@ -1,12 +1,12 @@
 // Way 2: an independently started process dials the one in charge by a path, and takes over. G6: nobody else can.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { boot, useApps } from '../handover/apps.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { failureOf, familyOf, privateFolder, server, targetOf, Visitors, visit } from './engine.js';
 
@@ -230,8 +230,7 @@ describe('G6: who may take over', () => {
 
   it('a process of another user is refused, although it could reach the socket', async ({ skip }) => {
     skip(!isRoot, 'only root can run a client as another user');
-    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     chmodSync(folder, 0o711);
     const takeover = join(folder, 'handover.sock');
     const { first } = await familyOf(apps, server({ options: { takeover } }));

@@ -1,11 +1,11 @@
 // What the tests above the addon share: descriptors that end with their test, errors as plain objects, a full table.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { constants } from 'node:os';
 import { expect, onTestFinished } from 'vitest';
 import { closeFd, closeFds, describeFd, dupFd, type Received, recvFds, socketpair } from '../../lib/fd/index.js';
 import { tryReceive } from '../../lib/fd/messages.js';
 import { native } from '../../lib/fd/native.js';
+
+export { temporaryFolder } from '../helpers/folders.js';
 
 export const onLinux = process.platform === 'linux';
 /** With the portable file on Linux: what a Mac runs, without memfd and SO_COOKIE. */
@@ -124,10 +124,4 @@ export function fillTable(room: number): () => void {
   }
   closeFds(fillers.splice(0, room));
   return () => closeFds(fillers.splice(0));
-}
-
-export function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-test-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  return folder;
 }

@@ -3,7 +3,6 @@ import {
   copyFileSync,
   linkSync,
   mkdirSync,
-  mkdtempSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -11,10 +10,10 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type Program, type StartOptions, usePrograms } from '../helpers/programs.js';
 
@@ -62,13 +61,6 @@ async function answerOf(port: number): Promise<string> {
 }
 
 const run = (name: string, options: StartOptions = {}) => handsOver(start(entry(name), options));
-
-function temporaryFolder(): string {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'handover-')));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
-
 describe('entries', () => {
   it('an ES module, with its arguments, directory and environment', async () => {
     const [first, second] = await run('esm.mjs', { args: ['--colour', 'a b', ''] });

@@ -1,8 +1,8 @@
 // G1, G2: a handover under load, for every kind of server and every kind of address. Not one request fails.
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { boot, type Kind, useApps } from './apps.js';
 import {
@@ -176,8 +176,7 @@ describe('G1, G2 at every kind of address', () => {
   });
 
   it('a Unix path: the same file after the handover, removed at the end by the last generation', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const path = join(folder, 'web.sock');
     const { chain: processes, first } = await chain(server('http', { path }));
     const { ino } = statSync(path);

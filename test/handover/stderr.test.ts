@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { boot, type Inside, useApps } from './apps.js';
@@ -134,8 +135,7 @@ it('G5: whoever reads stderr goes away while a successor fills it: neither proce
 });
 
 it('stderr is a file: the successor appends to it, nothing is overwritten', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const file = join(folder, 'log');
   const { env, generation } = await dialled(talks);
   const command = ['sh', '-c', `exec "$0" "$@" 2> "${file}"`, process.execPath, APP];
@@ -225,8 +225,7 @@ describe('G5: nobody reads stderr', () => {
   });
 
   it('what was lost is counted in its place, once somebody reads again', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const path = join(folder, 'pipe');
     execFileSync('mkfifo', [path]);
     const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -283,8 +282,7 @@ describe('a helper that a successor starts while it loads', () => {
   }, '');
 
   it('writes to the same stderr through every generation, also when those that read for it are gone', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'handover-'));
-    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const path = join(folder, 'helper.sock');
     const tell = (word: string): Promise<string> =>
       new Promise((resolve, reject) => {

@@ -1,10 +1,9 @@
 // Programs nobody here wrote, as they come with the system: looked for, started, and ended with the test.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { Program } from '../helpers/programs.js';
+
+export { temporaryFolder as toolFolder } from '../helpers/folders.js';
 
 /** Where this machine has the program; a test of one it has not shows as skipped. `.ci/run` installs them all. */
 export function findTool(name: string): string | undefined {
@@ -34,14 +33,6 @@ export function startTool(name: string, args: readonly string[]): Program {
   });
   return program;
 }
-
-/** A folder of its own for what a program reads and writes; gone at the end of the test. */
-export function toolFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-tool-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
 function toolEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, LC_ALL: 'C' };
 }

@@ -1,13 +1,14 @@
 // What the tests of the addon share: descriptors that end with their test, errnos, and Python for what Node cannot do
 // (a raw sendmsg, shutdown(2) of a listener). Python is there wherever node-gyp compiles.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { constants, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { constants } from 'node:os';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished } from 'vitest';
 import { native, RECEIVED } from '../../lib/fd/native.js';
+
+export { temporaryFolder } from '../helpers/folders.js';
 
 export const addon = native();
 export const { AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, SOL_SOCKET } = addon.constants;
@@ -72,13 +73,6 @@ export function receive(socket: number, size = 64): Received {
     credentials: at(RECEIVED.hasCredentials) === 1 ? credentials : undefined,
   };
 }
-
-export function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-native-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
-  return folder;
-}
-
 export const hasPython = spawnSync('python3', ['--version']).status === 0;
 
 /** Runs a program with `fds` as 3, 4, … and returns the JSON it printed. */

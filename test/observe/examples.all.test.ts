@@ -1,13 +1,13 @@
 // examples/observability as its users take it: promtool reads the rules and plays their tests, and every expression of the
 // dashboard; and all of them name metrics there are.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it } from 'vitest';
 import type { MetricFamily } from '../../lib/metrics.js';
 import { registerMetrics } from '../../lib/metrics.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();
@@ -50,8 +50,7 @@ it.skipIf(!hasPromtool)('the alert rules are rules, and do what their tests say'
 });
 
 it.skipIf(!hasPromtool)('the dashboard asks what Prometheus understands', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-rules-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const rules = expressions.map((expr, i) => {
     const filled = expr.replaceAll(/\[\$__(rate_interval|range)\]/g, '[5m]');
     return { record: `panel:${i}`, expr: filled };

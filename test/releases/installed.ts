@@ -1,19 +1,17 @@
 // A release as npm installs it: unpacked from its tarball into a folder of its own, with a copy of the program that runs
 // the inside of a test beside it, so that the program loads that release.
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 
 const PROGRAMS = fileURLToPath(new URL('../handover/fixtures/', import.meta.url));
 const MODULES = fileURLToPath(new URL('../../node_modules/', import.meta.url));
 
 /** The program under the release of this tarball of test/releases; both are removed when the test has finished. */
 export function install(tarball: string): string {
-  const folder = mkdtempSync(join(tmpdir(), 'handover-release-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const folder = temporaryFolder();
   const modules = join(folder, 'node_modules');
   const own = join(modules, 'handover');
   mkdirSync(own, { recursive: true });

@@ -1,8 +1,8 @@
 // `handover run` asked by the other commands over its control socket.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it } from 'vitest';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { usePrograms } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
@@ -13,8 +13,7 @@ const { start } = usePrograms();
 const MAIN = new URL('../../dist/cli/main.js', import.meta.url);
 
 function controlSocket(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'handover-control-'));
-  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryFolder();
   return join(directory, 'run.sock');
 }
 

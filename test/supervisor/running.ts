@@ -1,12 +1,14 @@
 // `handover run` as a process, or a supervisor that is called by lines of JSON, with real workers.
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished } from 'vitest';
 import { HttpConnection, Load } from '../handover/clients.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { freePort } from '../helpers/ports.js';
 import type { Program, StartOptions } from '../helpers/programs.js';
+
+export { temporaryFolder as temporary } from '../helpers/folders.js';
 
 export const EXAMPLE: string = fileURLToPath(new URL('../../examples/http.mjs', import.meta.url));
 export const FOREIGN: string = fixture('foreign.mjs');
@@ -124,15 +126,9 @@ export async function askOnce(port: number, path = '/'): Promise<number> {
 }
 
 /** A directory with the example as `server.mjs`, which finds the package. */
-export function release(root: string = temporary()): string {
+export function release(root: string = temporaryFolder()): string {
   mkdirSync(join(root, 'node_modules'), { recursive: true });
   symlinkSync(fileURLToPath(new URL('../..', import.meta.url)), join(root, 'node_modules', 'handover'));
   cpSync(EXAMPLE, join(root, 'server.mjs'));
-  return root;
-}
-
-export function temporary(): string {
-  const root = mkdtempSync(join(tmpdir(), 'handover-run-'));
-  onTestFinished(() => rmSync(root, { recursive: true }));
   return root;
 }

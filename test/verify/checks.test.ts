@@ -1,13 +1,11 @@
 // From what a soak found to verdicts: everything right passes, and each thing that is wrong fails its own check alone.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it } from 'vitest';
 import { checkAll } from '../../bench/verify/checks.js';
 import type { Evidence, Sample, Series, TargetEvidence } from '../../bench/verify/evidence.js';
 import type { LoadResult } from '../../bench/verify/load.js';
 import { parseOptions } from '../../bench/verify/options.js';
 import { writeReport } from '../../bench/verify/report.js';
+import { temporaryFolder } from '../helpers/folders.js';
 
 const MEGABYTE = 1e6;
 
@@ -208,8 +206,7 @@ it('too few samples, and a load without a result, pass nothing they should have 
 });
 
 it('a heap snapshot that is not there is a line of the report', async () => {
-  const out = mkdtempSync(join(tmpdir(), 'handover-verify-test-'));
-  onTestFinished(() => rmSync(out, { recursive: true }));
+  const out = temporaryFolder();
   const evidence = { ...RIGHT, missingSnapshots: ['chain, late'] };
   const checks = checkAll(evidence);
   const { text } = await writeReport({ options: parseOptions([]), evidence, checks, out, isInterrupted: false });
