@@ -1,6 +1,7 @@
 // What takes its turn in `switch`: a running server that is told, again and again, to become a new process.
 
 import type { Ending } from '../lib/ending.js';
+import type { Program } from '../lib/program.js';
 
 /** Moments of the clock all processes share, in nanoseconds; what a contestant can tell of the switch from inside. */
 export interface Marks {
@@ -32,4 +33,16 @@ export interface Entrant {
   readonly missing?: string | undefined;
   /** What it starts is ended by that. */
   start(ending: Ending): Promise<Contestant>;
+}
+
+/** A program that becomes a new process on SIGUSR2, and says when it is done. */
+export function reloading(port: number, program: Program, done: RegExp): Contestant {
+  return {
+    port,
+    async trigger() {
+      program.signal('SIGUSR2');
+      await program.says(done);
+      return {};
+    },
+  };
 }

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Ending } from '../lib/ending.js';
 import { answers, freePort, Program, type ProgramOptions } from '../lib/program.js';
-import type { Contestant, Entrant, Marks } from './contestant.js';
+import { type Contestant, type Entrant, type Marks, reloading } from './contestant.js';
 
 type Event = keyof Marks | 'prepared';
 
@@ -134,14 +134,7 @@ const cluster: Entrant = {
     const args = [here('../workers/cluster.mjs'), '1'];
     const program = ending.own(new Program({ args, env: { PORT: String(port) } }));
     await program.says(/^serving$/);
-    return {
-      port,
-      async trigger() {
-        program.signal('SIGUSR2');
-        await program.says(/^reloaded$/);
-        return {};
-      },
-    };
+    return reloading(port, program, /^reloaded$/);
   },
 };
 

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { INSTALL_PEERS, peer } from '../lib/peers.js';
 import { answers, freePort, Program } from '../lib/program.js';
-import type { Entrant } from './contestant.js';
+import { type Entrant, reloading } from './contestant.js';
 
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 const missing = (name: string): string | undefined =>
@@ -19,14 +19,7 @@ const pm2: Entrant = {
     const program = ending.own(new Program({ args, env }));
     await program.says(/^serving$/);
     await answers(port);
-    return {
-      port,
-      async trigger() {
-        program.signal('SIGUSR2');
-        await program.says(/^reloaded$/);
-        return {};
-      },
-    };
+    return reloading(port, program, /^reloaded$/);
   },
 };
 
@@ -39,14 +32,7 @@ const restartable: Entrant = {
     const args = [here('../peers/restartable.mjs')];
     const program = ending.own(new Program({ args, env: { PORT: String(port) } }));
     await program.says(/^serving$/);
-    return {
-      port,
-      async trigger() {
-        program.signal('SIGUSR2');
-        await program.says(/^restarted$/);
-        return {};
-      },
-    };
+    return reloading(port, program, /^restarted$/);
   },
 };
 

@@ -55,6 +55,18 @@ function open(port: number): { readonly store: Store; readonly queue: Queue } {
   return opened;
 }
 
+/** A worker, and a queue and a store beside it. */
+async function working(): Promise<ReturnType<typeof open> & { readonly served: Served }> {
+  const port = await startRedis();
+  const { store, queue } = open(port);
+  const served = await Served.start(start, {
+    script: fixture('bullmq.mjs'),
+    args: () => [],
+    env: () => ({ REDIS_PORT: String(port) }),
+  });
+  return { store, queue, served };
+}
+
 /** Resolves when so many entries are in a list. */
 async function reaches(store: Store, key: string, count: number): Promise<void> {
   const patience = AbortSignal.timeout(90_000);
@@ -65,13 +77,7 @@ const jobsOf = (entries: readonly string[]): string[] => entries.map((entry) => 
 
 it('each of 24 jobs is begun and done once, over three handovers and a SIGTERM', async ({ skip }) => {
   skip(!hasRedis, 'there is no redis-server');
-  const port = await startRedis();
-  const { store, queue } = open(port);
-  const served = await Served.start(start, {
-    script: fixture('bullmq.mjs'),
-    args: () => [],
-    env: () => ({ REDIS_PORT: String(port) }),
-  });
+  const { store, queue, served } = await working();
   const names = Array.from({ length: JOBS }, (_, i) => `job${i}`);
   for (const name of names) await queue.add(name, {});
   for (let handovers = 1; handovers <= 3; handovers++) {
@@ -89,13 +95,7 @@ it('each of 24 jobs is begun and done once, over three handovers and a SIGTERM',
 
 it('SIGTERM in the middle of two jobs ends the process when they are done, as in plain Node', async ({ skip }) => {
   skip(!hasRedis, 'there is no redis-server');
-  const port = await startRedis();
-  const { store, queue } = open(port);
-  const served = await Served.start(start, {
-    script: fixture('bullmq.mjs'),
-    args: () => [],
-    env: () => ({ REDIS_PORT: String(port) }),
-  });
+  const { store, queue, served } = await working();
   for (const name of ['first', 'second', 'third', 'fourth']) await queue.add(name, {});
   await reaches(store, 'begun', 2);
   served.program.child.kill('SIGTERM');

@@ -1,13 +1,11 @@
 // A server from npm as its users start it, handed over under load, without a line of its code changed.
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { connect } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
 import { holdersOf } from '../../lib/fd/holders.js';
-import { freePort } from '../helpers/ports.js';
+import { freePort, untilAccepted } from '../helpers/ports.js';
 import type { Program, Programs } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 
@@ -76,7 +74,7 @@ export class Served {
       throw new Error(`${String(script)} ended with ${signal ?? code} before it accepted:\n${program.stderr}`);
     });
     ended.catch(() => {});
-    await Promise.race([acceptsSoon(port), ended]);
+    await Promise.race([untilAccepted(port, PATIENCE), ended]);
     return served;
   }
 
@@ -167,21 +165,4 @@ function listeningInodes(port: number): string[] {
       .filter(([, local, , state]) => state === TCP_LISTEN && local?.endsWith(`:${hex}`))
       .map((fields) => fields[9] ?? ''),
   );
-}
-
-async function acceptsSoon(port: number): Promise<void> {
-  const patience = AbortSignal.timeout(PATIENCE);
-  while (!(await accepts(port))) {
-    patience.throwIfAborted();
-    await pause(50);
-  }
-}
-
-async function accepts(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1');
-  const connected = await new Promise<boolean>((resolve) => {
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-  });
-  socket.destroy();
-  return connected;
 }

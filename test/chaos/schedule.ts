@@ -230,38 +230,15 @@ function scaled(dice: Dice, mode: Mode): Step[] {
 }
 
 function scenesOf(dice: Dice, mode: Mode): Step[] {
-  const scenes: Record<Mode, readonly (() => Step[])[]> = {
-    self: [() => single(dice, mode), () => stunned(dice, mode), () => hasty(dice, mode), () => farewell(dice, mode)],
-    standby: [
-      () => single(dice, mode),
-      () => stunned(dice, mode),
-      () => stacked(dice, mode),
-      () => farewell(dice, mode),
-    ],
-    takeover: [
-      () => single(dice, mode),
-      () => stunned(dice, mode),
-      () => hasty(dice, mode),
-      () => stacked(dice, mode),
-      () => farewell(dice, mode),
-    ],
-    chain: [
-      () => stacked(dice, mode),
-      () => stacked(dice, mode),
-      () => stunned(dice, mode),
-      () => hasty(dice, mode),
-      () => farewell(dice, mode),
-    ],
-    run: [
-      () => crash(dice, mode),
-      () => crash(dice, mode),
-      () => single(dice, mode),
-      () => stunned(dice, mode),
-      () => scaled(dice, mode),
-    ],
-    roll: [() => paused(dice), () => stacked(dice, mode), () => crash(dice, mode), () => hasty(dice, mode)],
+  const scenes: Record<Mode, readonly ((dice: Dice, mode: Mode) => Step[])[]> = {
+    self: [single, stunned, hasty, farewell],
+    standby: [single, stunned, stacked, farewell],
+    takeover: [single, stunned, hasty, stacked, farewell],
+    chain: [stacked, stacked, stunned, hasty, farewell],
+    run: [crash, crash, single, stunned, scaled],
+    roll: [paused, stacked, crash, hasty],
   };
-  const steps = dice.pick(scenes[mode])();
+  const steps = dice.pick(scenes[mode])(dice, mode);
   if (mode !== 'run' && mode !== 'roll') return steps;
   // A worker that dies is started again, as long as the release is bad in vain.
   return steps.flatMap((step) => (step.do === 'quiet' ? [release('good'), step] : [step]));

@@ -1,8 +1,6 @@
 // The programs of examples/, started as their header says, and handed over by the signal they name.
-import { connect } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../helpers/ports.js';
+import { freePort, untilAccepted } from '../helpers/ports.js';
 import type { Followed, Program, Programs } from '../helpers/programs.js';
 import { until } from '../helpers/until.js';
 
@@ -51,7 +49,7 @@ export class Example {
       throw new Error(`${name} ended with ${signal ?? code} before it accepted:\n${program.stderr}`);
     });
     ended.catch(() => {});
-    await Promise.race([accepts(port), ended]);
+    await Promise.race([untilAccepted(port, HANDOVER_TIMEOUT), ended]);
     return example;
   }
 
@@ -72,19 +70,5 @@ export class Example {
   async stop(): Promise<void> {
     this.current.signal('SIGTERM');
     await this.current.gone();
-  }
-}
-
-async function accepts(port: number): Promise<void> {
-  const tries = AbortSignal.timeout(HANDOVER_TIMEOUT);
-  for (;;) {
-    const socket = connect(port, '127.0.0.1');
-    const connected = await new Promise<boolean>((resolve) => {
-      socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
-    });
-    socket.destroy();
-    if (connected) return;
-    tries.throwIfAborted();
-    await pause(20);
   }
 }

@@ -45,6 +45,19 @@ const places: readonly [string, RegExp, (...args: string[]) => Program][] = [
   ['a parent with an IPC channel', /IPC/, (...args) => start(KEEPERS, { args: ['ipc', ...args] })],
 ];
 
+/** It has started nothing, and goes on. */
+async function isRefused(program: Program, why: RegExp): Promise<void> {
+  expect(await program.message<Result>('result')).toMatchObject({
+    code: 'ERR_HANDOVER_WOULD_ORPHAN',
+    message: expect.stringMatching(why),
+    phase: 'PREPARE',
+    stillServing: true,
+    children: '',
+    isInCharge: true,
+  });
+  expect(await program.exit()).toEqual({ code: 0, signal: null });
+}
+
 /** The first process has been superseded and ends; then the successor is told to. */
 async function ends(program: Program, pid: number): Promise<void> {
   const successor = follow(pid);
@@ -56,15 +69,7 @@ async function ends(program: Program, pid: number): Promise<void> {
 describe.runIf(process.platform === 'linux').each(places)('%s', (_, why, begin) => {
   it('is refused before anything is started, and the process serves on', async () => {
     const program = begin();
-    expect(await program.message<Result>('result')).toMatchObject({
-      code: 'ERR_HANDOVER_WOULD_ORPHAN',
-      message: expect.stringMatching(why),
-      phase: 'PREPARE',
-      stillServing: true,
-      children: '',
-      isInCharge: true,
-    });
-    expect(await program.exit()).toEqual({ code: 0, signal: null });
+    await isRefused(program, why);
   });
 
   it('allowOrphan overrides', async () => {
@@ -140,15 +145,7 @@ describe.skipIf(!canUnshare)(`pid 1 of a container ends with the server${needs}`
   it.each(inits.filter(([, , [program = '']]) => has(program)))('%s: refused, by its name', async (_, why, command) => {
     const args = ['unshare', '--pid', '--fork', '--mount-proc', ...command];
     const program = start(UNDER, { args, cwd: npmPackage(), env: MARKED });
-    expect(await program.message<Result>('result')).toMatchObject({
-      code: 'ERR_HANDOVER_WOULD_ORPHAN',
-      message: expect.stringMatching(why),
-      phase: 'PREPARE',
-      stillServing: true,
-      children: '',
-      isInCharge: true,
-    });
-    expect(await program.exit()).toEqual({ code: 0, signal: null });
+    await isRefused(program, why);
   });
 
   it('a supervisor that goes on may be pid 1', async () => {

@@ -1,5 +1,7 @@
 // Ports for programs that are told one by number, kept for their test: the kernel gives them to nobody else until it ends.
+import { connect } from 'node:net';
 import { constants } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { bindListener, closeFd } from '../../lib/fd/index.js';
 import { native } from '../../lib/fd/native.js';
@@ -51,4 +53,19 @@ function keep(port: number): number | undefined {
   const local = typeof description === 'number' ? undefined : description.socket?.local;
   if (local === undefined || !('port' in local)) throw new Error('a bound socket has no port');
   return local.port;
+}
+
+/** Resolves when somebody accepts at the port: for programs that do not say that they listen. */
+export async function untilAccepted(port: number, timeout = 10_000): Promise<void> {
+  const patience = AbortSignal.timeout(timeout);
+  for (;;) {
+    const socket = connect(port, '127.0.0.1');
+    const isAccepted = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    });
+    socket.destroy();
+    if (isAccepted) return;
+    patience.throwIfAborted();
+    await pause(20);
+  }
 }

@@ -33,6 +33,7 @@ export function startTool(name: string, args: readonly string[]): Program {
   });
   return program;
 }
+
 function toolEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, LC_ALL: 'C' };
 }

@@ -1,8 +1,8 @@
 // A raw HTTP/1.1 client of which every byte counts: what comes is one whole response after another and nothing else, and
 // the end of the connection is told in a word.
 import { once } from 'node:events';
-import { type AddressInfo, connect, type Socket } from 'node:net';
-import { onTestFinished } from 'vitest';
+import type { AddressInfo } from 'node:net';
+import { ByteClient } from './byte-client.js';
 
 export interface Response {
   readonly status: number;
@@ -13,35 +13,17 @@ export interface Response {
   readonly pid: number;
 }
 
-const DEADLINE = 10_000;
 const HEAD_END = '\r\n\r\n';
 
-export class Wire {
-  readonly socket: Socket;
-  /** Connections made: one, for ever. */
-  connects = 0;
+export class Wire extends ByteClient {
   #received: Buffer[] = [];
   #length = 0;
-  #end: string | undefined;
-  #changed: () => void = () => {};
 
   constructor(port: number) {
-    this.socket = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
-    this.socket.on('connect', () => this.connects++);
-    this.socket.on('data', (chunk) => {
-      this.#received.push(chunk);
-      this.#length += chunk.length;
-      this.#changed();
+    super({ port, host: '127.0.0.1' }, (bytes) => {
+      this.#received.push(bytes);
+      this.#length += bytes.length;
     });
-    this.socket.on('end', () => this.#finish('closed'));
-    this.socket.on('error', (error: NodeJS.ErrnoException) => this.#finish(error.code ?? error.message));
-    this.socket.on('close', () => this.#finish('closed'));
-    onTestFinished(() => this.close());
-  }
-
-  /** How the server ended the connection; undefined while it is open. */
-  get end(): string | undefined {
-    return this.#end;
   }
 
   /** Bytes that came and were asked for by nobody. */
@@ -53,17 +35,8 @@ export class Wire {
     return (this.socket.address() as AddressInfo).port;
   }
 
-  close(): void {
-    this.socket.destroy();
-  }
-
   async connected(): Promise<this> {
     if (this.socket.connecting) await once(this.socket, 'connect');
-    return this;
-  }
-
-  send(bytes: string | Uint8Array): this {
-    this.socket.write(bytes);
     return this;
   }
 
@@ -111,38 +84,14 @@ export class Wire {
     return bytes.toString('latin1', 0, count);
   }
 
-  /** Waits for the server to end the connection. */
-  async ended(): Promise<string> {
-    while (this.#end === undefined) await this.#change();
-    return this.#end;
-  }
-
   #bytes(): Buffer {
     const bytes = Buffer.concat(this.#received);
     this.#received = [bytes];
     return bytes;
   }
 
-  async #until<T>(look: () => T | undefined): Promise<T> {
-    for (;;) {
-      const found = look();
-      if (found !== undefined) return found;
-      if (this.#end !== undefined) throw new Error(`${this.#end} after ${this.#length} bytes of an answer`);
-      await this.#change();
-    }
-  }
-
-  async #change(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve, reject) => {
-      this.#changed = resolve;
-      timer = setTimeout(() => reject(new Error(`nothing came in ${DEADLINE} ms`)), DEADLINE);
-    }).finally(() => clearTimeout(timer));
-  }
-
-  #finish(reason: string): void {
-    this.#end ??= reason;
-    this.#changed();
+  #until<T>(look: () => T | undefined): Promise<T> {
+    return this.until(look, () => `${this.#length} bytes of an answer`);
   }
 }
 

@@ -1,9 +1,7 @@
 // Runs for reports: real ones against a server that hands over, and made-up ones as `handover hammer --json` prints them.
-import { connect } from 'node:net';
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Details, Result, Tick } from '../../lib/report/data.js';
 import { runHammer } from '../hammer/helpers.js';
-import { freePort } from '../helpers/ports.js';
+import { freePort, untilAccepted } from '../helpers/ports.js';
 import type { Programs } from '../helpers/programs.js';
 
 export interface MadeRun {
@@ -87,7 +85,7 @@ export async function hammerHandovers(programs: Programs, directory: string, ...
   const port = freePort();
   const env = { PORT: String(port), TIMELINE: directory };
   const server = programs.start(new URL('fixtures/server.mjs', import.meta.url), { env });
-  await accepts(port);
+  await untilAccepted(port);
   const how = ['--identify', 'header:x-pid', '--signal', 'identified', '--every', '2500ms', '--duration', '7400ms'];
   const load = ['--mix', 'keep-alive:6,new:2,idle:2', '--idle', '400ms', '--think', '2ms', '--timeline', directory];
   const { code, result, lines } = await runHammer(programs, `http://127.0.0.1:${port}/`, ...how, ...load, ...more);
@@ -97,18 +95,4 @@ export async function hammerHandovers(programs: Programs, directory: string, ...
   await last.gone();
   await server.exit();
   return { code, lines };
-}
-
-async function accepts(port: number): Promise<void> {
-  const tries = AbortSignal.timeout(10_000);
-  for (;;) {
-    const socket = connect(port, '127.0.0.1');
-    const connected = await new Promise<boolean>((resolve) => {
-      socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
-    });
-    socket.destroy();
-    if (connected) return;
-    tries.throwIfAborted();
-    await pause(20);
-  }
 }
