@@ -1,7 +1,7 @@
 // One handover, from the side of the process that gives. The steps are prepare, probate, commit, retire; what can go
 // wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
 // everything back.
-
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
 import type { Phase } from '../events.js';
 import { closeFds } from '../fd/index.js';
@@ -206,7 +206,9 @@ export class OutgoingHandover {
   /** Whoever retires leaves the successor alone, and it may have hung since it took charge, with nobody the wiser yet. */
   async #signOfLife(): Promise<void> {
     await Promise.race([this.#pulse.next(), this.#until('last')]);
-    await this.#expectGoingOn(); // the same read may have brought what ends it
+    // The same read may have brought what ends it: the rest of it has been looked at when the next turn begins.
+    await nextTurn();
+    await this.#expectGoingOn();
   }
 
   /** Ends the handover from this side; the step that waits rejects with the reason. Without effect once it is over. */

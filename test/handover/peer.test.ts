@@ -12,6 +12,7 @@ import { OutgoingHandover } from '../../lib/handover/outgoing.js';
 import type { Unclaimed } from '../../lib/handover/unclaimed.js';
 import type { Exit } from '../../lib/platform/env.js';
 import type { SuccessorProcess } from '../../lib/platform/successor-process.js';
+import { type OfferedConnection, VERDICT } from '../../lib/protocol/batches.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
 import {
   encodeFrame,
@@ -22,6 +23,7 @@ import {
   type Role,
 } from '../../lib/protocol/frames.js';
 import type { DescriptorList } from '../../lib/protocol/manifest.js';
+import type { Movable } from '../../lib/protocols/live-protocol.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { Peer } from './peer.js';
@@ -116,7 +118,7 @@ describe('predecessor', () => {
       pid: 4711,
       isChild,
       wasStarted: isChild,
-      hasEnded: () => false,
+      hasEnded: () => hasExited,
       exited: exited.promise,
       stderrTail: async () => 'its last line',
       async stop({ grace } = {}) {
@@ -297,19 +299,35 @@ describe('predecessor', () => {
   it.each([
     [
       'descriptors with a frame',
+      2,
       (peer: Peer) => peer.send('HELLO', hello(2, 0), [file(), file()]),
       /sent descriptors with HELLO/,
     ],
     [
+      'descriptors with one that is passed over',
+      2,
+      async (peer: Peer) => {
+        await greet(peer);
+        await peer.send('HEARTBEAT', { healthy: true }, [file(), file()]);
+      },
+      /sent descriptors with HEARTBEAT/,
+    ],
+    [
+      'descriptors with the word that it gives up',
+      1,
+      (peer: Peer) => peer.send('ABORT', { reason: 'no database' }, [file()]),
+      /sent descriptors with ABORT/,
+    ],
+    [
       'descriptors of no frame',
+      3,
       (peer: Peer) =>
         peer
           .write(Buffer.from([0]), Array.from({ length: 3 }, file))
           .then(() => peer.write(Buffer.from([0, 0, 0, 0, 1, 0, 0]))),
       /./,
     ],
-  ])('G7: %s are closed', async (_, act, message) => {
-    const given = 8;
+  ])('G7: %s are closed', async (_, given, act, message) => {
     const before = open() + given;
     const begun = begin();
     await act(begun.peer);
@@ -456,6 +474,25 @@ describe('predecessor', () => {
     return begun;
   }
 
+  /** A connection that can move, and what becomes of it. */
+  const movable = (fates: string[]): Movable => ({
+    listener: 'web',
+    protocol: 'http1',
+    identity: {},
+    detach: () => ({ fd: file(), head: new Uint8Array(0), state: new Uint8Array(0) }),
+    release: () => void fates.push('released'),
+    resume: () => void fates.push('resumed'),
+    stay: () => void fates.push('stayed'),
+  });
+
+  /** The next frame but reports, which come when they come. */
+  const next = async (peer: Peer) => {
+    for (;;) {
+      const frame = await peer.next();
+      if (frame.name !== 'HEARTBEAT') return frame;
+    }
+  };
+
   describe.each(['MIGRATE', 'DRAIN'] as const)('G5: after COMMIT, in %s, the successor', (phase) => {
     it('dies', async () => {
       const { peer, predecessor, calls, end } = await handedOver(phase);
@@ -529,16 +566,7 @@ describe('predecessor', () => {
     it('is told to end with a connection on offer: it stays here, and no other is offered', async () => {
       const { peer, predecessor } = await handedOver(phase);
       const fates: string[] = [];
-      const movable = {
-        listener: 'web',
-        protocol: 'http1',
-        identity: {},
-        detach: () => ({ fd: file(), head: new Uint8Array(0), state: new Uint8Array(0) }),
-        release: () => void fates.push('released'),
-        resume: () => void fates.push('resumed'),
-        stay: () => void fates.push('stayed'),
-      };
-      const candidates = [movable];
+      const candidates = [movable(fates)];
       expect(predecessor.canMove).toBe(true);
       const offering = predecessor.moving.start(
         () => candidates,
@@ -551,11 +579,34 @@ describe('predecessor', () => {
       await heard;
       expect(fates).toEqual(['resumed']);
       expect(predecessor.canMove).toBe(false);
-      candidates.push({ ...movable, identity: {} });
+      candidates.push(movable(fates));
       offering.sweep();
       await predecessor.retire();
       expect(await peer.rest()).toEqual([]);
       expect(offering.moved).toBe(0);
+    });
+
+    it('G4: dies with its HELD on the way: what it held is served here', async () => {
+      const { peer, predecessor, calls, end } = await handedOver(phase);
+      const fates: string[] = [];
+      const candidates = [movable(fates)];
+      const offering = predecessor.moving.start(
+        () => candidates,
+        () => {},
+      );
+      offering.sweep();
+      expect(await next(peer)).toMatchObject({ name: 'OFFER', fdCount: 1 });
+      // The kernel says that it has died before its last words are read.
+      end();
+      const heard = received('predecessor', 'HELD');
+      await peer.send('HELD', { batch: 1, verdicts: [VERDICT.held] });
+      await heard;
+      expect(fates).toEqual([]);
+      peer.close();
+      const reason = await predecessor.failed.catch((error) => error);
+      expect(await predecessor.giveUp(reason)).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase });
+      expect([fates, offering.moved]).toEqual([['resumed'], 0]);
+      expect(calls).toEqual(['take back', 'stop what it left']);
     });
 
     it('is told to end in the moment in which it is left alone: no failure either', async () => {
@@ -565,6 +616,44 @@ describe('predecessor', () => {
       await predecessor.retire();
       expect(predecessor.phase).toBe('RETIRE');
       expect(calls).toEqual(['let go']);
+    });
+  });
+
+  describe('the last word', () => {
+    it('G5: is said once the successor has shown a sign of life, and not before', async () => {
+      const { peer, predecessor } = await handedOver('DRAIN');
+      const retired = predecessor.retire();
+      let frame: { readonly name: string } | undefined;
+      const read = next(peer).then((said) => {
+        frame = said;
+      });
+      for (let turn = 0; turn < 50; turn++) await nextTurn();
+      expect([frame, predecessor.phase]).toEqual([undefined, 'DRAIN']);
+      await frames.HEARTBEAT?.(peer);
+      await retired;
+      await read;
+      expect([frame, predecessor.phase]).toMatchObject([{ name: 'RETIRE' }, 'RETIRE']);
+    });
+
+    it('G5: is not said to one that has hung since: it is killed, and everything is taken back', async () => {
+      const { peer, predecessor, calls } = await handedOver('DRAIN');
+      const reason = await predecessor.retire().catch((error) => error);
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT' });
+      await predecessor.giveUp(reason);
+      expect(calls).toEqual(['kill it', 'take back', 'stop what it left']);
+      expect(await peer.rest()).toEqual(['ABORT']);
+    });
+
+    it('G5: is not said where the sign of life comes with the word that it gives up', async () => {
+      const { peer, predecessor, calls } = await handedOver('DRAIN');
+      const retired = predecessor.retire();
+      const abort = encodeFrame('ABORT', { code: 'ERR_HANDOVER_PID_FILE', reason: 'disk full' }, 0);
+      await peer.write(Buffer.concat([encodeFrame('HEARTBEAT', { healthy: true }, 0), abort]));
+      const reason = await retired.catch((error) => error);
+      expect(reason).toMatchObject({ code: 'ERR_HANDOVER_PID_FILE' });
+      await predecessor.giveUp(reason);
+      expect(calls).toEqual(['take back', 'stop it']);
+      expect(await peer.rest()).not.toContain('RETIRE');
     });
   });
 
@@ -731,6 +820,12 @@ describe('successor', () => {
   const offer = (peer: Peer, ...names: string[]) =>
     peer.send('MANIFEST', { entries: names.map(entry), more: false }, names.map(file));
   const claims = { claimed: ['web'], unclaimed: [] };
+  const offered: OfferedConnection = {
+    listener: 'web',
+    protocol: 'http1',
+    head: new Uint8Array(0),
+    state: new Uint8Array(0),
+  };
   const commit = (peer: Peer) => peer.send('COMMIT', { entries: [], more: false });
 
   /** The next frame but heartbeats, which come when they come. */
@@ -829,6 +924,33 @@ describe('successor', () => {
     expect(calls.filter((call) => call !== 'give up ERR_HANDOVER_PEER_LOST')).toEqual([]);
   });
 
+  it.each([
+    ['MANIFEST', 2, 1],
+    ['MANIFEST', 1, 3],
+    ['COMMIT', 1, 0],
+    ['COMMIT', 1, 2],
+  ] as const)('G7: a %s of %i entries with %i descriptors: a fault of the predecessor, and what came is closed', async (name, entries, count) => {
+    const { peer, joined, calls, fds } = begin();
+    await greet(peer);
+    if (name === 'COMMIT') {
+      await offer(peer, 'web');
+      await (await joined).announceReady(claims);
+    }
+    const given = Array.from({ length: count }, file);
+    const before = open();
+    const list = Array.from({ length: entries }, (_, i) => entry(`${i}`));
+    await peer.send(name, { entries: list, more: false }, given);
+    const ended = name === 'COMMIT' ? (await joined).ended : joined;
+    await expect(ended).rejects.toMatchObject({
+      code: 'ERR_HANDOVER_PROTOCOL',
+      message: `${entries} entries came with ${count} descriptors`,
+    });
+    expect(calls.filter((call) => call !== 'inherit web')).toEqual(['give up ERR_HANDOVER_PROTOCOL']);
+    // All but this side's end of the channel.
+    await until(() => open() === before - 1, { what: 'what came to be closed' });
+    expect(fds).toHaveLength(name === 'COMMIT' ? 1 : 0);
+  });
+
   it('G5: the predecessor gives up while the app loads: ready() learns why', async () => {
     const { peer, joined, calls } = begin();
     await greet(peer);
@@ -922,6 +1044,62 @@ describe('successor', () => {
     await peer.send('RETIRE', {});
     await successor.alone;
     expect(successor.draining).toEqual([]);
+  });
+
+  it('G7: descriptors on a frame that may have none are closed, and what it says counts', async () => {
+    const { peer, joined, fds } = begin();
+    const before = open();
+    const given: number[] = [];
+    const two = (): number[] => {
+      const both = [file(), file()];
+      given.push(...both);
+      return both;
+    };
+    const closed = (): void => expect(open()).toBe(before + given.length + fds.length);
+    await peer.send('HELLO', hello(1, 4), two());
+    const manifest = file();
+    given.push(manifest);
+    await peer.send('MANIFEST', { entries: [entry('web')], more: false }, [manifest]);
+    const successor = await joined;
+    expect(successor.generation).toBe(5);
+    closed();
+    await successor.announceReady(claims);
+    await commit(peer);
+    while ((await next(peer)).name !== 'COMMITTED');
+    let heard = received('successor', 'HEARTBEAT');
+    await peer.send('HEARTBEAT', { connections: 9 }, two());
+    await heard;
+    expect(successor.draining).toMatchObject([{ connections: 9 }]);
+    closed();
+    heard = received('successor', 'ABORT');
+    await peer.send('ABORT', { batch: 1 }, two());
+    await heard;
+    closed();
+    await peer.send('RETIRE', {}, two());
+    await successor.alone;
+    // The channel has gone, too.
+    await until(() => open() === before + given.length + fds.length - 1, {
+      what: 'what came with RETIRE to be closed',
+    });
+  });
+
+  it('G4, G7: what is offered to a process that leaves is closed: the predecessor takes it back', async () => {
+    const { peer, successor, fds } = await ready();
+    await commit(peer);
+    expect(await next(peer)).toMatchObject({ name: 'COMMITTED' });
+    // Answered, and without a GO yet: this process waits for the predecessor's word.
+    await peer.send('OFFER', { batch: 1, connections: [offered] }, [file()]);
+    expect(await next(peer)).toMatchObject({ name: 'HELD' });
+    const both = [file(), file()];
+    const before = open();
+    const leaving = successor.leave();
+    const heard = received('successor', 'OFFER');
+    await peer.send('OFFER', { batch: 2, connections: [offered, offered] }, both);
+    await heard;
+    expect([open(), fds.length]).toEqual([before, 1]);
+    await peer.send('ABORT', { batch: 1 });
+    await leaving;
+    expect((await peer.rest()).filter((name) => name !== 'HEARTBEAT')).toEqual(['ABORT']);
   });
 
   it('the app leaves before it was in charge: the predecessor is told', async () => {

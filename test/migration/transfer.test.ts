@@ -1,6 +1,7 @@
 // G4: OFFER, HELD, GO and ABORT over a real socketpair, with real connections. Between OFFER and GO nobody reads, and
 // whatever happens to either side, each connection ends up with exactly one.
 import { getEventListeners } from 'node:events';
+import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { VERDICT } from '../../lib/protocol/batches.js';
@@ -435,6 +436,51 @@ test('G4: the predecessor writes no 408 to a connection on offer, nor ends it', 
   expect([client.pending, client.end]).toEqual([0, undefined]);
   transfer.run();
   expect((await client.ask('/x')).pid).toBe(SUCCESSOR);
+});
+
+describe('the first request after a move', () => {
+  test.each([
+    ['that had been used', true],
+    ['that had not', false],
+  ])('may take longer than the timeouts of a connection that waits: one %s', async (_, isUsed) => {
+    const from = await site(PREDECESSOR);
+    const to = await site(SUCCESSOR, 'web', { headersTimeout: 200 });
+    Object.assign(to.server, { keepAliveTimeout: 200, keepAliveTimeoutBuffer: 0 });
+    to.server.removeAllListeners('request');
+    to.server.on('request', ({ url }, response) => {
+      const body = `got ${url}`;
+      const head = { 'x-pid': SUCCESSOR, 'content-length': body.length };
+      setTimeout(() => response.writeHead(200, head).end(body), 600);
+    });
+    const client = await new Wire(from.port).connected();
+    if (isUsed) await client.ask('/first');
+    await counted(from, 1);
+    await turns();
+    const transfer = Transfer.between(from, to);
+    transfer.offering.sweep();
+    transfer.run();
+    await until(() => transfer.holding.adopted === 1, { what: 'the move' });
+    expect(await client.ask('/slow')).toMatchObject({ pid: SUCCESSOR, status: 200 });
+    expect(client.end).toBeUndefined();
+  });
+
+  test('half of whose head came before its batch of hundreds was made is answered, and no 400', async () => {
+    // One more than four batches: it waits for the first HELD, and reads on meanwhile.
+    const { from, to, clients } = await connections(4 * 64 + 1);
+    const sockets = [...from.managed.movable()].map(({ identity }) => identity as Socket);
+    const before = sockets.map(({ bytesRead }) => bytesRead);
+    const transfer = Transfer.between(from, to);
+    transfer.offering.sweep();
+    for (const client of clients) client.send('GET /half HTTP/1.1\r\nHo');
+    await until(() => sockets.some(({ bytesRead }, i) => bytesRead !== before[i]), { what: 'half a head to be read' });
+    transfer.run();
+    await until(() => transfer.settled > 0 && transfer.holding.adopted >= 256, { what: 'the end of the transfer' });
+    for (const client of clients) client.send('st: x\r\n\r\n');
+    const responses = await Promise.all(clients.map((client) => client.response()));
+    expect(new Set(responses.map(({ status, body }) => `${status} ${body}`))).toEqual(new Set(['200 got /half']));
+    expect(responses.filter(({ pid }) => pid === PREDECESSOR)).toHaveLength(1);
+    expect(transfer.holding.adopted).toBe(256);
+  });
 });
 
 describe('the idle rule', () => {

@@ -428,6 +428,33 @@ describe('the new release', () => {
     for (const client of setup.clients) expect(await client.asked('again')).toBe(`${SUCCESSOR}:2:again`);
   });
 
+  test.each([
+    ['and then agrees', true],
+    ['and then refuses', false],
+  ])('G4, G7: is taken back while the new app decides, %s: it goes on where it was, and nothing is left', async (_, agrees) => {
+    const decisions: ((agrees: boolean) => void)[] = [];
+    const setup = await chats(2, { to: { wss: { verifyClient: (_, decide) => void decisions.push(decide) } } });
+    const { from, to, clients } = setup;
+    const transfer = Transfer.between(from, to);
+    transfer.offering.sweep();
+    await transfer.successor.step();
+    await until(() => decisions.length === 2, { what: 'the new app to be asked' });
+    await counted(to, 2);
+    await transfer.abort(1);
+    transfer.offering.takeBack();
+    await transfer.successor.step();
+    for (const client of clients) expect(await client.asked('here')).toBe(`${PREDECESSOR}:2:here`);
+    for (const decide of decisions) decide(agrees);
+    await counted(to, 0);
+    await turns();
+    // What the app was told of for a moment is no client of it, and it hears no end of it.
+    expect([to.wss.clients.size, to.heard.filter((word) => word !== 'again /chat')]).toEqual([0, []]);
+    expect([transfer.offering.moved, transfer.holding.adopted]).toEqual([0, 0]);
+    expect(transfer.successor.taken).toEqual(['OFFER 1', 'ABORT 1']);
+    for (const client of clients) expect(await client.asked('still')).toBe(`${PREDECESSOR}:3:still`);
+    expect(from.heard).toEqual(['new /chat', 'new /chat']);
+  });
+
   test.each<[string, ChatOptions, ChatOptions, string]>([
     ['negotiates deflate', {}, { wss: { perMessageDeflate: stateless } }, deflate],
     [
