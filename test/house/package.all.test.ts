@@ -141,32 +141,36 @@ describe('the packed package', () => {
     BUILD_TIMEOUT,
   );
 
-  it('is installed where there is neither a compiler nor a prebuilt file, its scripts run', async () => {
-    const stripped = join(scratch, 'stripped');
-    cpSync(join(user, 'node_modules/handover'), stripped, { recursive: true });
-    rmSync(join(stripped, 'prebuilds'), { recursive: true });
-    const [{ filename }] = JSON.parse(
-      await run(stripped, 'npm', ['--silent', 'pack', '--json', '--ignore-scripts']),
-    ) as [{ filename: string }];
-    const without = join(scratch, 'without');
-    mkdirSync(without);
-    writeFileSync(join(without, 'package.json'), '{ "private": true, "type": "module" }\n');
-    const args = ['install', ...QUIET, '--foreground-scripts', join(stripped, filename)];
-    await run(without, 'npm', args, { CC: 'false', CXX: 'false' });
-    const program =
-      "import { socketpair } from 'handover/fd'; try { socketpair(); } catch (error) { process.stdout.write(error.message); }";
-    expect(await node(without, ['--input-type=module', '-e', program])).toMatch(
-      /^no addon for .*: there is no prebuilt file and none was compiled \(npx handover build\)$/,
-    );
-    // Whoever asks for the addon itself is told that there is none.
-    const building = run(without, join(without, 'node_modules/.bin/handover'), ['build'], {
-      CC: 'false',
-      CXX: 'false',
-    });
-    await expect(building).rejects.toThrow(
-      /ended with 1\n[\s\S]*the addon was not compiled: [\s\S]*run: npx handover build/,
-    );
-  });
+  it(
+    'is installed where there is neither a compiler nor a prebuilt file, its scripts run',
+    async () => {
+      const stripped = join(scratch, 'stripped');
+      cpSync(join(user, 'node_modules/handover'), stripped, { recursive: true });
+      rmSync(join(stripped, 'prebuilds'), { recursive: true });
+      const [{ filename }] = JSON.parse(
+        await run(stripped, 'npm', ['--silent', 'pack', '--json', '--ignore-scripts']),
+      ) as [{ filename: string }];
+      const without = join(scratch, 'without');
+      mkdirSync(without);
+      writeFileSync(join(without, 'package.json'), '{ "private": true, "type": "module" }\n');
+      const args = ['install', ...QUIET, '--foreground-scripts', join(stripped, filename)];
+      await run(without, 'npm', args, { CC: 'false', CXX: 'false' });
+      const program =
+        "import { socketpair } from 'handover/fd'; try { socketpair(); } catch (error) { process.stdout.write(error.message); }";
+      expect(await node(without, ['--input-type=module', '-e', program])).toMatch(
+        /^no addon for .*: there is no prebuilt file and none was compiled \(npx handover build\)$/,
+      );
+      // Whoever asks for the addon itself is told that there is none.
+      const building = run(without, join(without, 'node_modules/.bin/handover'), ['build'], {
+        CC: 'false',
+        CXX: 'false',
+      });
+      await expect(building).rejects.toThrow(
+        /ended with 1\n[\s\S]*the addon was not compiled: [\s\S]*run: npx handover build/,
+      );
+    },
+    BUILD_TIMEOUT,
+  );
 
   it('passes a descriptor through the prebuilt addon', async () => {
     const result = await userProgram(`
