@@ -10,6 +10,7 @@ import { closeFd } from '../fd/index.js';
 import { endLockersOf, lockers } from '../fd/lockers.js';
 import { hasProcessEnded, processStartTime } from '../fd/pidfd.js';
 import { type LockedFile, SharedFile } from '../fd/shared-file.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import type { ChargeStatus } from '../protocol/control-commands.js';
 import { sleep } from '../protocol/deadline.js';
 import type { Hello } from '../protocol/frames.js';
@@ -66,6 +67,7 @@ const LONGEST_WAIT = 100;
 const RECORD_BYTES = 512;
 
 export class Arbiter {
+  readonly #clock: Clock;
   /** Undefined: none came, and this process is not in charge yet; or the platform has none. */
   #file: SharedFile | undefined;
   #turn = 0;
@@ -73,6 +75,10 @@ export class Arbiter {
   /** The successor's; this process' own where none was offered. */
   #offered = 0;
   #hasResigned = false;
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
 
   /** Whether this process abides by one. */
   get isThere(): boolean {
@@ -141,15 +147,15 @@ export class Arbiter {
     { isImpatient }: { readonly isImpatient: boolean },
   ): Promise<boolean> {
     if (this.#hasResigned) return false;
-    const start = performance.now();
+    const start = this.#clock.now();
     const file = this.#file;
     const names = excused?.flatMap((hello) => (hello ? [identityOf(hello)] : []));
     for (let wait = FIRST_WAIT; ; wait = Math.min(wait * 2, LONGEST_WAIT)) {
       if (this.#file !== file) return false;
       const verdict = file ? this.#decide(file, right, names) : 'obtained';
       if (verdict !== 'open') return verdict === 'obtained';
-      if (isImpatient && file && performance.now() - start > HEIR_PATIENCE) this.#endTheHung(file);
-      await sleep(wait);
+      if (isImpatient && file && this.#clock.now() - start > HEIR_PATIENCE) this.#endTheHung(file);
+      await sleep(wait, this.#clock);
     }
   }
 

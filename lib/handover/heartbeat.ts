@@ -1,5 +1,7 @@
 // Heartbeats: sent by a process that lives, and watched by the one that depends on it.
 
+import type { Clock } from '../protocol/clock.js';
+
 /** Both sides go by it: a watch counts beats missed, not time. */
 export const HEARTBEAT_INTERVAL = 100;
 
@@ -16,11 +18,9 @@ export async function isHealthy(check: (() => boolean | Promise<boolean>) | unde
 export const REPORT_INTERVAL = 1_000;
 
 /** Calls `beat` now and every `interval` ms, until the function returned is called. Does not keep the process alive. */
-export function beatEvery(interval: number, beat: () => void): () => void {
+export function beatEvery(clock: Clock, interval: number, beat: () => void): () => void {
   beat();
-  const timer = setInterval(beat, interval);
-  timer.unref();
-  return () => clearInterval(timer);
+  return clock.every(interval, beat, { isUnref: true });
 }
 
 /**
@@ -29,14 +29,14 @@ export function beatEvery(interval: number, beat: () => void): () => void {
  */
 export class HeartbeatWatch {
   readonly #onStall: (silence: number) => void;
-  readonly #timer: NodeJS.Timeout;
+  readonly #cancel: () => void;
   #stall: number;
   #missed = 0;
 
-  constructor(stall: number, onStall: (silence: number) => void) {
+  constructor(clock: Clock, stall: number, onStall: (silence: number) => void) {
     this.#stall = stall;
     this.#onStall = onStall;
-    this.#timer = setInterval(() => this.#tick(), HEARTBEAT_INTERVAL);
+    this.#cancel = clock.every(HEARTBEAT_INTERVAL, () => this.#tick());
   }
 
   /** A heartbeat came. */
@@ -51,7 +51,7 @@ export class HeartbeatWatch {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    this.#cancel();
   }
 
   #tick(): void {

@@ -6,6 +6,7 @@ import { publish } from '../events.js';
 import { closeFds } from '../fd/index.js';
 import type { Held } from '../protocol/batches.js';
 import type { Channel } from '../protocol/channel.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { Deferred } from '../protocol/deferred.js';
 import {
@@ -70,6 +71,8 @@ export interface Taking {
   readonly vitals: Vitals;
   /** Who goes on with connections of a listener. */
   readonly adopterOf: (listener: string) => Adopter | undefined;
+  /** @default the system's */
+  readonly clock?: Clock;
 }
 
 /** A process that has descriptors for fewer connections, its own included, could not serve. */
@@ -90,6 +93,7 @@ export class IncomingHandover {
   readonly #channel: Channel;
   readonly #greeting: Hello;
   readonly #taking: Taking;
+  readonly #clock: Clock;
   readonly #machine: Machine<SuccessorState, SuccessorEvent>;
   readonly #holding: Holding;
   readonly #loading = new Deferred<void>();
@@ -109,6 +113,7 @@ export class IncomingHandover {
     this.#channel = channel;
     this.#greeting = { ...greeting, generation: 0 };
     this.#taking = taking;
+    this.#clock = taking.clock ?? systemClock;
     this.#holding = new Holding(taking.adopterOf);
     this.#machine = new Machine(SUCCESSOR, 'greeting', (state, from) => this.#onEnter(state, from));
   }
@@ -123,7 +128,7 @@ export class IncomingHandover {
     channel.send('HELLO', successor.#greeting).catch(() => {});
     void successor.#read();
     const arrived = Promise.race([successor.#loading.promise, successor.#ended.promise]);
-    if (await settlesWithin(arrived, GREETING_TIMEOUT)) return successor;
+    if (await settlesWithin(arrived, GREETING_TIMEOUT, successor.#clock)) return successor;
     const message = `the predecessor sent no MANIFEST within ${GREETING_TIMEOUT} ms`;
     const details = { phase: 'PREPARE', stillServing: false } as const;
     throw successor.#giveUp(new HandoverError('ERR_HANDOVER_TIMEOUT', message, details));
@@ -161,8 +166,8 @@ export class IncomingHandover {
     const error = unclaimedError(claims, unclaimedListeners, claims.left, standIns);
     if (!error || this.#machine.state === 'ended') return;
     // Its end may not have been read yet.
-    if (!this.isAlone && (await hasDied(this.#predecessor, DEATH_GRACE)))
-      await settlesWithin(this.#alone.promise, EXIT_GRACE);
+    if (!this.isAlone && (await hasDied(this.#predecessor, DEATH_GRACE, this.#clock)))
+      await settlesWithin(this.#alone.promise, EXIT_GRACE, this.#clock);
     if (this.#machine.state === 'bereft') await this.#alone.promise;
     if (!this.isAlone) throw this.#giveUp(error);
   }
@@ -183,7 +188,7 @@ export class IncomingHandover {
       await (this.isAlone ? this.#taking.succession.takeCharge() : this.#ended.promise);
       return;
     }
-    this.#stopBeating = beatEvery(HEARTBEAT_INTERVAL, () => void this.#beat());
+    this.#stopBeating = beatEvery(this.#clock, HEARTBEAT_INTERVAL, () => void this.#beat());
   }
 
   /**
@@ -236,7 +241,7 @@ export class IncomingHandover {
     this.#isLeaving = true;
     this.#machine.own('abort');
     this.#sayAbort('ERR_HANDOVER_CLOSED', 'the successor is shutting down');
-    await settlesWithin(this.#holding.settled(), LEAVE_GRACE);
+    await settlesWithin(this.#holding.settled(), LEAVE_GRACE, this.#clock);
     this.#channel.close();
   }
 
@@ -263,7 +268,7 @@ export class IncomingHandover {
   async #onEnd(): Promise<void> {
     this.#channel.close();
     const { state } = this.#machine;
-    if ((state === 'loading' || state === 'ready') && !(await hasDied(this.#predecessor, EXIT_GRACE))) {
+    if ((state === 'loading' || state === 'ready') && !(await hasDied(this.#predecessor, EXIT_GRACE, this.#clock))) {
       return void this.#giveUp(peerLost('the channel to the predecessor is closed, and it lives and serves'));
     }
     if (state === 'committing' || state === 'serving') await hasDied(this.#predecessor);

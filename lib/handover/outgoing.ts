@@ -8,6 +8,7 @@ import { closeFds } from '../fd/index.js';
 import { withHelpersStderr } from '../platform/helpers-stderr.js';
 import type { SuccessorProcess } from '../platform/successor-process.js';
 import type { Channel } from '../protocol/channel.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { Deferred } from '../protocol/deferred.js';
 import {
@@ -44,6 +45,8 @@ export interface Outgoing {
   /** Of the process that gives. */
   readonly hello: Hello;
   readonly record?: HandoverRecord | undefined;
+  /** @default the system's */
+  readonly clock?: Clock;
 }
 
 /** What is given. */
@@ -77,7 +80,8 @@ export class OutgoingHandover {
   readonly record: HandoverRecord;
   readonly #failed = new Deferred<never>();
   readonly #offered = new Set<ManifestEntry>();
-  readonly #pulse = new Pulse((message) => this.#onFailing(message));
+  readonly #clock: Clock;
+  readonly #pulse: Pulse;
   #peer: Hello | undefined;
   /** How long the successor may take to hear that it is alone, in milliseconds. */
   hearing = 0;
@@ -90,11 +94,17 @@ export class OutgoingHandover {
   readonly #reading: Promise<void>;
   #maySuccessorServe = false;
 
-  constructor({ channel, process, hello, record }: Outgoing, giving: Giving, takingBack: TakingBack) {
+  constructor(
+    { channel, process, hello, record, clock = systemClock }: Outgoing,
+    giving: Giving,
+    takingBack: TakingBack,
+  ) {
     this.#channel = channel;
     this.moving = new Migration(channel);
     this.#hello = hello;
     this.#giving = giving;
+    this.#clock = clock;
+    this.#pulse = new Pulse(clock, (message) => this.#onFailing(message));
     this.#takingBack = takingBack;
     this.#process = process;
     this.record = record ?? new HandoverRecord(hello, { by: 'app' }, undefined);
@@ -138,7 +148,7 @@ export class OutgoingHandover {
   async probate(probation: number, stall: number): Promise<void> {
     await this.#expectGoingOn();
     this.#watchFor(stall);
-    await settlesWithin(this.#failed.promise, probation);
+    await settlesWithin(this.#failed.promise, probation, this.#clock);
     await Promise.race([this.#pulse.next(), this.#failed.promise]);
   }
 
@@ -187,7 +197,7 @@ export class OutgoingHandover {
     if (this.#machine.state === 'draining') await this.#signOfLife();
     this.#machine.own('drained');
     if (!this.#hasSuccessorLeft) await this.#sendRetire(outcomes);
-    if (this.hearing > 0) await settlesWithin(this.#reading, this.hearing);
+    if (this.hearing > 0) await settlesWithin(this.#reading, this.hearing, this.#clock);
     this.#channel.close();
   }
 
@@ -228,7 +238,7 @@ export class OutgoingHandover {
     const { code, message } = reason instanceof HandoverError ? reason : { code: undefined, message: String(reason) };
     this.#channel.send('ABORT', { code, reason: message }).catch(() => {});
     const isEnding = !this.#isStranger && hasEnded(reason);
-    const hasExited = isEnding && (await settlesWithin(this.#process.exited, EXIT_GRACE));
+    const hasExited = isEnding && (await settlesWithin(this.#process.exited, EXIT_GRACE, this.#clock));
     if (this.#maySuccessorServe && !hasExited && !this.#hasSuccessorGivenUp) await this.#process.stop({ grace: 0 });
     this.moving.takeBack();
     if (this.#hasSteppedDown && !this.#hasSuccessorLeft) await this.#recall();
@@ -259,7 +269,7 @@ export class OutgoingHandover {
 
   async #explain(error: HandoverError): Promise<HandoverError> {
     // A process out of reach may never be seen to end.
-    const hasExited = !this.#isStranger && (await settlesWithin(this.#process.exited, EXIT_GRACE));
+    const hasExited = !this.#isStranger && (await settlesWithin(this.#process.exited, EXIT_GRACE, this.#clock));
     const exit = hasExited ? await this.#process.exited : undefined;
     return explainFailure(error, {
       phase: this.phase,
@@ -350,14 +360,14 @@ export class OutgoingHandover {
   }
 
   async #within(timeout: number, what: string, step: () => Promise<void>): Promise<void> {
-    const timer = setTimeout(() => {
+    const cancel = this.#clock.after(timeout, () => {
       const message = `${what} within ${timeout} ms`;
       this.abort(new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: this.phase }));
-    }, timeout);
+    });
     try {
       await Promise.race([step().catch((error: unknown) => this.#explainedByEnd(error)), this.#failed.promise]);
     } finally {
-      clearTimeout(timer);
+      cancel();
     }
   }
 

@@ -1,5 +1,6 @@
 // What the predecessor knows of its successor's life: the last heartbeat, and that one is missing.
 
+import type { Clock } from '../protocol/clock.js';
 import { Deferred } from '../protocol/deferred.js';
 import type { Heartbeat } from '../protocol/frames.js';
 import { HeartbeatWatch } from './heartbeat.js';
@@ -11,19 +12,21 @@ export class Pulse {
   #adopted = 0;
   /** It has shown no sign of life for longer than allowed. */
   isSilent = false;
+  readonly #clock: Clock;
   readonly #onFailure: (message: string) => void;
   #watch: HeartbeatWatch | undefined;
   #next = new Deferred<void>();
 
   /** `onFailure` is told of a silence, and of an app that says it is not well. */
-  constructor(onFailure: (message: string) => void) {
+  constructor(clock: Clock, onFailure: (message: string) => void) {
+    this.#clock = clock;
     this.#onFailure = onFailure;
   }
 
   /** From now on a silence of `stall` ms is a failure. */
   watch(stall: number): void {
     if (this.#watch) this.#watch.allow(stall);
-    else this.#watch = new HeartbeatWatch(stall, (silence) => this.#onStall(silence));
+    else this.#watch = new HeartbeatWatch(this.#clock, stall, (silence) => this.#onStall(silence));
   }
 
   /** Resolves with the next heartbeat; at once where none is waited for, because the peer sends none. */

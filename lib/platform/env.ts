@@ -3,6 +3,8 @@
 import cluster from 'node:cluster';
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
+import { hasProcessEnded } from '../fd/pidfd.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import { spawn } from './spawn.js';
 import { stderrRoom, writeStderr } from './write-stderr.js';
 
@@ -26,6 +28,8 @@ export interface Exit {
 export interface StartedProcess {
   readonly pid: number;
   readonly exited: Promise<Exit>;
+  /** Whether it has, as the kernel says at this moment: before `exited` can. */
+  hasEnded(): boolean;
   /** Signals its whole process group; SIGKILL also what is left of it when it has ended. False: it is gone. */
   kill(signal: NodeJS.Signals): boolean;
   /** It keeps this process alive no longer. */
@@ -33,6 +37,7 @@ export interface StartedProcess {
 }
 
 export interface Env {
+  readonly clock: Clock;
   readonly pid: number;
   readonly parentPid: number;
   readonly variables: NodeJS.ProcessEnv;
@@ -64,6 +69,7 @@ export interface Env {
 export const CHANNEL_FD = 3;
 
 export const processEnv: Env = {
+  clock: systemClock,
   pid: process.pid,
   parentPid: process.ppid,
   variables: process.env,
@@ -133,6 +139,7 @@ async function startProcess(command: Command, stderr: number, channel: number): 
   return {
     pid,
     exited,
+    hasEnded: () => hasProcessEnded(pid),
     kill(signal) {
       // Reaped: the number is still the group's while it has members, and nobody else is killed by it.
       if (signal !== 'SIGKILL' && (child.exitCode !== null || child.signalCode !== null)) return false;

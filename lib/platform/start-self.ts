@@ -32,7 +32,7 @@ export async function startSuccessor(env: Env, command: Command, more: NodeJS.Pr
   try {
     const process = await env.start({ ...command, variables }, theirStderr, theirs);
     const tee = new StderrTee(stderr, env);
-    return { channel: new Channel(new FdSocket(ours), 'predecessor'), process: childProcess(process, tee) };
+    return { channel: new Channel(new FdSocket(ours), 'predecessor'), process: childProcess(process, tee, env.clock) };
   } catch (cause) {
     closeFds([ours, stderr]);
     const message = `cannot start ${command.file} in ${command.cwd}: ${(cause as Error).message}`;

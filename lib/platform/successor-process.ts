@@ -1,6 +1,7 @@
 // The process at the other end, as far as this one can reach it: its own child, or a stranger's by its pidfd.
 
 import { hasProcessEnded, Pidfd } from '../fd/pidfd.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { STOP_GRACE, TAIL_GRACE } from '../protocol/timeouts.js';
 import type { Exit, StartedProcess } from './env.js';
@@ -30,21 +31,21 @@ export interface SuccessorProcess {
 }
 
 /** A process this one started, with its process group. */
-export function childProcess(process: StartedProcess, tee: StderrTee): SuccessorProcess {
+export function childProcess(process: StartedProcess, tee: StderrTee, clock: Clock): SuccessorProcess {
   return {
     pid: process.pid,
     exited: process.exited,
-    hasEnded: () => hasProcessEnded(process.pid),
+    hasEnded: () => process.hasEnded(),
     isChild: true,
     wasStarted: true,
     get helpersStderr() {
       return tee.fd;
     },
     async stderrTail(): Promise<string> {
-      await settlesWithin(tee.ended(), TAIL_GRACE);
+      await settlesWithin(tee.ended(), TAIL_GRACE, clock);
       return tee.tail;
     },
-    stop: ({ grace = STOP_GRACE } = {}) => stopBy((signal) => process.kill(signal), process.exited, grace),
+    stop: ({ grace = STOP_GRACE } = {}) => stopBy((signal) => process.kill(signal), process.exited, grace, clock),
     release() {
       process.unref();
       tee.unref();
@@ -81,8 +82,9 @@ async function stopBy(
   kill: (signal: 'SIGTERM' | 'SIGKILL') => boolean,
   exited: Promise<unknown>,
   grace: number,
+  clock: Clock = systemClock,
 ): Promise<void> {
-  if (grace > 0 && kill('SIGTERM')) await settlesWithin(exited, grace);
+  if (grace > 0 && kill('SIGTERM')) await settlesWithin(exited, grace, clock);
   // Also when it has ended: it may have left others in its group.
   if (kill('SIGKILL')) await exited;
 }

@@ -3,6 +3,7 @@
 
 import { toError } from '../errors.js';
 import { publish } from '../events.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { DUTY_GRACE } from '../protocol/timeouts.js';
 
@@ -25,6 +26,7 @@ export interface AppEnding {
 export type Duty = (signal: AbortSignal) => unknown;
 
 export class AppDuties {
+  readonly #clock: Clock;
   readonly #hooks: CloseHook[] = [];
   readonly #duties: Duty[] = [];
   readonly #pending = new Set<Promise<unknown>>();
@@ -33,6 +35,10 @@ export class AppDuties {
   #appEnding: AppEnding | undefined;
   #isDraining = false;
   #isAppEnding = false;
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
 
   /** Asked at the beginning of each drain. */
   endAppBy(appEnding: AppEnding): void {
@@ -87,7 +93,7 @@ export class AppDuties {
   async giveUpCharge(): Promise<void> {
     this.#charge?.abort();
     this.#charge = undefined;
-    await settlesWithin(Promise.all(this.#running.splice(0)), DUTY_GRACE);
+    await settlesWithin(Promise.all(this.#running.splice(0)), DUTY_GRACE, this.#clock);
   }
 
   /** Resolves when the work handed to `addWork` is done, also what is added meanwhile. */
@@ -99,7 +105,7 @@ export class AppDuties {
   async runHooks(): Promise<void> {
     for (const { name, run, timeout } of inOrder(this.#hooks.splice(0))) {
       try {
-        const isInTime = await settlesWithin((async () => run())(), timeout);
+        const isInTime = await settlesWithin((async () => run())(), timeout, this.#clock);
         if (!isInTime) throw new Error(`the close hook "${name}" did not end within ${timeout} ms`);
       } catch (error) {
         publishFailure(name, error);

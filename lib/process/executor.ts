@@ -287,7 +287,7 @@ export class Executor {
 
   #connect({ channel, process }: Started, record: HandoverRecord): OutgoingHandover {
     return new OutgoingHandover(
-      { channel, process, hello: this.#hello, record },
+      { channel, process, hello: this.#hello, record, clock: this.#env.clock },
       {
         list: (wanted) => this.#reserve.lend(() => this.#resources.early(this.#hello, wanted)),
         stepDown: (claimed, offered) => this.#stepDown(claimed, offered),
@@ -342,7 +342,15 @@ export class Executor {
   get #retiring(): Retiring {
     const { timeout, idleTimeout, spread: closeSpread } = this.#options.drain;
     const { servers } = this.#resources;
-    return { generation: this.generation, servers, duties: this.#duties, timeout, idleTimeout, closeSpread };
+    return {
+      generation: this.generation,
+      servers,
+      duties: this.#duties,
+      clock: this.#env.clock,
+      timeout,
+      idleTimeout,
+      closeSpread,
+    };
   }
 
   /** Of the handover that this process gives; what a failure has begun to take back is back then. */
@@ -389,6 +397,7 @@ export class Executor {
           health: this.#options.health.check,
         },
         adopterOf: (listener) => servers.adopterOf(listener),
+        clock: this.#env.clock,
       });
     } catch (error) {
       this.#role.unlock();

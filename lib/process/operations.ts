@@ -156,7 +156,7 @@ export class Operations {
     this.leaveSoon();
     if (delay > 0) {
       tell('phase', { phase: 'NOT_READY', generation: this.#describe().generation });
-      await sleep(delay);
+      await sleep(delay, this.#env.clock);
     }
     tell('phase', { phase: 'DRAIN', generation: this.#describe().generation });
     let result: ControlAnswers['drain'] = {};

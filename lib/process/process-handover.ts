@@ -22,13 +22,14 @@ export class ProcessHandover implements Handover {
   readonly drainTimeout: number;
   readonly #warmup: CheckedOptions['warmup'];
   readonly #resources: Resources;
-  readonly #duties = new AppDuties();
+  readonly #duties: AppDuties;
   readonly #steps = new Steps();
   readonly #executor: Executor;
 
   private constructor(env: Env, options: CheckedOptions, start: Start) {
     this.drainTimeout = options.drain.timeout;
     this.#warmup = options.warmup;
+    this.#duties = new AppDuties(env.clock);
     this.#resources = new Resources(env);
     this.#executor = new Executor(env, options, start, this.#resources, this.#duties);
   }

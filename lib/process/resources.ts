@@ -38,10 +38,10 @@ export interface ListenerBroker {
 
 export class Resources {
   readonly ledger: Ledger = new Ledger();
-  readonly servers: Servers = new Servers();
+  readonly servers: Servers;
   readonly kept: Kept = new Kept(this.ledger);
   readonly #helpersStderr: HelpersStderr;
-  readonly arbiter: Arbiter = new Arbiter();
+  readonly arbiter: Arbiter;
   readonly #ticketKeys = new TicketKeys(this.kept);
   /** Whether the predecessor wants nothing accepted before COMMIT. */
   isStandby = false;
@@ -59,6 +59,8 @@ export class Resources {
 
   constructor(env: Env) {
     this.#env = env;
+    this.servers = new Servers(env.clock);
+    this.arbiter = new Arbiter(env.clock);
     this.#helpersStderr = new HelpersStderr(this.ledger, env);
   }
 

@@ -4,6 +4,7 @@ import { type Fates, OutcomeRelay } from '../handover/handover-record.js';
 import { beatEvery, REPORT_INTERVAL } from '../handover/heartbeat.js';
 import type { IncomingHandover } from '../handover/incoming.js';
 import type { OutgoingHandover } from '../handover/outgoing.js';
+import type { Clock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import type { DrainResult, Servers } from '../transfer/servers.js';
 import type { AppDuties } from './app-duties.js';
@@ -13,6 +14,7 @@ export interface Retiring {
   readonly generation: number;
   readonly servers: Servers;
   readonly duties: AppDuties;
+  readonly clock: Clock;
   /** Milliseconds for all of it. */
   readonly timeout: number;
   /** Milliseconds without a byte that end a busy connection before that; 0: none. */
@@ -47,14 +49,14 @@ export async function drain(retiring: Retiring, give?: () => () => Promise<numbe
  * @returns undefined once retired; the error when the successor failed and everything was taken back
  */
 export async function retireOrRecall(retiring: Retiring, beside: Beside): Promise<unknown> {
-  const { generation, servers, duties } = retiring;
+  const { generation, servers, duties, clock } = retiring;
   const { outgoing, report } = beside;
   // A generation that still drains would take this one's end for a failure, and everything back.
   const { alone: older, relay = new OutcomeRelay() } = beside.incoming ?? {};
   const { record } = outgoing;
   publish('superseded', { handoverId: record.id, generation, successorPid: outgoing.successorPid });
   const recalled = new AbortController();
-  const stopReporting = beatEvery(REPORT_INTERVAL, report);
+  const stopReporting = beatEvery(clock, REPORT_INTERVAL, report);
   const moves = beside.moves && outgoing.canMove;
   // What can move at once has: an app that ends what is idle, as many do, ends none of those.
   const settle = (): void => {
@@ -90,17 +92,17 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
-  { servers, duties, timeout, idleTimeout, closeSpread }: Retiring,
+  { servers, duties, clock, timeout, idleTimeout, closeSpread }: Retiring,
   { moves, older, recalled }: ProcessSignals,
 ): Promise<Ended> {
-  const start = performance.now();
+  const start = clock.now();
   const before = servers.connectionCount;
-  const elapsed = (): number => performance.now() - start;
+  const elapsed = (): number => clock.now() - start;
   const left = (): number => Math.max(0, timeout - elapsed());
   const drainAll = (): Promise<DrainResult> =>
     servers.drainAll({ timeout: left(), idleTimeout, closeSpread, moves, ...(recalled && { recalled }) });
   let result = await drainAll();
-  await settlesWithin(Promise.all([duties.worked(), older]), left());
+  await settlesWithin(Promise.all([duties.worked(), older]), left(), clock);
   // What an older generation still had may have moved here meanwhile.
   if (servers.connectionCount > 0 && result.cut === 0 && !recalled?.aborted) result = await drainAll();
   return { ...result, before, durationMs: elapsed() };

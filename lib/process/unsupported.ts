@@ -8,6 +8,7 @@ import { expectSupported } from '../fd/index.js';
 import { tellFailure } from '../handover/handover-record.js';
 import { helloOf } from '../handover/identity.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
+import { systemClock } from '../protocol/clock.js';
 import { Deferred } from '../protocol/deferred.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
@@ -162,6 +163,7 @@ export class UnsupportedHandover implements Handover {
         generation,
         servers: this.#servers,
         duties: this.#duties,
+        clock: systemClock,
         timeout,
         idleTimeout,
         closeSpread,

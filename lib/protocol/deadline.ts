@@ -1,18 +1,24 @@
 // Waiting with a limit.
 
+import { type Clock, systemClock } from './clock.js';
+
 /** True when the promise settled in time. A rejection is passed on; the timer keeps the process alive until then. */
-export async function settlesWithin(promise: Promise<unknown>, timeout: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
+export async function settlesWithin(
+  promise: Promise<unknown>,
+  timeout: number,
+  clock: Clock = systemClock,
+): Promise<boolean> {
+  let cancel = (): void => {};
   const late = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, timeout, false);
+    cancel = clock.after(timeout, () => resolve(false));
   });
   try {
     return await Promise.race([promise.then(() => true), late]);
   } finally {
-    clearTimeout(timer);
+    cancel();
   }
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+export function sleep(ms: number, clock: Clock = systemClock): Promise<void> {
+  return new Promise((resolve) => void clock.after(ms, resolve));
 }

@@ -2,6 +2,7 @@
 
 import type { CutConnections } from '../events.js';
 import { publish } from '../events.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import type { Adopter, Movable } from '../protocols/live-protocol.js';
 import type { DrainOptions, Managed, Where } from '../protocols/managed.js';
@@ -26,6 +27,7 @@ export interface DrainResult {
 }
 
 export class Servers {
+  readonly #clock: Clock;
   readonly #servers = new Map<string, Managing>();
   /** Closed by the app, with connections that have not ended; their names are free. */
   readonly #closed = new Set<Managed>();
@@ -34,6 +36,10 @@ export class Servers {
   #isSuspended = false;
   /** Those added before `acceptAll()` say at once that they listen. */
   announces = false;
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
 
   /** Open connections, of servers the app has closed, too. */
   get connectionCount(): number {
@@ -98,7 +104,7 @@ export class Servers {
       servers.map((managed) => managed.drain(closed.includes(managed) ? { ...options, moves: false } : options)),
     );
     const isRecalled = new Promise((resolve) => recalled?.addEventListener('abort', resolve, { once: true }));
-    const isInTime = await settlesWithin(Promise.race([drained, isRecalled]), options.timeout);
+    const isInTime = await settlesWithin(Promise.race([drained, isRecalled]), options.timeout, this.#clock);
     if (!isInTime) for (const managed of servers) managed.cut();
     const cutConnections = servers.flatMap(({ wasCut }) => wasCut);
     return { cut: cutConnections.reduce((count, { connections }) => count + connections, 0), cutConnections };

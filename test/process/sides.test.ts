@@ -1,0 +1,454 @@
+// G4, G5: the logic of a handover from beginning to end, with its processes in this one, and time moved by hand.
+import { connect } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import type { HandoverError } from '../../lib/errors.js';
+import { Deferred } from '../../lib/protocol/deferred.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { type App, type Side, World } from './two-sides.js';
+
+expectNoLeaks();
+
+/** An app that never gets ready. */
+const loadsForEver: App = async (side) => {
+  await side.listen('web');
+  await new Promise<void>(() => {});
+};
+
+/** Which of the processes answers a client. */
+function answering(side: Side): Promise<number> {
+  const [server] = side.servers.values();
+  const { port } = server?.address() as { readonly port: number };
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('data', (pid) => resolve(Number(pid)));
+    socket.once('error', reject);
+  });
+}
+
+/** Work that keeps a process draining until it is done. */
+function work({ duties }: Side): () => void {
+  const done = new Deferred<void>();
+  duties.addWork(done.promise);
+  return done.resolve;
+}
+
+async function failure(world: World, promise: Promise<unknown>): Promise<HandoverError> {
+  const outcome = await world.settle(promise.then(() => undefined).catch((error: unknown) => error));
+  expect(outcome).toBeInstanceOf(Error);
+  return outcome as HandoverError;
+}
+
+/** Serves on after a handover that failed, as if none had been: it can hand over. */
+async function expectServing(world: World, a: Side): Promise<void> {
+  expect([a.phase, a.isInCharge, a.executor.closing.aborted]).toEqual(['serving', true, false]);
+  expect(await answering(a)).toBe(a.pid);
+  world.app = async (side) => {
+    await side.listen('web');
+    await side.ready();
+  };
+  world.options = { probation: 0 };
+  await world.settle(a.executor.upgrade());
+  expect([a.isInCharge, world.b.isInCharge]).toEqual([false, true]);
+}
+
+describe('takeover', () => {
+  it('G1: puts the successor in charge, and the predecessor retires', async () => {
+    const { world, a } = await World.begin();
+    expect([a.phase, a.isInCharge, await answering(a)]).toEqual(['serving', true, a.pid]);
+    const outcome = await world.settle(a.executor.upgrade());
+    expect(outcome).toMatchObject({ generation: 2, pid: world.b.pid, claimed: ['web'], unclaimed: [] });
+    expect([a.isInCharge, world.b.isInCharge, await answering(world.b)]).toEqual([false, true, world.b.pid]);
+    await world.clock.until(() => a.isClosed, 'the end of the predecessor');
+    expect([world.b.phase, world.b.signals]).toEqual(['serving', []]);
+  });
+
+  it('runs a duty in one generation at a time', async () => {
+    const log: string[] = [];
+    const dutiful =
+      (name: string): App =>
+      async (side) => {
+        side.duties.addDuty(async (signal) => {
+          log.push(`${name} begins`);
+          await new Promise((resolve) => signal.addEventListener('abort', resolve));
+          log.push(`${name} ends`);
+        });
+        await side.ready();
+      };
+    const { world, a } = await World.begin({}, dutiful('a'));
+    world.app = dutiful('b');
+    await world.settle(a.executor.upgrade());
+    expect(log).toEqual(['a begins', 'a ends', 'b begins']);
+  });
+
+  it('hands on what is kept as it is at COMMIT', async () => {
+    const { world, a } = await World.begin();
+    let visits = 1;
+    a.resources.kept.keep('visits', () => Buffer.from(String(visits)));
+    world.onFrame('predecessor', 'received', 'READY', () => visits++);
+    await world.settle(a.executor.upgrade());
+    expect(String(world.b.resources.kept.inherited('visits')?.bytes())).toBe('2');
+  });
+
+  it('of three generations, one after the other', async () => {
+    const { world, a } = await World.begin();
+    const done = work(a);
+    await world.settle(a.executor.upgrade());
+    const { b } = world;
+    await world.settle(b.executor.upgrade());
+    const c = world.b;
+    expect([a, b, c].map(({ phase }) => phase)).toEqual(['draining', 'draining', 'serving']);
+    await world.clock.advance(2_000);
+    expect(c.executor.draining.map(({ generation }) => generation)).toEqual([2, 1]);
+    done();
+    await world.clock.until(() => a.isClosed && b.isClosed, 'the end of both');
+    expect([c.phase, c.executor.generation, await answering(c)]).toEqual(['serving', 3, c.pid]);
+  });
+});
+
+describe('standby', () => {
+  it('waits without accepting, and is put in charge when it is committed', async () => {
+    const { world, a } = await World.begin();
+    const standby = await world.settle(a.executor.prepare());
+    const { b } = world;
+    await world.clock.advance(60_000);
+    expect([b.phase, b.isInCharge, a.isInCharge, await answering(a)]).toEqual(['ready', false, true, a.pid]);
+    expect(await world.settle(standby.commit())).toMatchObject({ generation: 2, pid: b.pid });
+    expect([b.isInCharge, a.isInCharge]).toEqual([true, false]);
+  });
+
+  it('is ended when it is discarded', async () => {
+    const { world, a } = await World.begin();
+    const standby = await world.settle(a.executor.prepare());
+    const { b } = world;
+    await world.settle(standby.discard());
+    expect([b.isClosed, b.executor.closing.aborted]).toEqual([true, true]);
+    await expectServing(world, a);
+  });
+
+  it('is lost when it dies, and cannot be committed then', async () => {
+    const { world, a } = await World.begin();
+    const standby = await world.settle(a.executor.prepare());
+    world.b.kill();
+    expect(await world.settle(standby.lost)).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED' });
+    expect(await failure(world, standby.commit())).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED' });
+    await expectServing(world, a);
+  });
+
+  it('is the only one', async () => {
+    const { world, a } = await World.begin();
+    await world.settle(a.executor.prepare());
+    expect(await failure(world, a.executor.upgrade())).toMatchObject({ code: 'ERR_HANDOVER_IN_PROGRESS' });
+  });
+
+  it('G5: takes charge when its predecessor dies', async () => {
+    const { world, a } = await World.begin();
+    await world.settle(a.executor.prepare());
+    a.kill();
+    await world.clock.until(() => world.b.isInCharge, 'the charge of the standby');
+    expect(await answering(world.b)).toBe(world.b.pid);
+  });
+});
+
+describe('probation', () => {
+  const probation = { probation: 1_000, probationStall: 500 };
+
+  it('passes after its time and a heartbeat', async () => {
+    const { world, a } = await World.begin(probation);
+    const upgrade = a.executor.upgrade();
+    const start = await world.clock.until(
+      () => world.sides.length > 1 && world.b.phase === 'ready' && world.clock.now(),
+      'READY',
+    );
+    await world.settle(upgrade);
+    expect(world.clock.now() - start).toBeGreaterThanOrEqual(1_000);
+    expect(world.clock.now() - start).toBeLessThan(1_500);
+    expect(world.b.isInCharge).toBe(true);
+  });
+
+  it('fails where the app is not well', async () => {
+    const { world, a } = await World.begin({ ...probation });
+    let isWell = true;
+    world.options = { ...probation, health: () => isWell };
+    const upgrade = a.executor.upgrade();
+    await world.clock.advance(500);
+    isWell = false;
+    expect(await failure(world, upgrade)).toMatchObject({
+      code: 'ERR_HANDOVER_PROBATION_FAILED',
+      phase: 'PROBATION',
+      stillServing: true,
+    });
+    expect(world.b.signals[0]).toBe('SIGTERM');
+    await expectServing(world, a);
+  });
+
+  it('fails where the successor falls silent for as long as it may', async () => {
+    const { world, a } = await World.begin({ ...probation, probation: 10_000 });
+    const upgrade = a.executor.upgrade();
+    await world.clock.advance(200);
+    const { b } = world;
+    b.stop();
+    const start = world.clock.now();
+    expect(await failure(world, upgrade)).toMatchObject({ code: 'ERR_HANDOVER_PROBATION_FAILED', phase: 'PROBATION' });
+    // The silence, and the grace between the two signals.
+    expect(world.clock.now() - start).toBeLessThan(500 + 1_000 + 500);
+    expect(b.signals).toEqual(['SIGTERM', 'SIGKILL']);
+    await expectServing(world, a);
+  });
+
+  it('fails where the successor dies', async () => {
+    const { world, a } = await World.begin(probation);
+    const upgrade = a.executor.upgrade();
+    await world.clock.advance(200);
+    world.b.kill();
+    expect(await failure(world, upgrade)).toMatchObject({
+      code: 'ERR_HANDOVER_PROBATION_FAILED',
+      phase: 'PROBATION',
+      exitSignal: 'SIGKILL',
+    });
+    await expectServing(world, a);
+  });
+
+  it('G5: ends with the successor in charge where the predecessor dies', async () => {
+    const { world, a } = await World.begin(probation);
+    a.executor.upgrade().catch(() => {});
+    await world.clock.advance(200);
+    const { b } = world;
+    a.kill();
+    await world.clock.until(() => b.isInCharge, 'the charge of the successor');
+    expect(await answering(b)).toBe(b.pid);
+  });
+});
+
+describe('abort', () => {
+  it.each(['PREPARE', 'PROBATION'] as const)('by a signal ends the successor in %s', async (phase) => {
+    const { world, a } = await World.begin({ probation: 5_000 });
+    if (phase === 'PREPARE') world.app = loadsForEver;
+    const abort = new AbortController();
+    const upgrade = a.executor.upgrade({ signal: abort.signal });
+    await world.clock.advance(500);
+    expect(a.phase).toBe(phase);
+    const reason = new Error('not today');
+    abort.abort(reason);
+    expect(await failure(world, upgrade)).toBe(reason);
+    expect([world.b.isClosed, world.b.isInCharge]).toEqual([true, false]);
+    await expectServing(world, a);
+  });
+
+  it('at COMMIT takes back what was given up', async () => {
+    const { world, a } = await World.begin();
+    const abort = new AbortController();
+    const reason = new Error('not today');
+    world.onFrame('predecessor', 'sent', 'COMMIT', () => abort.abort(reason));
+    expect(await failure(world, a.executor.upgrade({ signal: abort.signal }))).toBe(reason);
+    // It may have read COMMIT, and cannot be asked any more.
+    expect(world.b.signals).toContain('SIGKILL');
+    await expectServing(world, a);
+  });
+
+  it('while the app collects what it keeps: that is of no use any more', async () => {
+    const { world, a } = await World.begin();
+    const collected = new Deferred<Uint8Array>();
+    const abort = new AbortController();
+    a.resources.kept.keep('state', () => {
+      abort.abort(new Error('not today'));
+      return collected.promise;
+    });
+    await failure(world, a.executor.upgrade({ signal: abort.signal }));
+    a.resources.kept.keep('state', Buffer.from('other'));
+    collected.resolve(Buffer.from('state'));
+    await expectServing(world, a);
+    expect(String(world.b.resources.kept.inherited('state')?.bytes())).toBe('other');
+  });
+
+  it.each(['PREPARE', 'PROBATION', 'COMMIT'])('close() in %s ends both', async (phase) => {
+    const { world, a } = await World.begin({ probation: 5_000 });
+    if (phase === 'PREPARE') world.app = loadsForEver;
+    const upgrade = a.executor.upgrade();
+    if (phase === 'COMMIT') {
+      world.onFrame('predecessor', 'sent', 'COMMIT', () => void a.executor.close());
+    } else {
+      await world.clock.advance(500);
+      void a.executor.close();
+    }
+    expect(await failure(world, upgrade)).toMatchObject({ code: 'ERR_HANDOVER_CLOSED' });
+    await world.clock.until(() => a.isClosed && world.b.isClosed, 'the end of both');
+  });
+});
+
+describe('recall', () => {
+  /** B is in charge, and A has something left to do. */
+  async function draining(options = {}) {
+    const { world, a } = await World.begin(options);
+    const done = work(a);
+    await world.settle(a.executor.upgrade());
+    await world.clock.advance(500);
+    const { b } = world;
+    expect([a.phase, a.executor.closing.aborted, b.phase]).toEqual(['draining', true, 'serving']);
+    return { world, a, b, done };
+  }
+
+  it('G5: takes everything back where the successor dies while this process drains', async () => {
+    const { world, a, b, done } = await draining();
+    const failed: unknown[] = [];
+    world.on('failed', ({ code }) => failed.push(code));
+    b.kill();
+    await world.clock.until(() => a.isInCharge, 'the charge of the predecessor');
+    expect(failed).toEqual(['ERR_HANDOVER_SUCCESSOR_EXITED']);
+    done();
+    await expectServing(world, a);
+  });
+
+  it('G5: and where it hangs for five times as long as it might on probation', async () => {
+    const { world, a, b } = await draining({ probationStall: 1_000 });
+    b.stop();
+    await world.clock.advance(4_000);
+    expect(a.phase).toBe('draining');
+    await world.clock.until(() => a.isInCharge, 'the charge of the predecessor', 10_000);
+    expect(b.signals[0]).toBe('SIGKILL');
+    await expectServing(world, a);
+  });
+
+  it('G5: and where it dies before it answers COMMIT', async () => {
+    const { world, a } = await World.begin();
+    world.onFrame('successor', 'received', 'COMMIT', () => world.b.kill());
+    expect(await failure(world, a.executor.upgrade())).toMatchObject({
+      code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
+      phase: 'COMMIT',
+      stillServing: true,
+    });
+    await expectServing(world, a);
+  });
+
+  it('not where the successor ends on purpose: nobody wants the predecessor back', async () => {
+    const { world, a, b, done } = await draining();
+    await world.settle(b.executor.close());
+    expect([a.phase, a.isInCharge]).toEqual(['draining', false]);
+    done();
+    await world.clock.until(() => a.isClosed, 'the end of the predecessor');
+  });
+
+  it('not where it ends in the moment in which it is in charge', async () => {
+    const { world, a } = await World.begin();
+    world.onFrame('successor', 'sent', 'COMMITTED', () => void world.b.executor.close());
+    await world.settle(a.executor.upgrade());
+    await world.clock.until(() => a.isClosed && world.b.isClosed, 'the end of both');
+  });
+
+  it('ends at once where this process was told to end while it drained', async () => {
+    const { world, a, b } = await draining();
+    const closed = a.executor.close();
+    await world.clock.advance(100);
+    expect(a.phase).toBe('draining');
+    b.kill();
+    // Its work is waited for as at any end: up to the drain's time.
+    await world.settle(closed);
+    expect(a.isInCharge).toBe(false);
+  });
+
+  it('not after RETIRE', async () => {
+    const { world, a, b, done } = await draining();
+    done();
+    world.onFrame('successor', 'received', 'RETIRE', () => b.kill());
+    await world.clock.until(() => a.isClosed && b.isClosed, 'the end of both');
+    expect(a.isInCharge).toBe(false);
+  });
+});
+
+describe('a limit', () => {
+  it('ends a successor that does not get ready', async () => {
+    const { world, a } = await World.begin({ readyTimeout: 3_000 });
+    world.app = loadsForEver;
+    const upgrade = a.executor.upgrade();
+    await world.clock.advance(2_900);
+    expect([a.phase, world.b.isAlive]).toEqual(['PREPARE', true]);
+    expect(await failure(world, upgrade)).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'PREPARE' });
+    expect(world.clock.now()).toBeLessThan(4_500);
+    await expectServing(world, a);
+  });
+
+  it('ends a successor that does not say HELLO', async () => {
+    const { world, a } = await World.begin({ readyTimeout: 3_000 });
+    world.onStart = (side) => side.stop();
+    const upgrade = a.executor.upgrade();
+    expect(await failure(world, upgrade)).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'PREPARE' });
+    expect(world.b.signals).toContain('SIGKILL');
+  });
+
+  it('ends a successor that does not answer COMMIT', async () => {
+    const { world, a } = await World.begin({ probationStall: 60_000 });
+    world.onFrame('predecessor', 'sent', 'COMMIT', () => world.b.stop());
+    const start = world.clock.now();
+    const upgrade = a.executor.upgrade();
+    await world.clock.advance(9_000);
+    expect([a.phase, world.b.isAlive]).toEqual(['COMMIT', true]);
+    expect(await failure(world, upgrade)).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'COMMIT' });
+    expect(world.clock.now() - start).toBeLessThan(12_000);
+    expect(world.b.signals[0]).toBe('SIGKILL');
+    await expectServing(world, a);
+  });
+
+  it('ends a successor whose predecessor says nothing', async () => {
+    const { world, a } = await World.begin({ readyTimeout: 100_000 });
+    world.onFrame('predecessor', 'sent', 'MANIFEST', () => a.stop());
+    a.executor.upgrade().catch(() => {});
+    await world.clock.advance(9_900);
+    expect(world.b.isAlive).toBe(true);
+    await world.clock.until(() => world.b.isClosed, 'the end of the successor', 1_000);
+    expect(world.b.outcome).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'PREPARE', stillServing: false });
+  });
+
+  it('ends a duty that does not end, and the handover goes on', async () => {
+    const { world, a } = await World.begin();
+    a.duties.addDuty(() => new Promise<void>(() => {}));
+    const start = world.clock.now();
+    await world.settle(a.executor.upgrade());
+    expect(world.clock.now() - start).toBeGreaterThanOrEqual(1_000);
+    expect(world.b.isInCharge).toBe(true);
+  });
+
+  it('ends work that never ends', async () => {
+    const { world, a } = await World.begin({ drainTimeout: 5_000 });
+    work(a);
+    await world.settle(a.executor.upgrade());
+    await world.clock.advance(4_900);
+    expect(a.isClosed).toBe(false);
+    await world.clock.until(() => a.isClosed, 'the end of the predecessor', 1_000);
+  });
+});
+
+describe('a predecessor that dies', () => {
+  it('before MANIFEST leaves nothing', async () => {
+    const { world, a } = await World.begin();
+    world.onFrame('predecessor', 'sent', 'HELLO', () => a.kill());
+    a.executor.upgrade().catch(() => {});
+    await world.clock.until(() => world.sides.length > 1 && world.b.isClosed, 'the end of the successor');
+    expect(world.b.outcome).toMatchObject({ code: 'ERR_HANDOVER_PEER_LOST', stillServing: false });
+  });
+
+  it('G5: while the successor loads leaves it in charge when it is ready', async () => {
+    const { world, a } = await World.begin();
+    const loaded = new Deferred<void>();
+    world.app = async (side) => {
+      await side.listen('web');
+      await loaded.promise;
+      await side.ready();
+    };
+    a.executor.upgrade().catch(() => {});
+    await world.clock.advance(500);
+    const { b } = world;
+    a.kill();
+    await world.clock.advance(500);
+    expect(b.phase).toBe('loading');
+    loaded.resolve();
+    await world.clock.until(() => b.isInCharge, 'the charge of the successor');
+    expect(await answering(b)).toBe(b.pid);
+  });
+
+  it.each(['READY', 'COMMITTED'] as const)('G5: when %s is sent leaves it in charge', async (name) => {
+    const { world, a } = await World.begin();
+    world.onFrame('successor', 'sent', name, () => a.kill());
+    a.executor.upgrade().catch(() => {});
+    await world.clock.until(() => world.sides.length > 1 && world.b.isInCharge, 'the charge of the successor');
+    expect(await answering(world.b)).toBe(world.b.pid);
+  });
+});
