@@ -32,20 +32,20 @@ export const EXPLANATIONS: Readonly<Record<HandoverErrorCode, Explanation>> = {
     more: 'Both processes accepted while the new one was watched. `cause` has the code of what went wrong; connections the new one had accepted ended with it, the others never left the old one.',
   },
   ERR_HANDOVER_CHECK_FAILED: {
-    happened: 'the `check` of the new release failed; `stderr` is on the error',
+    happened: 'the `preflight.command` of the new release failed; `stderr` is on the error',
     stillServing: 'yes, nothing was started',
     action: 'mend the release',
   },
   ERR_HANDOVER_NO_MEMORY: {
     happened: 'the cgroup has no room for a second process of this size',
     stillServing: 'yes, nothing was started',
-    action: 'raise memory.max; or `checkMemory: false`',
+    action: 'raise memory.max; or `preflight: { memory: false }`',
     more: 'Two generations run side by side for the time of the handover. `handover doctor` shows what the cgroup has left.',
   },
   ERR_HANDOVER_TOO_MANY_DRAINING: {
     happened: '`maxDraining` older generations still drain; the message lists them',
     stillServing: 'yes, nothing was started',
-    action: 'wait; lower `drainTimeout`; or `forceOldest: true`',
+    action: 'wait; lower `drain.timeout`; or `forceOldest: true`',
     more: '`handover status` shows the old generations and how many connections each still has.',
   },
   ERR_HANDOVER_PID_FILE: {
