@@ -9,6 +9,8 @@ import process from 'node:process';
 import { dupFd } from 'handover/fd';
 
 const [, , way, key, cert] = process.argv;
+// Room for seconds of the load: connect(2) to a Unix path whose queue is full fails at once, whoever listens.
+const BACKLOG = 4_096;
 const now = () => String(process.hrtime.bigint());
 let server;
 let firstAccept;
@@ -26,7 +28,7 @@ const deeds = {
     server.on('connection', () => {
       lastAccept = now();
     });
-    await once(server.listen(way === 'inherited' ? { fd: dupFd(3) } : where), 'listening');
+    await once(server.listen({ ...(way === 'inherited' ? { fd: dupFd(3) } : where), backlog: BACKLOG }), 'listening');
     return { listening: now(), address: server.address() };
   },
   async first() {

@@ -7,7 +7,7 @@ import { benchReport, spread } from './run.js';
 expectNoLeaks();
 const programs = usePrograms();
 
-const RUN_TIMEOUT = 40_000;
+const RUN_TIMEOUT = 90_000;
 const MANY = 10;
 
 interface Row {

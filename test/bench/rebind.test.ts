@@ -9,7 +9,7 @@ import { benchReport, number, spread } from './run.js';
 expectNoLeaks();
 const programs = usePrograms();
 
-const RUN_TIMEOUT = 40_000;
+const RUN_TIMEOUT = 90_000;
 const hasTls = spawnSync('openssl', ['version']).status === 0;
 
 interface Row {

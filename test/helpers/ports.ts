@@ -56,7 +56,7 @@ function keep(port: number): number | undefined {
 }
 
 /** Resolves when somebody accepts at the port: for programs that do not say that they listen. */
-export async function untilAccepted(port: number, timeout = 10_000): Promise<void> {
+export async function untilAccepted(port: number, timeout = 30_000): Promise<void> {
   const patience = AbortSignal.timeout(timeout);
   for (;;) {
     const socket = connect(port, '127.0.0.1');

@@ -10,7 +10,7 @@ export { commandOf, identify, isAlive as alive, type ProcessId, signal } from '.
 const hasProc = process.platform === 'linux';
 
 /** Resolves when that very process has gone; for a process that is not our child, so that no event tells. */
-export async function gone(id: ProcessId, timeout = 10_000): Promise<void> {
+export async function gone(id: ProcessId, timeout = 30_000): Promise<void> {
   await until(() => !isAlive(id), { what: `process ${id.pid} (${commandOf(id.pid)}) to end`, timeout, interval: 5 });
 }
 

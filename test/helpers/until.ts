@@ -5,7 +5,7 @@ import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promi
 export interface Until {
   /** What is waited for; the error says `waited 2000 ms for ${what}`. */
   readonly what: string;
-  /** @default 10_000 */
+  /** @default 30_000 */
   readonly timeout?: number;
   /** Milliseconds between two looks; 0 looks at each turn of the event loop. @default 0 */
   readonly interval?: number;
@@ -16,7 +16,7 @@ export interface Until {
  * processes only: what has an event is waited for by its event.
  */
 export async function until<T>(look: () => T | undefined | false, wait: Until): Promise<T> {
-  const { what, timeout = 10_000, interval = 0 } = wait;
+  const { what, timeout = 30_000, interval = 0 } = wait;
   const deadline = performance.now() + timeout;
   for (;;) {
     const seen = look();
