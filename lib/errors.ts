@@ -1,5 +1,6 @@
 // Every error the package raises: what the OS refused, what a handover failed of, what the caller got wrong.
 import { getSystemErrorMap, inspect } from 'node:util';
+import type { Phase } from './events.js';
 
 /** An error of the operating system, in the shape Node gives its own. */
 export interface SystemError extends Error {
@@ -113,8 +114,9 @@ export function knownCode(code: string | undefined): HandoverErrorCode | undefin
 
 /** What a {@link HandoverError} carries beside its code and message. */
 export interface HandoverErrorDetails {
-  readonly phase?: string | undefined;
-  readonly stillServing?: boolean | undefined;
+  readonly phase?: Phase | undefined;
+  /** Whoever makes an error knows whether its process still accepts and answers: nothing stands in for that. */
+  readonly stillServing: boolean;
   readonly cause?: unknown;
   readonly exitCode?: number | null | undefined;
   readonly exitSignal?: string | null | undefined;
@@ -129,7 +131,7 @@ export class HandoverError extends Error {
   override readonly name = 'HandoverError';
   readonly code: HandoverErrorCode;
   /** The phase it ended in; undefined where none had begun. */
-  readonly phase: string | undefined;
+  readonly phase: Phase | undefined;
   /** Whether the process that raised this still accepts and answers. */
   readonly stillServing: boolean;
   /** How the successor ended, where it did: its exit code and signal, as `child_process` gives them. */
@@ -140,12 +142,12 @@ export class HandoverError extends Error {
   /** Connections the successor owned when it died or was stopped, as far as it had said. */
   readonly connectionsLost: number | undefined;
 
-  constructor(code: HandoverErrorCode, message: string, details: HandoverErrorDetails = {}) {
+  constructor(code: HandoverErrorCode, message: string, details: HandoverErrorDetails) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined);
     Object.defineProperty(this, BRAND, { value: true });
     this.code = code;
     this.phase = details.phase;
-    this.stillServing = details.stillServing ?? true;
+    this.stillServing = details.stillServing;
     this.exitCode = details.exitCode;
     this.exitSignal = details.exitSignal;
     this.stderr = details.stderr;

@@ -2,7 +2,8 @@
 import { type Channel, channel } from 'node:diagnostics_channel';
 
 /** The phases of a handover, in their order. */
-export type Phase = 'PREPARE' | 'PROBATION' | 'COMMIT' | 'MIGRATE' | 'DRAIN' | 'RETIRE';
+export const PHASES = ['PREPARE', 'PROBATION', 'COMMIT', 'MIGRATE', 'DRAIN', 'RETIRE'] as const;
+export type Phase = (typeof PHASES)[number];
 
 /** Connections that were cut while a process drained, alike in all that is told of them. */
 export interface CutConnections {

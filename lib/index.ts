@@ -34,8 +34,9 @@ export type {
   ListenOptions,
   UpgradeOptions,
 } from './process/types.js';
+export type { ListenerStatus } from './protocol/control-commands.js';
 export type { Claims, DrainingGeneration } from './protocol/frames.js';
 export type { Migration } from './protocols/raw.js';
-export type { Inherited, Keepable } from './resources/kept.js';
+export type { Inherited, Keepable, KeptValue } from './resources/kept.js';
 export { openHandover } from './serve/open-handover.js';
 export { type ServeOptions, serve } from './serve/serve.js';

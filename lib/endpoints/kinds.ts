@@ -33,7 +33,9 @@ export function isListenerKind(kind: string): boolean {
 export function kindOf({ kind }: { readonly kind: string }): EndpointKind {
   const known = BY_NAME.get(kind);
   if (known) return known;
-  throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', `this release knows no listener of kind "${kind}"`);
+  throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', `this release knows no listener of kind "${kind}"`, {
+    stillServing: true,
+  });
 }
 
 /** @throws TypeError none or more than one of the options that say where, or none of this transport */

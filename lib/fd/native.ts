@@ -255,5 +255,5 @@ export function native(): Native {
   loaded ??= load();
   if (loaded.native) return loaded.native;
   const message = `no addon for ${process.platform}-${process.arch}: ${loaded.why}`;
-  throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', message, { cause: loaded.cause });
+  throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', message, { cause: loaded.cause, stillServing: true });
 }

@@ -342,7 +342,7 @@ export class IncomingHandover {
     }
     closeFds(fds);
     const message = `${manifest.entries.length} entries came with ${fds.length} descriptors`;
-    throw new HandoverError('ERR_HANDOVER_PROTOCOL', message);
+    throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { stillServing: true });
   }
 
   #onEnter(state: SuccessorState, from: SuccessorState): void {

@@ -225,7 +225,7 @@ export class Machine<State extends string, Event extends string> {
     if (to === undefined) {
       const code = origin === 'peer' ? 'ERR_HANDOVER_PROTOCOL' : 'ERR_HANDOVER_INTERNAL';
       const who = origin === 'peer' ? 'the other process sent' : 'this process decided';
-      throw new HandoverError(code, `${who} ${event} while ${from}`);
+      throw new HandoverError(code, `${who} ${event} while ${from}`, { stillServing: true });
     }
     this.#state = to;
     if (to !== from) {

@@ -209,7 +209,11 @@ export class OutgoingHandover {
       await this.#reading;
       if (this.#hasSuccessorLeft) return;
       const message = 'the successor ended in the moment in which it was to be left alone';
-      throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: this.phase, cause });
+      throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, {
+        phase: this.phase,
+        cause,
+        stillServing: true,
+      });
     }
   }
 
@@ -292,7 +296,9 @@ export class OutgoingHandover {
   #onFrame(frame: Frame): void {
     if (frame.fds.length > 0) {
       closeFds(frame.fds);
-      throw new HandoverError('ERR_HANDOVER_PROTOCOL', `the successor sent descriptors with ${frame.name}`);
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', `the successor sent descriptors with ${frame.name}`, {
+        stillServing: true,
+      });
     }
     if (frame.name === 'ABORT') {
       this.#onAbort(frame.payload);
@@ -320,7 +326,11 @@ export class OutgoingHandover {
 
   #onFailing(message: string): void {
     const isHung = this.#pulse.isSilent && this.#machine.state !== 'probation';
-    this.abort(new HandoverError(isHung ? 'ERR_HANDOVER_TIMEOUT' : 'ERR_HANDOVER_PROBATION_FAILED', message));
+    this.abort(
+      new HandoverError(isHung ? 'ERR_HANDOVER_TIMEOUT' : 'ERR_HANDOVER_PROBATION_FAILED', message, {
+        stillServing: true,
+      }),
+    );
   }
 
   #onAbort({ code, reason }: { readonly code?: string | undefined; readonly reason?: string | undefined }): void {
@@ -342,7 +352,7 @@ export class OutgoingHandover {
   }
 
   #fail(code: HandoverErrorCode, message: string): void {
-    this.#failed.reject(new HandoverError(code, message, { phase: this.phase }));
+    this.#failed.reject(new HandoverError(code, message, { phase: this.phase, stillServing: true }));
   }
 
   #onEnter(state: PredecessorState): void {
@@ -362,7 +372,7 @@ export class OutgoingHandover {
   async #within(timeout: number, what: string, step: () => Promise<void>): Promise<void> {
     const cancel = this.#clock.after(timeout, () => {
       const message = `${what} within ${timeout} ms`;
-      this.abort(new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: this.phase }));
+      this.abort(new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: this.phase, stillServing: true }));
     });
     try {
       await Promise.race([step().catch((error: unknown) => this.#explainedByEnd(error)), this.#failed.promise]);

@@ -35,10 +35,10 @@ export function unclaimedError(
   const message =
     `the new process does not listen on ${names}, which was handed over: clients would be refused.${instead} ` +
     `If it is meant, say so there: unclaimed: 'close' or unclaimed: [${list}]`;
-  return new HandoverError('ERR_HANDOVER_UNCLAIMED', message, { phase: 'PREPARE' });
+  return new HandoverError('ERR_HANDOVER_UNCLAIMED', message, { phase: 'PREPARE', stillServing: true });
 }
 
 function inTheWay({ address }: ManifestEntry): HandoverError {
   const message = `cannot bind ${address}: a listener that the predecessor handed over is in its way`;
-  return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { phase: 'PREPARE' });
+  return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { phase: 'PREPARE', stillServing: true });
 }

@@ -1,25 +1,16 @@
 // Metrics of handovers for a registry of prom-client: counters that go on over generations, gauges of this process.
 import { typeError } from '../errors.js';
 import { type HandoverCounts, type HandoverEvents, publish } from '../events.js';
+import type { Handover } from '../process/types.js';
 import { durationSamples, family, type MetricFamily, type MetricsRegistry, type Sample } from './metric-families.js';
 import { count, encodeState, type MetricState, NOTHING_COUNTED, newer } from './metric-state.js';
 import { Observer } from './observer.js';
 
 /** What is asked of a handover: what `openHandover()` and `serve()` give. */
-export interface MeasuredHandover {
-  readonly generation: number;
-  readonly isInCharge: boolean;
-  readonly closing: AbortSignal;
-  readonly draining: readonly { readonly generation: number; readonly connections: number }[];
-  keep(name: string, value: Uint8Array | (() => Uint8Array)): void;
-  inherited(name: string): { bytes(): Uint8Array } | undefined;
-  readonly connectionCount?: number;
-  readonly listeners?: readonly {
-    readonly name: string;
-    readonly queueDepth?: number | undefined;
-    readonly backlogEffective?: number | undefined;
-  }[];
-}
+export type MeasuredHandover = Pick<
+  Handover,
+  'generation' | 'isInCharge' | 'closing' | 'draining' | 'keep' | 'inherited' | 'connectionCount' | 'listeners'
+>;
 
 export interface MetricsOptions {
   /** In front of every name. @default 'handover_' */
@@ -113,7 +104,6 @@ class Metrics {
   /** Generations by age, not by number: a number is another one after each handover. */
   #connections(): Sample[] {
     const { connectionCount, draining } = this.#handover;
-    if (connectionCount === undefined) return [];
     const [previous, ...older] = [...draining].sort((a, b) => b.generation - a.generation);
     const sum = older.reduce((all, { connections }) => all + connections, 0);
     return [
@@ -124,7 +114,7 @@ class Metrics {
   }
 
   #queues(which: 'queueDepth' | 'backlogEffective'): Sample[] {
-    return (this.#handover.listeners ?? []).flatMap(({ name: listener, [which]: value }) =>
+    return this.#handover.listeners.flatMap(({ name: listener, [which]: value }) =>
       value === undefined ? [] : [{ value, labels: { listener } }],
     );
   }

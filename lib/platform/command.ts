@@ -63,7 +63,7 @@ type ExecutableFile = Pick<Command, 'file' | 'argv0'>;
 function existing(env: Env, file: string): string {
   if (env.isExecutable(file)) return file;
   const message = `${file} is gone or not executable: the successor cannot be started`;
-  throw new HandoverError('ERR_HANDOVER_COMMAND_NOT_FOUND', message, { phase: 'PREPARE' });
+  throw new HandoverError('ERR_HANDOVER_COMMAND_NOT_FOUND', message, { phase: 'PREPARE', stillServing: true });
 }
 
 async function successorVariables({ variables }: Start, more: SuccessorCommand['env']): Promise<NodeJS.ProcessEnv> {
@@ -74,7 +74,7 @@ async function successorVariables({ variables }: Start, more: SuccessorCommand['
     return { ...variables, ...result };
   } catch (cause) {
     const message = `successor.env failed: ${toError(cause).message}`;
-    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE' });
+    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE', stillServing: true });
   }
 }
 

@@ -111,5 +111,6 @@ function describe({ process: { pid, words }, isSelf }: Fatal): string {
 function wouldOrphan(message: string): HandoverError {
   return new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', `${message}; allowOrphan: true overrides`, {
     phase: 'PREPARE',
+    stillServing: true,
   });
 }

@@ -18,8 +18,8 @@ export async function runCheck(check: Check, command: Command): Promise<void> {
     else await runCommand(command, check);
   } catch (cause) {
     const { message, stderr } = cause as Error & { stderr?: string };
-    const details = { cause, phase: 'PREPARE', ...(stderr !== undefined && { stderr }) };
-    throw new HandoverError('ERR_HANDOVER_CHECK_FAILED', `the new release failed its check: ${message}`, details);
+    const text = `the new release failed its check: ${message}`;
+    throw new HandoverError('ERR_HANDOVER_CHECK_FAILED', text, { cause, phase: 'PREPARE', stillServing: true, stderr });
   }
 }
 
@@ -49,7 +49,7 @@ export function expectMemory(cgroupRoot: string = '/sys/fs/cgroup', rss: number 
   if (headroom === undefined || headroom >= rss) return;
   const inMiB = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`;
   const message = `the cgroup has ${inMiB(headroom)} left and this process uses ${inMiB(rss)}; preflight.memory: false overrides`;
-  throw new HandoverError('ERR_HANDOVER_NO_MEMORY', message, { phase: 'PREPARE' });
+  throw new HandoverError('ERR_HANDOVER_NO_MEMORY', message, { phase: 'PREPARE', stillServing: true });
 }
 
 /** Bytes until memory.max of a process' cgroup; undefined where there is no cgroup 2, or no limit. */

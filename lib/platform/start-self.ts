@@ -36,7 +36,7 @@ export async function startSuccessor(env: Env, command: Command, more: NodeJS.Pr
   } catch (cause) {
     closeFds([ours, stderr]);
     const message = `cannot start ${command.file} in ${command.cwd}: ${(cause as Error).message}`;
-    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE' });
+    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE', stillServing: true });
   } finally {
     closeFds([theirs, theirStderr]);
   }

@@ -71,7 +71,9 @@ export class Takeover {
     this.unlock();
     const path = this.#path;
     if (fd !== -EAGAIN) throw systemError(fd, 'connect', { path });
-    throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `the process at ${path} answers nobody: its queue is full`);
+    throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `the process at ${path} answers nobody: its queue is full`, {
+      stillServing: true,
+    });
   }
 
   unlock(): void {
@@ -145,11 +147,13 @@ export function refuse(channel: Channel, { code, message }: HandoverError): void
 
 function silent(): HandoverError {
   const message = `no HELLO within ${GREETING_TIMEOUT} ms, or too many wait who say nothing`;
-  return new HandoverError('ERR_HANDOVER_TIMEOUT', message);
+  return new HandoverError('ERR_HANDOVER_TIMEOUT', message, { stillServing: true });
 }
 
 function notAllowed({ uid }: PeerCredentials): HandoverError {
-  return new HandoverError('ERR_HANDOVER_TAKEOVER_REFUSED', `user ${uid} may not take over this process`);
+  return new HandoverError('ERR_HANDOVER_TAKEOVER_REFUSED', `user ${uid} may not take over this process`, {
+    stillServing: true,
+  });
 }
 
 async function waitForLock(path: string, timeout: number): Promise<() => void> {

@@ -36,7 +36,7 @@ export interface ControlCall<N extends ControlName> {
 /** Why a handover ends that an operator has given up. */
 export function givenUpBy({ pid, uid }: ControlCall<ControlName>['peer']): HandoverError {
   const message = `an operator gave it up (handover abort, pid ${pid ?? 'unknown'}, user ${uid})`;
-  return new HandoverError('ERR_HANDOVER_CANCELLED', message);
+  return new HandoverError('ERR_HANDOVER_CANCELLED', message, { stillServing: true });
 }
 
 /** What it throws goes to the operator, code and all. */
@@ -113,7 +113,9 @@ export class ControlServer {
       ({ params, fds }) => {
         closeFds(fds);
         if (isAllowed) return this.#answer(operator, name, params, peer);
-        throw new HandoverError('ERR_HANDOVER_CONTROL_REFUSED', `user ${peer.uid} may not control this process`);
+        throw new HandoverError('ERR_HANDOVER_CONTROL_REFUSED', `user ${peer.uid} may not control this process`, {
+          stillServing: true,
+        });
       },
     ]);
     const operator: Operator = { rpc: new Rpc(new FdSocket(fd), { calls: Object.fromEntries(handlers) }), calls: 0 };

@@ -306,7 +306,9 @@ export class Executor {
   #expectInCharge(): void {
     this.expectOpen('a handover');
     if (this.isInCharge) return;
-    throw new HandoverError('ERR_HANDOVER_NOT_READY', 'this process is not in charge: await ready() first');
+    throw new HandoverError('ERR_HANDOVER_NOT_READY', 'this process is not in charge: await ready() first', {
+      stillServing: true,
+    });
   }
 
   async #stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList> {
@@ -314,7 +316,7 @@ export class Executor {
     if ((await this.#do('stepDown', occasion)) && occasion.list) return occasion.list;
     // Taken back while the app's duties were ending, or its state was collected.
     this.#resources.kept.release();
-    throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile');
+    throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile', { stillServing: true });
   }
 
   async #mayTakeBack(successor: Hello | undefined): Promise<boolean> {

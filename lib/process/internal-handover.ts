@@ -50,7 +50,9 @@ export interface InternalHandover extends Handover {
 export function openInternal(options: HandoverOptions): InternalHandover | Promise<InternalHandover> {
   const checked = checkHandoverOptions(options);
   if (inProcess[OPEN])
-    throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already');
+    throw new HandoverError('ERR_HANDOVER_ALREADY_OPEN', 'this process has opened its handover already', {
+      stillServing: true,
+    });
   inProcess[OPEN] = true;
   const opened = openIn(processEnv, checked);
   return opened instanceof Promise ? opened.then(noteOpen) : noteOpen(opened);

@@ -338,7 +338,10 @@ export class Lifecycle {
   /** @throws ERR_HANDOVER_INTERNAL a bug: it may not happen now */
   step(event: LifeEvent): Transition {
     const transition = this.#table[this.#state][event];
-    if (!transition) throw new HandoverError('ERR_HANDOVER_INTERNAL', `${event} while this process is ${this.#state}`);
+    if (!transition)
+      throw new HandoverError('ERR_HANDOVER_INTERNAL', `${event} while this process is ${this.#state}`, {
+        stillServing: true,
+      });
     if (transition.to !== this.#state) this.#changes += 1;
     this.#state = transition.to;
     return transition;

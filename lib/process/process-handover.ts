@@ -10,6 +10,7 @@ import type { Inherited, Keepable } from '../resources/kept.js';
 import { AppDuties, type AppEnding } from './app-duties.js';
 import { checkCloseHook } from './call-options.js';
 import { Executor } from './executor.js';
+import { warnOfOldSpelling } from './old-spellings.js';
 import type { CheckedOptions } from './options.js';
 import { warnOfTimeouts } from './request-timeout-warning.js';
 import { Resources } from './resources.js';
@@ -133,9 +134,19 @@ export class ProcessHandover implements Handover {
     this.#duties.addHook({ name, run: hook, ...checkCloseHook(name, hook, options) });
   }
 
-  keep(name: string, value: Keepable): void {
+  keep(name: string, value: Keepable | number): void {
+    if (typeof value === 'number') {
+      warnOfOldSpelling('keep() with a descriptor', 'keepFd()');
+      this.keepFd(name, value);
+      return;
+    }
     this.#executor.expectOpen('keep()');
     this.#resources.kept.keep(name, value);
+  }
+
+  keepFd(name: string, fd: number): void {
+    this.#executor.expectOpen('keepFd()');
+    this.#resources.kept.keepFd(name, fd);
   }
 
   inherited(name: string): Inherited | undefined {

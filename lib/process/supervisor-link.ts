@@ -72,7 +72,8 @@ export class SupervisorLink implements ListenerBroker {
         leaveTo: ({ fds }) => this.#transferTo(fds),
         receive: async ({ fds: [other, ...rest] }) => {
           closeFds(rest);
-          if (other === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'receive came without a channel');
+          if (other === undefined)
+            throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'receive came without a channel', { stillServing: true });
           const channel = new Channel(new FdSocket(other), 'successor');
           const { hello } = worker.describe();
           const moved = await receiveConnections(channel, hello, (listener) => servers.adopterOf(listener));
@@ -176,7 +177,8 @@ export class SupervisorLink implements ListenerBroker {
 
   async #replace({ pid }: Params, [channel, pidfd, ...rest]: Int32Array): Promise<{ readonly params: Params }> {
     closeFds(rest);
-    if (channel === undefined) throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'giveWay came without a channel');
+    if (channel === undefined)
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'giveWay came without a channel', { stillServing: true });
     const process = foreignProcess(Number(pid), pidfd, { wasStarted: true });
     const giving = this.#worker.orders.replace(new Channel(new FdSocket(channel), 'predecessor'), process);
     giving.catch(() => this.#failures++);
@@ -206,13 +208,13 @@ export class SupervisorLink implements ListenerBroker {
 /** The supervisor starts workers side by side, and none of them is its successor. */
 export function unprofiled(): HandoverError {
   const message = '"profile" cannot be had under `handover run`, which starts the successors itself';
-  return new HandoverError('ERR_HANDOVER_UNSUPPORTED', message);
+  return new HandoverError('ERR_HANDOVER_UNSUPPORTED', message, { stillServing: true });
 }
 
 export function keptBySupervisor(): HandoverError {
   const message =
     'this process is kept by `handover run`, which starts its successor: a standby of its own would be nobody’s';
-  return new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', message, { phase: 'PREPARE' });
+  return new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', message, { phase: 'PREPARE', stillServing: true });
 }
 
 /** Raw socket options hold bytes. */

@@ -4,6 +4,7 @@ import type { AddressInfo, Server } from 'node:net';
 import type { ListenAddress } from '../endpoints/endpoint.js';
 import type { Requester } from '../events.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
+import type { ListenerStatus } from '../protocol/control-commands.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Migration } from '../protocols/raw.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
@@ -89,6 +90,10 @@ export interface Handover extends AsyncDisposable {
   readonly closed: Promise<void>;
   /** Older generations that still drain, as they last said: age in ms, open connections. */
   readonly draining: readonly DrainingGeneration[];
+  /** Open connections of this process. */
+  readonly connectionCount: number;
+  /** The listeners of this process, each with its queue as the kernel has it. Read at each access. */
+  readonly listeners: readonly ListenerStatus[];
 
   /**
    * Claims the inherited socket of this name and address, or one that a supervisor passed along by name or address, or
@@ -174,14 +179,28 @@ export interface Handover extends AsyncDisposable {
   waitUntil(work: Promise<unknown>): void;
 
   /**
-   * Hands bytes (in sealed memory, not through the socket) or a descriptor to the next generations under a name, in place
-   * of what it was. A function is asked at COMMIT; one that fails ends the handover with ERR_HANDOVER_ABORTED. A descriptor
-   * is duplicated; yours stays yours.
+   * Hands bytes or a JSON value to the next generations under a name, in place of what it was: in sealed memory, not
+   * through the socket. A function is asked at COMMIT; one that fails ends the handover with ERR_HANDOVER_ABORTED.
    * @throws ERR_HANDOVER_CLOSED this process has handed over or is shutting down
-   * @throws EBADF, EMFILE … as fcntl(2) and memfd_create(2)
+   * @throws EMFILE … as memfd_create(2)
    * @throws TypeError a name that is empty, a listener's or the library's, or a value of another type
+   * @example
+   * ```ts
+   * handover.keep('sessions', () => ({ ids: [...sessions] }));
+   * const kept = handover.inherited('sessions')?.json();
+   * ```
    */
   keep(name: string, value: Keepable): void;
+  /** @deprecated `keepFd`; a later version refuses numbers */
+  keep(name: string, fd: number): void;
+
+  /**
+   * Hands a descriptor to the next generations under a name, in place of what it was. It is duplicated; yours stays yours.
+   * @throws ERR_HANDOVER_CLOSED this process has handed over or is shutting down
+   * @throws EBADF, EMFILE … as fcntl(2)
+   * @throws TypeError, RangeError as `keep()`, or no descriptor
+   */
+  keepFd(name: string, fd: number): void;
 
   /**
    * What an older generation kept under this name; undefined where there is none. Bytes of a function are there once this

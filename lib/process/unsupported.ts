@@ -9,6 +9,7 @@ import { tellFailure } from '../handover/handover-record.js';
 import { helloOf } from '../handover/identity.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
 import { systemClock } from '../protocol/clock.js';
+import type { ListenerStatus } from '../protocol/control-commands.js';
 import { Deferred } from '../protocol/deferred.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
@@ -31,6 +32,7 @@ export class UnsupportedHandover implements Handover {
   readonly unclaimed: readonly string[] = [];
   readonly unclaimedSockets: readonly [] = [];
   readonly draining: readonly DrainingGeneration[] = [];
+  readonly listeners: readonly ListenerStatus[] = [];
   readonly #options: CheckedOptions;
   readonly #servers = new Servers();
   readonly #duties = new AppDuties();
@@ -47,6 +49,10 @@ export class UnsupportedHandover implements Handover {
   #readiness(): Readiness {
     const reason = this.isInCharge ? undefined : this.closing.aborted ? 'closing' : 'loading';
     return { reason, generation: this.generation, pid: process.pid };
+  }
+
+  get connectionCount(): number {
+    return this.#servers.connectionCount;
   }
 
   get isInCharge(): boolean {
@@ -114,7 +120,9 @@ export class UnsupportedHandover implements Handover {
     const asked = checkUpgradeOptions(options);
     try {
       expectSupported();
-      throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'this process was started without the addon');
+      throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'this process was started without the addon', {
+        stillServing: true,
+      });
     } catch (error) {
       const { generation } = this;
       tellFailure(helloOf({ pid: process.pid, generation, moves: false }), asked, error);
@@ -141,7 +149,9 @@ export class UnsupportedHandover implements Handover {
   }
 
   /** There will be nobody to hand it to. */
-  keep(_name: string, _value: Keepable): void {}
+  keep(_name: string, _value: Keepable | number): void {}
+
+  keepFd(_name: string, _fd: number): void {}
 
   inherited(_name: string): Inherited | undefined {
     return undefined;

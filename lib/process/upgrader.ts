@@ -120,7 +120,9 @@ export class Upgrader {
 
   async #discardPrepared(
     outgoing: OutgoingHandover,
-    reason: HandoverError = new HandoverError('ERR_HANDOVER_ABORTED', 'the standby was discarded'),
+    reason: HandoverError = new HandoverError('ERR_HANDOVER_ABORTED', 'the standby was discarded', {
+      stillServing: true,
+    }),
   ): Promise<void> {
     const attempt = this.#attempt;
     if (attempt?.outgoing !== outgoing || !attempt.isStandby) return;
@@ -148,7 +150,10 @@ export class Upgrader {
         return this.#handOver(attempt);
       });
     } catch (error) {
-      const known = error instanceof HandoverError ? error : new HandoverError('ERR_HANDOVER_INTERNAL', String(error));
+      const known =
+        error instanceof HandoverError
+          ? error
+          : new HandoverError('ERR_HANDOVER_INTERNAL', String(error), { stillServing: true });
       if (!channel.isClosed) refuse(channel, known);
       process.release();
       throw known;
@@ -205,7 +210,7 @@ export class Upgrader {
     }
     if (this.#attempt) {
       const message = 'another handover of this process is under way, or a standby is waiting: commit or discard it';
-      throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', message);
+      throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', message, { stillServing: true });
     }
     this.#makeRoomForDraining();
   }
@@ -275,7 +280,7 @@ export class Upgrader {
         `generation ${generation} (pid ${pid}) for ${Math.round(age / 1000)} s with ${connections} connections`,
     );
     const message = `${draining.length} older generations still drain, maxDraining is ${maxDraining}: ${list.join(', ')}`;
-    throw new HandoverError('ERR_HANDOVER_TOO_MANY_DRAINING', message, { phase: 'PREPARE' });
+    throw new HandoverError('ERR_HANDOVER_TOO_MANY_DRAINING', message, { phase: 'PREPARE', stillServing: true });
   }
 
   #adopt(attempt: Attempt, started: Started): OutgoingHandover {

@@ -153,7 +153,7 @@ export class Channel implements AsyncIterable<Frame> {
       } catch (cause) {
         if (cause instanceof DescriptorsLost) throw descriptorsLost(cause);
         const message = `the other process broke the protocol: ${(cause as Error).message}`;
-        throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { cause });
+        throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { cause, stillServing: true });
       }
     }
   }
@@ -172,7 +172,7 @@ export class Channel implements AsyncIterable<Frame> {
 
 function descriptorsLost(cause: unknown): HandoverError {
   const message = 'descriptors were lost on the way: the descriptor table of this process is full';
-  return new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { cause });
+  return new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { cause, stillServing: true });
 }
 
 /** What else there is to say of a frame: by the fields of its payload, since no other frame has them. */

@@ -93,7 +93,7 @@ export function negotiate(mine: Hello, theirs: Hello): number {
   if (version >= Math.max(mine.protocol.min, theirs.protocol.min)) return version;
   const say = ({ protocol: { min, max } }: Hello): string => (min === max ? `${min}` : `${min} to ${max}`);
   const message = `no common protocol: this process speaks ${say(mine)}, the other (version ${theirs.version}) ${say(theirs)}`;
-  throw new HandoverError('ERR_HANDOVER_VERSION', message);
+  throw new HandoverError('ERR_HANDOVER_VERSION', message, { stillServing: true });
 }
 
 /** An older generation that still drains. */

@@ -1,6 +1,8 @@
 // Calls between a supervisor and its workers, and between the command line and either: JSON with descriptors, both ways
 // over one socket. Not part of the handover protocol: both ends are told how to find each other by a version of this file.
+
 import { HandoverError, type HandoverErrorDetails, hasCode, knownCode, toError } from '../errors.js';
+import { PHASES } from '../events.js';
 import { closeFds, type FdSocket } from '../fd/index.js';
 import { FrameDecoder } from './decoder.js';
 import { HEADER_BYTES, type RawFrame } from './frames.js';
@@ -161,7 +163,9 @@ export class Rpc {
       const handler = Object.hasOwn(this.#handlers.calls, method) ? this.#handlers.calls[method] : undefined;
       if (!handler) {
         closeFds(message.fds);
-        throw new HandoverError('ERR_HANDOVER_UNKNOWN_COMMAND', `the other process does not know "${method}"`);
+        throw new HandoverError('ERR_HANDOVER_UNKNOWN_COMMAND', `the other process does not know "${method}"`, {
+          stillServing: true,
+        });
       }
       const { params = {}, fds = NO_FDS } = (await handler(message)) ?? {};
       await this.#send({ answer: id, params }, fds);
@@ -184,7 +188,13 @@ function revive({ message, ...details }: Params): Error {
   const text = String(message);
   const code = knownCode(details.code as string | undefined);
   if (code === undefined) return Object.assign(new Error(text), details);
-  return new HandoverError(code, text, details as HandoverErrorDetails);
+  const { phase, stillServing } = details;
+  return new HandoverError(code, text, {
+    ...(details as Omit<HandoverErrorDetails, 'phase' | 'stillServing'>),
+    // A newer version may have phases that this one does not know.
+    phase: PHASES.find((known) => known === phase),
+    stillServing: stillServing !== false,
+  });
 }
 
 function expectObject(value: unknown): Record<string, unknown> {
@@ -198,7 +208,9 @@ function isEnd(error: unknown): boolean {
 }
 
 function peerLost(): HandoverError {
-  return new HandoverError('ERR_HANDOVER_PEER_LOST', 'the other process closed the connection before it answered');
+  return new HandoverError('ERR_HANDOVER_PEER_LOST', 'the other process closed the connection before it answered', {
+    stillServing: true,
+  });
 }
 
 /** Whether a call failed because nobody was there to answer it. */

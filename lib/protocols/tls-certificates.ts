@@ -232,7 +232,7 @@ function refusing<T>(what: string, act: () => T): T {
 }
 
 function refusal(message: string, cause?: unknown): HandoverError {
-  const details = cause === undefined ? {} : { cause };
+  const details = { stillServing: true, ...(cause !== undefined && { cause }) };
   return new HandoverError('ERR_HANDOVER_CERTIFICATE', `${message}; the pair in use stays`, details);
 }
 

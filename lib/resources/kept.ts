@@ -1,13 +1,17 @@
 // What the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
 import { fstatSync, readSync } from 'node:fs';
 import { HandoverError, toError, typeError } from '../errors.js';
+import { expectFd } from '../fd/arguments.js';
 import { closeFds, dupFd, sealedBlob } from '../fd/index.js';
 import type { ManifestEntry } from '../protocol/frames.js';
 import type { DescriptorList } from '../protocol/manifest.js';
 import { type Ledger, RESERVED } from './ledger.js';
 
-/** Bytes; a descriptor, which stays yours; or a function asked for bytes at COMMIT, when nothing changes them any more. */
-export type Keepable = Uint8Array | number | (() => Uint8Array | Promise<Uint8Array>);
+/** Bytes, or a JSON value: a string, a boolean, null, an array or a plain object. No number: keep it in an object. */
+export type KeptValue = Uint8Array | string | boolean | null | object;
+
+/** The value; or a function asked for it at COMMIT, when nothing changes it any more. */
+export type Keepable = KeptValue | (() => KeptValue | Promise<KeptValue>);
 
 /** What came under a name. */
 export interface Inherited {
@@ -15,12 +19,14 @@ export interface Inherited {
   readonly fd: number;
   /** The content, copied. */
   bytes(): Buffer;
+  /** The JSON value that was kept. @throws SyntaxError the content is no JSON */
+  json(): unknown;
 }
 
 export class Kept {
   readonly #ledger: Ledger;
   #collected: number[] = [];
-  readonly #atCommit = new Map<string, () => Uint8Array | Promise<Uint8Array>>();
+  readonly #atCommit = new Map<string, () => KeptValue | Promise<KeptValue>>();
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger;
@@ -28,14 +34,22 @@ export class Kept {
 
   /** Puts a value under a name, in place of the one before. */
   keep(name: string, value: Keepable): void {
-    if (typeof name !== 'string' || name === '' || name.startsWith(RESERVED)) {
-      throw typeError('name', `a non-empty string that does not begin with ${RESERVED}`, name);
+    expectName(name);
+    if (typeof value === 'function') {
+      this.#atCommit.set(name, value as () => KeptValue | Promise<KeptValue>);
+      return;
     }
+    const bytes = toBytes(value);
     this.#atCommit.delete(name);
-    if (typeof value === 'function') this.#atCommit.set(name, value);
-    else if (typeof value === 'number') this.#ledger.keep(name, 'descriptor', dupFd(value));
-    else if (value instanceof Uint8Array) this.#ledger.keep(name, 'blob', sealedBlob(name, value));
-    else throw typeError('value', 'bytes, a descriptor, or a function that returns bytes', value);
+    this.#ledger.keep(name, 'blob', sealedBlob(name, bytes));
+  }
+
+  /** Puts a duplicate of a descriptor under a name, in place of what was there. */
+  keepFd(name: string, fd: number): void {
+    expectName(name);
+    expectFd('fd', fd);
+    this.#atCommit.delete(name);
+    this.#ledger.keep(name, 'descriptor', dupFd(fd));
   }
 
   /** Asks the functions. What they say is for this one handover: `release()` closes it. */
@@ -49,12 +63,12 @@ export class Kept {
     return { entries, fds: Int32Array.from(this.#collected) };
   }
 
-  async #read(name: string, read: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
+  async #read(name: string, read: () => KeptValue | Promise<KeptValue>): Promise<Uint8Array> {
     try {
-      return await read();
+      return toBytes(await read());
     } catch (cause) {
       const message = `the function kept as "${name}" failed: ${toError(cause).message}`;
-      throw new HandoverError('ERR_HANDOVER_ABORTED', message, { cause, phase: 'COMMIT' });
+      throw new HandoverError('ERR_HANDOVER_ABORTED', message, { cause, phase: 'COMMIT', stillServing: true });
     }
   }
 
@@ -65,7 +79,8 @@ export class Kept {
 
   inherited(name: string): Inherited | undefined {
     const entry = this.#ledger.claim(name);
-    return entry && { fd: entry.fd, bytes: () => readAll(entry.fd) };
+    const bytes = (): Buffer => readAll(entry?.fd as number);
+    return entry && { fd: entry.fd, bytes, json: () => JSON.parse(bytes().toString('utf8')) as unknown };
   }
 
   /** The content of what came under a name of the library, which is not handed on. */
@@ -74,6 +89,27 @@ export class Kept {
     this.#ledger.release(name);
     return bytes;
   }
+}
+
+function expectName(name: unknown): void {
+  if (typeof name !== 'string' || name === '' || name.startsWith(RESERVED)) {
+    throw typeError('name', `a non-empty string that does not begin with ${RESERVED}`, name);
+  }
+}
+
+/** JSON has a form for more than this, and loses it: a Map becomes `{}`, and so does a promise. */
+function toBytes(value: unknown): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  const isPlain = typeof value === 'string' || typeof value === 'boolean' || value === null || isPlainObject(value);
+  if (!isPlain)
+    throw typeError('value', 'bytes, a JSON value that is no number, or a function that returns one', value);
+  return Buffer.from(JSON.stringify(value));
+}
+
+function isPlainObject(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return Array.isArray(value) || prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** read(2) gives no more at a time. */

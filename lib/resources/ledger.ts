@@ -290,7 +290,7 @@ export class Ledger {
       ? `the predecessor handed it over under the name "${other.name}": use that name`
       : 'the predecessor or a stranger holds it, and it was not handed over: let the predecessor open it with handover.listen() too';
     const message = `cannot bind ${endpoint.canonical} for "${name}": ${why}`;
-    return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { cause, phase: 'PREPARE' });
+    return new HandoverError('ERR_HANDOVER_ADDRESS_IN_USE', message, { cause, phase: 'PREPARE', stillServing: true });
   }
 }
 
@@ -312,7 +312,9 @@ function expectListener(entry: Entry): void {
   const { socket } = describeFd(fd);
   const isRight = isDatagram(entry) ? socket?.type === 'dgram' : socket?.type === 'stream' && socket.listening;
   if (isRight) return;
-  throw new HandoverError('ERR_HANDOVER_PROTOCOL', `the descriptor handed over as "${name}" is no ${kind} listener`);
+  throw new HandoverError('ERR_HANDOVER_PROTOCOL', `the descriptor handed over as "${name}" is no ${kind} listener`, {
+    stillServing: true,
+  });
 }
 
 function removePath(entry: Entry): void {

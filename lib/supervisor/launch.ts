@@ -60,7 +60,7 @@ export async function launch(start: Launch): Promise<Launched> {
   } catch (cause) {
     closeFd(ours);
     const message = `cannot start ${program.file} in ${program.cwd}: ${(cause as Error).message}`;
-    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE' });
+    throw new HandoverError('ERR_HANDOVER_SPAWN_FAILED', message, { cause, phase: 'PREPARE', stillServing: true });
   } finally {
     closeFd(theirs);
   }

@@ -17,7 +17,7 @@ export function lend(
   // What it accepted would be lost with it.
   if (worker.hasLeft || slot.isStopping) {
     const message = `worker ${slot.index} (pid ${worker.pid}) is replaced or not needed any more: it gets no listener`;
-    throw new HandoverError('ERR_HANDOVER_CLOSED', message);
+    throw new HandoverError('ERR_HANDOVER_CLOSED', message, { stillServing: true });
   }
   const endpoint = { kind, canonical, bind: reviveBind(bind) } as Endpoint;
   const fds = Int32Array.of(listeners.lend(String(name), endpoint));

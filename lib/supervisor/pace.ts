@@ -13,7 +13,10 @@ export class Deadline {
       this.#expire = reject;
     });
     this.#expired.catch(() => {});
-    this.#timer = setTimeout(() => this.expire(new HandoverError('ERR_HANDOVER_TIMEOUT', message)), ms);
+    this.#timer = setTimeout(
+      () => this.expire(new HandoverError('ERR_HANDOVER_TIMEOUT', message, { stillServing: true })),
+      ms,
+    );
   }
 
   /** Settles as the promise. @throws ERR_HANDOVER_TIMEOUT it has not in time; what `expire` was given */

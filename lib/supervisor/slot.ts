@@ -182,7 +182,9 @@ export class Slot {
   #expectFree(): void {
     if (this.isStopping) throw closed(`worker ${this.index} is leaving`);
     if (!this.#isReplacing) return;
-    throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `worker ${this.index} is being replaced already`);
+    throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `worker ${this.index} is being replaced already`, {
+      stillServing: true,
+    });
   }
 
   /** A pause is cut short; a recall or a start has `patience` ms, and a start that takes longer is ended. */
@@ -276,7 +278,7 @@ export class Slot {
     await settlesWithin(worker.exited, settle);
     if (worker === this.#current && !worker.hasEnded) return;
     const message = `worker ${this.index} (pid ${worker.pid}) ended within ${settle} ms after it was put in charge`;
-    throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: 'DRAIN' });
+    throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: 'DRAIN', stillServing: true });
   }
 
   #onChange(worker: Worker): void {
@@ -406,5 +408,5 @@ function isHeir(state: Worker['state'], hasLeft: boolean): boolean {
 }
 
 function closed(message: string): HandoverError {
-  return new HandoverError('ERR_HANDOVER_CLOSED', message);
+  return new HandoverError('ERR_HANDOVER_CLOSED', message, { stillServing: true });
 }

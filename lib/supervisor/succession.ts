@@ -166,7 +166,12 @@ async function giveTo(worker: Worker, heirs: readonly Worker[]): Promise<void> {
 export function throwEarlyEnd({ index, pid }: Worker, exit: Exit): never {
   const message = `worker ${index} (pid ${pid}) ended with ${describeExit(exit)} before it served`;
   const { code: exitCode, signal: exitSignal } = exit;
-  throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, { phase: 'PREPARE', exitCode, exitSignal });
+  throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, {
+    phase: 'PREPARE',
+    exitCode,
+    exitSignal,
+    stillServing: true,
+  });
 }
 
 export function describeExit({ code, signal }: Exit): string {

@@ -226,12 +226,15 @@ export class Supervisor implements SlotHost {
 
   async #replaceBy(slot: Slot, worker: Worker): Promise<Params> {
     if (slot.current === worker) return slot.replace(currentRelease(this.#options.program), this.#options);
-    throw new HandoverError('ERR_HANDOVER_CLOSED', `worker ${slot.index} has been replaced meanwhile`);
+    throw new HandoverError('ERR_HANDOVER_CLOSED', `worker ${slot.index} has been replaced meanwhile`, {
+      stillServing: true,
+    });
   }
 
   async #inTurn<T>(step: () => Promise<T>): Promise<T> {
     const result = this.#last.then(() => {
-      if (this.isStopping) throw new HandoverError('ERR_HANDOVER_CLOSED', 'the supervisor is stopping');
+      if (this.isStopping)
+        throw new HandoverError('ERR_HANDOVER_CLOSED', 'the supervisor is stopping', { stillServing: true });
       return step();
     });
     this.#last = result.catch(() => {});
@@ -286,7 +289,7 @@ export class Supervisor implements SlotHost {
 
   #pausedRoll(verb: string): Roll {
     if (this.#roll?.isPaused) return this.#roll;
-    throw new HandoverError('ERR_HANDOVER_NOT_READY', `there is no paused roll to ${verb}`);
+    throw new HandoverError('ERR_HANDOVER_NOT_READY', `there is no paused roll to ${verb}`, { stillServing: true });
   }
 
   async #scaleTo(count: number): Promise<void> {

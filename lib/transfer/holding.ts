@@ -30,7 +30,7 @@ export class Holding {
     if (connections.length !== fds.length || this.#batches.has(batch)) {
       closeFds(fds);
       const message = `OFFER ${batch} of ${connections.length} connections came with ${fds.length} descriptors`;
-      throw new HandoverError('ERR_HANDOVER_PROTOCOL', message);
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { stillServing: true });
     }
     this.#batches.set(batch, 'asking');
     const adopters = connections.map(({ listener }) => this.#adopterOf(listener));
@@ -61,7 +61,9 @@ export class Holding {
   go(batch: number): void {
     const held = this.#batches.get(batch);
     if (!held || held === 'asking') {
-      throw new HandoverError('ERR_HANDOVER_PROTOCOL', `GO ${batch} names no batch that is held`);
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', `GO ${batch} names no batch that is held`, {
+        stillServing: true,
+      });
     }
     this.#forget(batch);
     this.#adopt(held);

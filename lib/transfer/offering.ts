@@ -89,7 +89,7 @@ export class Offering {
     const movables = this.#outstanding.get(batch);
     if (movables?.length !== verdicts.length) {
       const message = `HELD of ${verdicts.length} answers no batch ${batch} of as many`;
-      throw new HandoverError('ERR_HANDOVER_PROTOCOL', message);
+      throw new HandoverError('ERR_HANDOVER_PROTOCOL', message, { stillServing: true });
     }
     this.#outstanding.delete(batch);
     for (const [i, movable] of movables.entries()) {
@@ -132,7 +132,10 @@ export class Offering {
     this.#hasToldOfRoom = true;
     const message =
       'the successor has no descriptors for more connections: the others stay here until it has, and drain';
-    publish('hook-failed', { name: 'migrate', error: new HandoverError('ERR_HANDOVER_DESCRIPTORS', message) });
+    publish('hook-failed', {
+      name: 'migrate',
+      error: new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { stillServing: true }),
+    });
   }
 
   #tryAgain(): void {

@@ -55,6 +55,8 @@ function onFrame(frame: Frame, channel: Channel, hello: Hello, holding: Holding)
   else if (frame.name === 'ABORT' && frame.payload.batch !== undefined) holding.abort(frame.payload.batch);
   else if (frame.name === 'ABORT') holding.abortAll();
   else if (frame.name !== 'HEARTBEAT') {
-    throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that gives its connections away sent ${frame.name}`);
+    throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that gives its connections away sent ${frame.name}`, {
+      stillServing: true,
+    });
   }
 }

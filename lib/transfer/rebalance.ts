@@ -37,7 +37,10 @@ class RebalanceTarget {
           this.#offering = this.#moving.start(candidates, () => {});
           this.#offering.sweepSoon();
         } else if (frame.name === 'HELD') this.#moving.onHeld(frame.payload);
-        else throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that is given connections sent ${frame.name}`);
+        else
+          throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that is given connections sent ${frame.name}`, {
+            stillServing: true,
+          });
       }
     } catch {
       // Whatever it did: the connections it has not got stay here, once it knows that they are not its own.
@@ -52,7 +55,9 @@ class RebalanceTarget {
   #expectMoving(hello: Hello, peer: Hello): void {
     negotiate(hello, peer);
     if (peer.capabilities.includes('move')) return;
-    throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'the other process takes no connections');
+    throw new HandoverError('ERR_HANDOVER_UNSUPPORTED', 'the other process takes no connections', {
+      stillServing: true,
+    });
   }
 
   get isReady(): boolean {

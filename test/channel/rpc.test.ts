@@ -110,7 +110,13 @@ describe('G8: what fails there rejects here', () => {
   });
 
   test('as a HandoverError with its code and details', async () => {
-    const details = { phase: 'COMMIT', stillServing: false, stderr: 'boom', exitCode: null, exitSignal: 'SIGKILL' };
+    const details = {
+      phase: 'COMMIT',
+      stillServing: false,
+      stderr: 'boom',
+      exitCode: null,
+      exitSignal: 'SIGKILL',
+    } as const;
     const { here } = rpcs(failing(new HandoverError('ERR_HANDOVER_TIMEOUT', 'too late', details)));
     const error = await here.call('fail').catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(HandoverError);

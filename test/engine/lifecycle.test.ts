@@ -146,7 +146,7 @@ describe('keep and inherited', () => {
           handover.keep('replaced', Buffer.from('of generation 1'));
           const { closeSync, openSync } = process.getBuiltinModule('node:fs');
           const pipe = openSync(process.env.PIPE as string, 'w');
-          handover.keep('pipe', pipe);
+          handover.keepFd('pipe', pipe);
           closeSync(pipe);
         } else {
           kept.replaced = read('replaced');
@@ -193,6 +193,109 @@ describe('keep and inherited', () => {
     await app.close();
     await closed;
     expect(written).toBe('written by 2\nwritten by 3\n');
+  });
+
+  it('JSON values, and functions asked for them at COMMIT', async () => {
+    const keeps = server({
+      options,
+      before: ({ handover, say }) => {
+        const names = ['object', 'list', 'text', 'flag', 'nothing', 'later'];
+        if (handover.generation === 1) {
+          handover.keep('object', { users: { a: 1 } });
+          handover.keep('list', [1, 'two', null]);
+          handover.keep('text', 'three');
+          handover.keep('flag', false);
+          handover.keep('nothing', null);
+          handover.keep('later', async () => ({ count: 4 }));
+        }
+        handover.whenInCharge(() =>
+          say(
+            'json',
+            names.map((name) => handover.inherited(name)?.json() ?? null),
+          ),
+        );
+      },
+    });
+    const { chain: processes, first } = await chain(keeps);
+    await first.upgrade();
+    const second = await processes.generation(2);
+    expect(await second.said('json')).toEqual([
+      { users: { a: 1 } },
+      [1, 'two', null],
+      'three',
+      false,
+      null,
+      { count: 4 },
+    ]);
+    await second.close();
+  });
+
+  it('a descriptor by keep(), as it was spelled before keepFd(): it arrives, with one warning', async () => {
+    const keeps = server({
+      options,
+      before: ({ handover, say }) => {
+        const { closeSync, openSync, readlinkSync } = process.getBuiltinModule('node:fs');
+        if (handover.generation === 2) {
+          say('inherited', readlinkSync(`/proc/self/fd/${handover.inherited('log')?.fd}`));
+          return;
+        }
+        const warnings: string[][] = [];
+        process.on('warning', ({ name, message }) => warnings.push([name, message]));
+        handover.onClose('warnings', () => say('warnings', warnings));
+        const fd = openSync('/dev/null', 'w');
+        handover.keep('other', fd);
+        handover.keep('log', fd);
+        closeSync(fd);
+      },
+    });
+    const { chain: processes, first } = await chain(keeps);
+    await first.upgrade();
+    const second = await processes.generation(2);
+    expect(await second.said('inherited')).toBe('/dev/null');
+    expect(await first.said('warnings')).toEqual([
+      ['DeprecationWarning', expect.stringContaining('keep() with a descriptor is spelled keepFd() now')],
+    ]);
+    await second.close();
+  });
+
+  it('what has no form in JSON is refused', async () => {
+    const { first } = await chain(
+      server({
+        options,
+        before: ({ handover, say }) => {
+          const refused = (keep: () => void): string => {
+            try {
+              keep();
+              return 'kept';
+            } catch (error) {
+              return (error as Error).message;
+            }
+          };
+          const values: unknown[] = [
+            undefined,
+            Symbol.iterator,
+            new Map(),
+            Promise.resolve(1),
+            new Float64Array(1),
+            1n,
+          ];
+          say('refused', [
+            ...values.map((value) => refused(() => handover.keep('value', value as string))),
+            ...['0', -1, 1.5].map((fd) => refused(() => handover.keepFd('log', fd as number))),
+            refused(() => handover.keep('', 'x')),
+          ]);
+        },
+      }),
+    );
+    const refused = await first.said<string[]>('refused');
+    expect(refused.slice(0, 6)).toEqual(
+      Array(6).fill(expect.stringMatching(/^"value" must be bytes, a JSON value that is no number, or a function/)),
+    );
+    expect(refused.slice(6)).toEqual([
+      ...Array(3).fill(expect.stringMatching(/^"fd" must be an integer from 0/)),
+      expect.stringMatching(/^"name" must be a non-empty string that does not begin with handover:/),
+    ]);
+    await first.close();
   });
 
   it('64 MB arrive unchanged, without a copy through the socket', async () => {

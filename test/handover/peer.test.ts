@@ -988,7 +988,8 @@ describe('successor', () => {
   });
 
   it('G5, G8: what keeps it from taking charge is told the predecessor by its code', async () => {
-    const takeCharge = () => Promise.reject(new HandoverError('ERR_HANDOVER_PID_FILE', 'disk full'));
+    const takeCharge = () =>
+      Promise.reject(new HandoverError('ERR_HANDOVER_PID_FILE', 'disk full', { stillServing: true }));
     const { peer, calls } = await ready({ takeCharge });
     await commit(peer);
     const payload = { code: 'ERR_HANDOVER_PID_FILE', reason: 'disk full' };

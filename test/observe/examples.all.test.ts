@@ -35,7 +35,7 @@ const expressions = [
 function metricNames(): Set<string> {
   const families: MetricFamily[] = [];
   const nothing = { generation: 1, isInCharge: true, closing: new AbortController().signal, draining: [] };
-  const handover = { ...nothing, keep: () => {}, inherited: () => undefined };
+  const handover = { ...nothing, keep: () => {}, inherited: () => undefined, connectionCount: 0, listeners: [] };
   registerMetrics(handover, { registerMetric: (metric) => void families.push(metric as MetricFamily) })();
   return new Set(
     families.flatMap(({ name, type }) =>

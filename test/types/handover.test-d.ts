@@ -16,7 +16,9 @@ import {
   type HandoverOptions,
   type Inherited,
   type Keepable,
+  type KeptValue,
   type Listener,
+  type ListenerStatus,
   type Listening,
   type ListenOptions,
   type Logger,
@@ -50,6 +52,8 @@ same<Equal<Handover['generation'], number>>();
 same<Equal<Handover['isInCharge'], boolean>>();
 same<Equal<Handover['closing'], AbortSignal>>();
 same<Equal<Handover['closed'], Promise<void>>>();
+same<Equal<Handover['connectionCount'], number>>();
+same<Equal<Handover['listeners'], readonly ListenerStatus[]>>();
 same<Equal<ReturnType<Handover['listen']>, Promise<Listening>>>();
 same<Equal<ReturnType<Handover['ready']>, Promise<void>>>();
 same<Equal<ReturnType<Handover['upgrade']>, Promise<UpgradeOutcome>>>();
@@ -276,20 +280,25 @@ handover.waitUntil(() => Promise.resolve());
 // keep and inherited: bytes, a descriptor, or bytes asked for at COMMIT.
 handover.keep('state', Buffer.from('x'));
 handover.keep('state', new Uint8Array(1));
-handover.keep('log', 3);
 handover.keep('state', () => new Uint8Array(1));
 handover.keep('state', async () => Buffer.from('x'));
-// @ts-expect-error text has no encoding here
 handover.keep('state', 'x');
-// @ts-expect-error objects are yours to serialize
 handover.keep('state', { users: 3 });
+handover.keep('state', async () => ['a', null, true]);
+handover.keepFd('log', 3);
+// An old spelling, for this version.
+handover.keep('log', 3);
+// @ts-expect-error a descriptor is a number
+handover.keepFd('log', 'x');
 // @ts-expect-error a descriptor is given, not asked for
-handover.keep('log', () => 3);
+handover.keepFd('log', () => 3);
 // @ts-expect-error it is kept under a name
 handover.keep(Buffer.from('x'));
-same<Equal<Keepable, Uint8Array | number | (() => Uint8Array | Promise<Uint8Array>)>>();
+same<Equal<KeptValue, Uint8Array | string | boolean | null | object>>();
+same<Equal<Keepable, KeptValue | (() => KeptValue | Promise<KeptValue>)>>();
 same<Equal<Inherited['fd'], number>>();
 same<Equal<ReturnType<Inherited['bytes']>, Buffer>>();
+same<Equal<ReturnType<Inherited['json']>, unknown>>();
 // @ts-expect-error there may be none
 handover.inherited('state').bytes();
 
@@ -354,14 +363,20 @@ same<Equal<ServeOptions['setup'], ((handover: Handover) => unknown) | undefined>
 // Errors: the code is the contract.
 same<Equal<HandoverError['code'], HandoverErrorCode>>();
 same<Equal<HandoverError['stillServing'], boolean>>();
-same<Equal<HandoverError['phase'], string | undefined>>();
+same<Equal<HandoverError['phase'], Phase | undefined>>();
 same<Equal<HandoverError['exitCode'], number | null | undefined>>();
 same<Equal<HandoverError['exitSignal'], string | null | undefined>>();
 same<Equal<HandoverError['stderr'], string | undefined>>();
 same<Equal<HandoverError['connectionsLost'], number | undefined>>();
+void new HandoverError('ERR_HANDOVER_TIMEOUT', 'late', { phase: 'PREPARE', stillServing: true });
+// @ts-expect-error it says whether its process serves
 void new HandoverError('ERR_HANDOVER_TIMEOUT', 'late', { phase: 'PREPARE' });
+// @ts-expect-error it says whether its process serves
+void new HandoverError('ERR_HANDOVER_TIMEOUT', 'late');
+// @ts-expect-error a phase is one of those of a handover
+void new HandoverError('ERR_HANDOVER_TIMEOUT', 'late', { phase: 'LATE', stillServing: true });
 // @ts-expect-error codes are a closed list
-void new HandoverError('ERR_HANDOVER_NO_SUCH', 'late');
+void new HandoverError('ERR_HANDOVER_NO_SUCH', 'late', { stillServing: true });
 // @ts-expect-error a code is for good
 error.code = 'ERR_HANDOVER_TIMEOUT';
 

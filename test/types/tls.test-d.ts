@@ -23,4 +23,4 @@ reloadCertificates(server, { cert: pem });
 reloadCertificates(server, { key: pem, cert: pem, watch: true });
 // @ts-expect-error a URL is a path, and a path is for watch: true
 reloadCertificates(server, { key: new URL('file:///key.pem'), cert: pem });
-void new HandoverError('ERR_HANDOVER_CERTIFICATE', 'expired');
+void new HandoverError('ERR_HANDOVER_CERTIFICATE', 'expired', { stillServing: true });
