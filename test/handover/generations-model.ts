@@ -10,6 +10,12 @@ import {
   type SuccessorEvent,
   type SuccessorState,
 } from '../../lib/handover/machine.js';
+import {
+  type Explored,
+  explore as exploreFrom,
+  type Model as ModelOf,
+  type Step as StepOf,
+} from '../helpers/worlds.js';
 
 /** What the model leaves to chance, and how often. */
 export interface Rules {
@@ -27,8 +33,6 @@ export interface Rules {
 }
 
 const OPEN_END = 99;
-/** A model that does not end is wrong itself. */
-const MOST_WORLDS = 2_000_000;
 
 interface Process {
   life: 'unborn' | 'runs' | 'stopped' | 'dying' | 'dead';
@@ -69,17 +73,7 @@ interface World {
 }
 
 /** One thing that can happen. */
-interface Step {
-  readonly name: string;
-  /** It happens sooner or later, if nothing else changes that; the others may never happen. */
-  readonly isDue: boolean;
-  run(world: World): void;
-}
-
-export interface Finding {
-  readonly what: string;
-  readonly path: readonly string[];
-}
+type Step = StepOf<World>;
 
 const NAMES = 'ABCD';
 
@@ -105,11 +99,8 @@ function born(pred: number): Process {
   };
 }
 
-/** Looks at every world that can come about, after the steps of `begun`. Undefined: none is wrong. */
-export function explore(
-  rules: Rules,
-  begun: readonly string[] = [],
-): { readonly worlds: number; readonly finding: Finding | undefined } {
+/** Looks at every world that can come about, after the steps of `begun`. */
+export function explore(rules: Rules, begun: readonly string[] = []): Explored {
   const first: World = {
     all: Array.from({ length: rules.processes }, (_, i) => ({ ...born(-1), life: i === 0 ? 'runs' : 'unborn' })),
     holder: -1,
@@ -124,55 +115,27 @@ export function explore(
     if (!step) throw new Error(`"${name}" cannot happen then`);
     step.run(first);
   }
-  const start = keyOf(first);
-  const cameFrom = new Map<string, { readonly key: string; readonly step: string } | undefined>([[start, undefined]]);
-  const pathTo = (key: string): string[] => {
-    const from = cameFrom.get(key);
-    return from ? [...pathTo(from.key), from.step] : [];
-  };
-  const queue = [first];
-  for (let world = queue.pop(); world !== undefined; world = queue.pop()) {
-    const key = keyOf(world);
-    const steps = model.steps(world);
-    const wrong = model.wrongIn(world, steps);
-    if (wrong !== undefined) return { worlds: cameFrom.size, finding: { what: wrong, path: pathTo(key) } };
-    for (const step of steps) {
-      const after = copyOf(world);
-      try {
-        step.run(after);
-      } catch (error) {
-        const path = [...pathTo(key), step.name];
-        return { worlds: cameFrom.size, finding: { what: (error as Error).message, path } };
-      }
-      const next = keyOf(after);
-      if (cameFrom.has(next)) continue;
-      if (cameFrom.size >= MOST_WORLDS) throw new Error(`more than ${MOST_WORLDS} worlds`);
-      cameFrom.set(next, { key, step: step.name });
-      queue.push(after);
-    }
-  }
-  return { worlds: cameFrom.size, finding: undefined };
+  return exploreFrom(first, model);
 }
 
-/** All that tells one world from another. */
-function keyOf({ all, ...rest }: World): string {
-  return [...Object.values(rest), ...all.map((process) => Object.values(process).join())].join('|');
-}
-
-function copyOf(world: World): World {
-  const all = world.all.map((process) => ({
-    ...process,
-    fromPred: [...process.fromPred],
-    fromSucc: [...process.fromSucc],
-  }));
-  return { ...world, all };
-}
-
-class Model {
+class Model implements ModelOf<World> {
   readonly #rules: Rules;
 
   constructor(rules: Rules) {
     this.#rules = rules;
+  }
+
+  keyOf({ all, ...rest }: World): string {
+    return [...Object.values(rest), ...all.map((process) => Object.values(process).join())].join('|');
+  }
+
+  copyOf(world: World): World {
+    const all = world.all.map((process) => ({
+      ...process,
+      fromPred: [...process.fromPred],
+      fromSucc: [...process.fromSucc],
+    }));
+    return { ...world, all };
   }
 
   /** What must never be: two in charge; or nobody, for good, while somebody is alive that may serve. */

@@ -12,6 +12,12 @@ import {
   type SuccessorState,
 } from '../../lib/handover/machine.js';
 import { type Effect, type LIFECYCLE, type LifeEvent, type LifeState, STANDING } from '../../lib/process/lifecycle.js';
+import {
+  type Explored,
+  explore as exploreFrom,
+  type Model as ModelOf,
+  type Step as StepOf,
+} from '../helpers/worlds.js';
 
 export type LifeTable = typeof LIFECYCLE;
 
@@ -84,75 +90,14 @@ interface World {
   isWithdrawn: boolean;
 }
 
-interface Step {
-  readonly name: string;
-  /** It happens sooner or later; the others may never. */
-  readonly isDue: boolean;
-  run(world: World): void;
-}
+type Step = StepOf<World>;
 
-export interface Finding {
-  readonly what: string;
-  readonly path: readonly string[];
-}
-
-/** A model that does not end is wrong itself. */
-const MOST_WORLDS = 3_000_000;
 /** A may end or give up before anything is said; what follows this is what the model is for. */
 const WAITS: readonly PredecessorState[] = ['starting', 'offered', 'claimed', 'ready'];
 
-/** Looks at every world that can come about. Undefined: none is wrong. */
-export function explore(table: LifeTable, chances: Chances): { readonly worlds: number; readonly finding?: Finding } {
-  const model = new Model(table);
-  const first = beginning(chances);
-  const start = keyOf(first);
-  const cameFrom = new Map<string, { readonly key: string; readonly step: string } | undefined>([[start, undefined]]);
-  const pathTo = (key: string): string[] => {
-    const from = cameFrom.get(key);
-    return from ? [...pathTo(from.key), from.step] : [];
-  };
-  const queue = [first];
-  for (let world = queue.pop(); world !== undefined; world = queue.pop()) {
-    const key = keyOf(world);
-    const steps = model.steps(world);
-    const wrong = model.wrongIn(world, steps);
-    if (wrong !== undefined) return { worlds: cameFrom.size, finding: { what: wrong, path: pathTo(key) } };
-    for (const step of steps) {
-      const after = copyOf(world);
-      try {
-        step.run(after);
-      } catch (error) {
-        const what = (error as Error).message;
-        return { worlds: cameFrom.size, finding: { what, path: [...pathTo(key), step.name] } };
-      }
-      const next = keyOf(after);
-      if (cameFrom.has(next)) continue;
-      if (cameFrom.size >= MOST_WORLDS) throw new Error(`more than ${MOST_WORLDS} worlds`);
-      cameFrom.set(next, { key, step: step.name });
-      queue.push(after);
-    }
-  }
-  return { worlds: cameFrom.size };
-}
-
-/** All that tells one world from another. */
-function keyOf({ a, b, ...rest }: World): string {
-  const keyOfProcess = ({ changes, runs, ...process }: Process): string => {
-    const waiting = runs.map(({ isOvertaken, left, next: follows, of }) => [
-      isOvertaken,
-      left[0],
-      left.length,
-      follows,
-      of,
-    ]);
-    return [...Object.values(process), ...waiting].join();
-  };
-  return [keyOfProcess(a), keyOfProcess(b), ...Object.values(rest)].join('|');
-}
-
-function copyOf(world: World): World {
-  const copy = (process: Process): Process => ({ ...process, runs: [...process.runs] });
-  return { ...world, a: copy(world.a), b: copy(world.b), toA: [...world.toA], toB: [...world.toB] };
+/** Looks at every world that can come about. */
+export function explore(table: LifeTable, chances: Chances): Explored {
+  return exploreFrom(beginning(chances), new Model(table));
 }
 
 /** A is in charge, and has started B, which has greeted nobody yet. */
@@ -191,11 +136,30 @@ function beginning(chances: Chances): World {
   };
 }
 
-class Model {
+class Model implements ModelOf<World> {
   readonly #table: LifeTable;
 
   constructor(table: LifeTable) {
     this.#table = table;
+  }
+
+  keyOf({ a, b, ...rest }: World): string {
+    const keyOfProcess = ({ changes, runs, ...process }: Process): string => {
+      const waiting = runs.map(({ isOvertaken, left, next: follows, of }) => [
+        isOvertaken,
+        left[0],
+        left.length,
+        follows,
+        of,
+      ]);
+      return [...Object.values(process), ...waiting].join();
+    };
+    return [keyOfProcess(a), keyOfProcess(b), ...Object.values(rest)].join('|');
+  }
+
+  copyOf(world: World): World {
+    const copy = (process: Process): Process => ({ ...process, runs: [...process.runs] });
+    return { ...world, a: copy(world.a), b: copy(world.b), toA: [...world.toA], toB: [...world.toB] };
   }
 
   /** What must never be. */
