@@ -1,11 +1,11 @@
-// What `status` says of a worker.
+// The answer of `status` about one worker.
 
 import { settlesWithin } from '../protocol/deadline.js';
 import type { Params } from '../protocol/rpc.js';
 import type { Slot } from './slot.js';
 import type { Worker } from './worker.js';
 
-/** A worker that is hung or stopped is what an operator looks for: it must not keep the answer from him. */
+/** Operators look for hung and stopped workers: such a worker must not hold up the answer. */
 const ANSWER_TIMEOUT = 1_000;
 
 export async function describeWorker(slot: Slot, worker: Worker): Promise<Params> {

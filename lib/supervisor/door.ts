@@ -1,5 +1,5 @@
-// The socket by which a worker behind a wrapper that passes on no descriptor (npm, yarn, pnpm, npx, tsx) finds its supervisor:
-// in a directory of its own, and only processes of a worker are let in.
+// The socket by which a worker reaches its supervisor from behind a wrapper that passes on no descriptor (npm, yarn, pnpm, npx,
+// tsx). It lies in a directory of its own, and the supervisor admits only processes of a worker.
 import { mkdtempSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,7 +39,7 @@ export class Door {
     );
   }
 
-  /** Undefined where one process cannot be told from another, or no directory be made: the operator is told why. */
+  /** Undefined on systems that cannot tell processes apart, or where no directory can be made: `report` gets that error. */
   static open(workerOf: WorkerOf, report: (line: string) => void): Door | undefined {
     if (process.platform !== 'linux') return undefined;
     try {
@@ -74,7 +74,7 @@ function admit(fd: number, workerOf: WorkerOf): void {
   else refuseDialler(dialler, `process ${pid} of user ${uid} belongs to no worker of this \`handover run\``);
 }
 
-/** What supervisors that were killed have left: nobody listens there any more. */
+/** Removes the sockets of killed supervisors: connecting to one is refused, because no process listens there any more. */
 function removeStale(parent: string): void {
   for (const name of readdirSync(parent)) {
     const path = join(parent, name, NAME);
@@ -82,7 +82,7 @@ function removeStale(parent: string): void {
   }
 }
 
-/** Another user's, or one that is being removed: it stays. */
+/** Leaves alone a directory of another user, or one that another process is removing. */
 function remove(directory: string, socket?: string): void {
   try {
     if (socket !== undefined) unlinkSync(socket);

@@ -1,9 +1,9 @@
-// The processes of a worker, as the kernel knows them: the one that was started leads a session and a process group, and
-// what it starts is in them or descends from it.
+// The processes of a worker, as the kernel knows them: the started process leads a session and a process group; its
+// children are in these or descend from it.
 import { allPids, hasEnded, processStat } from '../fd/proc.js';
 import { sleep } from '../protocol/deadline.js';
 
-/** Whether a process descends from `leader`, or it or an ancestor is of the process group or the session of that. */
+/** Whether a process descends from `leader`, or it or an ancestor is in the process group or session of `leader`. */
 export function isOfFamily(pid: number, leader: number): boolean {
   for (let at = pid; at > 1; ) {
     const stat = processStat(at);
@@ -14,7 +14,7 @@ export function isOfFamily(pid: number, leader: number): boolean {
   return false;
 }
 
-/** False: there is nobody to signal. */
+/** False: the group has no process to signal. */
 export function signalGroup(leader: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(-leader, signal);
@@ -23,7 +23,7 @@ export function signalGroup(leader: number, signal: NodeJS.Signals | 0): boolean
   }
 }
 
-/** Whether a member of the process group has not ended yet. Zombies are members, too. */
+/** Whether a process of the group still runs. The kernel counts zombies as members: they are left out. */
 function isGroupAlive(leader: number): boolean {
   if (!signalGroup(leader, 0)) return false;
   return allPids().some((pid) => {
@@ -35,8 +35,8 @@ function isGroupAlive(leader: number): boolean {
 const LOOK_INTERVAL = 50;
 
 /**
- * Ends what is left of a process group whose leader has ended: SIGTERM, and after `timeout` ms SIGKILL. Resolves when that is
- * done; false: something was killed, whatever it was doing.
+ * Ends the remaining processes of a group whose leader has ended: SIGTERM, and after `timeout` ms SIGKILL. Resolves when both
+ * are done; false: a process needed the SIGKILL.
  */
 export async function endGroup(leader: number, timeout: number): Promise<boolean> {
   if (!isGroupAlive(leader)) return true;

@@ -9,23 +9,23 @@ import { SUPERVISOR_VARIABLE } from '../platform/supervisor-way.js';
 import type { Entry } from '../resources/ledger.js';
 import type { Program } from './program.js';
 
-/** What it is started with. */
+/** Everything a worker's process is started with. */
 export interface Launch {
   readonly program: Program;
-  /** Borrowed; they become its descriptors from 3 on (sd_listen_fds(3)). */
+  /** Borrowed; the process gets them as descriptors from 3 on (sd_listen_fds(3)). */
   readonly listeners: readonly Entry[];
-  /** Borrowed: its end of the channel to the worker it replaces. */
+  /** Borrowed: the successor's end of the channel to its predecessor. */
   readonly channel?: number;
-  /** The path of the socket to dial where no descriptor gets through a wrapper. */
+  /** Path of the socket that the worker dials where its wrapper passes on no descriptor. */
   readonly door: string | undefined;
-  /** The number of its slot. */
+  /** Number of the slot. */
   readonly index: number;
 }
 
 export interface Launched {
   readonly pid: number;
   readonly exited: Promise<Exit>;
-  /** The supervisor's end of the link, which is the caller's. */
+  /** The supervisor's end of the link. The caller owns it. */
   readonly link: number;
 }
 
@@ -46,7 +46,7 @@ export async function launch(start: Launch): Promise<Launched> {
   const child = spawn(file, args, {
     cwd: program.cwd,
     env: environment(start),
-    // A session and a group of its own: a terminal's Ctrl-C is the supervisor's to pass on.
+    // A session and a group of its own: Ctrl-C in a terminal reaches the supervisor alone, which passes it on.
     detached: true,
     stdio: ['inherit', 'inherit', 'inherit', ...passed],
   });
@@ -77,7 +77,7 @@ function withListenPid(
 
 const FIRST_FD = 3;
 
-/** What the supervisor was told by whoever started it: none of a worker's business. */
+/** Variables that the supervisor got from its own parent: a worker must not act on them. */
 const OWN_VARIABLES = [
   'NOTIFY_SOCKET',
   'WATCHDOG_PID',

@@ -1,4 +1,4 @@
-// A worker asks for a listener, before it accepts anything there: the last moment to say that it is not to.
+// Answers a worker that asks for a listener. The worker accepts no connection before, so this is the last moment to refuse.
 
 import type { Endpoint } from '../endpoints/endpoint.js';
 import { HandoverError } from '../errors.js';
@@ -7,14 +7,14 @@ import { type Listeners, reviveBind } from './listeners.js';
 import type { Slot } from './slot.js';
 import type { Worker } from './worker.js';
 
-/** The answer to a worker that wants to listen. @throws ERR_HANDOVER_CLOSED it is ending; as bind(2) */
+/** @throws ERR_HANDOVER_CLOSED the worker is ending; as bind(2) */
 export function lend(
   listeners: Listeners,
   slot: Slot,
   worker: Worker,
   { name, kind, canonical, bind }: Params,
 ): Answer {
-  // What it accepted would be lost with it.
+  // The connections that an ending worker accepted would be lost with it.
   if (worker.hasLeft || slot.isStopping) {
     const message = `worker ${slot.index} (pid ${worker.pid}) is replaced or not needed any more: it gets no listener`;
     throw new HandoverError('ERR_HANDOVER_CLOSED', message, { stillServing: true });

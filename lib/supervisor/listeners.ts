@@ -1,5 +1,5 @@
-// The listeners of all workers: bound once, held here, lent to each. While they are open nobody is refused, whatever the
-// workers do: who connects waits in the queue.
+// The listeners of all workers: the supervisor binds them once, holds them, and lends a copy to each worker. While they are
+// open, the kernel refuses no client: a new connection waits in the queue, whatever the workers do.
 
 import type { Endpoint } from '../endpoints/endpoint.js';
 import { isDatagram, isListenerKind, kindOf, LISTEN_SYNTAX, parseEndpoint } from '../endpoints/kinds.js';
@@ -22,12 +22,12 @@ export class Listeners {
     this.ledger = ledger;
   }
 
-  /** What the workers share, as the kernel has it. */
+  /** The state of the shared listeners, as the kernel reports it. */
   get statuses(): readonly ListenerStatus[] {
     return this.all.map((entry) => listenerStatus(entry, this.#asked.get(entry.name)));
   }
 
-  /** Those declared on the command line, in their order: what LISTEN_FDS passes on. */
+  /** The listeners declared on the command line, in their order: LISTEN_FDS passes these on. */
   get declared(): readonly Entry[] {
     return this.#names.map((name) => this.ledger.get(name)).filter((entry) => entry !== undefined);
   }
@@ -36,13 +36,13 @@ export class Listeners {
     return this.ledger.manifest().entries as readonly Entry[];
   }
 
-  /** Takes what whoever started this process passed along, for those that are declared; see {@link declareRest}. */
+  /** Takes the descriptors that the supervisor's parent passed, for the declared listeners; see {@link declareRest}. */
   activate(activated: readonly Activated[]): void {
     this.#activated = activated;
     this.ledger.activate(activated);
   }
 
-  /** Declares what was passed along and not named: whoever passed it wants it used. */
+  /** Declares the passed listeners that no `--listen` names: the parent passed them to be used. */
   declareRest(): void {
     for (const { name, kind, local, fd } of this.#activated) {
       if (kind === 'descriptor' || !local || this.all.some((entry) => entry.fd === fd)) continue;
@@ -52,15 +52,15 @@ export class Listeners {
     }
   }
 
-  /** Binds, or takes what was inherited under the name. @throws as bind(2) */
+  /** Binds, or takes the descriptor inherited under the name. @throws as bind(2) */
   declare(name: string, endpoint: Endpoint): void {
     this.#open(name, endpoint);
     this.#names.push(name);
   }
 
   /**
-   * A descriptor of its own for a worker that wants to listen: the one declared under that name, wherever the worker
-   * would have it; or else the one at that address, of the declared ones also where the worker names no host; or a new one.
+   * A duplicate for a worker that wants to listen: of the listener declared under that name, even at another address; or else
+   * of the listener at that address (a declared one matches by port where the worker names no host); or of a new one.
    * @throws as bind(2)
    */
   lend(name: string, endpoint: Endpoint): number {
@@ -69,7 +69,7 @@ export class Listeners {
     return dupFd((known ?? this.#bind(name, endpoint)).fd);
   }
 
-  /** Closes what was bound for workers and none uses; its Unix path goes, too. */
+  /** Closes the listeners that were bound for workers and that no worker uses; removes their Unix paths. */
   closeUnused(used: readonly ListenerUse[]): void {
     const declared = this.declared;
     const isUsed = (entry: Entry): boolean =>
@@ -78,16 +78,16 @@ export class Listeners {
   }
 
   #find(name: string, address: Address): Entry | undefined {
-    // A worker of a newer release may have kinds that nothing here is of.
+    // A worker of a newer release may ask for a kind that this supervisor does not know.
     if (!isListenerKind(address.kind)) return undefined;
     const named = [this.ledger.get(name), this.ledger.get(secondName(name, address))];
     const found = named.find((entry) => entry && isSame(entry, address));
-    // Port 0 is another one for each name.
+    // Port 0 stands for another port under each name.
     if (found || kindOf(address).isOfMany(address.canonical)) return found;
     return this.all.find((entry) => isSame(entry, address));
   }
 
-  /** The name may be that of another address: of a release before. */
+  /** A worker of an earlier release may hold the name for another address. */
   #bind(name: string, endpoint: Endpoint): Entry {
     const free = this.ledger.get(name) ? secondName(name, endpoint) : name;
     return this.#open(free, endpoint);
@@ -114,13 +114,13 @@ function isSame({ kind, address }: Entry, endpoint: Address): boolean {
   return kind === endpoint.kind && everyHost(address) === everyHost(endpoint.canonical);
 }
 
-/** Whoever asks for a port of any host. */
+/** Whether the endpoint names a port but no host, and the entry has that port. */
 function isAtPort({ kind, address }: Entry, endpoint: Address): boolean {
   const [, port] = /:\/\/\*:([1-9]\d*)$/.exec(endpoint.canonical) ?? [];
   return port !== undefined && kind === endpoint.kind && address.endsWith(`:${port}`);
 }
 
-/** `0.0.0.0` and `*` are one address to whoever asks for a port only. */
+/** `0.0.0.0`, `[::]` and `*` are one address for a worker that asks only for a port. */
 function everyHost(canonical: string): string {
   return canonical.replace('://0.0.0.0:', '://*:').replace('://[::]:', '://*:');
 }
@@ -136,7 +136,7 @@ export function parseListen(text: string): { readonly name: string; readonly end
   return { name: name ?? endpoint.canonical, endpoint };
 }
 
-/** What a worker asked for, as it came over its link. */
+/** The bind options of a worker, as JSON carried them over its link: byte arrays come as base64. */
 export function reviveBind(bind: unknown): BindListenerOptions {
   return JSON.parse(JSON.stringify(bind), (_, value: unknown) => {
     const { base64 } = (value ?? {}) as { readonly base64?: unknown };

@@ -1,21 +1,21 @@
-// A process of a worker that talks to the supervisor: over the link it inherited, or because it has dialled.
+// A process of a worker that talks to the supervisor: over the link it inherited, or over a connection it dialled.
 
 import { HandoverError } from '../errors.js';
 import { FdSocket } from '../fd/index.js';
 import { openPidfd, Pidfd } from '../fd/pidfd.js';
 import { type Handler, type Params, Rpc } from '../protocol/rpc.js';
 
-/** One that has dialled, as the kernel says. */
+/** A process that dialled, as the kernel identifies it. */
 export interface Dialler {
-  /** Whoever is given it owns it. */
+  /** The receiver owns it. */
   readonly fd: number;
   readonly pid: number;
-  /** Undefined where the kernel has none: the end of its link is then all that is known of its own. */
+  /** Undefined where the kernel has no pidfds: only the end of the link then tells that the process has ended. */
   readonly pidfd: Pidfd | undefined;
 }
 
 export interface MemberHost {
-  /** What it may ask. */
+  /** The requests that the member may send. */
   readonly calls: (member: Member) => Readonly<Record<string, Handler>>;
   readonly onTold: (member: Member, name: string, params: Params) => void;
 }
@@ -23,7 +23,7 @@ export interface MemberHost {
 export class Member {
   readonly rpc: Rpc;
   readonly hasDialled: boolean;
-  /** It has said that it knows what a handover is. */
+  /** The process has said that it knows handovers. */
   hasGreeted = false;
   #pid: number;
   #pidfd: Pidfd | undefined;
@@ -40,15 +40,15 @@ export class Member {
     this.#exited = exited instanceof Promise ? exited : (exited?.exited ?? this.rpc.closed);
   }
 
-  /** The process that was started, which has the link from its birth; owns `fd`. */
+  /** The started process, which inherited the link; owns `fd`. */
   static started(fd: number, pid: number, exited: Promise<unknown>, host: MemberHost): Member {
     const member = new Member(fd, pid, exited, host);
-    // The child keeps the supervisor alive.
+    // The child process already keeps the supervisor alive.
     member.rpc.unref();
     return member;
   }
 
-  /** Keeps the supervisor alive until it has ended, whatever it was started by. */
+  /** Keeps the supervisor alive until the process has ended: it need not be the supervisor's child. */
   static dialled({ fd, pid, pidfd }: Dialler, host: MemberHost): Member {
     return new Member(fd, pid, pidfd, host);
   }
@@ -57,12 +57,12 @@ export class Member {
     return this.#pid;
   }
 
-  /** Resolves when its process has ended, as far as that can be known. */
+  /** Resolves when the process has ended; without a pidfd, when its link has closed. */
   get exited(): Promise<unknown> {
     return this.#exited;
   }
 
-  /** The link was passed on to another process by the one that was started. */
+  /** The started process has passed the link on to another process. */
   becomes(pid: number): void {
     const pidfd = openPidfd(pid);
     this.#pid = pid;
@@ -72,7 +72,7 @@ export class Member {
 
   kill(): void {
     if (this.#pidfd) this.#pidfd.kill('SIGKILL');
-    // Without pidfds: it had its link open a moment ago.
+    // Without pidfds the pid may be reused, but the process had its link open a moment ago.
     else if (this.hasDialled) tryKill(this.#pid, 'SIGKILL');
   }
 
@@ -82,7 +82,7 @@ export class Member {
   }
 }
 
-/** For a process that may have gone meanwhile. */
+/** Signals a process that may have ended meanwhile. */
 export function tryKill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
@@ -91,7 +91,7 @@ export function tryKill(pid: number, signal: NodeJS.Signals): void {
 
 const REFUSAL_GRACE = 5_000;
 
-/** Answers what every process that dials asks first, and hangs up. */
+/** Answers the first request of every dialler (`channel`) with the reason, and hangs up. */
 export function refuseDialler({ fd, pidfd }: Dialler, reason: string): void {
   pidfd?.close();
   const refuse = (): never => {
@@ -99,7 +99,7 @@ export function refuseDialler({ fd, pidfd }: Dialler, reason: string): void {
   };
   const rpc = new Rpc(new FdSocket(fd), { calls: { channel: refuse } });
   rpc.unref();
-  // It asks at once, or is none of this package.
+  // A process of this package sends its request at once; another one is cut off.
   const timer = setTimeout(() => rpc.close(), REFUSAL_GRACE).unref();
   void rpc.closed.then(() => clearTimeout(timer));
 }

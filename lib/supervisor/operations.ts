@@ -1,4 +1,4 @@
-// What operators can ask of a supervisor on its control socket: what they ask of a process, and what only it can do.
+// The commands of a supervisor's control socket: those of a single process, and those that need several workers.
 
 import { VERSION } from '../fd/package.js';
 import { changesBetween } from '../platform/release.js';
@@ -50,7 +50,7 @@ export function supervisorMethods(
   };
 }
 
-/** Nothing is tried: a worker that does not take over cannot listen where the others do. */
+/** Starts no worker to try the release: without a handover it could not listen where the others do. */
 function planOf({ releases: { old, young }, listeners }: Supervisor): Plan {
   const kept = listeners.map(({ name, address }) => ({ name, address }));
   return {
@@ -116,7 +116,7 @@ async function workersOf(supervisor: Supervisor): Promise<WorkerStatus[]> {
     pid: Number(pid),
     connections: Number(connections),
     ageMs: Number(ageMs),
-    // One that knows nothing of handovers never says what it is.
+    // A worker that knows nothing of handovers never reports its state.
     phase: isAware === true ? String(state) : state === 'starting' ? 'serving' : String(state),
   }));
 }

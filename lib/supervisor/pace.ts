@@ -1,7 +1,7 @@
-// Time, as the supervisor deals with it: a deadline for a step, and the pause before a crashed worker is started again.
+// The supervisor's timers: a deadline for a step, and the pause before it starts a crashed worker again.
 import { HandoverError } from '../errors.js';
 
-/** Ends what takes too long, or is given up. Clear it. */
+/** Rejects a step that takes too long or is aborted. The caller clears it. */
 export class Deadline {
   isOver = false;
   readonly #timer: NodeJS.Timeout;
@@ -19,12 +19,12 @@ export class Deadline {
     );
   }
 
-  /** Settles as the promise. @throws ERR_HANDOVER_TIMEOUT it has not in time; what `expire` was given */
+  /** Settles as the promise. @throws ERR_HANDOVER_TIMEOUT it has not settled in time; the error given to `expire` */
   async cuts<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([promise, this.#expired]);
   }
 
-  /** Now, for this reason. */
+  /** Rejects the step now, with this error. */
   expire(error: HandoverError): void {
     this.isOver = true;
     this.#expire(error);
@@ -37,27 +37,27 @@ export class Deadline {
 
 const FIRST_DELAY = 100;
 const LONGEST_DELAY = 10_000;
-/** A worker that lived so long had started well: its crash is a new one. */
+/** A worker that lived this long had started well: its crash begins a new series. */
 const HEALTHY_AFTER = 10_000;
 
-/** Longer from crash to crash; none for a worker that had lived for a while. */
+/** The delay before a restart: longer from crash to crash, none for a worker that had lived for a while. */
 export class Backoff {
   #crashes = 0;
   #startedAt = 0;
   #wake: () => void = () => {};
 
-  /** A worker is started. */
+  /** Call it when a worker starts. */
   onStart(): void {
     this.#startedAt = performance.now();
   }
 
-  /** It has crashed: milliseconds to the next start. */
+  /** Call it when the worker has crashed. @returns milliseconds to the next start */
   next(): number {
     this.#crashes = performance.now() - this.#startedAt > HEALTHY_AFTER ? 0 : this.#crashes + 1;
     return this.#crashes === 0 ? 0 : Math.min(FIRST_DELAY * 2 ** (this.#crashes - 1), LONGEST_DELAY);
   }
 
-  /** A worker of another release serves. */
+  /** Call it when a worker of another release serves. */
   reset(): void {
     this.#crashes = 0;
     this.onStart();

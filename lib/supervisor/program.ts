@@ -1,4 +1,4 @@
-// What the workers run: the command, and the release it stands for, which a rollback starts again.
+// The program of the workers: the command, and the release it stands for, which a rollback starts again.
 import { realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { identifyRelease, type Release as ReleasePrint } from '../platform/release.js';
@@ -7,19 +7,19 @@ import { identifyRelease, type Release as ReleasePrint } from '../platform/relea
 export interface Program {
   readonly file: string;
   readonly args: readonly string[];
-  /** Where it runs, as the shell said it: a `current` symlink in it is followed anew for every worker. */
+  /** Working directory as in the shell's PWD: a `current` symlink in it is followed anew for every worker. */
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** A program as it was when a worker was started: with no symlink left that could lead elsewhere later. */
+/** A program as it was when a worker started: symlinks are resolved, because they may lead elsewhere later. */
 export interface Release {
   readonly program: Program;
-  /** What the file system had then, to tell one release from another. */
+  /** Identity of the files at that time, by which releases are told apart. */
   readonly print: ReleasePrint;
 }
 
-/** The release that would be started now. */
+/** The release that a worker started now would run. */
 export function currentRelease(program: Program): Release {
   const cwd = realpathOf(program.cwd) ?? program.cwd;
   const args = program.args.map((arg) => withoutSymlink(arg, cwd));
@@ -31,7 +31,7 @@ export function currentRelease(program: Program): Release {
   };
 }
 
-/** An argument that names a file behind a symlink, without it; any other as it is: `npm start` may have a file `start`. */
+/** Resolves an argument that names a file behind a symlink. Others stay: `npm start` may have a file `start`. */
 function withoutSymlink(arg: string, cwd: string): string {
   if (arg.startsWith('-')) return arg;
   const path = resolve(cwd, arg);
@@ -40,8 +40,8 @@ function withoutSymlink(arg: string, cwd: string): string {
 }
 
 /**
- * `current/node` is the release's own. The last part stays: a name that is a link itself may be what a program goes by
- * (busybox, the python of a virtual environment). A name without a slash is looked for in PATH.
+ * Resolves the folder, as in `current/node`, but not the file name: busybox and the python of a virtual environment act by
+ * the name of the link. A name without a slash stays: it is looked up in PATH.
  */
 function withoutSymlinkedFolder(file: string, cwd: string): string {
   if (!file.includes('/')) return file;

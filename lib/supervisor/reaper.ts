@@ -1,5 +1,5 @@
-// As pid 1 of a container every orphan becomes this process' child, and a zombie when it ends, unless somebody waits for
-// it. Each by its own number: libuv waits for the children that are Node's.
+// Reaps orphans. Where the supervisor is pid 1 of a container, the kernel makes every orphan its child, which stays a zombie
+// until the supervisor waits for it: by pid, because libuv waits for Node's own children.
 import { reapChild } from '../fd/pidfd.js';
 import { allPids, processStat } from '../fd/proc.js';
 import { isAwaited } from './launch.js';
@@ -7,7 +7,7 @@ import { isAwaited } from './launch.js';
 /** Reaps orphans until the function returned is called. */
 export function reapOrphans(): () => void {
   const reap = (): void => {
-    // Behind libuv, which waits for its own on the same signal.
+    // After libuv, which reaps Node's children on the same signal.
     setImmediate(() => {
       for (const pid of zombies()) if (!isAwaited(pid)) reapChild(pid);
     });
@@ -19,7 +19,7 @@ export function reapOrphans(): () => void {
   };
 }
 
-/** Children that have ended and nobody has waited for. */
+/** Ended children that are not reaped yet. */
 function zombies(): number[] {
   return allPids().filter((pid) => {
     const stat = processStat(pid);

@@ -1,5 +1,5 @@
-// One replacement of all workers, a few at a time. One that goes wrong pauses, with the old workers serving, until somebody
-// says whether it goes on or back.
+// One replacement of all workers, a few at a time. A failed step pauses the roll, with the old workers serving, until the
+// operator resumes it or rolls it back.
 import type { Params } from '../protocol/rpc.js';
 import type { Release } from './program.js';
 import type { ReplaceOptions, Slot } from './slot.js';
@@ -53,12 +53,12 @@ export class Roll {
     };
   }
 
-  /** Workers that were added while it was paused. */
+  /** Adds workers that were started while the roll was paused. */
   add(slots: readonly Slot[]): void {
     this.#waiting = [...this.#waiting, ...slots];
   }
 
-  /** Goes on with those that wait. Resolves with what became of each. @throws the error it pauses with */
+  /** Replaces the waiting workers. Resolves with the outcome of each. @throws the error it pauses with */
   async run(): Promise<readonly Params[]> {
     await this.#pausing(async () => {
       while (this.#waiting.length > 0) await this.#replaceNext();

@@ -1,5 +1,5 @@
-// One place among the workers: it has one worker in charge, restarts it when it crashes, and replaces it by a handover. One
-// change at a time: a replacement waits for a start or a recall under way, and a start that does not end makes way for it.
+// One slot of the supervisor: it has one worker in charge, restarts it when it crashes, and replaces it by a handover. Changes
+// do not overlap: a replacement waits for a start or a recall under way, and ends a start that takes too long.
 
 import { HandoverError, hasCode } from '../errors.js';
 import { SharedFile } from '../fd/shared-file.js';
@@ -14,35 +14,35 @@ import type { Release } from './program.js';
 import { canReceive, describeExit, handOver, leave, overlap, type Succession, throwEarlyEnd } from './succession.js';
 import { Worker, type WorkerStart } from './worker.js';
 
-/** A predecessor that drains is back in charge within this, when its successor has died, or it is hung. */
+/** A draining predecessor whose successor has died takes charge again within this time, or it hangs. */
 const RECALL_GRACE = 5_000;
 
-/** The part of its time for which a replacement waits for a start under way, which may never end. */
+/** The share of its deadline for which a replacement waits for a start under way: that start may never end. */
 const WAITING_SHARE = 0.5;
 
-/** What a slot asks of the supervisor. */
+/** What a slot needs of the supervisor. */
 export interface SlotHost {
-  /** How to start a worker of this slot. */
+  /** The parameters to start a worker of this slot. */
   workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel' | 'onChange'>;
   /**
-   * Milliseconds a worker that says nothing must live to count as serving. One that gets no listener from here can only be
-   * told from one that is still loading by its patience.
+   * Milliseconds that a silent worker must live to count as serving. Only this time tells a foreign worker, which gets no
+   * listener from the supervisor, from a worker that still loads.
    */
   readonly foreignAfter: number;
-  /** Releases of which a worker has said that it knows what a handover is: another one that says nothing still loads. */
+  /** Releases of which a worker has greeted: another worker of the release that is silent still loads. */
   readonly greeters: WeakSet<Release>;
   /** Milliseconds a worker may take to drain and end. */
   readonly stopTimeout: number;
-  /** A worker has said something, or ended. */
+  /** A worker has reported a change, or ended. */
   onChange(): void;
-  /** Something happened that an operator wants to read. */
+  /** Writes a line for the operator. */
   report(line: string): void;
 }
 
 export interface ReplaceOptions {
   /** Milliseconds until the successor must be in charge. */
   readonly progressDeadline: number;
-  /** Milliseconds it is watched after that. */
+  /** Milliseconds for which the slot watches it after that. */
   readonly settle: number;
 }
 
@@ -57,17 +57,17 @@ export class Slot {
   readonly #stopping = new AbortController();
   readonly #dismissed = new Set<Worker>();
   readonly #releases = new WeakMap<Worker, Release>();
-  /** What workers that have ended left behind, until it has ended, too. */
+  /** The ends of processes that ended workers have left behind. */
   readonly #rests = new Set<Promise<boolean>>();
   #arbiter: SharedFile | undefined;
-  /** Succeeds none, and is not in charge yet. */
+  /** A worker without a predecessor that does not serve yet. */
   #starting: Worker | undefined;
   #current: Worker | undefined;
   #hasServed = false;
   #isReplacing = false;
-  /** Of the replacement under way. */
+  /** Deadline of the replacement under way. */
   #deadline: Deadline | undefined;
-  /** Until the slot has a worker again, or a replacement sees to it. */
+  /** Settles when the slot has a worker again, or a replacement fills it. */
   #recovery: Promise<void> | undefined;
 
   constructor(index: number, release: Release, host: SlotHost) {
@@ -76,24 +76,24 @@ export class Slot {
     this.#host = host;
   }
 
-  /** The worker in charge, or the one that is to be. */
+  /** The worker in charge, or the one that will be. */
   get current(): Worker | undefined {
     return this.#current;
   }
 
-  /** With those that drain. */
+  /** All workers, also the draining ones. */
   get workers(): readonly Worker[] {
     return [...this.#workers];
   }
 
-  /** For a worker that is ready: what decides which one is in charge. A descriptor of its own. @throws as memfd_create(2) */
+  /** Gives a ready worker its own descriptor of the file that decides which worker is in charge. @throws as memfd_create(2) */
   arbiter(worker: Worker): number {
     worker.asksForCharge.resolve();
     this.#arbiter ??= SharedFile.create(ARBITER);
     return this.#arbiter.reopen();
   }
 
-  /** Undefined where no worker has asked for it. */
+  /** Undefined while no worker has asked for the arbiter. */
   get charge(): ChargeStatus | undefined {
     return this.#arbiter && { slot: this.index, ...chargeStatus(this.#arbiter) };
   }
@@ -102,14 +102,14 @@ export class Slot {
     return this.#stopping.signal.aborted;
   }
 
-  /** Starts a worker that succeeds none. Resolves when it serves. @throws ERR_HANDOVER_SUCCESSOR_EXITED, …SPAWN_FAILED */
+  /** Starts the first worker. Resolves when it serves. @throws ERR_HANDOVER_SUCCESSOR_EXITED, …SPAWN_FAILED */
   async start(): Promise<void> {
     await this.#startAnew();
     this.#hasServed = true;
     this.#keepUp();
   }
 
-  /** Puts a worker of that release in charge. @throws HandoverError the one before serves on, or one of its release */
+  /** Puts a worker of that release in charge. @throws HandoverError the former worker, or another of its release, serves on */
   async replace(release: Release, { progressDeadline, settle }: ReplaceOptions): Promise<Params> {
     this.#expectFree();
     this.#isReplacing = true;
@@ -119,7 +119,7 @@ export class Slot {
     try {
       await deadline.cuts(this.#endRecovery(progressDeadline * WAITING_SHARE, deadline));
       const { successor, outcome } = await this.#succeed(release, deadline);
-      // From here on there is nothing to give up: the new worker is in charge.
+      // An abort comes too late from here on: the new worker is in charge.
       this.#deadline = undefined;
       await this.#settles(successor, settle);
       this.release = release;
@@ -133,13 +133,13 @@ export class Slot {
     }
   }
 
-  /** Gives up the replacement under way, which ends with this error. False: there is none. */
+  /** Aborts the replacement under way with this error. False: there is none. */
   abortReplacement(error: HandoverError): boolean {
     this.#deadline?.expire(error);
     return this.#deadline !== undefined;
   }
 
-  /** Ends every worker; what is open drains first. False: one had to be killed. */
+  /** Ends every worker after its connections have drained. False: a process had to be killed. */
   async stop(): Promise<boolean> {
     this.#stopping.abort();
     this.#backoff.cancel();
@@ -151,14 +151,14 @@ export class Slot {
     return results.every((isDone) => isDone);
   }
 
-  /** Ends the worker after it has given its connections to others; those that cannot move drain. */
+  /** Ends the worker after it has given its connections to others; connections that cannot migrate drain. */
   async transferTo(others: readonly Slot[]): Promise<boolean> {
     this.#stopping.abort();
     this.#backoff.cancel();
     const worker = this.#current;
     if (worker?.isAware && !worker.hasEnded) {
       const heirs = await this.#heirsAmong(others, worker);
-      // What a generation before it still drains would be cut off with it.
+      // Older generations drain through this worker's slot: ending it first would cut their connections.
       const older = heirs.length === 0 ? [] : this.workers.filter((other) => other !== worker);
       await settlesWithin(Promise.all(older.map(({ exited }) => exited)), this.#host.stopTimeout);
       if (heirs.length > 0 && !worker.hasEnded) await leave(worker, heirs, this.#host);
@@ -166,7 +166,7 @@ export class Slot {
     return this.stop();
   }
 
-  /** Where none of the others serves at this moment, one that is started again or takes back is waited for. */
+  /** Waits, where no other slot serves at this moment, for a restart or a recall in one of them. */
   async #heirsAmong(others: readonly Slot[], worker: Worker): Promise<readonly Worker[]> {
     const heirs = (): Worker[] =>
       others.flatMap((slot) => (slot.#current && isServing(slot.#current) ? slot.#current : []));
@@ -187,11 +187,11 @@ export class Slot {
     });
   }
 
-  /** A pause is cut short; a recall or a start has `patience` ms, and a start that takes longer is ended. */
+  /** Cuts a restart delay short, waits `patience` ms for a recall or a start, and ends a start that takes longer. */
   async #endRecovery(patience: number, deadline: Deadline): Promise<void> {
     this.#backoff.cancel();
     if (!this.#recovery || (await settlesWithin(this.#recovery, patience))) return;
-    // Given up meanwhile: nobody asks it to make way any more.
+    // The replacement was aborted meanwhile: the start may go on.
     if (deadline.isOver) return;
     const starting = this.#current;
     this.#host.report(
@@ -203,7 +203,7 @@ export class Slot {
 
   async #succeed(release: Release, deadline: Deadline): Promise<Succession> {
     const former = this.#current;
-    // One that ends by itself accepts no more, and hands nothing over.
+    // A worker that has begun to end accepts no more, and hands nothing over.
     if (!former || former.hasEnded || former.hasLeft) {
       const successor = await this.#startAlone(release, deadline);
       return { successor, outcome: { pid: successor.pid, generation: successor.generation } };
@@ -222,7 +222,7 @@ export class Slot {
     await this.#startAlone(this.release);
   }
 
-  /** The one before, if any, has crashed, or ends. */
+  /** Starts a worker without a predecessor: the former one, if any, has crashed or is ending. */
   async #startAlone(release: Release, deadline?: Deadline): Promise<Worker> {
     const worker = await this.#spawn(release);
     this.#current = worker;
@@ -260,12 +260,12 @@ export class Slot {
     throw closed(`worker ${this.index} is leaving`);
   }
 
-  /** Whether a worker of that release says what it is: as the one in charge did, or another one of the release. */
+  /** Whether a worker of that release will greet: another worker of it did, or one of the release in charge. */
   #greets(release: Release): boolean {
     return this.#host.greeters.has(release) || this.#host.greeters.has(this.release);
   }
 
-  /** In charge; or, for one that says nothing and of which nothing `isExpected`, alive for a while. */
+  /** Resolves when the worker is in charge; a silent worker, of which no greeting `isExpected`, must live for a while. */
   async #serves(worker: Worker, isExpected: () => boolean): Promise<void> {
     const exited = worker.exited.then((exit) => throwEarlyEnd(worker, exit));
     exited.catch(() => {});
@@ -273,7 +273,7 @@ export class Slot {
     if (worker.isAware || isExpected()) await Promise.race([worker.inCharge.promise, exited]);
   }
 
-  /** @throws ERR_HANDOVER_SUCCESSOR_EXITED the worker just put in charge is so no more */
+  /** @throws ERR_HANDOVER_SUCCESSOR_EXITED the worker just put in charge has ended, or is not in charge any more */
   async #settles(worker: Worker, settle: number): Promise<void> {
     await settlesWithin(worker.exited, settle);
     if (worker === this.#current && !worker.hasEnded) return;
@@ -282,7 +282,7 @@ export class Slot {
   }
 
   #onChange(worker: Worker): void {
-    // By its predecessor's word, or its death; or again, by its successor's.
+    // The predecessor handed over or died, or the successor did and the worker took back.
     const isFree = this.#isReplacing || this.#current?.state !== 'in-charge';
     if (worker.state === 'in-charge' && isFree) this.#current = worker;
     if (this.#current === worker && !this.#isReplacing) this.#keepRelease(worker);
@@ -292,12 +292,12 @@ export class Slot {
     this.#host.onChange();
   }
 
-  /** One that took back is of the release before: that is what a crash starts again, and what a roll finds changed. */
+  /** A worker that took back runs the former release: a restart uses that release, and a roll compares with it. */
   #keepRelease(worker: Worker): void {
     this.release = this.#releases.get(worker) ?? this.release;
   }
 
-  /** An older one has taken its connections back after all: the one started instead waits for a charge that is not free. */
+  /** Ends a worker that was started in place of an older one, when the older one took back late: the charge is not free. */
   #endSpare(): void {
     const spare = this.#starting;
     if (!spare || spare === this.#current || this.#current?.state !== 'in-charge' || spare.state !== 'starting') return;
@@ -323,8 +323,8 @@ export class Slot {
   }
 
   /**
-   * Two can be in charge where one did not answer in time and was given up, and takes back later what its successor had:
-   * the one before gives its connections to the one that follows.
+   * Two workers can be in charge: the supervisor gave one up that did not answer in time, and later it took back the charge of
+   * its successor. The surplus worker gives its connections to the current one.
    */
   #dismissOthers(): void {
     if (this.#isReplacing || this.isStopping) return;
@@ -340,7 +340,7 @@ export class Slot {
   }
 
   async #dismiss(worker: Worker): Promise<void> {
-    // A word of one that has died meanwhile, or of a handover of which the other one has not spoken yet.
+    // The report may come from a worker that has just died, or from a handover that the other worker has not reported yet.
     await settlesWithin(worker.exited, EXIT_GRACE);
     this.#dismissed.delete(worker);
     if (!this.#isSurplus(worker) || this.isStopping || !this.#current) return;
@@ -352,7 +352,7 @@ export class Slot {
     await leave(worker, [this.#current], this.#host);
   }
 
-  /** Sees to it that the slot has a worker. */
+  /** Starts a recovery where the slot has no worker. */
   #keepUp(): void {
     if (this.#recovery || !this.#isVacant) return;
     this.#recovery = this.#recover().finally(() => {
@@ -371,10 +371,10 @@ export class Slot {
     while (this.#isVacant) await this.#fill();
   }
 
-  /** Meanwhile the listeners are open, and who connects waits. */
+  /** Gets the slot a worker. Meanwhile the listeners are open, and new connections wait. */
   async #fill(): Promise<void> {
     const former = this.#current;
-    // The newest that drains: it takes back what its successor had, unless that one had begun to end by itself before.
+    // The newest draining worker takes back the charge of its successor, unless the successor had begun to end by itself.
     const isGone = former?.hasEnded && former.hasLeft;
     const heir = isGone ? undefined : this.workers.findLast(({ state, hasLeft }) => isHeir(state, hasLeft));
     if (heir && (await this.#isBack(heir))) {
@@ -387,7 +387,7 @@ export class Slot {
     this.#host.report(`worker ${this.index} is started again in ${delay} ms`);
     await this.#backoff.sleep(delay);
     if (!this.#isVacant) return;
-    // Of one that was started its end has been reported.
+    // The end of a started worker is reported already; a failed spawn is not.
     await this.#startAnew().catch((error: Error) => {
       if (hasCode(error, 'ERR_HANDOVER_SPAWN_FAILED')) this.#host.report(error.message);
     });

@@ -1,4 +1,5 @@
-// One worker after another in a slot: by a handover, by overlap where they know nothing of it; or by leaving, to others.
+// How one worker of a slot succeeds another: by a handover, or by overlap where they know none. And how a worker leaves its
+// connections to others.
 
 import { HandoverError } from '../errors.js';
 import { closeFd, socketpair } from '../fd/index.js';
@@ -9,7 +10,7 @@ import { isPeerLost, type Params } from '../protocol/rpc.js';
 import type { Deadline } from './pace.js';
 import type { Worker } from './worker.js';
 
-/** Starts the successor; the channel is borrowed, its end of the way to its predecessor. */
+/** Starts the successor; `channel`, its end of the socketpair to its predecessor, is borrowed. */
 export type Spawn = (channel?: number) => Promise<Worker>;
 
 export interface SuccessionOptions {
@@ -20,14 +21,14 @@ export interface SuccessionOptions {
 
 export interface Succession {
   readonly successor: Worker;
-  /** For whoever asked. */
+  /** Answer to the request for the replacement. */
   readonly outcome: Params;
 }
 
-/** From the end of the link to a process to the news of its end. */
+/** Milliseconds from the end of a process' link to the news of its exit. */
 const EXIT_GRACE = 2_000;
 
-/** Predecessor and successor are joined by a socketpair, and do the rest among themselves. @throws the former one serves on */
+/** Joins predecessor and successor by a socketpair; the two do the rest. @throws HandoverError the predecessor serves on */
 export async function handOver(
   former: Worker,
   spawn: Spawn,
@@ -59,9 +60,9 @@ async function spawnJoined(spawn: Spawn, channel: number, other: number): Promis
   }
 }
 
-/** Owns `channel`, the former worker's end. Resolves when the successor is in charge. */
+/** Owns `channel`, the predecessor's end. Resolves when the successor is in charge. */
 async function join(former: Worker, successor: Worker, channel: number): Promise<Params> {
-  // Its pid is known then, also behind a wrapper.
+  // The greeting tells the server's pid, also behind a wrapper.
   await Promise.race([successor.greeted.promise, successor.exited]);
   if (successor.hasEnded) {
     closeFd(channel);
@@ -75,19 +76,22 @@ async function join(former: Worker, successor: Worker, channel: number): Promise
   return params;
 }
 
-/** The former one counts and writes down how its handovers end: this one by a channel at whose other end is nobody. */
+/**
+ * Lets the predecessor, which counts and logs its handovers, record that this one failed: it gets a channel whose other end is
+ * closed.
+ */
 async function tellOf({ pid }: Worker, former: Worker): Promise<void> {
   const [dead, gone] = socketpair();
   closeFd(gone);
-  // It fails there, too, and of that nobody here has to hear.
+  // The call always fails; the caller throws the error that counts.
   const told = former.link.call('giveWay', { pid }, Int32Array.of(dead)).catch(() => {});
   await settlesWithin(told, EXIT_GRACE);
 }
 
-/** The former one died, or hung, in the middle of it: the successor may be in charge by that. */
+/** Whether the successor took charge although the predecessor died or hung during the handover. */
 async function hasTakenOver(former: Worker, successor: Worker, error: unknown, deadline: Deadline): Promise<boolean> {
   if (isPeerLost(error) && (await settlesWithin(former.exited, EXIT_GRACE))) {
-    // Also where it has ended since: that is what went wrong then, and not that the former one is gone.
+    // A successor that ends, too, is the failure to report, not the predecessor's end.
     const serves = successor.inCharge.promise.then(() => true);
     const ends = successor.exited.then(() => false);
     return deadline.cuts(Promise.race([serves, ends])).catch(() => false);
@@ -95,7 +99,7 @@ async function hasTakenOver(former: Worker, successor: Worker, error: unknown, d
   return deadline.isOver && successor.state === 'in-charge';
 }
 
-/** What is asked of whoever has the workers. */
+/** What `leave` and `overlap` need of the slot's host. */
 export interface LeaveHost {
   /** Milliseconds a worker may take to drain and end. */
   readonly stopTimeout: number;
@@ -103,10 +107,10 @@ export interface LeaveHost {
 }
 
 /**
- * Workers that know nothing of handovers, as far as anybody knows: both accept for a while, then the former is told to end.
- * Of one that only loaded for long its link has told by then what it is: it may be in charge, and the successor accepts and
- * waits for that. Its charge and its connections go to the successor. One that has not spoken yet gets no listener any more,
- * and so has accepted nothing.
+ * Replaces a worker that has not said that it knows handovers: both workers accept for a while, then the former is told to end.
+ * A former worker that only loaded for long may have greeted and be in charge meanwhile: the successor then accepts, waits for
+ * the charge, and gets it with the connections. A former worker that is still silent gets no listener any more, so it has
+ * accepted nothing.
  */
 export async function overlap(
   former: Worker,
@@ -115,7 +119,7 @@ export async function overlap(
   { deadline, host }: { readonly deadline: Deadline; readonly host: LeaveHost },
 ): Promise<Succession> {
   const successor = await spawn();
-  // The charge is free when the former one leaves, and not before.
+  // The charge is free only when the former worker leaves.
   const waits = Promise.all([former.inCharge.promise, successor.asksForCharge.promise]).then(() => true);
   let isWaiting: boolean;
   try {
@@ -136,8 +140,8 @@ export function canReceive({ isAware, hasEnded }: Worker): boolean {
 }
 
 /**
- * Ends a worker beside others that serve: they get its connections, where it and they know what that is; what cannot move
- * drains. False: it had to be killed.
+ * Ends a worker beside others that serve. Workers that know handovers take its connections over; connections that cannot
+ * migrate drain. False: the worker had to be killed.
  */
 export async function leave(worker: Worker, others: readonly Worker[], host: LeaveHost): Promise<boolean> {
   const { stopTimeout } = host;
@@ -150,10 +154,10 @@ export async function leave(worker: Worker, others: readonly Worker[], host: Lea
   return worker.stop(stopTimeout);
 }
 
-/** Has a worker give its connections to others. Resolves when that has begun. @throws it must be ended otherwise */
+/** Has a worker give its connections to others. Resolves when that has begun. @throws the worker must be stopped instead */
 async function giveTo(worker: Worker, heirs: readonly Worker[]): Promise<void> {
   const pairs = heirs.map((heir) => ({ heir, pair: socketpair() }));
-  // An heir that cannot closes its end, and the one that leaves keeps what it had for it.
+  // An heir that cannot receive closes its end, and the leaving worker keeps the connections meant for it.
   for (const { heir, pair } of pairs) heir.link.call('receive', {}, Int32Array.of(pair[1])).catch(() => {});
   await worker.link.call(
     'leaveTo',

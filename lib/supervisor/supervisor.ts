@@ -1,5 +1,5 @@
-// The process that stays: it keeps the pid, holds the listeners, starts the workers and replaces them. One thing at a time:
-// what is asked for meanwhile waits.
+// The supervisor process: it keeps its pid, holds the listeners, starts the workers and replaces them. Requests run one after
+// another.
 
 import { HandoverError, rangeError } from '../errors.js';
 import { changesBetween } from '../platform/release.js';
@@ -22,21 +22,21 @@ export interface SupervisorOptions extends RollOptions {
   readonly listen: readonly string[];
   /** Milliseconds a worker may take to drain and end. */
   readonly stopTimeout: number;
-  /** Lines for the operator. */
+  /** Writes a line for the operator. */
   readonly report: (line: string) => void;
-  /** systemd, where it keeps this process. */
+  /** systemd, where this process is a service of it. */
   readonly manager?: ServiceManager;
 }
 
 export interface UpgradeRequest {
-  /** Leaves alone the workers of a release that looks the same. @default false */
+  /** Skips the workers whose release has not changed. @default false */
   readonly ifChanged?: boolean;
 }
 
-/** Told of each worker replaced. */
+/** Called for each worker replaced. */
 export type OnProgress = (progress: Params) => void;
 
-/** Milliseconds within which a worker that knows this package has said so, unless it loads for longer than most. */
+/** Milliseconds within which a worker that knows this package greets, unless it loads for unusually long. */
 const SILENT_AFTER = 2_000;
 
 interface QueuedUpgrade {
@@ -50,20 +50,20 @@ export class Supervisor implements SlotHost {
   readonly #listeners: Listeners;
   readonly #startedAt = Date.now();
   readonly #door: Door | undefined;
-  /** Upgrades that have not begun, by `ifChanged`: asking twice is asking once. */
+  /** Upgrades that have not begun, by `ifChanged`: a second request joins the first. */
   readonly #queued = new Map<boolean, QueuedUpgrade>();
   readonly #leaving = new Set<Slot>();
   #last: Promise<unknown> = Promise.resolve();
   #slots: readonly Slot[] = [];
-  /** What workers that are added run. */
+  /** The release that added workers run. */
   #release: Release;
   #roll: Roll | undefined;
-  /** Rolls so far, and one. */
+  /** Number of the next roll; 1 is the first. */
   #generation = 1;
   #hasStarted = false;
   #stopped: Promise<boolean> | undefined;
 
-  /** Holds `listeners`, which may have been passed along. @throws as bind(2); TypeError a bad `listen` */
+  /** Owns `listeners`, some of which the parent process may have passed. @throws as bind(2); TypeError a bad `listen` */
   constructor(options: SupervisorOptions, listeners: Listeners = new Listeners()) {
     this.#options = options;
     this.#listeners = listeners;
@@ -86,12 +86,12 @@ export class Supervisor implements SlotHost {
     return this.#listeners.statuses;
   }
 
-  /** Who is in charge of each slot. */
+  /** The process in charge of each slot. */
   get charges(): readonly ChargeStatus[] {
     return this.#allSlots.map(({ charge }) => charge).filter((charge) => charge !== undefined);
   }
 
-  /** What they run, and what they would be replaced by now. */
+  /** The release of the workers, and the one that an upgrade would start now. */
   get releases(): { readonly old: Release; readonly young: Release } {
     return { old: this.#slots[0]?.release ?? this.#release, young: currentRelease(this.#options.program) };
   }
@@ -104,7 +104,7 @@ export class Supervisor implements SlotHost {
     return this.#slots.length;
   }
 
-  /** Starts every worker. @throws the first one's failure, with all of them stopped */
+  /** Starts every worker. @throws the error of the first that failed, with all workers stopped */
   async start(): Promise<void> {
     try {
       await this.#inTurn(() => this.#grow(this.#options.workers));
@@ -118,9 +118,9 @@ export class Supervisor implements SlotHost {
   }
 
   /**
-   * Replaces the workers, also where a roll has paused: with the release as it is then. Asked for during another one, it
-   * comes next.
-   * @throws what went wrong, with the old workers serving
+   * Replaces the workers with the release as it is when their roll begins, also where a roll has paused. A request during
+   * another roll comes next.
+   * @throws the error of the failed step, with the old workers serving
    */
   upgrade({ ifChanged = false }: UpgradeRequest = {}, onProgress?: OnProgress): Promise<readonly Params[]> {
     const queued = this.#queued.get(ifChanged) ?? this.#enqueue(ifChanged);
@@ -128,7 +128,7 @@ export class Supervisor implements SlotHost {
     return queued.result;
   }
 
-  /** Goes on with a roll that paused. @throws ERR_HANDOVER_NOT_READY there is none */
+  /** Continues a paused roll. @throws ERR_HANDOVER_NOT_READY there is none */
   resume(): Promise<readonly Params[]> {
     return this.#inTurn(() => this.#runRoll(this.#pausedRoll('resume'), (roll) => roll.run()));
   }
@@ -138,24 +138,24 @@ export class Supervisor implements SlotHost {
     return this.#inTurn(() => this.#runRoll(this.#pausedRoll('roll back'), (roll) => roll.rollBack()));
   }
 
-  /** Gives up the replacements under way: their workers serve on, and the roll pauses. Resolves with their places. */
+  /** Aborts the replacements under way: their workers serve on, and the roll pauses. Resolves with the slots' numbers. */
   async abort(error: HandoverError): Promise<readonly number[]> {
     const given = this.#slots.filter((slot) => slot.abortReplacement(error));
     if (given.length > 0) await this.#last;
     return given.map(({ index }) => index);
   }
 
-  /** Starts workers, or has some leave; their connections go to the others. @throws RangeError; as `start()` */
+  /** Starts workers, or ends some, whose connections go to the others. @throws RangeError; as `start()` */
   scale(count: number): Promise<void> {
     return this.#inTurn(() => this.#scaleTo(count));
   }
 
-  /** The same, by so many more or less. */
+  /** Adds `step` workers; a negative one ends workers. */
   scaleBy(step: number): Promise<void> {
     return this.#inTurn(() => this.#scaleTo(this.workerCount + step));
   }
 
-  /** Ends every worker, which drains, and closes the listeners. At once, whatever goes on. False: one had to be killed. */
+  /** Drains and ends every worker, and closes the listeners. Waits for no request. False: a process had to be killed. */
   stop(): Promise<boolean> {
     this.#stopped ??= this.#stopAll();
     return this.#stopped;
@@ -166,12 +166,12 @@ export class Supervisor implements SlotHost {
     for (const { workers } of this.#allSlots) for (const worker of workers) worker.signal(signal);
   }
 
-  /** The workers serve on, and answer `/readyz` with 503. */
+  /** Has the workers answer `/readyz` with 503; they serve on. */
   announceLeaving(): void {
     for (const { current } of this.#slots) current?.link.tell('leaving');
   }
 
-  /** Ends every worker at once, with all it started. */
+  /** Kills every worker with all its processes. */
   kill(): void {
     this.#door?.close();
     for (const { workers } of this.#allSlots) for (const worker of workers) worker.kill();
@@ -194,7 +194,7 @@ export class Supervisor implements SlotHost {
     this.#options.report(line);
   }
 
-  /** What no release uses any more is closed: who connects there is to be refused, not kept waiting. */
+  /** Closes listeners that no worker uses any more: the kernel then refuses their clients instead of letting them wait. */
   onChange(): void {
     if (!this.#hasStarted || this.isStopping || this.#roll?.isRunning) return;
     const isKnown = this.#slots.every(({ current }) => current?.isAware && current.state === 'in-charge');
@@ -206,7 +206,7 @@ export class Supervisor implements SlotHost {
 
   workerStart(slot: Slot, release: Release): Omit<WorkerStart, 'channel' | 'onChange'> {
     return {
-      // The one that crashed comes back as it was, wherever a `current` symlink leads by now.
+      // A crashed worker is started from its own release, wherever a `current` symlink leads by now.
       program: release.program,
       listeners: this.#listeners.declared,
       door: this.#door?.path,
@@ -215,7 +215,7 @@ export class Supervisor implements SlotHost {
     };
   }
 
-  /** What a worker may ask. */
+  /** The requests that a worker may send. */
   #callsOf(slot: Slot, worker: Worker): Readonly<Record<string, Handler>> {
     return {
       arbiter: () => ({ fds: Int32Array.of(slot.arbiter(worker)) }),
@@ -251,7 +251,7 @@ export class Supervisor implements SlotHost {
         for (const listener of onProgress) listener(progress);
       });
     });
-    // Whoever is only told by `report`.
+    // A caller without interest in the result reads the error in `report`.
     result.catch(() => this.#queued.delete(ifChanged));
     const queued = { result, onProgress };
     this.#queued.set(ifChanged, queued);

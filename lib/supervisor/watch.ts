@@ -1,5 +1,5 @@
-// Tells when sources were saved: once for a burst, and not for what programs write by themselves. A watch for each directory:
-// a recursive one would look at every file below node_modules, too.
+// Watches source files: one call for a burst of saves, none for files that programs write by themselves. Each directory has its
+// own watch, because a recursive one would look at every file below node_modules, too.
 import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { hasCode } from '../errors.js';
@@ -10,7 +10,7 @@ const IGNORED = /^(node_modules|__pycache__|\..*)$/;
 
 export interface WatchEvents {
   readonly onSaved: (path: string) => void;
-  /** Some of it is not watched (any more). */
+  /** A directory is not watched, or not any more. */
   readonly onError: (error: Error) => void;
 }
 
@@ -32,7 +32,7 @@ class Sources {
     this.#events = events;
   }
 
-  /** Watches a directory and those below it. What vanishes meanwhile is no error. */
+  /** Watches a directory and those below it. A directory that vanishes meanwhile is no error. */
   add(directory: string, { isNew = false } = {}): void {
     try {
       this.#watch(directory);
@@ -40,7 +40,7 @@ class Sources {
         const path = join(directory, entry.name);
         if (IGNORED.test(entry.name)) continue;
         if (entry.isDirectory()) this.add(path, { isNew });
-        // Saved before anybody looked.
+        // The file was saved before the watch began.
         else if (isNew) this.#onFile(path);
       }
     } catch (error) {
@@ -54,7 +54,7 @@ class Sources {
   }
 
   #watch(directory: string): void {
-    // One that was removed and made again is another directory.
+    // A directory that was removed and made again needs a new watch.
     this.#watchers.get(directory)?.close();
     const watcher = watch(directory, (event, name) => this.#onEvent(event, join(directory, name ?? '')));
     watcher.on('error', (error) => this.#events.onError(error));

@@ -1,5 +1,5 @@
-// One worker: the process that was started, and the server it is or is a wrapper of, which says over its link what it is. One
-// that knows nothing of this package gets its sockets by LISTEN_FDS and is silent.
+// One worker: the started process, and the server that it is or wraps. The server reports its state over its link; a server
+// that knows nothing of this package gets its sockets by LISTEN_FDS and reports nothing.
 
 import { closeFd, closeFds, socketpair } from '../fd/index.js';
 import { processStat } from '../fd/proc.js';
@@ -12,56 +12,56 @@ import { endGroup, isOfFamily, signalGroup } from './family.js';
 import { type Launch, launch } from './launch.js';
 import { type Dialler, Member, type MemberHost, refuseDialler, refused, tryKill } from './member.js';
 
-/** What a worker is started with. */
+/** Everything a worker is started with, and the supervisor's answers to it. */
 export interface WorkerStart extends Launch {
-  /** What it may ask of the supervisor. */
+  /** The requests that the worker may send to the supervisor. */
   readonly calls: (worker: Worker) => Readonly<Record<string, Handler>>;
-  /** It has said what it is now, or what it listens on. */
+  /** The worker has reported a state, or its listeners. */
   readonly onChange: (worker: Worker) => void;
 }
 
 /** A listener as a worker names it. */
 export type ListenerUse = Pick<Entry, 'name' | 'kind' | 'address'>;
 
-/** `starting` until it says more, which a foreign one never does. */
+/** `starting` until the worker reports another state, which a foreign one never does. */
 export type WorkerState = 'starting' | 'in-charge' | 'superseded' | 'closing' | 'ended';
 
-/** A wrapper that reports how its server ended does so within this. */
+/** Milliseconds in which a wrapper ends with its server's exit status, after the server. */
 const WRAPPER_GRACE = 1_000;
 /** Processes of one worker that may talk to the supervisor at a time. */
 const MAX_MEMBERS = 16;
-/** Nobody is left to tell how it ended. */
+/** The server's exit status where no wrapper is left to pass it on. */
 const UNKNOWN_EXIT: Exit = { code: null, signal: null };
 
 export class Worker {
-  /** The process that was started: the server itself, or what it is wrapped in (a shell, npm). */
+  /** The started process: the server itself, or its wrapper (a shell, npm). */
   readonly childPid: number;
   readonly index: number;
   readonly startedAt: number = Date.now();
-  /** Its end: that of the server, and of the process that was started where that one is not much longer. */
+  /** Resolves when the server has ended, with the wrapper's exit status where the wrapper ends soon after. */
   readonly exited: Promise<Exit>;
-  /** Resolves when it has said that it knows what a handover is. */
+  /** Resolves when the server has said that it knows handovers. */
   readonly greeted: Deferred<void> = new Deferred();
-  /** Resolves when it is in charge of its slot; anew once it has been superseded. */
+  /** Resolves when the worker is in charge of its slot; a new promise once it has been superseded. */
   inCharge: Deferred<void> = new Deferred();
-  /** Resolves when it accepts, and waits for the charge of its slot: one that no predecessor hands it over to. */
+  /** Resolves when a worker without a predecessor accepts, and waits for the charge of its slot. */
   readonly asksForCharge: Deferred<void> = new Deferred();
   state: WorkerState = 'starting';
-  /** It had begun to end by itself: nobody takes its connections back. */
+  /** The worker has begun to end: no predecessor takes its connections back. */
   hasLeft = false;
   generation = 1;
   isAware = false;
   readonly #start: WorkerStart;
   readonly #members = new Set<Member>();
-  /** The one that listens; until one does, the last that has greeted. */
+  /** The member that listens; until one does, the last that has greeted. */
   #server: Member;
   #isServerKnown = false;
   readonly #serverExited = new Deferred<void>();
-  /** What leads to the predecessor, for a server that has dialled. */
+  /** The channel to the predecessor, for a server that has dialled. */
   readonly #way = new Deferred<number>();
   #isWayTaken = false;
   #rest: Promise<boolean> | undefined;
-  /** Lent, and not reported by the worker yet. */
+  /** Listeners lent, which the worker has not reported yet. */
   #lent: readonly ListenerUse[] = [];
   #reported: readonly ListenerUse[] = [];
 
@@ -80,7 +80,7 @@ export class Worker {
     return new Worker(pid, exited, link, start);
   }
 
-  /** The server's. */
+  /** Pid of the server. */
   get pid(): number {
     return this.#server.pid;
   }
@@ -93,32 +93,32 @@ export class Worker {
     return this.state === 'ended';
   }
 
-  /** Whether its end may leave a server behind: one that nobody knows, or in a wrapper that starts it again. */
+  /** Whether its end may leave a server behind: an unknown one, or one that its wrapper starts again. */
   get mayLeaveOthers(): boolean {
     return !this.isAware || this.pid !== this.childPid;
   }
 
-  /** Whether a process is of this worker. */
+  /** Whether a process belongs to this worker. */
   has(pid: number): boolean {
     return !this.hasEnded && isOfFamily(pid, this.childPid);
   }
 
-  /** What it listens on, as far as it has said or asked for it. */
+  /** The listeners that the worker has reported or asked for. */
   get listeners(): readonly ListenerUse[] {
     return [...this.#reported, ...this.#lent];
   }
 
-  /** It was given a listener. */
+  /** Notes a listener that the worker was given. */
   lend(listener: ListenerUse): void {
     this.#lent = [...this.#lent, listener];
   }
 
-  /** A process of this worker has dialled, behind a wrapper that passed on no descriptor. */
+  /** Takes in a process of this worker that has dialled, from behind a wrapper that passed on no descriptor. */
   admit(dialler: Dialler): void {
     const silent = [...this.#members].find(({ hasDialled, hasGreeted }) => hasDialled && !hasGreeted);
     if (this.#members.size < MAX_MEMBERS) this.#add(Member.dialled(dialler, this.#memberHost));
     else if (silent) {
-      // Whoever dials says at once what it is.
+      // A server greets at once after it dialled, so a silent member is none.
       this.#members.delete(silent);
       silent.close();
       this.admit(dialler);
@@ -126,8 +126,8 @@ export class Worker {
   }
 
   /**
-   * Once it has greeted: the predecessor's end of the way to it. Owns `inherited`, whose other end it was started with: a
-   * wrapper keeps that open, and its end would tell nothing of the server's.
+   * The predecessor's end of the channel to a server that has greeted. Owns `inherited`, whose other end the worker was started
+   * with. A wrapper keeps that end open after its server has ended, so a server that dialled gets a new channel.
    */
   wayTo(inherited: number): number {
     if (!this.#server.hasDialled) return inherited;
@@ -137,24 +137,24 @@ export class Worker {
     return ours;
   }
 
-  /** Signals it alone: what it has started is its own business until it has gone. */
+  /** Signals the server alone: its children are its own to end while it lives. */
   signal(signal: NodeJS.Signals): void {
     if (!this.hasEnded) tryKill(this.pid, signal);
   }
 
-  /** Ends it and all it started, at once. */
+  /** Kills the worker with all its processes. */
   kill(): void {
     signalGroup(this.childPid, 'SIGKILL');
     for (const member of this.#members) member.kill();
   }
 
-  /** SIGTERM, which a server takes as the word to drain; then as {@link endsWithin}. */
+  /** Sends SIGTERM, on which a server drains; then as {@link endsWithin}. */
   async stop(timeout: number): Promise<boolean> {
     this.signal('SIGTERM');
     return this.endsWithin(timeout);
   }
 
-  /** Waits for its end, and for that of what is left of its process group; after `timeout` ms kills. False: it had to. */
+  /** Waits for the end of the worker and of its process group; kills after `timeout` ms. False: it had to kill. */
   async endsWithin(timeout: number): Promise<boolean> {
     const start = performance.now();
     if (await settlesWithin(this.exited, timeout)) {
@@ -166,8 +166,8 @@ export class Worker {
   }
 
   /**
-   * When it has ended: ends what it has left behind, a wrapper or a server that knows nothing of this package, which would go
-   * on accepting. False: something had to be killed.
+   * Ends the processes that an ended worker has left behind: a wrapper, or a server that knows nothing of this package and
+   * would go on accepting. False: a process had to be killed.
    */
   endRest(timeout: number): Promise<boolean> {
     this.#rest ??= endGroup(this.childPid, timeout);
@@ -178,7 +178,7 @@ export class Worker {
     const exit = await Promise.race([childExited, this.#serverExited.promise]);
     if (exit) {
       if (!this.isAware || this.pid === this.childPid) return exit;
-      // The wrapper is gone, and the server serves.
+      // The wrapper has ended, and the server still serves.
       await this.#serverExited.promise;
       return UNKNOWN_EXIT;
     }
@@ -222,7 +222,7 @@ export class Worker {
     return { ...Object.fromEntries(calls), channel: ({ fds }) => this.#tellWay(member, fds) };
   }
 
-  /** What leads a server that has dialled to its predecessor, where it has one. */
+  /** Gives a server that has dialled its channel to the predecessor, if it has one. */
   async #tellWay(member: Member, given: Int32Array): Promise<Answer> {
     closeFds(given);
     if (this.#start.channel === undefined) return {};
@@ -245,9 +245,9 @@ export class Worker {
 
   #greet(member: Member, pid: number): void {
     if (this.hasEnded) return;
-    // A number of another pid namespace says nothing here.
+    // A pid of another pid namespace does not pass: it names another process here, or none.
     if (!member.hasDialled && pid !== this.childPid && processStat(pid)?.group === this.childPid) member.becomes(pid);
-    // A process that has greeted and listens to nothing may only have started the one that does.
+    // A process that greets but does not listen may only be the parent of the server.
     if (!this.#isServerKnown) this.#server = member;
     member.hasGreeted = true;
     this.isAware = true;
@@ -255,7 +255,7 @@ export class Worker {
     this.greeted.resolve();
   }
 
-  /** There is one in a worker: it is replaced, signalled and drained. @throws ERR_HANDOVER_SUPERVISOR_REFUSED */
+  /** A worker has one server, which is replaced, signalled and drained. @throws ERR_HANDOVER_SUPERVISOR_REFUSED */
   #becomeServer(member: Member): void {
     if (this.#isServerKnown && member !== this.#server) {
       throw refused(`worker ${this.index} has a server already, pid ${this.pid}: a worker is one process that listens`);
