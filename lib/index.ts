@@ -36,7 +36,7 @@ export type {
 } from './process/types.js';
 export type { ListenerStatus } from './protocol/control-commands.js';
 export type { Claims, DrainingGeneration } from './protocol/frames.js';
-export type { Migration } from './protocols/raw.js';
+export type { Migration } from './protocols/migration.js';
 export type { Inherited, Keepable, KeptValue } from './resources/kept.js';
 export { openHandover } from './serve/open-handover.js';
 export { type ServeOptions, serve } from './serve/serve.js';

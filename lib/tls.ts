@@ -7,4 +7,4 @@ export {
   type Certificates,
   type Pem,
   reloadCertificates,
-} from './protocols/tls-certificates.js';
+} from './protocols/tls/certificates.js';

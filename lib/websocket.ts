@@ -5,16 +5,16 @@ import { Server, type Socket } from 'node:net';
 import { typeError } from './errors.js';
 import { expectOptions } from './fd/arguments.js';
 import type { Handover } from './process/types.js';
-import { moveUpgraded } from './protocols/websocket.js';
 import {
   attachTo,
   type Movers,
   SocketAttachment,
   type WebSocketLike,
   type WebSocketServerLike,
-} from './protocols/websocket-apps.js';
+} from './protocols/websocket/migrate/apps.js';
+import { moveUpgraded } from './protocols/websocket/migrate/migrator.js';
 
-export { isMigrated } from './protocols/websocket-replay.js';
+export { isMigrated } from './protocols/websocket/migrate/replay.js';
 export type { WebSocketLike, WebSocketServerLike };
 
 /** What `restore` gets for what `save` gave: bytes come as a Buffer, everything else through JSON. */

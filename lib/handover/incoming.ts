@@ -19,7 +19,7 @@ import {
 } from '../protocol/frames.js';
 import { hasDied } from '../protocol/peer-process.js';
 import { DEATH_GRACE, EXIT_GRACE, GREETING_TIMEOUT, LEAVE_GRACE } from '../protocol/timeouts.js';
-import type { Adopter } from '../protocols/live-protocol.js';
+import type { Adopter } from '../protocols/protocol.js';
 import type { Ledger } from '../resources/ledger.js';
 import { Holding } from '../transfer/holding.js';
 import { OutcomeRelay } from './handover-record.js';

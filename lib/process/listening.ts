@@ -8,7 +8,7 @@ import { typeError } from '../errors.js';
 import { DEFAULT_BACKLOG } from '../fd/listener.js';
 import type { Managed } from '../protocols/managed.js';
 import { ManagedServer } from '../protocols/managed-server.js';
-import type { Migration } from '../protocols/raw.js';
+import type { Migration } from '../protocols/migration.js';
 import { ManagedDatagram } from '../protocols/udp.js';
 import type { Listener } from './types.js';
 

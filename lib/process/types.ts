@@ -6,7 +6,7 @@ import type { Requester } from '../events.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
 import type { ListenerStatus } from '../protocol/control-commands.js';
 import type { DrainingGeneration } from '../protocol/frames.js';
-import type { Migration } from '../protocols/raw.js';
+import type { Migration } from '../protocols/migration.js';
 import type { Inherited, Keepable } from '../resources/kept.js';
 import type { Standby } from './standby.js';
 import type { StepOptions } from './steps.js';

@@ -2,7 +2,8 @@
 // What was cut is told, group by group.
 import type { Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
-import { type ConnectionSurvey, type Open, trafficOf } from './connection-survey.js';
+import type { ConnectionSurvey, Open } from './connection-survey.js';
+import { trafficOf } from './connections.js';
 
 /** How often it is looked whether bytes move: a connection is cut at most a quarter too late. */
 const LOOKS = 4;
@@ -57,14 +58,14 @@ export class ForceClose {
     return open.length;
   }
 
-  /** Idle HTTP connections end politely by themselves; of others nobody knows whether they are idle. */
+  /** Of a protocol whose idle connections do not end by themselves nobody knows whether they are idle. */
   #look(idleTimeout: number): void {
     if (!this.#watching) return;
     const now = performance.now();
     const watched = new Map<Socket, Watched>();
     for (const connection of this.#survey.open()) {
       const { socket, protocol, state } = connection;
-      if (protocol === 'http1' && state === 'idle') continue;
+      if (protocol.endsIdle && state === 'idle') continue;
       const traffic = trafficOf(socket);
       const former = this.#watched.get(socket);
       const since = former?.traffic === traffic ? former.since : now;
@@ -75,11 +76,11 @@ export class ForceClose {
   }
 
   #cut({ socket, protocol, isTls, state }: Open, reason: Reason): void {
-    const key = `${protocol} ${isTls} ${state} ${reason}`;
+    const key = `${protocol.name} ${isTls} ${state} ${reason}`;
     const former = this.#groups.get(key);
     this.#groups.set(key, {
       listener: this.#listener,
-      protocol,
+      protocol: protocol.name,
       isTls,
       state,
       reason,

@@ -1,208 +1,92 @@
-// HTTP/1.1 connections that move: each as soon as it is between two requests, and back into Node's parser with the first
-// byte of the next one.
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import type { ServerResponse } from 'node:http';
+// HTTP/1: connections of node:http, of https, and of an http2 server that allows it. In the clear they migrate between two
+// requests; where they stay, the next response ends them, or they end when idle.
 import type { Server, Socket } from 'node:net';
-import { closeFds } from '../fd/index.js';
-import type { OfferedConnection } from '../protocol/batches.js';
-import { Fence } from '../sockets/fence.js';
-import { currentRequest, currentResponse, idleHttpConnections, isQuiet } from '../sockets/http-server.js';
-import { Boundary } from './boundary.js';
-import { Entrance } from './entrance.js';
-import { type HttpDrain, REQUEST_START, type Started } from './http-drain.js';
-import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
-import { Parking } from './parking.js';
-import type { Migration } from './raw.js';
+import { idleHttpConnections } from '../sockets/http-server.js';
+import type { Connections } from './connections.js';
+import { HttpDrain } from './http1/drain.js';
+import { Http1Migrator } from './http1/migrator.js';
+import type { Counted, Drain, DrainOptions, Protocol, Site } from './protocol.js';
 
 interface HttpServer extends Server {
-  readonly keepAliveTimeout?: number;
-  /** How much longer than announced a connection is kept, so that a request at the last moment still gets in; Node 22 on. */
-  readonly keepAliveTimeoutBuffer?: number;
-  readonly headersTimeout?: number;
+  closeIdleConnections(): void;
 }
 
-const NOTHING = new Uint8Array(0);
-/** The state begins so where no request was ever sent on the connection. */
-const FRESH = Uint8Array.of(1);
-/** And so where one was, and the app's own state follows; without that such a connection has no state. */
-const USED = Uint8Array.of(0);
-
-/** Whether a server speaks HTTP/1 in the clear: the parser that names idle connections is there, and no TLS. */
-export function speaksHttp1(server: Server): boolean {
-  return 'closeIdleConnections' in server && !('setSecureContext' in server);
+/** Whether a server speaks HTTP/1: the parser that names idle connections is there. */
+function isHttp1(server: Server): server is HttpServer {
+  return 'closeIdleConnections' in server;
 }
 
-export class Http1Connections implements LiveProtocol {
-  readonly #entrance: Entrance;
+/** Whether a server speaks HTTP/1 in the clear: with TLS, the state of a connection cannot be taken along. */
+export function speaksPlainHttp1(server: Server): boolean {
+  return isHttp1(server) && !('setSecureContext' in server);
+}
+
+export function http1({ server, name, connections, migration }: Site): Protocol | undefined {
+  if (!isHttp1(server)) return undefined;
+  const drain = new HttpDrain(server, () => speaking(connections));
+  const migrate = speaksPlainHttp1(server) ? new Http1Migrator(server, name, connections, drain, migration) : undefined;
+  if (migrate) alsoCloseParked(server, migrate);
+  return new Http1(server, drain, migrate);
+}
+
+class Http1 implements Protocol, Drain {
+  readonly name = 'http1';
+  readonly endsIdle = true;
+  readonly drain = this;
+  readonly migrate: Http1Migrator | undefined;
   readonly #server: HttpServer;
-  readonly #name: string;
-  readonly #sockets: ReadonlySet<Socket>;
-  readonly #parking: Parking;
-  readonly #ending: HttpDrain;
-  /** Moved here after a request: without one more it is still a used one for the next process. */
-  readonly #used = new WeakSet<Socket>();
-  readonly #boundary = new Boundary();
-  /** While this process moves its own connections on. */
-  #onMovable: (() => void) | undefined;
-  /** The app does not want them to move in the handover going on. */
-  #staying = new WeakSet<Socket>();
+  readonly #drain: HttpDrain;
 
-  /** `sockets`: the server's own; `track` adds one; `migration`: what the app knows of each. */
-  constructor(
-    server: Server,
-    name: string,
-    sockets: ReadonlySet<Socket>,
-    track: (socket: Socket) => void,
-    ending: HttpDrain,
-    migration?: Migration,
-  ) {
+  constructor(server: HttpServer, drain: HttpDrain, migrate: Http1Migrator | undefined) {
     this.#server = server;
-    this.#name = name;
-    this.#sockets = sockets;
-    this.#ending = ending;
-    this.#entrance = new Entrance(server, migration);
-    this.#parking = new Parking(server, track, (socket) => void this.#entrance.enter(socket));
+    this.#drain = drain;
+    this.migrate = migrate;
   }
 
-  get protocol(): string {
-    return this.#entrance.protocol;
+  /** What the server's other protocols do not have. */
+  recognise(): boolean {
+    return true;
   }
 
-  get canMove(): boolean {
-    return this.#entrance.isOpen;
-  }
-
-  hold(fd: number, { head, state }: OfferedConnection): Hold {
-    if (this.canMove) return { go: () => this.#park(fd, head, Buffer.from(state)), abort: () => closeFds([fd]) };
-    closeFds([fd]);
-    return undefined;
-  }
-
-  /** A parked one moves on without asking any parser: it has read nothing, as one that never sent a byte. */
-  *movable(): Generator<Movable> {
-    if (!this.canMove) {
-      this.#boundary.startAll();
-      return;
-    }
-    const idle = idleHttpConnections(this.#server, this.#sockets);
-    // Those whose turn comes in a later turn of the loop are idle still if nothing was read from them.
-    const seen = idle.map(({ bytesRead }) => bytesRead);
-    this.#boundary.startAllBut(idle);
-    for (const [i, socket] of idle.entries()) {
-      yield this.#toMovable(socket, seen[i] ?? 0);
-      // Its turn is over, and nobody has taken it.
-      this.#boundary.start(socket);
-    }
-  }
-
-  whenMovable(callback: () => void): () => void {
-    this.#staying = new WeakSet();
-    if (!this.canMove) return () => {};
-    const atBoundary = (socket: Socket): void => {
-      if (this.#onMovable && this.canMove && !this.#ending.ends(socket)) this.#boundary.stop(socket);
-      else this.#boundary.start(socket);
-      // What is still being written must be out first.
-      if (socket.writableLength > 0) socket.once('drain', callback);
-      else callback();
-    };
-    const watched = new WeakSet<ServerResponse>();
-    const watch = (socket: Socket, response: ServerResponse): void => {
-      if (watched.has(response)) return;
-      watched.add(response);
-      response.once('close', () => {
-        // Pipelined behind it, and handed to the app before anybody watched.
-        const next = currentResponse(socket);
-        if (next) watch(socket, next);
-        atBoundary(socket);
-        // The rest of a body may come after the response to it.
-        if (!response.req.complete) response.req.once('close', () => atBoundary(socket));
-      });
-    };
-    const onStart = (message: unknown): void => {
-      const { server, socket, response } = message as Started;
-      if (server === this.#server) watch(socket, response);
-    };
-    for (const socket of this.#sockets) {
-      const response = currentResponse(socket);
-      if (response) watch(socket, response);
-      else if (currentRequest(socket)?.complete === false)
-        currentRequest(socket)?.once('close', () => atBoundary(socket));
-    }
-    subscribe(REQUEST_START, onStart);
-    this.#onMovable = callback;
-    return () => {
-      this.#stopMoving();
-      unsubscribe(REQUEST_START, onStart);
-    };
+  begin({ moves, timeout }: DrainOptions & { readonly timeout: number }): void {
+    this.#drain.begin(timeout);
+    if (!moves || !this.migrate?.canMove) this.#drain.endAll();
   }
 
   stay(): void {
-    this.#stopMoving();
-    this.#ending.endAll();
+    this.migrate?.stopMoving();
+    this.#drain.endAll();
   }
 
-  /** As `closeIdleConnections()` does with those that Node's parser knows. */
-  closeParked(): void {
-    this.#parking.close();
+  stop(): void {
+    this.#drain.stop();
   }
 
-  #stopMoving(): void {
-    this.#onMovable = undefined;
-    this.#boundary.startAll();
+  closeIdle(): void {
+    this.#server.closeIdleConnections();
   }
 
-  #park(fd: number, head: Uint8Array, state: Uint8Array): void {
-    const isFresh = state[0] === FRESH[0];
-    const { keepAliveTimeout = 0, keepAliveTimeoutBuffer = 0, headersTimeout = 0 } = this.#server;
-    const usedTimeout = keepAliveTimeout > 0 ? keepAliveTimeout + keepAliveTimeoutBuffer : 0;
-    this.#parking.park(fd, head, isFresh ? headersTimeout : usedTimeout, (socket) => {
-      if (!isFresh) this.#used.add(socket);
-      this.#entrance.await(socket, state.subarray(1));
-    });
-    // From a predecessor that still moves, into a process that hands over itself.
-    this.#onMovable?.();
+  count(sockets: readonly Socket[]): Counted[] {
+    const idle = new Set(idleHttpConnections(this.#server, sockets));
+    return sockets
+      .filter(({ writableEnded }) => !writableEnded)
+      .map((socket) => ({ socket, state: idle.has(socket) ? 'idle' : 'busy' }));
   }
+}
 
-  #toMovable(socket: Socket, bytesRead: number): Movable {
-    let fence: Fence | undefined;
-    return {
-      listener: this.#name,
-      protocol: this.protocol,
-      identity: socket,
-      detach: () => {
-        if (socket.bytesRead !== bytesRead || !isQuiet(socket) || this.#staying.has(socket)) return undefined;
-        fence = this.#boundary.take(socket) ?? Fence.raise(socket);
-        return fence && this.#detach(socket, fence);
-      },
-      release: () => {
-        fence?.drop();
-        socket.destroy();
-      },
-      stay: () => this.#boundary.start(socket),
-      resume: ({ forGood }) => {
-        if (forGood) this.#ending.end(socket);
-        fence?.lift();
-        this.#entrance.stay(socket);
-      },
-    };
-  }
+/** What HTTP/1 is, or will be, spoken on. */
+function speaking(connections: Connections): Iterable<Socket> {
+  if (!connections.hasLayer) return connections.accepted;
+  const isHttp1 = (socket: Socket): boolean => (socket as { alpnProtocol?: unknown }).alpnProtocol !== 'h2';
+  const isFresh = ({ bytesRead }: Socket): boolean => bytesRead === 0;
+  return [...[...connections.speaking].filter(isHttp1), ...[...connections.accepted].filter(isFresh)];
+}
 
-  #detach(socket: Socket, fence: Fence): Detached | undefined {
-    fence.hold();
-    const saved = this.#entrance.save(socket);
-    if (!saved) {
-      fence.lift();
-      this.#staying.add(socket);
-      this.#ending.end(socket);
-      return undefined;
-    }
-    fence.stopClock();
-    const isFresh = socket.bytesRead === 0 && !this.#used.has(socket);
-    const first = isFresh ? FRESH : USED;
-    return {
-      fd: fence.fd,
-      head: NOTHING,
-      state: saved.length > 0 ? Buffer.concat([first, saved]) : isFresh ? FRESH : NOTHING,
-    };
-  }
+/** Node's parser does not know those that are parked, and `close()` ends idle ones by this method. */
+function alsoCloseParked(server: HttpServer, migrate: Http1Migrator): void {
+  const { closeIdleConnections } = server;
+  server.closeIdleConnections = () => {
+    closeIdleConnections.call(server);
+    migrate.closeParked();
+  };
 }

@@ -3,38 +3,25 @@
 import type { Server, Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
 import { outsideCluster, stopAccepting } from '../sockets/listening.js';
-import { encryptedSide } from '../sockets/stream-handle.js';
 import { type Withheld, withhold } from '../sockets/withhold.js';
 import { ConnectionSurvey } from './connection-survey.js';
+import { Connections } from './connections.js';
 import { ForceClose } from './force-close.js';
-import { DEFAULT_DRAIN_TIMEOUT, HttpDrain } from './http-drain.js';
-import { Http1Connections, speaksHttp1 } from './http1.js';
-import { Http2Drain } from './http2-drain.js';
-import type { LiveProtocol, Movable } from './live-protocol.js';
-import type { DrainOptions, Managed, Where } from './managed.js';
-import { whenProtocolAdded } from './protocols.js';
-import { type Migration, RawConnections } from './raw.js';
-import { Upgrades } from './upgrades.js';
+import type { Managed, Where } from './managed.js';
+import type { Migration } from './migration.js';
+import type { DrainOptions, Migrator, Movable, Protocol, ProtocolAt } from './protocol.js';
+import { PROTOCOLS } from './registry.js';
 
-interface MaybeHttpServer extends Server {
-  closeIdleConnections?: () => void;
-}
+/** Milliseconds until the hard stop, where the caller does not say. */
+const DEFAULT_DRAIN_TIMEOUT = 30_000;
 
 export class ManagedServer implements Managed {
-  readonly #server: MaybeHttpServer;
+  readonly #server: Server;
   readonly #backlog: number;
-  /** As accepted; with TLS the encrypted side. */
-  readonly #sockets = new Set<Socket>();
-  /** The decrypted side of those with TLS: what HTTP speaks on. */
-  readonly #secure = new Set<Socket>();
-  readonly #acceptedAt = new WeakMap<Socket, number>();
+  readonly #connections = new Connections(() => this.#whenEmpty?.());
   readonly #onClose: () => void;
-  readonly #httpDrain: HttpDrain;
-  readonly #http2Drain: Http2Drain;
   readonly #forceClose: ForceClose;
-  readonly #protocols: LiveProtocol[] = [];
-  readonly #upgrades: Upgrades;
-  #http1: Http1Connections | undefined;
+  readonly #protocols: readonly Protocol[];
   #withheld: Withheld | undefined;
   #finished: Withheld | undefined;
   #closedByApp = false;
@@ -45,52 +32,51 @@ export class ManagedServer implements Managed {
   #whenEmpty: (() => void) | undefined;
 
   /**
-   * `onClose` is told when the app closes the server by itself; `migration`: how connections move of which
-   * the app knows something.
+   * `onClose` is told when the app closes the server by itself; `migration`: how connections migrate of which the app knows
+   * something.
    */
-  constructor(server: Server, name: string, backlog: number, onClose: () => void, migration?: Migration) {
+  constructor(
+    server: Server,
+    name: string,
+    backlog: number,
+    onClose: () => void,
+    migration?: Migration,
+    protocols: readonly ProtocolAt[] = PROTOCOLS,
+  ) {
     this.#server = server;
     this.#backlog = backlog;
     this.#onClose = onClose;
-    this.#httpDrain = new HttpDrain(server, () => this.#speaking());
-    this.#http2Drain = new Http2Drain(server);
-    const survey = new ConnectionSurvey(server, this.#sockets, this.#secure);
-    this.#forceClose = new ForceClose(
-      name,
-      survey,
-      (socket) => performance.now() - (this.#acceptedAt.get(socket) ?? 0),
-    );
-    this.#upgrades = new Upgrades(server);
     this.#interceptClose();
-    server.on('connection', (socket: Socket) => this.#track(socket));
-    if (speaksHttp1(server)) this.#addHttp1(name, migration);
-    else if (migration) this.#addRaw(name, migration);
-    server.on('secureConnection', (socket: Socket) => {
-      const encrypted = encryptedSide(socket);
-      if (this.#hasToldClosed && !(encrypted && this.#sockets.has(encrypted))) return;
-      this.#secure.add(socket);
-      this.#acceptedAt.set(socket, performance.now());
-      socket.once('close', () => this.#secure.delete(socket));
-    });
+    const connections = this.#connections;
+    server.on('connection', (socket: Socket) => connections.add(socket));
+    const site = { server, name, connections, migration };
+    this.#protocols = protocols.map((at) => at(site)).filter((protocol) => protocol !== undefined);
+    this.#forceClose = new ForceClose(name, new ConnectionSurvey(connections, this.#protocols), (socket) =>
+      connections.ageOf(socket),
+    );
   }
 
   get connectionCount(): number {
-    return this.#sockets.size;
+    return this.#connections.accepted.size;
   }
 
   get wasCut(): readonly CutConnections[] {
     return this.#forceClose.groups;
   }
 
-  readonly adopter = (name: string): LiveProtocol | undefined =>
-    this.#protocols.find(({ protocol }) => protocol === name);
+  /** Those that migrate. Asked anew each time: one may be added later. */
+  get #migrators(): Migrator[] {
+    return this.#protocols.flatMap(({ migrate }) => migrate ?? []);
+  }
+
+  readonly adopter = (name: string): Migrator | undefined => this.#migrators.find(({ protocol }) => protocol === name);
 
   *movable(): Generator<Movable> {
-    for (const protocol of this.#protocols) yield* protocol.movable();
+    for (const migrator of this.#migrators) yield* migrator.movable();
   }
 
   whenMovable(callback: () => void): () => void {
-    const stops = this.#protocols.map((protocol) => protocol.whenMovable(callback));
+    const stops = this.#migrators.map((migrator) => migrator.whenMovable(callback));
     return () => {
       for (const stop of stops) stop();
     };
@@ -147,28 +133,30 @@ export class ManagedServer implements Managed {
 
   drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0, closeSpread = 0 }: DrainOptions): Promise<void> {
     this.#isDraining = true;
-    this.#httpDrain.begin(timeout);
-    this.#isMoving = moves && this.#protocols.some(({ canMove }) => canMove);
-    if (!moves || !this.#http1?.canMove) this.#httpDrain.endAll();
-    this.#http2Drain.begin();
+    this.#isMoving = moves && this.#migrators.some(({ canMove }) => canMove);
+    for (const { drain } of this.#protocols) drain.begin({ moves, timeout, idleTimeout, closeSpread });
     this.#forceClose.start(idleTimeout);
-    this.#upgrades.endAll({ moves, spread: closeSpread, timeout });
     return new Promise((resolve) => {
       this.#whenEmpty = resolve;
-      this.#checkEmpty();
+      if (this.connectionCount === 0) resolve();
     });
   }
 
   stay(): void {
     if (!this.#isDraining) return;
-    for (const protocol of this.#protocols) protocol.stay();
-    this.#upgrades.stay();
+    for (const { drain } of this.#protocols) drain.stay();
+  }
+
+  endDrain(): void {
+    this.#isDraining = false;
+    for (const { drain } of this.#protocols) drain.stop();
+    this.#forceClose.stop();
   }
 
   cut(): number {
     const count = this.#forceClose.cutAll();
     // And those that only lingered.
-    for (const socket of [...this.#secure, ...this.#sockets]) socket.destroy();
+    this.#connections.destroyAll();
     return count;
   }
 
@@ -177,31 +165,6 @@ export class ManagedServer implements Managed {
     this.#withheld?.release({ deliver: true });
     this.#finished = this.#withheld;
     this.#withheld = undefined;
-  }
-
-  /** Node's parser does not know those that are parked, and `close()` ends idle ones by this method. */
-  #addHttp1(name: string, migration: Migration | undefined): void {
-    const server = this.#server;
-    const track = (socket: Socket): void => this.#track(socket);
-    const http1 = new Http1Connections(server, name, this.#sockets, track, this.#httpDrain, migration);
-    this.#http1 = http1;
-    this.#protocols.push(http1);
-    const site = { server, name, upgrades: this.#upgrades, track };
-    whenProtocolAdded(server, (factory) => this.#protocols.push(factory(site)));
-    const { closeIdleConnections } = server;
-    server.closeIdleConnections = () => {
-      closeIdleConnections?.call(server);
-      http1.closeParked();
-    };
-  }
-
-  #addRaw(name: string, migration: Migration): void {
-    const tracking = {
-      sockets: this.#sockets,
-      track: (socket: Socket) => this.#track(socket),
-      untrack: (socket: Socket) => this.#untrack(socket),
-    };
-    this.#protocols.push(new RawConnections(this.#server, name, migration, tracking));
   }
 
   /** The app's own `server.close()`: drain now, and hand the address over no more. */
@@ -221,8 +184,8 @@ export class ManagedServer implements Managed {
       }
       if (this.#isHeldBack) return this.#closeHeldBack(callback);
       this.#closedByApp = true;
-      // Those that move to the successor are not to be ended: apps close their servers when they are superseded.
-      if (this.#isDraining && !this.#isMoving) server.closeIdleConnections?.();
+      // Those that migrate are not to be ended: apps close their servers when they are superseded.
+      if (this.#isDraining && !this.#isMoving) for (const { drain } of this.#protocols) drain.closeIdle?.();
       if (callback) this.#withheld.whenClosed(callback);
       return server;
     };
@@ -245,38 +208,6 @@ export class ManagedServer implements Managed {
   #tellClosed(): void {
     if (!this.#hasToldClosed) this.#onClose();
     this.#hasToldClosed = true;
-  }
-
-  /** Also one that was moved here, once: it may come again as a 'connection'. A server that listens anew is managed anew. */
-  #track(socket: Socket): void {
-    if (this.#hasToldClosed || this.#sockets.has(socket)) return;
-    this.#sockets.add(socket);
-    this.#acceptedAt.set(socket, performance.now());
-    socket.once('close', () => this.#untrack(socket));
-  }
-
-  #untrack(socket: Socket): void {
-    this.#sockets.delete(socket);
-    this.#checkEmpty();
-  }
-
-  /** What HTTP/1 is, or will be, spoken on. */
-  #speaking(): Iterable<Socket> {
-    if (!('setSecureContext' in this.#server)) return this.#sockets;
-    const isHttp1 = (socket: Socket): boolean => (socket as { alpnProtocol?: unknown }).alpnProtocol !== 'h2';
-    const isFresh = ({ bytesRead }: Socket): boolean => bytesRead === 0;
-    return [...[...this.#secure].filter(isHttp1), ...[...this.#sockets].filter(isFresh)];
-  }
-
-  endDrain(): void {
-    this.#isDraining = false;
-    this.#httpDrain.stop();
-    this.#http2Drain.stop();
-    this.#forceClose.stop();
-    this.#upgrades.stop();
-  }
-
-  #checkEmpty(): void {
-    if (this.connectionCount === 0) this.#whenEmpty?.();
+    this.#connections.close();
   }
 }

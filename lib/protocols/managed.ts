@@ -1,7 +1,7 @@
 // What the handover does with a server or socket of the app, whatever its protocol.
 
 import type { CutConnections } from '../events.js';
-import type { Adopter, Movable } from './live-protocol.js';
+import type { Adopter, DrainOptions, Movable } from './protocol.js';
 
 /** Where Node shall listen: on a descriptor that becomes Node's, or plainly at an address. */
 export interface Where {
@@ -10,17 +10,6 @@ export interface Where {
   readonly host?: string;
   readonly path?: string;
   readonly ipv6Only?: boolean;
-}
-
-export interface DrainOptions {
-  /** Those that can move are left alone, because they will. */
-  readonly moves: boolean;
-  /** Milliseconds until `cut` will be called. @default 30000 */
-  readonly timeout?: number;
-  /** Milliseconds without a byte after which a busy connection is cut before that; 0: none. @default 0 */
-  readonly idleTimeout?: number;
-  /** Milliseconds over which WebSockets that cannot move are closed with 1012. */
-  readonly closeSpread?: number;
 }
 
 /** A server or datagram socket the app gave us. It owns no descriptor of the ledger. */

@@ -1,4 +1,5 @@
-// Connections of a plain net.Server, TCP or Unix, that move by what the app saves of each and restores in the successor.
+// What is no HTTP: a protocol that only the app knows. Connections of a plain net.Server, TCP or Unix, migrate by what the app
+// saves of each and restores in the successor; the others stay until they end, for nothing polite can be said in it.
 import type { Server, Socket } from 'node:net';
 import { toError } from '../errors.js';
 import { publish } from '../events.js';
@@ -6,33 +7,50 @@ import { closeFds } from '../fd/index.js';
 import type { OfferedConnection } from '../protocol/batches.js';
 import { Fence, isOpenBothWays } from '../sockets/fence.js';
 import { adoptSocket, countConnection } from '../sockets/new-socket.js';
-import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
+import { type Connections, hasBytesWaiting } from './connections.js';
+import type { Migration } from './migration.js';
+import {
+  type Counted,
+  type Detached,
+  type Drain,
+  type Hold,
+  type Migrator,
+  type Movable,
+  NO_DRAIN,
+  type Protocol,
+  type Site,
+} from './protocol.js';
 import { Slices } from './slices.js';
 import { decodeState, encodeState } from './state.js';
 
-/**
- * How live connections of a `net.Server` move, or of an `http.Server` whose connections the app sees before Node's HTTP
- * does: what the app knows of one, out of this process and into the next.
- */
-export interface Migration<State = unknown> {
-  /**
-   * Asked once for each connection when the move starts. From this call on the app gets no more bytes of it; what it has
-   * written by the time the state is there is sent first. The state is a `Uint8Array` or a JSON value; undefined: this one
-   * stays until it ends. It is the last the app hears of a connection that moves. For an `http.Server`: called between two
-   * requests, and the state must be there at once, because the client may send the next one.
-   */
-  save(socket: Socket): State | undefined | Promise<State | undefined>;
-  /**
-   * Called in the successor, in place of 'connection'. Bytes that had come and were not consumed are read first. The socket
-   * reads once the app asks for data. One that throws ends the connection. For an `http.Server`: called when the first byte
-   * of the next request has come; it should not read, and when it has settled Node's HTTP does.
-   */
-  restore(socket: Socket, state: State): unknown;
-  /**
-   * Called where one whose state was saved stays after all: the successor refused it, or failed. What `save` stopped goes on;
-   * bytes that came meanwhile follow.
-   */
-  stay?(socket: Socket): unknown;
+/** Servers of node:http, https and http2 speak nothing else. */
+const HTTP_MEMBERS = ['closeIdleConnections', 'updateSettings'];
+
+export function raw({ server, name, connections, migration }: Site): Protocol | undefined {
+  if (HTTP_MEMBERS.some((member) => member in server)) return undefined;
+  return new Raw(migration && new RawMigrator(server, name, migration, connections));
+}
+
+class Raw implements Protocol {
+  readonly name = 'raw';
+  readonly migrate: RawMigrator | undefined;
+  readonly drain: Drain;
+  readonly endsIdle = false;
+
+  constructor(migrate: RawMigrator | undefined) {
+    this.migrate = migrate;
+    // They read and write on.
+    this.drain = { ...NO_DRAIN, stay: () => migrate?.keepAll() };
+  }
+
+  recognise(): boolean {
+    return true;
+  }
+
+  /** Only the app knows which are idle; what waits is seen. */
+  count(sockets: readonly Socket[]): Counted[] {
+    return sockets.map((socket) => ({ socket, state: hasBytesWaiting(socket) ? 'busy' : 'idle' }));
+  }
 }
 
 /** One that leaves: fenced, then saved (its state is there), then offered. */
@@ -52,25 +70,18 @@ interface Watch {
   isAnnouncing: boolean;
 }
 
-/** What the server does with its connections beside. */
-export interface Tracking {
-  readonly sockets: ReadonlySet<Socket>;
-  track(socket: Socket): void;
-  untrack(socket: Socket): void;
-}
-
 interface Arriving {
   readonly socket: Socket;
   readonly state: unknown;
 }
 
-export class RawConnections implements LiveProtocol {
+class RawMigrator implements Migrator {
   readonly protocol = 'raw';
   readonly canMove = true;
   readonly #server: Server;
   readonly #name: string;
   readonly #migration: Migration;
-  readonly #tracking: Tracking;
+  readonly #connections: Connections;
   readonly #leaving = new Map<Socket, Leaving>();
   /** Here, and the app does not know it yet. */
   readonly #arriving = new WeakSet<Socket>();
@@ -78,11 +89,11 @@ export class RawConnections implements LiveProtocol {
   readonly #restores = new Slices<Arriving>((arriving) => void this.#restore(arriving));
   #watch: Watch | undefined;
 
-  constructor(server: Server, name: string, migration: Migration, tracking: Tracking) {
+  constructor(server: Server, name: string, migration: Migration, connections: Connections) {
     this.#server = server;
     this.#name = name;
     this.#migration = migration;
-    this.#tracking = tracking;
+    this.#connections = connections;
   }
 
   hold(fd: number, { head, state }: OfferedConnection): Hold {
@@ -108,18 +119,14 @@ export class RawConnections implements LiveProtocol {
   whenMovable(callback: () => void): () => void {
     const watch = { callback, isAnnouncing: false };
     this.#watch = watch;
-    for (const socket of this.#tracking.sockets) this.#saves.add(socket);
+    for (const socket of this.#connections.accepted) this.#saves.add(socket);
     return () => {
-      if (this.#watch === watch) this.#keepAll();
+      if (this.#watch === watch) this.keepAll();
     };
   }
 
-  /** They read and write on: nothing polite can be said in a protocol that only the app knows. */
-  stay(): void {
-    this.#keepAll();
-  }
-
-  #keepAll(): void {
+  /** Those that have not been offered stay here. */
+  keepAll(): void {
     this.#watch = undefined;
     this.#saves.clear();
     for (const [socket, leaving] of this.#leaving) if (!leaving.isOffered) this.#keep(socket, leaving);
@@ -200,7 +207,7 @@ export class RawConnections implements LiveProtocol {
       release: () => {
         this.#leaving.delete(socket);
         leaving.fence.release();
-        this.#tracking.untrack(socket);
+        this.#connections.remove(socket);
       },
       // The app is asked once: until there is room it could be read by nobody.
       stay: () => this.#keep(socket, leaving),
@@ -237,7 +244,7 @@ export class RawConnections implements LiveProtocol {
       return;
     }
     countConnection(this.#server, socket);
-    this.#tracking.track(socket);
+    this.#connections.add(socket);
     if (head.length > 0) socket.unshift(head);
     this.#arriving.add(socket);
     this.#restores.add({ socket, state });

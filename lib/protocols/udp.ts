@@ -1,8 +1,8 @@
 // A UDP socket under the handover. There are no connections; a process may send to its end.
 import type { BindOptions, Socket } from 'node:dgram';
 import { startReceiving, stopReceiving } from '../sockets/datagram.js';
-import type { Movable } from './live-protocol.js';
 import type { Managed, Where } from './managed.js';
+import type { Movable } from './protocol.js';
 
 export class ManagedDatagram implements Managed {
   readonly #socket: Socket;

@@ -1,144 +1,94 @@
-// Upgraded connections that move, each as soon as it is between two messages. Loaded only by apps that ask for it.
+// HTTP/1 connections that have been upgraded: WebSockets, and whatever else an app speaks there. Those that cannot migrate are
+// closed with 1012 between two messages. What migrates them (websocket/migrate) is loaded only by apps that ask for it.
+import type { Server, Socket } from 'node:net';
+import { isUpgraded } from '../sockets/http-server.js';
+import { hasBytesWaiting } from './connections.js';
+import { speaksPlainHttp1 } from './http1.js';
+import type { Counted, Drain, DrainOptions, Migrator, Protocol, Site } from './protocol.js';
+import { Upgrades } from './websocket/upgrades.js';
 
-import type { Server } from 'node:net';
-import { typeError } from '../errors.js';
-import { closeFds } from '../fd/index.js';
-import type { OfferedConnection } from '../protocol/batches.js';
-import type { Detached, Hold, LiveProtocol, Movable } from './live-protocol.js';
-import { addProtocol, type Site } from './protocols.js';
-import type { Attachment, Upgraded } from './upgraded.js';
-import { canLeave, Leaving } from './websocket-leaving.js';
-import { replay } from './websocket-replay.js';
-
-/** What the apps of one server have asked for. */
-interface Apps {
-  /** For those that no WebSocket library of the app has taken; undefined: they stay. */
-  generic: Attachment | undefined;
-  onGeneric: ((generic: Attachment) => void) | undefined;
+/** What a migrator of upgraded connections gets of their server. */
+export interface UpgradeSite extends Site {
+  readonly upgrades: Upgrades;
 }
 
-const appsOf = new WeakMap<Server, Apps>();
-
-/** Lets the upgraded connections of a server move. `generic` takes those nobody else attaches to. @throws TypeError twice */
-export function moveUpgraded(server: Server, generic?: Attachment): void {
-  const known = appsOf.get(server);
-  const apps: Apps = known ?? { generic: undefined, onGeneric: undefined };
-  if (generic) {
-    if (apps.generic) throw typeError('server', 'one that migrateUpgrades() has not been called for already', server);
-    apps.generic = generic;
-    apps.onGeneric?.(generic);
-  }
-  if (known) return;
-  appsOf.set(server, apps);
-  addProtocol(server, (site) => new WebSocketConnections(site, apps));
+export interface UpgradeMigrator extends Migrator {
+  /** Those that have not been offered stay here. */
+  resumeAll(): void;
 }
 
-export class WebSocketConnections implements LiveProtocol {
-  readonly protocol = 'websocket';
-  readonly canMove = true;
-  readonly #site: Site;
-  readonly #leaving = new Map<Upgraded, Leaving>();
-  #onMovable: (() => void) | undefined;
+type MigratorAt = (site: UpgradeSite) => UpgradeMigrator;
 
-  constructor(site: Site, apps: Apps) {
-    this.#site = site;
-    site.upgrades.keepsRequests = true;
-    site.upgrades.attachment = apps.generic;
-    apps.onGeneric = (generic) => {
-      site.upgrades.attachment = generic;
-    };
+/** Whichever comes first waits here for the other: the app's wish, or the handover that gets the server. */
+interface Meeting {
+  migratorAt: MigratorAt | undefined;
+  protocol: WebSocket | undefined;
+}
+
+const meetings = new WeakMap<Server, Meeting>();
+
+function meetingOf(server: Server): Meeting {
+  const meeting = meetings.get(server) ?? { migratorAt: undefined, protocol: undefined };
+  meetings.set(server, meeting);
+  return meeting;
+}
+
+/** Lets the upgraded connections of a server migrate, now or when the handover gets it. */
+export function addMigrator(server: Server, migratorAt: MigratorAt): void {
+  const meeting = meetingOf(server);
+  meeting.migratorAt = migratorAt;
+  meeting.protocol?.migrateBy(migratorAt);
+}
+
+export function websocket(site: Site): Protocol | undefined {
+  const { server } = site;
+  if (!('closeIdleConnections' in server)) return undefined;
+  const protocol = new WebSocket(site);
+  if (!speaksPlainHttp1(server)) return protocol;
+  const meeting = meetingOf(server);
+  meeting.protocol = protocol;
+  if (meeting.migratorAt) protocol.migrateBy(meeting.migratorAt);
+  return protocol;
+}
+
+class WebSocket implements Protocol, Drain {
+  readonly name = 'upgraded';
+  readonly endsIdle = false;
+  readonly drain = this;
+  migrate: UpgradeMigrator | undefined;
+  readonly #site: UpgradeSite;
+  readonly #upgrades: Upgrades;
+
+  constructor(site: Site) {
+    this.#upgrades = new Upgrades(site.server);
+    this.#site = { ...site, upgrades: this.#upgrades };
   }
 
-  hold(fd: number, { head, state }: OfferedConnection): Hold | Promise<Hold> {
-    if (head.length === 0) return replay(this.#site, fd, state);
-    closeFds([fd]);
-    return undefined;
+  migrateBy(migratorAt: MigratorAt): void {
+    this.migrate = migratorAt(this.#site);
   }
 
-  *movable(): Generator<Movable> {
-    for (const upgraded of this.#site.upgrades.connections) {
-      if (this.#leaving.has(upgraded) || canLeave(upgraded)) yield this.#toMovable(upgraded);
-      else if (upgraded.canEverMove && upgraded.socket.writableLength > 0) upgraded.stirWhenFlushed();
-    }
+  recognise(socket: Socket): boolean {
+    return isUpgraded(socket);
   }
 
-  whenMovable(callback: () => void): () => void {
-    this.#onMovable = callback;
-    const looked = new Set<Upgraded>();
-    this.#site.upgrades.watcher = (upgraded) => {
-      if (looked.has(upgraded)) return;
-      looked.add(upgraded);
-      setImmediate(() => {
-        looked.delete(upgraded);
-        if (this.#leaving.has(upgraded) || canLeave(upgraded)) this.#onMovable?.();
-        else if (upgraded.canEverMove && upgraded.socket.writableLength > 0) upgraded.stirWhenFlushed();
-      });
-    };
-    return () => {
-      this.#onMovable = undefined;
-      this.#site.upgrades.watcher = undefined;
-      this.#resumeAll();
-    };
+  begin({ moves, closeSpread, timeout }: Required<DrainOptions>): void {
+    this.#upgrades.endAll({ moves, spread: closeSpread, timeout });
   }
 
-  /** The server's own drain ends them: see ManagedServer. */
   stay(): void {
-    this.#resumeAll();
+    this.migrate?.resumeAll();
+    this.#upgrades.stay();
   }
 
-  #toMovable(upgraded: Upgraded): Movable {
-    return {
-      listener: this.#site.name,
-      protocol: this.protocol,
-      identity: upgraded,
-      detach: () => this.#detach(upgraded),
-      release: () => {
-        const leaving = this.#leaving.get(upgraded);
-        this.#leaving.delete(upgraded);
-        leaving?.release();
-      },
-      stay: () => this.#resume(upgraded),
-      resume: ({ forGood }) => {
-        this.#resume(upgraded);
-        if (forGood) this.#site.upgrades.end(upgraded);
-      },
-    };
+  stop(): void {
+    this.#upgrades.stop();
   }
 
-  #detach(upgraded: Upgraded): Detached | undefined {
-    let leaving = this.#leaving.get(upgraded);
-    if (!leaving) {
-      // Its turn may have come in a later turn of the loop.
-      if (!canLeave(upgraded)) return undefined;
-      leaving = Leaving.begin(upgraded, (later) => this.#onSaved(later));
-      if (!leaving) {
-        this.#site.upgrades.end(upgraded);
-        return undefined;
-      }
-      this.#leaving.set(upgraded, leaving);
-      upgraded.socket.once('close', () => this.#leaving.delete(upgraded));
-    }
-    const detached = leaving.detach();
-    if (leaving.stays) {
-      this.#resume(upgraded);
-      this.#site.upgrades.end(upgraded);
-    }
-    return detached;
-  }
-
-  #onSaved({ upgraded }: Leaving): void {
-    setImmediate(() => this.#onMovable?.());
-    upgraded.stir();
-  }
-
-  #resume(upgraded: Upgraded): void {
-    const leaving = this.#leaving.get(upgraded);
-    this.#leaving.delete(upgraded);
-    leaving?.resume();
-  }
-
-  /** What has not been offered: what has is taken back by who offered it. */
-  #resumeAll(): void {
-    for (const [upgraded, leaving] of this.#leaving) if (!leaving.isOffered) this.#resume(upgraded);
+  /** Only the app knows which are idle; what waits is seen. */
+  count(sockets: readonly Socket[]): Counted[] {
+    return sockets
+      .filter(({ writableEnded }) => !writableEnded)
+      .map((socket) => ({ socket, state: hasBytesWaiting(socket) ? 'busy' : 'idle' }));
   }
 }

@@ -8,7 +8,7 @@ import { OLD_OPTIONS } from '../process/old-spellings.js';
 import { HANDOVER_OPTION_NAMES, HANDOVER_OPTIONS, type HandoverOptions } from '../process/options.js';
 import { type CheckedSignals, checkSignals, ProcessSignals, type ServeSignals } from '../process/process-signals.js';
 import type { Handover, Listener, ListenOptions } from '../process/types.js';
-import type { Migration } from '../protocols/raw.js';
+import type { Migration } from '../protocols/migration.js';
 import { openInternal } from './open-handover.js';
 import { sayWhatHappens } from './saying.js';
 

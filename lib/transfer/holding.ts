@@ -4,7 +4,7 @@
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
 import { type Held, type Offer, type OfferedConnection, VERDICT, type Verdict } from '../protocol/batches.js';
-import type { Adopter, HeldConnection, Hold, LiveProtocol } from '../protocols/live-protocol.js';
+import type { Adopter, HeldConnection, Hold, Migrator } from '../protocols/protocol.js';
 
 /** A batch whose verdicts the app is still being asked for. */
 type Batch = readonly HeldConnection[] | 'asking';
@@ -130,7 +130,7 @@ export class Holding {
   }
 }
 
-function take(protocol: LiveProtocol | undefined, fd: number, connection: OfferedConnection): Hold | Promise<Hold> {
+function take(protocol: Migrator | undefined, fd: number, connection: OfferedConnection): Hold | Promise<Hold> {
   if (protocol) return protocol.hold(fd, connection);
   closeFds([fd]);
   return undefined;

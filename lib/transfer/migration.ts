@@ -2,7 +2,7 @@
 
 import type { Held } from '../protocol/batches.js';
 import type { Channel } from '../protocol/channel.js';
-import type { Movable } from '../protocols/live-protocol.js';
+import type { Movable } from '../protocols/protocol.js';
 import { Offering, type OfferingChannel } from './offering.js';
 
 export class Migration {

@@ -5,7 +5,7 @@ import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds, dupFd } from '../fd/index.js';
 import { type Held, type Offer, type OfferedConnection, VERDICT } from '../protocol/batches.js';
-import type { Detached, Movable } from '../protocols/live-protocol.js';
+import type { Detached, Movable } from '../protocols/protocol.js';
 
 /** The frames, as the channel sends them. */
 export interface OfferingChannel {

@@ -7,7 +7,7 @@ import type { Held } from '../protocol/batches.js';
 import type { Channel } from '../protocol/channel.js';
 import { type Frame, type Hello, negotiate } from '../protocol/frames.js';
 import { hasDied } from '../protocol/peer-process.js';
-import type { Adopter } from '../protocols/live-protocol.js';
+import type { Adopter } from '../protocols/protocol.js';
 import { Holding } from './holding.js';
 
 /**

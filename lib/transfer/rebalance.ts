@@ -6,7 +6,7 @@ import type { Channel } from '../protocol/channel.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { type Hello, negotiate } from '../protocol/frames.js';
 import { LEAVE_GRACE } from '../protocol/timeouts.js';
-import type { Movable } from '../protocols/live-protocol.js';
+import type { Movable } from '../protocols/protocol.js';
 import { Migration } from './migration.js';
 import type { Offering } from './offering.js';
 import type { Servers } from './servers.js';

@@ -4,8 +4,8 @@ import type { CutConnections } from '../events.js';
 import { publish } from '../events.js';
 import { type Clock, systemClock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
-import type { Adopter, Movable } from '../protocols/live-protocol.js';
-import type { DrainOptions, Managed, Where } from '../protocols/managed.js';
+import type { Managed, Where } from '../protocols/managed.js';
+import type { Adopter, DrainOptions, Movable } from '../protocols/protocol.js';
 
 interface Managing {
   readonly managed: Managed;

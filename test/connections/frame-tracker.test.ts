@@ -3,7 +3,7 @@ import { Duplex, type Writable } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as ws from 'ws';
-import { FrameTracker } from '../../lib/protocols/frame-tracker.js';
+import { FrameTracker } from '../../lib/protocols/websocket/frame-tracker.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 
 expectNoLeaks();

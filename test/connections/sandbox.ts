@@ -6,6 +6,7 @@ import { onTestFinished } from 'vitest';
 import { bindListener, describeFd, dupFd } from '../../lib/fd/index.js';
 import type { Where } from '../../lib/protocols/managed.js';
 import { ManagedServer } from '../../lib/protocols/managed-server.js';
+import type { ProtocolAt } from '../../lib/protocols/protocol.js';
 import { own } from '../fd/sandbox.js';
 
 export interface Setup {
@@ -17,11 +18,11 @@ export interface Setup {
 }
 
 /** A managed server that accepts. */
-export async function manage(server: Server): Promise<Setup> {
+export async function manage(server: Server, protocols?: readonly ProtocolAt[]): Promise<Setup> {
   const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
   const heard: string[] = [];
   for (const event of ['listening', 'close']) server.on(event, () => heard.push(event));
-  const managed = new ManagedServer(server, 'web', 511, () => heard.push('closed by the app'));
+  const managed = new ManagedServer(server, 'web', 511, () => heard.push('closed by the app'), undefined, protocols);
   const where = (): Where => ({ fd: dupFd(fd) });
   onTestFinished(async () => {
     managed.cut();

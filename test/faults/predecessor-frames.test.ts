@@ -8,7 +8,7 @@ import type { Exit } from '../../lib/platform/env.js';
 import type { SuccessorProcess } from '../../lib/platform/successor-process.js';
 import { VERDICT } from '../../lib/protocol/batches.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
-import type { Movable } from '../../lib/protocols/live-protocol.js';
+import type { Movable } from '../../lib/protocols/protocol.js';
 import { Peer } from '../handover/peer.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';

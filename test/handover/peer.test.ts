@@ -23,7 +23,7 @@ import {
   type Role,
 } from '../../lib/protocol/frames.js';
 import type { DescriptorList } from '../../lib/protocol/manifest.js';
-import type { Movable } from '../../lib/protocols/live-protocol.js';
+import type { Movable } from '../../lib/protocols/protocol.js';
 import { expectNoLeaks, openDescriptors } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { Peer } from './peer.js';

@@ -3,7 +3,16 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { checkCircles, checkContent, checkFloors, checkForm, checkLazy, importsOf, type Source } from './rules.js';
+import {
+  checkCircles,
+  checkContent,
+  checkFloors,
+  checkForm,
+  checkLazy,
+  checkProtocols,
+  importsOf,
+  type Source,
+} from './rules.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -35,6 +44,12 @@ describe('the sources', () => {
   it('of the command line, the supervisor, WebSocket and TLS are loaded only when used', () => {
     expect(checkLazy('lib/index.ts', lib)).toEqual([]);
     expect(checkLazy('lib/fd/index.ts', lib)).toEqual([]);
+  });
+
+  it('know no protocol by name but in the registry', () => {
+    const registry = lib.find(({ path }) => path === 'lib/protocols/registry.ts') as Source;
+    expect(importsOf(registry).filter(({ eager }) => eager).length).toBeGreaterThan(3);
+    expect(checkProtocols(registry, lib)).toEqual([]);
   });
 
   it('hold no console, any, enum or default export, and Node internals in one file only', () => {
@@ -130,6 +145,22 @@ describe('checkCircles finds', () => {
 
   it('nothing wrong in two ways to one file', () => {
     expect(among("import './b.js'; import './c.js';", "import './d.js';", "import './d.js';", '')).toEqual([]);
+  });
+});
+
+describe('checkProtocols finds', () => {
+  const registry = { path: 'lib/protocols/registry.ts', text: "import { lines } from './lines.js';" };
+  const at = (path: string, to: string): string[] => checkProtocols(registry, [{ path, text: `import '${to}';` }]);
+
+  it('a file of lib/ that imports a protocol, or a part of one', () => {
+    expect(at('lib/protocols/managed-server.ts', './lines.js')).toHaveLength(1);
+    expect(at('lib/process/a.ts', '../protocols/lines/drain.js')).toHaveLength(1);
+  });
+
+  it('nothing wrong in the registry, the protocol and an entry', () => {
+    expect(at(registry.path, './lines.js')).toEqual([]);
+    expect(at('lib/protocols/lines.ts', './lines/drain.js')).toEqual([]);
+    expect(at('lib/lines.ts', './protocols/lines/drain.js')).toEqual([]);
   });
 });
 

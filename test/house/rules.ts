@@ -42,7 +42,7 @@ const BESIDE = ['lib/errors.ts', 'lib/events.ts'];
 const ADDON_LOADER = 'lib/fd/native.ts';
 const NODE_INTERNALS = /^lib\/sockets\//;
 /** Loaded only when used: what the roof must not reach by eager imports. */
-const LAZY = /^lib\/(cli|hammer|report|supervisor|protocols\/(websocket|tls))\b/;
+const LAZY = /^lib\/(cli|hammer|report|supervisor|protocols\/(websocket\/migrate|tls))\//;
 /** A function fits a screen; a file is as long as its one thing. */
 const MAX_FUNCTION_LINES = 70;
 const COMMENT = { '.ts': '//', '.mjs': '//', '.cc': '//', '.h': '//', '.gypi': '#', '.gyp': '#' } as const;
@@ -253,4 +253,20 @@ export function checkForm(source: Source): string[] {
     faults.push(`${source.path} does not say in its first line what it is`);
   }
   return faults;
+}
+
+/**
+ * A protocol's file or folder imported by what must know none by name: all of lib/ but the registry, which lists them, the
+ * protocols themselves, and the public entries. `registry`: the source that imports each.
+ */
+export function checkProtocols(registry: Source, sources: readonly Source[]): string[] {
+  const own = importsOf(registry).flatMap(({ to, eager }) => (eager ? [resolve(registry.path, to).slice(0, -3)] : []));
+  const isOfProtocol = (path: string): boolean =>
+    own.some((protocol) => path === `${protocol}.ts` || path.startsWith(`${protocol}/`));
+  return sources.flatMap((source) => {
+    if (source.path === registry.path || isOfProtocol(source.path) || folderOf(source.path) === undefined) return [];
+    return importsOf(source)
+      .filter(({ to }) => to.startsWith('.') && isOfProtocol(resolve(source.path, to)))
+      .map(({ to }) => `${source.path} imports ${to}: only the registry knows a protocol by name`);
+  });
 }

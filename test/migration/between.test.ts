@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { closeFd, socketpair } from '../../lib/fd/index.js';
 import { type OfferedConnection, VERDICT } from '../../lib/protocol/batches.js';
-import type { Hold, LiveProtocol, Movable } from '../../lib/protocols/live-protocol.js';
+import type { Hold, Migrator, Movable } from '../../lib/protocols/protocol.js';
 import { Holding } from '../../lib/transfer/holding.js';
 import { Offering } from '../../lib/transfer/offering.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -33,7 +33,7 @@ describe('G5: while the app is still asked about a batch', () => {
     closeFd(other);
     let resolve: (hold: Hold) => void = () => {};
     const protocol = { protocol: 'asked', hold: () => new Promise<Hold>((settle) => (resolve = settle)) };
-    const holding = new Holding(() => () => protocol as unknown as LiveProtocol);
+    const holding = new Holding(() => () => protocol as unknown as Migrator);
     holding.hold({ batch: 1, connections: [ONE] }, Int32Array.of(fd), ({ batch }) => answered.push(batch));
     const end = (word: string) => () => {
       became.push(word);

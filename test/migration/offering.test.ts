@@ -6,7 +6,7 @@ import { eventChannel } from '../../lib/events.js';
 import { closeFd, socketpair } from '../../lib/fd/index.js';
 import { type Offer, VERDICT, type Verdict } from '../../lib/protocol/batches.js';
 import { encodeFrame } from '../../lib/protocol/frames.js';
-import type { Movable } from '../../lib/protocols/live-protocol.js';
+import type { Movable } from '../../lib/protocols/protocol.js';
 import { Offering } from '../../lib/transfer/offering.js';
 import { own } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';

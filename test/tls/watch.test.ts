@@ -12,7 +12,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { HandoverEvents } from '../../lib/events.js';
-import { FollowedFiles } from '../../lib/protocols/tls-files.js';
+import { FollowedFiles } from '../../lib/protocols/tls/files.js';
 import { type Certificates, reloadCertificates } from '../../lib/tls.js';
 import { familyOf, LOCALHOST, privateFolder } from '../engine/engine.js';
 import { boot, useApps } from '../handover/apps.js';

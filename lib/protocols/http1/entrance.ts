@@ -1,11 +1,11 @@
 // How HTTP/1 connections that have moved enter their server: as new ones do, or, where code of the app comes before Node's
 // HTTP, by what the app saves of each and restores.
 import type { Server, Socket } from 'node:net';
-import { toError } from '../errors.js';
-import { publish } from '../events.js';
-import { enterHttp, entersHttpFirst } from '../sockets/http-server.js';
-import type { Migration } from './raw.js';
-import { decodeState, encodeState } from './state.js';
+import { toError } from '../../errors.js';
+import { publish } from '../../events.js';
+import { enterHttp, entersHttpFirst } from '../../sockets/http-server.js';
+import type { Migration } from '../migration.js';
+import { decodeState, encodeState } from '../state.js';
 
 const NOTHING = new Uint8Array(0);
 

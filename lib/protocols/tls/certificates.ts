@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, type Server } from 'node:tls';
 import { fileURLToPath } from 'node:url';
-import { HandoverError, toError, typeError } from '../errors.js';
-import { publish } from '../events.js';
-import { expectFlag, expectOptions, expectString } from '../fd/arguments.js';
-import { authoritiesOf, hasOwnTicketKeys, secureOptionsOf } from '../sockets/tls-server.js';
-import { FollowedFiles } from './tls-files.js';
+import { HandoverError, toError, typeError } from '../../errors.js';
+import { publish } from '../../events.js';
+import { expectFlag, expectOptions, expectString } from '../../fd/arguments.js';
+import { authoritiesOf, hasOwnTicketKeys, secureOptionsOf } from '../../sockets/tls-server.js';
+import { FollowedFiles } from './files.js';
 
 /** PEM: text or bytes. */
 export type Pem = string | Uint8Array;

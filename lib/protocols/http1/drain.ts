@@ -4,10 +4,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import { isHeld } from '../sockets/fence.js';
-import { currentRequest, currentResponse } from '../sockets/http-server.js';
+import { isHeld } from '../../sockets/fence.js';
+import { currentRequest, currentResponse } from '../../sockets/http-server.js';
+import { lingerAtEnd } from '../linger.js';
 import { IdleClose } from './idle-close.js';
-import { lingerAtEnd } from './linger.js';
 
 /** What Node says of each HTTP/1 request when it hands it to the app, pipelined ones included. */
 export interface Started {
@@ -26,9 +26,6 @@ interface Marked {
  * is left is enough for those that are idle.
  */
 const LAST_CALL = 0.75;
-
-/** Milliseconds until the hard stop, where nobody says. */
-export const DEFAULT_DRAIN_TIMEOUT = 30_000;
 
 export const REQUEST_START = 'http.server.request.start';
 

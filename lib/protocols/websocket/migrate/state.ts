@@ -1,8 +1,8 @@
 // What travels with an upgraded connection: its request, what its client was promised, and what its app saved.
 
-import type { UpgradeRequest } from '../sockets/upgrade-request.js';
-import type { ResponseHead } from './response-head.js';
-import { decodeState, encodeState } from './state.js';
+import type { UpgradeRequest } from '../../../sockets/upgrade-request.js';
+import { decodeState, encodeState } from '../../state.js';
+import type { ResponseHead } from '../response-head.js';
 
 export interface UpgradeState {
   readonly request: UpgradeRequest;

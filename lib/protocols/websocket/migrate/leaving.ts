@@ -1,14 +1,14 @@
 // One upgraded connection on its way out of this process: reading stops, the app saves, writing stops, and then it can be
 // offered.
 
-import { toError } from '../errors.js';
-import { publish } from '../events.js';
-import { Fence } from '../sockets/fence.js';
-import type { UpgradeRequest } from '../sockets/upgrade-request.js';
-import type { Detached } from './live-protocol.js';
-import type { ResponseHead } from './response-head.js';
-import type { Upgraded } from './upgraded.js';
-import { encodeUpgrade } from './websocket-state.js';
+import { toError } from '../../../errors.js';
+import { publish } from '../../../events.js';
+import { Fence } from '../../../sockets/fence.js';
+import type { UpgradeRequest } from '../../../sockets/upgrade-request.js';
+import type { Detached } from '../../protocol.js';
+import type { ResponseHead } from '../response-head.js';
+import type { Upgraded } from '../upgraded.js';
+import { encodeUpgrade } from './state.js';
 
 /** Milliseconds for `save`: its client is read by nobody meanwhile. */
 const SAVE_TIMEOUT = 5_000;

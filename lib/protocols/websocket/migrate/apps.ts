@@ -2,7 +2,7 @@
 // outside: by its public methods and events only.
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type Attachment, type Upgraded, upgradedOf } from './upgraded.js';
+import { type Attachment, type Upgraded, upgradedOf } from '../upgraded.js';
 
 interface Emitter {
   // biome-ignore lint/complexity/noBannedTypes: as Node's EventEmitter declares it

@@ -2,16 +2,16 @@
 // socket that neither reads nor writes. The app's answer is compared with what the client was promised, and swallowed.
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { closeFds } from '../fd/index.js';
-import { Fence } from '../sockets/fence.js';
-import { socketForUpgrade } from '../sockets/new-socket.js';
-import { rebuildRequest } from '../sockets/upgrade-request.js';
-import type { HeldConnection, Hold } from './live-protocol.js';
-import type { Site } from './protocols.js';
-import { isSamePromise, parseResponseHead } from './response-head.js';
-import type { Upgraded } from './upgraded.js';
-import { hookFailed, isThenable } from './websocket-leaving.js';
-import { decodeUpgrade, type UpgradeState } from './websocket-state.js';
+import { closeFds } from '../../../fd/index.js';
+import { Fence } from '../../../sockets/fence.js';
+import { socketForUpgrade } from '../../../sockets/new-socket.js';
+import { rebuildRequest } from '../../../sockets/upgrade-request.js';
+import type { HeldConnection, Hold } from '../../protocol.js';
+import type { UpgradeSite } from '../../websocket.js';
+import { isSamePromise, parseResponseHead } from '../response-head.js';
+import type { Upgraded } from '../upgraded.js';
+import { hookFailed, isThenable } from './leaving.js';
+import { decodeUpgrade, type UpgradeState } from './state.js';
 
 /** Milliseconds in which the app must have answered the upgrade. */
 const ANSWER_TIMEOUT = 5_000;
@@ -24,7 +24,7 @@ export function isMigrated(request: IncomingMessage): boolean {
 }
 
 /** Replays the upgrade of an offered connection; undefined if the app does not answer as it did before. */
-export function replay(site: Site, fd: number, bytes: Uint8Array): Hold | Promise<Hold> {
+export function replay(site: UpgradeSite, fd: number, bytes: Uint8Array): Hold | Promise<Hold> {
   let socket: Socket;
   let state: UpgradeState;
   try {
@@ -34,7 +34,7 @@ export function replay(site: Site, fd: number, bytes: Uint8Array): Hold | Promis
     closeFds([fd]);
     return undefined;
   }
-  site.track(socket);
+  site.connections.add(socket);
   const fence = Fence.raise(socket);
   const request = rebuildRequest(socket, state.request, site.server);
   if (!fence || !request || !site.upgrades.hasApp) {
@@ -48,14 +48,14 @@ export function replay(site: Site, fd: number, bytes: Uint8Array): Hold | Promis
 }
 
 class Replay implements HeldConnection {
-  readonly #site: Site;
+  readonly #site: UpgradeSite;
   readonly #upgraded: Upgraded;
   readonly #fence: Fence;
   readonly #request: IncomingMessage;
   readonly #state: UpgradeState;
   #hear: () => void = () => {};
 
-  constructor(site: Site, upgraded: Upgraded, fence: Fence, request: IncomingMessage, state: UpgradeState) {
+  constructor(site: UpgradeSite, upgraded: Upgraded, fence: Fence, request: IncomingMessage, state: UpgradeState) {
     this.#site = site;
     this.#upgraded = upgraded;
     this.#fence = fence;

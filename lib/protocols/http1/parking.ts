@@ -1,11 +1,12 @@
 // Where a moved connection waits for its first byte. Handing an idle connection straight to the HTTP server starts Node's
 // clock for a request's headers, and a minute later its client gets a 408 it never asked for (FACTS C3a).
 import type { Server, Socket } from 'node:net';
-import { countConnection, socketOf } from '../sockets/new-socket.js';
+import { countConnection, socketOf } from '../../sockets/new-socket.js';
+import type { Connections } from '../connections.js';
 
 export class Parking {
   readonly #server: Server;
-  readonly #track: (socket: Socket) => void;
+  readonly #connections: Connections;
   readonly #enter: (socket: Socket) => void;
   readonly #sockets = new Set<Socket>();
 
@@ -14,9 +15,9 @@ export class Parking {
   readonly #onClose: (this: Socket) => void;
 
   /** `enter` gets a socket when bytes have come: it is paused, and holds them. */
-  constructor(server: Server, track: (socket: Socket) => void, enter: (socket: Socket) => void) {
+  constructor(server: Server, connections: Connections, enter: (socket: Socket) => void) {
     this.#server = server;
-    this.#track = track;
+    this.#connections = connections;
     this.#enter = enter;
     const leave = (socket: Socket): void => this.#leave(socket);
     this.#onData = function (chunk) {
@@ -36,7 +37,7 @@ export class Parking {
   park(fd: number, head: Uint8Array, idleTimeout: number, before: (socket: Socket) => void): void {
     const socket = socketOf(this.#server, fd, { readable: true, writable: true, allowHalfOpen: true });
     countConnection(this.#server, socket);
-    this.#track(socket);
+    this.#connections.add(socket);
     before(socket);
     if (head.length > 0) {
       socket.unshift(head);

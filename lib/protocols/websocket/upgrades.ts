@@ -1,7 +1,7 @@
 // The upgraded connections of one server: noticed as the app gets them, and ended politely where they cannot move.
 import type { IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'node:net';
-import type { UpgradeRequest } from '../sockets/upgrade-request.js';
+import type { UpgradeRequest } from '../../sockets/upgrade-request.js';
 import { type Attachment, Upgraded, type UpgradedHost, upgradedOf } from './upgraded.js';
 
 /** A close frame of the server: 1012, "service restart" (IANA WebSocket Close Code registry). */

@@ -4,9 +4,9 @@
 // lingering close, so that a request that crosses it meets an orderly end (FIN, with TLS close_notify; no RST, no byte of a
 // response), is never acted on, and can be sent again.
 import type { Server, Socket } from 'node:net';
-import { isHeld } from '../sockets/fence.js';
-import { idleHttpConnections, isQuiet } from '../sockets/http-server.js';
-import { lingerAndClose } from './linger.js';
+import { isHeld } from '../../sockets/fence.js';
+import { idleHttpConnections, isQuiet } from '../../sockets/http-server.js';
+import { lingerAndClose } from '../linger.js';
 
 /** As long as Node keeps an idle connection by default: its clients are used to that. */
 const LONGEST_GRACE = 5_000;

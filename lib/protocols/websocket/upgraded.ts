@@ -2,7 +2,7 @@
 // Its bytes are seen as they come from the kernel and as the app writes them.
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
-import type { UpgradeRequest } from '../sockets/upgrade-request.js';
+import type { UpgradeRequest } from '../../sockets/upgrade-request.js';
 import { FrameTracker } from './frame-tracker.js';
 import { isStateless, parseResponseHead, type ResponseHead } from './response-head.js';
 

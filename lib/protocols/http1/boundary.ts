@@ -2,8 +2,8 @@
 // them: a client that asks again in the instant it has the answer is idle in no turn of the event loop, and its connection
 // would not move before the drain cuts it. What the client sends meanwhile waits in the kernel, for whoever reads next.
 import type { Socket } from 'node:net';
-import { Fence } from '../sockets/fence.js';
-import { currentRequest, currentResponse, isUpgraded } from '../sockets/http-server.js';
+import { Fence } from '../../sockets/fence.js';
+import { currentRequest, currentResponse, isUpgraded } from '../../sockets/http-server.js';
 
 /** Milliseconds after which one that could not be offered is served here until its next response: the successor is slow. */
 const LONGEST_STOP = 1_000;
