@@ -12,7 +12,7 @@ import type { InternalHandover } from './internal-handover.js';
 /**
  * The signals that `serve()` and `handover/auto` handle; `false`: none of that kind. The app may listen to them, too: from
  * then on `process.exit()`, and a signal it sends to itself, are held until this process has drained and its hooks have run;
- * the exit code is kept. What the app still does then has what is left of `drainTimeout`.
+ * the exit code is kept. What the app still does then has what is left of `drain.timeout`.
  */
 export interface ServeSignals {
   /**

@@ -8,7 +8,7 @@ const NODE_HEADERS_TIMEOUT = 60_000;
 const warned = new WeakSet<Listener>();
 
 /**
- * Warns where the app has set `requestTimeout` or `headersTimeout` to more than `drainTimeout`, 0 being for ever: it means
+ * Warns where the app has set `requestTimeout` or `headersTimeout` to more than `drain.timeout`, 0 being for ever: it means
  * to allow such requests, and they would be cut. Node's defaults are more than ours, too, but nobody has chosen them: a
  * warning in every log would be read by nobody.
  */

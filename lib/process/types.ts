@@ -132,8 +132,8 @@ export interface Handover extends AsyncDisposable {
    * @throws ERR_HANDOVER_TOO_MANY_DRAINING `maxDraining` older generations still drain
    * @throws ERR_HANDOVER_WOULD_ORPHAN the end of this process would take the successor along (`allowOrphan`)
    * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable of this process is gone
-   * @throws ERR_HANDOVER_NO_MEMORY there is no room for a second process (`checkMemory`)
-   * @throws ERR_HANDOVER_CHECK_FAILED `check` failed
+   * @throws ERR_HANDOVER_NO_MEMORY there is no room for a second process (`preflight.memory`)
+   * @throws ERR_HANDOVER_CHECK_FAILED `preflight.command` failed
    * @throws ERR_HANDOVER_SPAWN_FAILED the system refused to start it, or `successor.env` failed: `cause`
    * @throws ERR_HANDOVER_UNSUPPORTED there is no addon for this platform
    *
@@ -175,7 +175,7 @@ export interface Handover extends AsyncDisposable {
   /** Runs `duty` in exactly one generation: now, or as soon as this one is in charge; its signal is aborted at COMMIT. */
   whenInCharge(duty: (signal: AbortSignal) => unknown): void;
 
-  /** The exit waits until the promise has settled, up to `drainTimeout`. */
+  /** The exit waits until the promise has settled, up to `drain.timeout`. */
   waitUntil(work: Promise<unknown>): void;
 
   /**

@@ -31,7 +31,7 @@ import type { Handover } from '../process/types.js';
  *   ERR_HANDOVER_TAKEOVER_REFUSED, ERR_HANDOVER_IN_PROGRESS, ERR_HANDOVER_NOT_READY, ERR_HANDOVER_CLOSED,
  *   ERR_HANDOVER_TOO_MANY_DRAINING
  * @throws ERR_HANDOVER_TAKEOVER_UNSAFE, ERR_HANDOVER_CONTROL_UNSAFE others can write to the directory of that socket
- * @throws EADDRINUSE, EACCES … as bind(2) for `healthEndpoint`, as connect(2) for `takeover`
+ * @throws EADDRINUSE, EACCES … as bind(2) for `health.endpoint`, as connect(2) for `takeover`
  * @throws TypeError, RangeError a bad or unknown option
  * @example
  * ```ts
