@@ -1,27 +1,27 @@
-// Descriptors that were passed along at the start, matched with the listeners that the app asks for.
+// Descriptors that the parent process passed at the start, matched with the listeners that the app asks for.
 import type { Endpoint } from '../endpoints/endpoint.js';
 import { isDatagram, kindOf } from '../endpoints/kinds.js';
 import { HandoverError } from '../errors.js';
 import { closeFd, type SocketAddress } from '../fd/index.js';
 import type { Stored } from './store-name.js';
 
-/** One descriptor that was passed along; owned by who holds this. */
+/** One passed descriptor. The holder of this object owns it. */
 export interface Activated {
   readonly fd: number;
   readonly name: string;
-  /** That of a listener; `descriptor` for anything else. */
+  /** Kind of the listener; `descriptor` for anything else. */
   readonly kind: string;
   readonly local?: SocketAddress;
-  /** The one that announced it, for messages. */
+  /** The variable that announced it, for messages. */
   readonly source: string;
-  /** What this package said of it when it put it into the store of the service manager. */
+  /** The identity under which this package put it into the store of the service manager. */
   readonly stored?: Stored;
 }
 
 /**
- * The one that is meant by a listener of this name and endpoint: first what this package stored as exactly that, then by the
- * name its supervisor gave, then by address. Of several of one name the one at the address, else the first.
- * @throws ERR_HANDOVER_ACTIVATION the one of this name is no such listener
+ * Finds the descriptor for a listener of this name and endpoint: first one that this package stored under both, then one that
+ * the parent process gave the name, then one at the address. Of several with the name: the one at the address, else the first.
+ * @throws ERR_HANDOVER_ACTIVATION the descriptor of this name is no such listener
  */
 export function findActivated(all: readonly Activated[], name: string, endpoint: Endpoint): Activated | undefined {
   const same = all.find(({ stored }) => stored?.name === name && stored.address === endpoint.canonical);

@@ -1,4 +1,4 @@
-// What the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
+// State that the app hands over beside its listeners: named bytes in sealed memory, and any descriptor.
 import { fstatSync, readSync } from 'node:fs';
 import { HandoverError, toError, typeError } from '../errors.js';
 import { expectFd } from '../fd/arguments.js';
@@ -13,9 +13,9 @@ export type KeptValue = Uint8Array | string | boolean | null | object;
 /** The value; or a function asked for it at COMMIT, when nothing changes it any more. */
 export type Keepable = KeptValue | (() => KeptValue | Promise<KeptValue>);
 
-/** What came under a name. */
+/** A value that the predecessor handed over under a name. */
 export interface Inherited {
-  /** Borrowed: it is handed on to the next generation, too. Sealed against writing where it holds bytes. */
+  /** Borrowed: the next generation gets it, too. Sealed against writing where it holds bytes. */
   readonly fd: number;
   /** The content, copied. */
   bytes(): Buffer;
@@ -32,7 +32,7 @@ export class Kept {
     this.#ledger = ledger;
   }
 
-  /** Puts a value under a name, in place of the one before. */
+  /** Keeps a value under a name, in place of an earlier one. */
   keep(name: string, value: Keepable): void {
     expectName(name);
     if (typeof value === 'function') {
@@ -52,7 +52,7 @@ export class Kept {
     this.#ledger.keep(name, 'descriptor', dupFd(fd));
   }
 
-  /** Asks the functions. What they say is for this one handover: `release()` closes it. */
+  /** Calls the kept functions. Their bytes are for this one handover: `release()` closes them. */
   async collect(): Promise<DescriptorList> {
     this.release();
     const entries: ManifestEntry[] = [];
@@ -72,7 +72,7 @@ export class Kept {
     }
   }
 
-  /** Closes what was collected: it has been sent, or will not be. */
+  /** Closes the collected descriptors: they were sent, or will not be. */
   release(): void {
     closeFds(this.#collected.splice(0));
   }
@@ -83,7 +83,7 @@ export class Kept {
     return entry && { fd: entry.fd, bytes, json: () => JSON.parse(bytes().toString('utf8')) as unknown };
   }
 
-  /** The content of what came under a name of the library, which is not handed on. */
+  /** Reads a value of the library's own, which the next generation does not get. */
   take(name: string): Buffer | undefined {
     const bytes = this.inherited(name)?.bytes();
     this.#ledger.release(name);
@@ -112,10 +112,10 @@ function isPlainObject(value: unknown): boolean {
   return Array.isArray(value) || prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** read(2) gives no more at a time. */
+/** The most that one read(2) returns. */
 const MAX_READ_BYTES = 0x7ffff000;
 
-/** From the beginning, whatever the shared offset is. */
+/** Reads from the beginning: other processes move the shared offset. */
 function readAll(fd: number): Buffer {
   const bytes = Buffer.allocUnsafe(fstatSync(fd).size);
   let at = 0;

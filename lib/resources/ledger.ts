@@ -1,5 +1,5 @@
-// Every descriptor this process owns for the handover, by name. A successor claims what it inherited, or binds; what it
-// does not claim is closed and reported.
+// Every descriptor this process owns for the handover, by name. A successor claims an inherited descriptor, or binds; the
+// ledger closes and reports the unclaimed ones.
 
 import type { Bound, Endpoint } from '../endpoints/endpoint.js';
 import { isDatagram, isInTheWay, isListenerKind, kindOf } from '../endpoints/kinds.js';
@@ -9,37 +9,37 @@ import type { ManifestEntry } from '../protocol/frames.js';
 import { type Activated, closeActivated, findActivated } from './activated.js';
 import { storeNameOf } from './store-name.js';
 
-/** One descriptor, and how it came here. */
+/** One descriptor, and its origin. */
 export interface Entry extends ManifestEntry {
   /** Owned by the ledger: borrow it, never close it. */
   readonly fd: number;
   readonly origin: 'inherited' | 'activated' | 'bound';
-  /** A copy of another listener's descriptor, for an app that only tries whether the endpoint is free. */
+  /** A copy of another listener's descriptor, for an app that only checks whether the endpoint is free. */
   readonly isStandIn?: boolean;
 }
 
-/** Names that begin so are the library's own. */
+/** Prefix of the library's own names. */
 export const RESERVED = 'handover:';
 
 export class Ledger {
   readonly #entries = new Map<string, Entry>();
   readonly #inherited = new Map<string, Entry>();
-  /** What a supervisor passed along; each waits to be claimed by name or address. */
+  /** Descriptors that the parent process passed; each waits to be claimed by name or address. */
   #activated: Activated[] = [];
-  /** Store names of listeners that are no more: the service manager is to let go of them, too. */
+  /** Store names of closed listeners: the service manager must close its copies, too. */
   readonly #gone = new Set<string>();
-  /** Names of what came in a kind this release does not know: closed, and unclaimed. */
+  /** Names of inherited entries of an unknown kind: closed, and reported as unclaimed. */
   readonly #unknown = new Set<string>();
-  /** Listeners nobody claimed: closed here, still open in the predecessor. */
+  /** Unclaimed listeners: closed here, still open in the predecessor. */
   readonly #abandoned: Entry[] = [];
-  /** Until it is said what this process claims: an inherited listener that is closed can be claimed again. */
+  /** True until this process has reported its claims: an inherited listener that the app closes can be claimed again. */
   #isClaiming = true;
-  /** Whether there is a predecessor that may hold an address it did not hand over. */
+  /** Whether this process has a predecessor, which may hold an address it did not hand over. */
   #succeeds = false;
 
   /**
-   * Takes what a predecessor handed over; each waits to be claimed by name. The descriptors are the ledger's now. What is of a
-   * kind that only a newer release knows is closed: nothing here could serve it.
+   * Takes the entries of a predecessor; each waits to be claimed by name. Owns the descriptors. Closes an entry of a kind that
+   * only a newer release knows: this process could not serve it.
    */
   inherit(entries: readonly ManifestEntry[], fds: Int32Array): void {
     this.#succeeds = true;
@@ -52,15 +52,15 @@ export class Ledger {
     }
   }
 
-  /** Takes what a supervisor passed along. The descriptors are the ledger's now, a Unix path never is. */
+  /** Takes the descriptors that the parent process passed. Owns them, but never their Unix paths. */
   activate(activated: readonly Activated[]): void {
     this.#activated.push(...activated);
   }
 
   /**
-   * Claims the inherited listener of this name and address, or an activated one, or binds one. The descriptor stays the
-   * ledger's. `isOptional`: one that is bound is for a successor that wants it.
-   * @throws TypeError the name is taken; ERR_HANDOVER_ACTIVATION the activated one of this name is no such listener;
+   * Claims the inherited listener of this name and address, or an activated one, or binds one. The ledger keeps the
+   * descriptor. `isOptional`: a successor need not claim it.
+   * @throws TypeError the name is taken; ERR_HANDOVER_ACTIVATION the activated descriptor of this name is no such listener;
    *   ERR_HANDOVER_ADDRESS_IN_USE the predecessor holds the address and did not hand it over; the system's error where
    *   bind(2) or listen(2) fail
    */
@@ -75,7 +75,7 @@ export class Ledger {
     return this.#add({ ...identity, ...this.#bind(name, endpoint), origin: 'bound' });
   }
 
-  /** The name, or the first of `name#2`, `name#3` … that this process has given to nothing. */
+  /** The first free name of `name`, `name#2`, `name#3` … in this process. */
   freeName(name: string): string {
     for (let count = 1; ; count++) {
       const free = count === 1 ? name : `${name}#${count}`;
@@ -84,8 +84,8 @@ export class Ledger {
   }
 
   /**
-   * Where only an inherited listener that waits to be claimed keeps an endpoint from being bound: a copy of it under the name,
-   * so that an app that tries the endpoint finds it free. Undefined where nothing inherited does.
+   * Adds a copy of an unclaimed inherited listener that occupies the endpoint, under the name: an app that checks the endpoint
+   * then finds it free. Undefined where no such listener is in the way.
    */
   standIn(name: string, endpoint: Endpoint): Entry | undefined {
     const other = this.unclaimedListeners.find((entry) => isInTheWay(entry, endpoint));
@@ -93,30 +93,30 @@ export class Ledger {
     return other && this.#add({ ...identity, fd: dupFd(other.fd), origin: 'inherited', isStandIn: true });
   }
 
-  /** Claims an inherited or activated blob or descriptor, the newest of that name; undefined where none came. */
+  /** Claims the newest inherited or activated blob or descriptor of that name; undefined where there is none. */
   claim(name: string): Entry | undefined {
     const inherited = this.#inherited.get(name);
     const entry = this.#entries.get(name);
     if (!inherited) return this.#claimActivated(name, entry);
-    // What this process has put under the name itself is what goes on: the inherited one can be read meanwhile.
+    // The value that this process kept under the name goes to the successor; the inherited one stays readable.
     if (entry?.origin === 'bound' && !isListener(entry)) return inherited;
     this.#releaseKept(name);
     return this.#claim(inherited);
   }
 
-  /** Puts a descriptor under a name, to be handed over, in place of what was kept under it. It is the ledger's now. */
+  /** Keeps a descriptor under a name for the handover, in place of an earlier value. Owns the descriptor. */
   keep(name: string, kind: 'blob' | 'descriptor', fd: number): Entry {
     this.#releaseKept(name);
     return this.#add({ name, kind, address: '', fd, origin: 'bound' });
   }
 
-  /** Whether the listener of this name and address came and waits to be claimed. */
+  /** Whether an inherited listener of this name and address waits to be claimed. */
   isInherited(name: string, { kind, canonical }: Endpoint): boolean {
     const inherited = this.#inherited.get(name);
     return inherited?.kind === kind && inherited.address === canonical;
   }
 
-  /** Whether this process has claimed or bound something under the name, or at the address: port 0 is many. */
+  /** Whether this process holds the name, or the address; port 0 names no single address. */
   holds(name: string, endpoint: Endpoint): boolean {
     const { kind, canonical } = endpoint;
     if (this.#entries.has(name)) return true;
@@ -128,15 +128,15 @@ export class Ledger {
     return this.#entries.get(name);
   }
 
-  /** What is handed over now: every entry of this process, with its descriptor at the same index. */
+  /** The entries that a handover would pass on now; each descriptor has the index of its entry. */
   manifest(): { readonly entries: readonly ManifestEntry[]; readonly fds: Int32Array } {
     const all = [...this.#entries.values()];
     return { entries: all, fds: Int32Array.from(all, ({ fd }) => fd) };
   }
 
   /**
-   * Names that were inherited or activated and claimed, and listeners that nobody has claimed, or nobody can. The library's own
-   * names are left out.
+   * Names of the claimed inherited and activated entries, and of the listeners that the app has not claimed or cannot claim.
+   * Leaves out the library's own names.
    */
   report(): { readonly claimed: readonly string[]; readonly unclaimed: readonly string[] } {
     const claimed = [...this.#entries.values()].filter((entry) => entry.origin !== 'bound' && isApps(entry));
@@ -145,17 +145,17 @@ export class Ledger {
     return { claimed: claimed.map(({ name }) => name), unclaimed: names };
   }
 
-  /** Names of what came in a kind this release does not know, and is closed. */
+  /** Names of the inherited entries of an unknown kind, which are closed. */
   get unknown(): readonly string[] {
     return [...this.#unknown];
   }
 
-  /** Listeners of the app that a predecessor handed over and nobody has claimed. */
+  /** Inherited listeners that the app has not claimed. */
   get unclaimedListeners(): readonly Entry[] {
     return [...this.#inherited.values()].filter((entry) => isListener(entry) && isApps(entry));
   }
 
-  /** Places that were only tried, or so it seemed, and are still held. */
+  /** Endpoints that the app still holds by a stand-in: it seemed to be only checking them. */
   get standIns(): readonly Entry[] {
     return [...this.#entries.values()].filter(({ isStandIn }) => isStandIn);
   }
@@ -165,7 +165,7 @@ export class Ledger {
     return [...this.#entries.values()].filter((entry) => isListener(entry) && isApps(entry));
   }
 
-  /** Closes the listeners nobody claimed, and everything activated that nobody asked for. */
+  /** Closes the unclaimed listeners, and the activated descriptors that the app did not ask for. */
   closeUnclaimedListeners(): void {
     this.#isClaiming = false;
     for (const entry of this.#inherited.values()) {
@@ -178,7 +178,7 @@ export class Ledger {
     closeActivated(this.#activated.splice(0));
   }
 
-  /** What a service manager may keep while no process has it: listeners by store name, and those it is to let go of. */
+  /** For the service manager's store: the listeners to keep, by store name, and the names to let go of. */
   storable(): { readonly kept: ReadonlyMap<string, number>; readonly gone: readonly string[] } {
     const kept = new Map<string, number>();
     for (const entry of this.#entries.values()) {
@@ -190,15 +190,15 @@ export class Ledger {
     return { kept, gone };
   }
 
-  /** Closes everything nobody claimed, now that the predecessor cannot take it back; its Unix paths go too. */
+  /** Closes everything unclaimed and removes its Unix paths. The predecessor must be unable to take it back. */
   closeUnclaimed(): void {
     for (const entry of this.#inherited.values()) this.#closeInherited(entry);
     for (const entry of this.#abandoned.splice(0)) removePath(entry);
   }
 
   /**
-   * Closes one entry: it is not handed over any more. A Unix path that is still its own is removed. A listener of the
-   * predecessor, which may take everything back, waits to be claimed as it did before: false.
+   * Closes one entry, so that it is not handed over any more, and removes its Unix path unless another file took it. False: an
+   * inherited listener, while the predecessor may take everything back, stays open and waits to be claimed again.
    */
   release(name: string): boolean {
     const entry = this.#entries.get(name);
@@ -214,7 +214,7 @@ export class Ledger {
     return true;
   }
 
-  /** Closes everything. `removePaths`: nobody comes after this process, so its Unix paths go too. */
+  /** Closes everything. `removePaths`: no process follows this one, so its Unix paths are removed. */
   close({ removePaths }: { readonly removePaths: boolean }): void {
     for (const entry of this.#inherited.values()) this.#closeInherited(entry);
     for (const entry of this.#entries.values()) {
@@ -229,10 +229,10 @@ export class Ledger {
     if (storeName !== undefined) this.#gone.add(storeName);
   }
 
-  /** Under the identity the app asked for, so that a successor claims it by that. */
+  /** Adds it under the identity that the app asked for, by which a successor claims it. */
   #adopt(activated: Activated, identity: ManifestEntry): Entry {
     this.#activated = this.#activated.filter((other) => other !== activated);
-    // It may have been stored under another name.
+    // The store may have it under another name.
     this.#forget(activated.stored?.storeName);
     return this.#add({ ...identity, fd: activated.fd, origin: 'activated' });
   }
@@ -253,7 +253,7 @@ export class Ledger {
     this.#inherited.delete(name);
   }
 
-  /** Frees a name for another blob or descriptor; one of a listener is taken. */
+  /** Frees a name for another blob or descriptor. @throws TypeError a listener has the name */
   #releaseKept(name: string): void {
     const entry = this.#entries.get(name);
     if (entry && isListener(entry)) this.#expectFree(name);
@@ -306,7 +306,7 @@ function isListener({ kind }: Entry): boolean {
   return isListenerKind(kind);
 }
 
-/** Node would find out too late, and close some of what it refuses (FACTS N3). */
+/** Checks the descriptor before Node does: Node notices too late, and closes some of the descriptors it refuses (FACTS N3). */
 function expectListener(entry: Entry): void {
   const { name, kind, fd } = entry;
   const { socket } = describeFd(fd);

@@ -1,12 +1,12 @@
-// The name under which the service manager keeps a listener while no process has it: what the listener is, by name and by
-// the address that was asked for, so that it comes back to the one it was.
+// The name under which the service manager keeps a listener while no process has it. It holds the listener's name and the
+// address that the app asked for, so that the listener comes back as the same one.
 import type { ManifestEntry } from '../protocol/frames.js';
 
 export interface Stored {
-  /** As the manager has it. */
+  /** The manager's name for it. */
   readonly storeName: string;
   readonly name: string;
-  /** What was asked for, in canonical form. */
+  /** The address that the app asked for, in canonical form. */
   readonly address: string;
 }
 
@@ -20,7 +20,7 @@ export function storeNameOf({ name, address }: Pick<ManifestEntry, 'name' | 'add
   return storeName.length <= MAX_LENGTH ? storeName : undefined;
 }
 
-/** Undefined for a name of anybody else's. */
+/** Undefined for a name that this package did not make. */
 export function parseStoreName(storeName: string): Stored | undefined {
   if (!storeName.startsWith(PREFIX)) return undefined;
   const [name, address, ...rest] = storeName.slice(PREFIX.length).split(';').map(decode);
@@ -28,7 +28,7 @@ export function parseStoreName(storeName: string): Stored | undefined {
   return { storeName, name, address };
 }
 
-/** Printable ASCII without what separates (fdname_is_valid in systemd's fd-util.c). */
+/** Escapes to printable ASCII without the separators (fdname_is_valid in systemd's fd-util.c). */
 function encode(text: string): string {
   return text.replace(/[^!-~]|[:;%]/gu, (char) =>
     [...Buffer.from(char)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),

@@ -1,4 +1,4 @@
-// The TLS session tickets of every server that hands over: a client that has one of this process resumes in the next.
+// The TLS ticket keys of every server that hands over: a client resumes with a ticket of this process in the next one.
 
 import { staysInMemory } from '../fd/descriptors.js';
 import { closeFds, sealedBlob } from '../fd/index.js';
@@ -14,14 +14,14 @@ const TICKETS = `${RESERVED}tickets:`;
 export class TicketKeys {
   readonly #kept: Kept;
   readonly #servers = new Map<string, TlsServer>();
-  /** Loaded with the first server of TLS. */
+  /** Loaded with the first TLS server. */
   #tls: TlsTickets | undefined;
 
   constructor(kept: Kept) {
     this.#kept = kept;
   }
 
-  /** Adds a server; it resumes what has been handed over for it so far. */
+  /** Adds a server, and gives it the keys that the predecessor has handed over for it so far. */
   async add(name: string, listener: TlsServer): Promise<void> {
     this.#tls ??= await import('../sockets/tls-tickets.js');
     this.#servers.set(name, listener);
@@ -32,7 +32,7 @@ export class TicketKeys {
     this.#servers.delete(name);
   }
 
-  /** Applies what the predecessor handed over since the last time; what it said last counts. */
+  /** Applies the newest keys that the predecessor has handed over since the last call. */
   resume(): void {
     for (const [name, server] of this.#servers) {
       const bytes = this.#kept.take(`${TICKETS}${name}`);
@@ -42,7 +42,7 @@ export class TicketKeys {
     }
   }
 
-  /** The keys as they are now, for the successor; `release` closes the descriptors. */
+  /** The current keys, for the successor; `release` closes the descriptors. */
   collect(): Required<DescriptorList> {
     const entries: DescriptorList['entries'][number][] = [];
     const fds: number[] = [];
@@ -55,7 +55,7 @@ export class TicketKeys {
     return { entries, fds: Int32Array.from(fds), release: () => closeFds(fds.splice(0)) };
   }
 
-  /** Undefined where there is no room for one more descriptor: a full handshake is no reason to fail a handover. */
+  /** Undefined where no descriptor is free: clients then make full handshakes, which is no reason to fail a handover. */
   #seal(server: TlsServer): number | undefined {
     const bytes = this.#tls?.readTickets(server) ?? Buffer.alloc(0);
     try {

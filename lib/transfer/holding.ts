@@ -1,12 +1,12 @@
-// The successor's side of moving live connections, for every protocol: holds what is offered, untouched, until GO gives it
-// or ABORT takes it back.
+// The successor's side of migrating live connections, for every protocol: it holds offered connections, untouched, until GO
+// gives them or ABORT takes them back.
 
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
 import { type Held, type Offer, type OfferedConnection, VERDICT, type Verdict } from '../protocol/batches.js';
 import type { Adopter, HeldConnection, Hold, Migrator } from '../protocols/protocol.js';
 
-/** A batch whose verdicts the app is still being asked for. */
+/** The connections held; 'asking' while the app has not decided about all of the batch. */
 type Batch = readonly HeldConnection[] | 'asking';
 
 export class Holding {
@@ -22,9 +22,9 @@ export class Holding {
   }
 
   /**
-   * Takes the descriptors of an offer; those it cannot go on with are closed and refused. `answer` is called with the
-   * verdicts, at once where no app must be asked, and never for a batch that was taken back meanwhile.
-   * @throws ERR_HANDOVER_PROTOCOL the batch is held already, or came with another number of descriptors
+   * Owns the descriptors of an offer; closes and refuses the connections that this process cannot serve. Calls `answer` with
+   * the verdicts: at once where the app need not be asked, never for a batch that was taken back meanwhile.
+   * @throws ERR_HANDOVER_PROTOCOL the batch is held already, or has another number of descriptors
    */
   hold({ batch, connections }: Offer, fds: Int32Array, answer: (held: Held) => void): void {
     if (connections.length !== fds.length || this.#batches.has(batch)) {
@@ -51,13 +51,13 @@ export class Holding {
     else settle(holds as Hold[]);
   }
 
-  /** The descriptors of an offer found no room here: all of it stays the predecessor's, for now. */
+  /** Refuses an offer whose descriptors did not fit into the table of this process: the predecessor keeps it for now. */
   refuse({ batch, connections }: Offer, answer: (held: Held) => void): void {
     this.#batches.set(batch, []);
     answer({ batch, verdicts: connections.map(() => VERDICT.noRoom) });
   }
 
-  /** The batch is ours. @throws ERR_HANDOVER_PROTOCOL it is not held */
+  /** Adopts the batch: the predecessor has given it. @throws ERR_HANDOVER_PROTOCOL it is not held */
   go(batch: number): void {
     const held = this.#batches.get(batch);
     if (!held || held === 'asking') {
@@ -76,7 +76,7 @@ export class Holding {
     if (held && held !== 'asking') for (const connection of held) connection.abort();
   }
 
-  /** The predecessor is dead: what it had offered is nobody else's. Resolves when the app has been asked about all of it. */
+  /** Adopts all batches, because the predecessor is dead. Resolves when the app has decided about all of them. */
   goAll(): Promise<void> {
     this.#isPredecessorDead = true;
     for (const [batch, held] of this.#batches) if (held !== 'asking') this.go(batch);
@@ -89,8 +89,8 @@ export class Holding {
   }
 
   /**
-   * Resolves when every batch whose verdicts were sent has come to its GO or ABORT: the predecessor reads them before it can
-   * read why this process leaves. The others it takes back by itself.
+   * Resolves when every batch whose verdicts were sent has got its GO or ABORT: the predecessor reads the verdicts before it
+   * reads that this process leaves. The predecessor takes batches without verdicts back by itself.
    */
   settled(): Promise<void> {
     for (const [batch, held] of this.#batches) if (held === 'asking') this.abort(batch);
@@ -104,7 +104,7 @@ export class Holding {
     });
   }
 
-  /** False: nobody waits for the verdicts. */
+  /** False: the predecessor does not wait for the verdicts any more. */
   #keep(batch: number, held: readonly HeldConnection[]): boolean {
     if (!this.#batches.has(batch)) {
       for (const connection of held) connection.abort();

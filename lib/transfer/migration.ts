@@ -1,4 +1,4 @@
-// The moving of live connections, on the channel of one handover.
+// The migration of live connections over the channel of one handover.
 
 import type { Held } from '../protocol/batches.js';
 import type { Channel } from '../protocol/channel.js';
@@ -14,7 +14,7 @@ export class Migration {
     this.#channel = channel;
   }
 
-  /** Offers what `candidates` yields whenever `sweep()` is called; `onSettled` as in {@link Offering}. */
+  /** Offers the connections that `candidates` yields at each `sweep()`; `onSettled` as in {@link Offering}. */
   start(candidates: () => Iterable<Movable>, onSettled: () => void): Offering {
     const channel: OfferingChannel = {
       offer: (offer, fds) => this.#channel.send('OFFER', offer, fds),
@@ -25,14 +25,14 @@ export class Migration {
     return this.#offering;
   }
 
-  /** As the successor says, where it does. */
+  /** Takes the successor's report of its free descriptors; undefined where it makes none. */
   roomIs(room: number | undefined): void {
     if (room === undefined) return;
     this.#room = room;
     this.#offering?.roomIs(room);
   }
 
-  /** @throws ERR_HANDOVER_PROTOCOL they answer no batch of ours */
+  /** @throws ERR_HANDOVER_PROTOCOL the verdicts answer no batch of this process */
   onHeld(held: Held): void {
     this.#offering?.onHeld(held);
   }

@@ -1,5 +1,5 @@
-// The predecessor's side of moving live connections, for every protocol: OFFER, then HELD, then GO. From OFFER to GO
-// nobody reads or writes: both hold the descriptor and neither uses it (guarantee G4).
+// The predecessor's side of migrating live connections, for every protocol: OFFER, then HELD, then GO. From OFFER to GO both
+// processes hold the descriptor, and neither reads or writes (guarantee G4).
 
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
@@ -7,25 +7,25 @@ import { closeFds, dupFd } from '../fd/index.js';
 import { type Held, type Offer, type OfferedConnection, VERDICT } from '../protocol/batches.js';
 import type { Detached, Movable } from '../protocols/protocol.js';
 
-/** The frames, as the channel sends them. */
+/** Sends the frames. */
 export interface OfferingChannel {
   offer(offer: Offer, fds: Int32Array): Promise<void>;
   go(batch: number): Promise<void>;
 }
 
-/** Well under what one message carries; small enough that the successor's loop is not held up. */
+/** Well under the limit of one message; small enough that a batch does not hold up the successor's loop. */
 const BATCH_SIZE = 64;
 
-/** State and unread bytes in one batch, a quarter of what a frame may carry; a single connection with more stays. */
+/** Limit on state and unread bytes in one batch, a quarter of a frame's limit; a single connection with more stays. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 
 /** Unacknowledged batches: descriptors in flight are limited to RLIMIT_NOFILE (FACTS K11). */
 const WINDOW = 4;
 
-/** Milliseconds after which a descriptor table that was full is tried again, where no HELD will make room. */
+/** Milliseconds until the next attempt after this process' descriptor table was full, where no HELD will make room. */
 const FULL_TABLE_INTERVAL = 100;
 
-/** The same for the successor's, where it does not say how much room it has. */
+/** The same for the successor's table, where the successor does not report its room. */
 const NO_ROOM_INTERVAL = 1_000;
 
 interface Batch {
@@ -39,16 +39,16 @@ export class Offering {
   readonly #channel: OfferingChannel;
   readonly #candidates: () => Iterable<Movable>;
   readonly #outstanding = new Map<number, readonly Movable[]>();
-  /** Candidates are asked anew for each sweep, and an offered or a refused connection still looks idle. */
+  /** Connections offered or refused: they still look idle to the next sweep. */
   readonly #offered = new WeakSet<object>();
   readonly #onSettled: () => void;
-  /** The sweep going on: looking for idle ones costs as much for one as for all, so one look serves many batches. */
+  /** The sweep under way. Finding one idle connection costs as much as finding all, so one sweep serves many batches. */
   #sweep: Iterator<Movable> | undefined;
-  /** Of another protocol than the batch it would have been in: the verdicts of one wait for nobody's app but its own. */
+  /** A connection kept for the next batch, because verdicts on one protocol must not wait for the app's code of another. */
   #waiting: Movable | undefined;
-  /** Connections the successor has descriptors for, beside those on offer; undefined: it does not say. */
+  /** Connections the successor has descriptors for, beside those on offer; undefined: it does not report them. */
   #room: number | undefined;
-  /** Some stayed for want of it. */
+  /** Connections stayed because the successor had no room. */
   #isShortOfRoom = false;
   #hasToldOfRoom = false;
   #isSweepDue = false;
@@ -58,33 +58,33 @@ export class Offering {
   /** Connections the successor has. */
   moved = 0;
 
-  /** `candidates` are asked anew for each sweep; `onSettled` is called when nothing is outstanding and nothing can move. */
+  /** Calls `candidates` for each sweep, and `onSettled` when no batch is outstanding and no connection can migrate. */
   constructor(channel: OfferingChannel, candidates: () => Iterable<Movable>, onSettled: () => void) {
     this.#channel = channel;
     this.#candidates = candidates;
     this.#onSettled = onSettled;
   }
 
-  /** Offers what can move now, as far as the window goes. Call it from a macrotask. */
+  /** Offers the connections that can migrate now, as far as the window allows. Call it from a macrotask. */
   sweep(): void {
     this.#isSweepDue = true;
     if (!this.#isEnded) this.#offerAll();
   }
 
-  /** The same in a macrotask of its own, once however often it is asked for in this turn of the loop. */
+  /** Sweeps in a macrotask of its own; several calls in one turn of the loop make one sweep. */
   sweepSoon(): void {
     this.#isSweepDue = true;
     this.#schedule();
   }
 
-  /** The successor has descriptors for so many connections, those on offer included. */
+  /** The successor has reported how many connections it has descriptors for, those on offer included. */
   roomIs(room: number): void {
     const offered = [...this.#outstanding.values()].reduce((sum, { length }) => sum + length, 0);
     this.#room = Math.max(0, room - offered);
     if (this.#room > 0 && this.#isShortOfRoom) this.#tryAgain();
   }
 
-  /** The successor's verdicts. @throws ERR_HANDOVER_PROTOCOL they answer no batch of ours */
+  /** Takes the successor's verdicts. @throws ERR_HANDOVER_PROTOCOL they answer no batch of this process */
   onHeld({ batch, verdicts }: Held): void {
     const movables = this.#outstanding.get(batch);
     if (movables?.length !== verdicts.length) {
@@ -99,14 +99,14 @@ export class Offering {
       } else if (verdicts[i] === VERDICT.noRoom) this.#onNoRoom(movable);
       else movable.resume({ forGood: true });
     }
-    // Its failure is the successor's death, which whoever reads the channel learns.
+    // It fails only when the successor is dead, which the reader of the channel learns.
     this.#channel.go(batch).catch(() => {});
     this.#schedule();
   }
 
   /**
-   * Takes back what was offered and not given. Only when the successor cannot park it any more: an ABORT is queued before
-   * any GO would be, or it is dead.
+   * Takes the outstanding batches back. Only when the successor cannot adopt them any more: an ABORT is queued before any GO,
+   * or the successor is dead.
    */
   takeBack(): void {
     this.#isEnded = true;
@@ -116,7 +116,7 @@ export class Offering {
     this.#outstanding.clear();
   }
 
-  /** It is offered again when there is room: until then it is served here, and the end of the drain is told to it. */
+  /** Keeps a connection until the successor has room: this process serves it, and asks its client to end for the drain. */
   #onNoRoom(movable: Movable): void {
     movable.resume({ forGood: false });
     movable.stay();
@@ -174,7 +174,7 @@ export class Offering {
         break;
       }
       if (this.#isFull(batch)) {
-        // All of them pass by: none waits here for what may not come.
+        // Every candidate is told to stay: the successor may never have room.
         movable.stay();
         this.#fallShort();
         continue;
@@ -203,7 +203,7 @@ export class Offering {
     return movables.length >= this.#room;
   }
 
-  /** False: the table is full, and those released by the next HELD make room. */
+  /** False: this process' table is full; the next HELD makes room. */
   #add(batch: Batch, movable: Movable, { fd, head, state }: Detached): boolean {
     const bytes = head.length + state.length;
     if (bytes > BATCH_BYTES) {
@@ -212,7 +212,7 @@ export class Offering {
       return true;
     }
     try {
-      // Ours until it is sent: whatever happens to the connection meanwhile, this number stays what it is.
+      // A duplicate of our own: the number stays valid until it is sent, whatever happens to the connection.
       batch.fds.push(dupFd(fd));
     } catch {
       movable.resume({ forGood: false });

@@ -1,5 +1,5 @@
-// The side of a process that serves already and is given the connections of another one that leaves: a worker that is not
-// needed any more. No phases: the one that leaves is the predecessor of nothing but what it gives.
+// The receiving side of rebalancing: a worker that serves already takes over the connections of another worker that leaves.
+// There are no phases, because the leaving worker hands over connections and nothing else.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
@@ -11,8 +11,8 @@ import type { Adopter } from '../protocols/protocol.js';
 import { Holding } from './holding.js';
 
 /**
- * Takes what comes over the channel, which it owns, until the other process is done or dead. Resolves with the number of
- * connections that are this process' now.
+ * Takes connections over the channel, which it owns, until the leaving process is done or dead. Resolves with the number of
+ * adopted connections.
  * @throws ERR_HANDOVER_PROTOCOL, ERR_HANDOVER_VERSION
  */
 export async function receiveConnections(
@@ -29,10 +29,10 @@ export async function receiveConnections(
       if (frame.name === 'RETIRE') return holding.adopted;
       if (frame.name === 'HELLO') peer = frame.payload;
       onFrame(frame, channel, hello, holding);
-      // As a successor does: what is served here comes in between.
+      // Connections served here get their turn between batches.
       if (frame.name === 'GO') await nextTurn();
     }
-    // Once it is dead, and not only its channel, what it had offered is nobody else's.
+    // The leaving process may be alive after its channel has closed: only its death makes the offered connections ours.
     await hasDied(peer);
     await holding.goAll();
     return holding.adopted;

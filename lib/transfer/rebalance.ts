@@ -1,4 +1,4 @@
-// The side of a process that leaves beside others that serve already: its live connections go to them, in turn.
+// The giving side of rebalancing: a worker that leaves gives its live connections in turn to the workers that stay.
 
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
@@ -11,7 +11,7 @@ import { Migration } from './migration.js';
 import type { Offering } from './offering.js';
 import type { Servers } from './servers.js';
 
-/** One of those that stay. */
+/** A worker that stays. */
 class RebalanceTarget {
   readonly #channel: Channel;
   readonly #moving: Migration;
@@ -26,7 +26,7 @@ class RebalanceTarget {
     return this.#offering?.moved ?? 0;
   }
 
-  /** Offers `candidates` to it until it is gone. `onGone`: what it had been offered is back. */
+  /** Offers `candidates` to the worker until it is gone. `onGone`: the outstanding offers are taken back. */
   async run(hello: Hello, candidates: () => Iterable<Movable>, onGone: () => void): Promise<void> {
     try {
       await this.#channel.send('HELLO', hello);
@@ -43,7 +43,7 @@ class RebalanceTarget {
           });
       }
     } catch {
-      // Whatever it did: the connections it has not got stay here, once it knows that they are not its own.
+      // Connections without GO stay here, whatever the worker did; the ABORT tells it so.
       await this.#channel.send('ABORT', {}).catch(() => {});
     } finally {
       this.#channel.close();
@@ -68,7 +68,7 @@ class RebalanceTarget {
     this.#offering?.sweepSoon();
   }
 
-  /** Nothing more will come. */
+  /** Tells the worker that no more connections will come. */
   async retire(): Promise<void> {
     await settlesWithin(
       this.#channel.send('RETIRE', {}).catch(() => {}),
@@ -78,7 +78,7 @@ class RebalanceTarget {
   }
 }
 
-/** Moves connections to those at the other ends of the channels, which it owns, until the function returned is called. */
+/** Owns the channels, and migrates connections to the workers at their other ends until the returned function is called. */
 export function giveTo(channels: readonly Channel[], hello: Hello, servers: Servers): () => Promise<number> {
   const targets = channels.map((channel) => new RebalanceTarget(channel));
   const isGone = new Set<RebalanceTarget>();
@@ -87,7 +87,7 @@ export function giveTo(channels: readonly Channel[], hello: Hello, servers: Serv
   const targetOf = (movable: Movable): RebalanceTarget | undefined => {
     const known = shares.get(movable.identity);
     if (known && !isGone.has(known)) return known;
-    // One that has not said HELLO may be hung, and would keep its share from the others.
+    // A worker without HELLO may be hung: its share must not wait for it.
     const left = targets.filter((target) => target.isReady && !isGone.has(target));
     const target = left[next++ % Math.max(1, left.length)];
     if (target) shares.set(movable.identity, target);

@@ -9,9 +9,9 @@ import type { Adopter, DrainOptions, Movable } from '../protocols/protocol.js';
 
 interface Managing {
   readonly managed: Managed;
-  /** Where it listens; asked anew each time, because Node keeps the descriptor it is given. */
+  /** Where it listens; called anew each time, because Node keeps the descriptor it is given. */
   readonly where: () => Where;
-  /** Added to the loop once; suspended or not. */
+  /** Whether it has been added to the loop, even if it is suspended now. */
   isAccepting: boolean;
   isSuspended: boolean;
 }
@@ -20,7 +20,7 @@ export interface DrainLimits extends Required<DrainOptions> {
   readonly recalled?: AbortSignal;
 }
 
-/** What had to be ended by force. */
+/** The connections that had to be ended by force. */
 export interface DrainResult {
   readonly cut: number;
   readonly cutConnections: readonly CutConnections[];
@@ -29,25 +29,25 @@ export interface DrainResult {
 export class Servers {
   readonly #clock: Clock;
   readonly #servers = new Map<string, Managing>();
-  /** Closed by the app, with connections that have not ended; their names are free. */
+  /** Servers that the app has closed, while connections of theirs are open; their names are free. */
   readonly #closed = new Set<Managed>();
   #isAccepting = false;
-  /** What is added now is handed to nobody: the app needs it for what is still open. */
+  /** A server added while this is true accepts, and no successor gets it: the app needs it for its open connections. */
   #isSuspended = false;
-  /** Those added before `acceptAll()` say at once that they listen. */
+  /** Whether servers added before `acceptAll()` emit 'listening' at once. */
   announces = false;
 
   constructor(clock: Clock = systemClock) {
     this.#clock = clock;
   }
 
-  /** Open connections, of servers the app has closed, too. */
+  /** Open connections, also of servers that the app has closed. */
   get connectionCount(): number {
     const open = [...this.#servers.values()].map(({ managed }) => managed);
     return [...open, ...this.#ending()].reduce((count, { connectionCount }) => count + connectionCount, 0);
   }
 
-  /** Adds one; it accepts from `acceptAll()` on, or now if that was, or if everything else does not any more. */
+  /** Adds a server, which accepts from `acceptAll()` on; or at once, after `acceptAll()` or `suspendAll()`. */
   async add(name: string, managed: Managed, where: () => Where): Promise<void> {
     const managing = { managed, where, isAccepting: false, isSuspended: false };
     this.#servers.set(name, managing);
@@ -59,7 +59,7 @@ export class Servers {
     return this.#servers.has(name);
   }
 
-  /** The app has closed it: the name is free. Its connections stay until they end, or the drain ends them. */
+  /** Frees the name of a server that the app has closed. Its connections stay until they end, or the drain ends them. */
   remove(name: string): void {
     const managing = this.#servers.get(name);
     this.#servers.delete(name);
@@ -72,7 +72,7 @@ export class Servers {
     await Promise.all([...this.#servers.values()].map((managing) => resume(managing, false)));
   }
 
-  /** Stops accepting, but for those of `staying` names; the app hears nothing of it. */
+  /** Stops accepting, except for servers of `staying` names, without an event for the app. */
   suspendAll(staying: (name: string) => boolean = () => false): void {
     this.#isAccepting = false;
     this.#isSuspended = true;
@@ -83,13 +83,13 @@ export class Servers {
     }
   }
 
-  /** Undoes `suspendAll`; `reopen`: also what the app has closed meanwhile. */
+  /** Undoes `suspendAll`; `reopen`: also servers that the app has closed meanwhile. */
   async resumeAll({ reopen }: { readonly reopen: boolean }): Promise<void> {
     this.#isAccepting = true;
     this.#isSuspended = false;
     for (const managed of this.#ending()) managed.endDrain();
     const resumed = await Promise.allSettled([...this.#servers.values()].map((managing) => resume(managing, reopen)));
-    // One that cannot must not keep the others, nor end the only process that serves.
+    // A server that fails to resume must not stop the others, nor end the only process that serves.
     for (const result of resumed) {
       if (result.status === 'rejected') publish('hook-failed', { name: 'resume', error: result.reason as Error });
     }
@@ -99,7 +99,7 @@ export class Servers {
   async drainAll({ recalled, ...options }: DrainLimits): Promise<DrainResult> {
     const closed = this.#ending();
     const servers = [...this.#accepting().map(({ managed }) => managed), ...closed];
-    // The successor may have nobody who goes on with connections of a server that is closed.
+    // The successor may have no server for the connections of a closed one.
     const drained = Promise.all(
       servers.map((managed) => managed.drain(closed.includes(managed) ? { ...options, moves: false } : options)),
     );
@@ -110,17 +110,17 @@ export class Servers {
     return { cut: cutConnections.reduce((count, { connections }) => count + connections, 0), cutConnections };
   }
 
-  /** Nobody is left to move to: the rest of `drainAll` ends every connection here. */
+  /** No process is left to migrate to: the rest of `drainAll` ends every connection here. */
   stayAll(): void {
     for (const { managed } of this.#accepting()) managed.stay();
   }
 
-  /** Those that could move now, of every server. */
+  /** Connections of every server that could migrate now. */
   *movable(): Generator<Movable> {
     for (const { managed } of this.#accepting()) yield* managed.movable();
   }
 
-  /** Calls back when another may have become movable, to be looked for in a macrotask. The function returned ends that. */
+  /** Calls back when a connection may have become movable: look for it in a macrotask. The returned function ends that. */
   whenMovable(callback: () => void): () => void {
     const stops = this.#accepting().map(({ managed }) => managed.whenMovable(callback));
     return () => {
@@ -128,12 +128,12 @@ export class Servers {
     };
   }
 
-  /** Who goes on with connections that a listener of this name accepted. */
+  /** Adopts connections that a listener of this name accepted. */
   adopterOf(name: string): Adopter | undefined {
     return this.#servers.get(name)?.managed.adopter;
   }
 
-  /** Nothing is taken back any more: the app hears what was withheld. */
+  /** Releases the withheld events to the app: this process cannot take back any more. */
   finishAll(): void {
     this.suspendAll();
     for (const managed of [...this.#accepting().map(({ managed }) => managed), ...this.#ending()]) managed.finish();
@@ -157,17 +157,17 @@ async function accept(managing: Managing): Promise<void> {
   await managing.managed.accept(managing.where());
 }
 
-/** What comes waits in the queue: in the turn of the loop in which it begins to listen, nothing is accepted. */
+/** Listens, but accepts nothing: the server is held back in the same turn of the loop, and connections wait in the queue. */
 async function announce(managing: Managing): Promise<void> {
   await accept(managing);
-  // The app may have closed it when it heard that it listens.
+  // The app may have closed the server on 'listening'.
   if (managing.managed.holdBack()) managing.isSuspended = true;
 }
 
 async function resume(managing: Managing, reopen: boolean): Promise<void> {
   if (!managing.isAccepting) return accept(managing);
   if (!managing.isSuspended) return;
-  // At once: who suspends it meanwhile must find it to be.
+  // Set before the await: a `suspendAll()` meanwhile must find the server not suspended.
   managing.isSuspended = false;
   try {
     await managing.managed.resume(managing.where, { reopen });
