@@ -7,7 +7,7 @@ export interface Until {
   readonly what: string;
   /** @default 30_000 */
   readonly timeout?: number;
-  /** Milliseconds between two looks; 0 looks at each turn of the event loop. @default 0 */
+  /** Milliseconds between two looks; 0 looks at each turn of the event loop. @default 2 */
   readonly interval?: number;
 }
 
@@ -16,7 +16,7 @@ export interface Until {
  * processes only: what has an event is waited for by its event.
  */
 export async function until<T>(look: () => T | undefined | false, wait: Until): Promise<T> {
-  const { what, timeout = 30_000, interval = 0 } = wait;
+  const { what, timeout = 30_000, interval = 2 } = wait;
   const deadline = performance.now() + timeout;
   for (;;) {
     const seen = look();
