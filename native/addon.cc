@@ -33,9 +33,12 @@ static napi_property_descriptor Property(const char* name, napi_callback functio
   return {name, nullptr, function, nullptr, nullptr, value, napi_default_jsproperty, nullptr};
 }
 
+// Node 22 and later drop an exception that is thrown here: the loader reads the reason instead (lib/fd/native.ts).
 static Napi::Object Refuse(Napi::Env env, const char* why) {
-  if (!env.IsExceptionPending()) Napi::Error::New(env, why).ThrowAsJavaScriptException();
-  return Napi::Object::New(env);
+  if (env.IsExceptionPending()) env.GetAndClearPendingException();
+  Napi::Object refusal = Napi::Object::New(env);
+  refusal.Set("refused", why);
+  return refusal;
 }
 
 // All of the table or a failed load: an addon that lacks a function would fail at its first use, amid a handover.

@@ -51,6 +51,9 @@ function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Ended {
 const install = (copy: string, args: readonly string[], env?: NodeJS.ProcessEnv): Ended =>
   run([join(copy, 'native/install.mjs'), ...args], env);
 
+/** What the package exports as `handover/fd`. */
+const FD = new URL('../../dist/fd/index.js', import.meta.url).href;
+
 const binaryOf = (copy: string): string => join(copy, 'build/Release/handover.node');
 
 describe.skipIf(missing.length > 0)(`where the compiler fails${needs}`, () => {
@@ -102,8 +105,12 @@ describe.skipIf(missing.length > 0)(`compiled for another Node${needs}`, () => {
     compiled = install(copy, [], odd);
   }, COMPILE_TIMEOUT);
 
-  /** Loads it in a process of its own. */
-  const load = (oddity: string): Ended => run(['-e', `require(${JSON.stringify(binaryOf(copy))})`], { ODDITY: oddity });
+  /** Loads it as the package does, in a process of its own. */
+  const load = (oddity: string): Ended =>
+    run(['--input-type=module', '-e', `import { socketpair } from ${JSON.stringify(FD)}; socketpair();`], {
+      ODDITY: oddity,
+      HANDOVER_PREBUILD: copy,
+    });
 
   it('a warning of the compiler stops nobody', () => {
     expect(compiled.stderr).toMatch(/warning: .*Unused/);
@@ -116,7 +123,7 @@ describe.skipIf(missing.length > 0)(`compiled for another Node${needs}`, () => {
     ['table', 'the exports of the addon cannot be defined'],
   ])('it does not load (%s)', (oddity, why) => {
     const { status, stderr } = load(oddity);
-    expect(stderr).toContain(`Error: ${why}`);
+    expect(stderr).toContain(`handover.node does not load: ${why}`);
     expect(status).toBe(1);
   });
 
