@@ -100,7 +100,7 @@ export class IncomingHandover {
   readonly #ended = new Deferred<never>();
   readonly #alone = new Deferred<void>();
   #predecessor: Hello | undefined;
-  readonly #older = new OlderGenerations();
+  readonly #older: OlderGenerations;
   readonly #joinedAt = performance.now();
   #isBeating = false;
   #beats = 0;
@@ -114,6 +114,7 @@ export class IncomingHandover {
     this.#greeting = { ...greeting, generation: 0 };
     this.#taking = taking;
     this.#clock = taking.clock ?? systemClock;
+    this.#older = new OlderGenerations(this.#clock);
     this.#holding = new Holding(taking.adopterOf);
     this.#machine = new Machine(SUCCESSOR, 'greeting', (state, from) => this.#onEnter(state, from));
   }

@@ -100,7 +100,7 @@ export class OutgoingHandover {
     takingBack: TakingBack,
   ) {
     this.#channel = channel;
-    this.moving = new Migration(channel);
+    this.moving = new Migration(channel, clock);
     this.#hello = hello;
     this.#giving = giving;
     this.#clock = clock;

@@ -2,16 +2,19 @@
 
 import type { Held } from '../protocol/batches.js';
 import type { Channel } from '../protocol/channel.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import type { Movable } from '../protocols/protocol.js';
 import { Offering, type OfferingChannel } from './offering.js';
 
 export class Migration {
   readonly #channel: Channel;
+  readonly #clock: Clock;
   #offering: Offering | undefined;
   #room: number | undefined;
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, clock: Clock = systemClock) {
     this.#channel = channel;
+    this.#clock = clock;
   }
 
   /** Offers the connections that `candidates` yields at each `sweep()`; `onSettled` as in {@link Offering}. */
@@ -20,7 +23,7 @@ export class Migration {
       offer: (offer, fds) => this.#channel.send('OFFER', offer, fds),
       go: (batch) => this.#channel.send('GO', { batch }),
     };
-    this.#offering = new Offering(channel, candidates, onSettled);
+    this.#offering = new Offering(channel, candidates, onSettled, this.#clock);
     if (this.#room !== undefined) this.#offering.roomIs(this.#room);
     return this.#offering;
   }

@@ -5,6 +5,7 @@ import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
 import { closeFds, dupFd } from '../fd/index.js';
 import { type Held, type Offer, type OfferedConnection, VERDICT } from '../protocol/batches.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import type { Detached, Movable } from '../protocols/protocol.js';
 
 /** Sends the frames. */
@@ -37,6 +38,7 @@ interface Batch {
 
 export class Offering {
   readonly #channel: OfferingChannel;
+  readonly #clock: Clock;
   readonly #candidates: () => Iterable<Movable>;
   readonly #outstanding = new Map<number, readonly Movable[]>();
   /** Connections offered or refused: they still look idle to the next sweep. */
@@ -59,8 +61,14 @@ export class Offering {
   moved = 0;
 
   /** Calls `candidates` for each sweep, and `onSettled` when no batch is outstanding and no connection can migrate. */
-  constructor(channel: OfferingChannel, candidates: () => Iterable<Movable>, onSettled: () => void) {
+  constructor(
+    channel: OfferingChannel,
+    candidates: () => Iterable<Movable>,
+    onSettled: () => void,
+    clock: Clock = systemClock,
+  ) {
     this.#channel = channel;
+    this.#clock = clock;
     this.#candidates = candidates;
     this.#onSettled = onSettled;
   }
@@ -121,7 +129,9 @@ export class Offering {
     movable.resume({ forGood: false });
     movable.stay();
     this.#offered.delete(movable.identity);
-    if (this.#room === undefined && !this.#isShortOfRoom) setTimeout(() => this.#tryAgain(), NO_ROOM_INTERVAL).unref();
+    if (this.#room === undefined && !this.#isShortOfRoom) {
+      this.#clock.after(NO_ROOM_INTERVAL, () => this.#tryAgain(), { isUnref: true });
+    }
     if (this.#room !== undefined) this.#room = 0;
     this.#fallShort();
   }
@@ -217,7 +227,9 @@ export class Offering {
     } catch {
       movable.resume({ forGood: false });
       this.#isSweepDue = true;
-      if (this.#outstanding.size === 0) setTimeout(() => this.sweepSoon(), FULL_TABLE_INTERVAL).unref();
+      if (this.#outstanding.size === 0) {
+        this.#clock.after(FULL_TABLE_INTERVAL, () => this.sweepSoon(), { isUnref: true });
+      }
       return false;
     }
     this.#offered.add(movable.identity);

@@ -30,6 +30,8 @@ export interface Chances {
   readonly aborts: number;
   /** A's own predecessor ends, or takes everything back. */
   readonly olders: number;
+  /** B cannot take charge. */
+  readonly failures: number;
 }
 
 /** One call of `Executor.#do`, waiting for its first effect. */
@@ -86,6 +88,7 @@ interface World {
   closes: number;
   aborts: number;
   olders: number;
+  failures: number;
   /** A's predecessor has taken everything back. */
   isWithdrawn: boolean;
 }
@@ -304,6 +307,16 @@ class Model implements ModelOf<World> {
     const isLoading = ['loading', 'bereft', 'alone'].includes(s) && b.life === 'loading';
     if (isLoading) {
       add('b is ready', true, (after) => this.#readyB(after));
+    }
+    const taking = b.runs.findIndex(({ of, isOvertaken }) => of === 'takeCharge' && !isOvertaken);
+    // Where nobody else is left it takes charge as well as it can.
+    if (w.failures > 0 && s === 'committing' && taking >= 0) {
+      add('b fails to take charge', false, (after) => {
+        after.failures--;
+        after.b.runs.splice(taking, 1);
+        this.#happen(after, 'b', 'failed');
+        this.#giveUpB(after);
+      });
     }
     const verdict = w.isInheriting ? this.#verdict(w, 'b', 'bereft') : 'open';
     if (verdict !== 'open') {

@@ -14,9 +14,9 @@ import { figures } from '../engine/engine.js';
 import { type Chances, explore, type LifeTable } from './lifecycle-model.js';
 
 const STATES = Object.keys(LIFECYCLE) as LifeState[];
-const chances: Chances = { kills: 2, closes: 2, aborts: 1, olders: 1 };
+const chances: Chances = { kills: 2, closes: 1, aborts: 1, olders: 1, failures: 1 };
 /** Enough to find what is broken. */
-const few: Chances = { kills: 1, closes: 1, aborts: 1, olders: 1 };
+const few: Chances = { kills: 1, closes: 1, aborts: 1, olders: 1, failures: 1 };
 const LONG = 120_000;
 
 /** States that can follow, by all events but these. */
@@ -104,6 +104,11 @@ describe('what the model finds', () => {
       'nobody in charge, where a charge is not taken',
       { takingCharge: { ...takingCharge, tookCharge: undefined as never } },
       /^tookCharge while B is takingCharge$/,
+    ],
+    [
+      'a charge that cannot be taken',
+      { takingCharge: { ...takingCharge, failed: undefined as never } },
+      /^failed while B is takingCharge$/,
     ],
     [
       'no way back before RETIRE',

@@ -5,6 +5,7 @@ import type { HandoverError } from '../../lib/errors.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type App, type Side, World } from './two-sides.js';
+import { soon } from './virtual-clock.js';
 
 expectNoLeaks();
 
@@ -15,9 +16,7 @@ const loadsForEver: App = async (side) => {
 };
 
 /** Which of the processes answers a client. */
-function answering(side: Side): Promise<number> {
-  const [server] = side.servers.values();
-  const { port } = server?.address() as { readonly port: number };
+function answering({ port }: Side): Promise<number> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
     socket.once('data', (pid) => resolve(Number(pid)));
@@ -46,7 +45,7 @@ async function expectServing(world: World, a: Side): Promise<void> {
     await side.listen('web');
     await side.ready();
   };
-  world.options = { probation: 0 };
+  world.options = { probation: { duration: 0 } };
   await world.settle(a.executor.upgrade());
   expect([a.isInCharge, world.b.isInCharge]).toEqual([false, true]);
 }
@@ -150,10 +149,10 @@ describe('standby', () => {
 });
 
 describe('probation', () => {
-  const probation = { probation: 1_000, probationStall: 500 };
+  const probation = { duration: 1_000, stallTimeout: 500 };
 
   it('passes after its time and a heartbeat', async () => {
-    const { world, a } = await World.begin(probation);
+    const { world, a } = await World.begin({ probation });
     const upgrade = a.executor.upgrade();
     const start = await world.clock.until(
       () => world.sides.length > 1 && world.b.phase === 'ready' && world.clock.now(),
@@ -166,9 +165,9 @@ describe('probation', () => {
   });
 
   it('fails where the app is not well', async () => {
-    const { world, a } = await World.begin({ ...probation });
+    const { world, a } = await World.begin({ probation });
     let isWell = true;
-    world.options = { ...probation, health: () => isWell };
+    world.options = { probation, health: { check: () => isWell } };
     const upgrade = a.executor.upgrade();
     await world.clock.advance(500);
     isWell = false;
@@ -182,7 +181,7 @@ describe('probation', () => {
   });
 
   it('fails where the successor falls silent for as long as it may', async () => {
-    const { world, a } = await World.begin({ ...probation, probation: 10_000 });
+    const { world, a } = await World.begin({ probation: { ...probation, duration: 10_000 } });
     const upgrade = a.executor.upgrade();
     await world.clock.advance(200);
     const { b } = world;
@@ -196,7 +195,7 @@ describe('probation', () => {
   });
 
   it('fails where the successor dies', async () => {
-    const { world, a } = await World.begin(probation);
+    const { world, a } = await World.begin({ probation });
     const upgrade = a.executor.upgrade();
     await world.clock.advance(200);
     world.b.kill();
@@ -209,7 +208,7 @@ describe('probation', () => {
   });
 
   it('G5: ends with the successor in charge where the predecessor dies', async () => {
-    const { world, a } = await World.begin(probation);
+    const { world, a } = await World.begin({ probation });
     a.executor.upgrade().catch(() => {});
     await world.clock.advance(200);
     const { b } = world;
@@ -221,7 +220,7 @@ describe('probation', () => {
 
 describe('abort', () => {
   it.each(['PREPARE', 'PROBATION'] as const)('by a signal ends the successor in %s', async (phase) => {
-    const { world, a } = await World.begin({ probation: 5_000 });
+    const { world, a } = await World.begin({ probation: { duration: 5_000 } });
     if (phase === 'PREPARE') world.app = loadsForEver;
     const abort = new AbortController();
     const upgrade = a.executor.upgrade({ signal: abort.signal });
@@ -260,8 +259,26 @@ describe('abort', () => {
     expect(String(world.b.resources.kept.inherited('state')?.bytes())).toBe('other');
   });
 
+  it('by the successor while it takes charge: it does not come to be', async () => {
+    const { world, a } = await World.begin();
+    let hasBegun = false;
+    world.app = async (side) => {
+      side.duties.addDuty(() => {
+        hasBegun = true;
+      });
+      const server = await side.listen('web');
+      server.once('listening', () => void side.executor.close());
+      await side.ready();
+    };
+    // Accepts when it is committed, not before.
+    const standby = await world.settle(a.executor.prepare());
+    expect(await failure(world, standby.commit())).toMatchObject({ code: 'ERR_HANDOVER_CLOSED', phase: 'COMMIT' });
+    expect([hasBegun, world.b.outcome]).toEqual([false, expect.objectContaining({ code: 'ERR_HANDOVER_CLOSED' })]);
+    await expectServing(world, a);
+  });
+
   it.each(['PREPARE', 'PROBATION', 'COMMIT'])('close() in %s ends both', async (phase) => {
-    const { world, a } = await World.begin({ probation: 5_000 });
+    const { world, a } = await World.begin({ probation: { duration: 5_000 } });
     if (phase === 'PREPARE') world.app = loadsForEver;
     const upgrade = a.executor.upgrade();
     if (phase === 'COMMIT') {
@@ -299,7 +316,7 @@ describe('recall', () => {
   });
 
   it('G5: and where it hangs for five times as long as it might on probation', async () => {
-    const { world, a, b } = await draining({ probationStall: 1_000 });
+    const { world, a, b } = await draining({ probation: { duration: 0, stallTimeout: 1_000 } });
     b.stop();
     await world.clock.advance(4_000);
     expect(a.phase).toBe('draining');
@@ -345,6 +362,50 @@ describe('recall', () => {
     expect(a.isInCharge).toBe(false);
   });
 
+  it('G5: where it dies while a duty of this process ends: nobody is refused', async () => {
+    const { world, a } = await World.begin();
+    a.duties.addDuty((signal) => {
+      signal.addEventListener('abort', () => world.b.kill());
+      return new Promise<void>(() => {});
+    });
+    expect(await failure(world, a.executor.upgrade())).toMatchObject({
+      code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
+      phase: 'COMMIT',
+    });
+    expect([a.isInCharge, await answering(a)]).toEqual([true, a.pid]);
+  });
+
+  it('G5: where it hangs just before RETIRE: that waits for a sign of life', async () => {
+    const { world, a, b, done } = await draining({ probation: { duration: 0, stallTimeout: 1_000 } });
+    b.stop();
+    done();
+    await world.clock.advance(2_000);
+    expect(a.phase).toBe('draining');
+    await world.clock.until(() => a.isInCharge, 'the charge of the predecessor', 10_000);
+    await expectServing(world, a);
+  });
+
+  it('G1: cuts nothing at the end of the drain that was recalled', async () => {
+    const hold: App = async (side) => {
+      await side.listen('web', () => {});
+      await side.ready();
+    };
+    const { world, a } = await World.begin({ drain: { timeout: 5_000 } }, hold);
+    world.app = hold;
+    const client = connect(a.port, '127.0.0.1');
+    const ends: string[] = [];
+    client.on('error', () => ends.push('error')).on('close', () => ends.push('close'));
+    await soon(() => a.resources.servers.connectionCount === 1, 'the connection');
+    await world.settle(a.executor.upgrade());
+    await world.clock.advance(1_000);
+    world.b.kill();
+    await world.clock.until(() => a.isInCharge, 'the charge of the predecessor');
+    await world.clock.advance(10_000);
+    expect([ends, a.resources.servers.connectionCount]).toEqual([[], 1]);
+    client.destroy();
+    await soon(() => a.resources.servers.connectionCount === 0, 'the end of the connection');
+  });
+
   it('not after RETIRE', async () => {
     const { world, a, b, done } = await draining();
     done();
@@ -375,7 +436,7 @@ describe('a limit', () => {
   });
 
   it('ends a successor that does not answer COMMIT', async () => {
-    const { world, a } = await World.begin({ probationStall: 60_000 });
+    const { world, a } = await World.begin({ probation: { duration: 0, stallTimeout: 60_000 } });
     world.onFrame('predecessor', 'sent', 'COMMIT', () => world.b.stop());
     const start = world.clock.now();
     const upgrade = a.executor.upgrade();
@@ -407,7 +468,7 @@ describe('a limit', () => {
   });
 
   it('ends work that never ends', async () => {
-    const { world, a } = await World.begin({ drainTimeout: 5_000 });
+    const { world, a } = await World.begin({ drain: { timeout: 5_000 } });
     work(a);
     await world.settle(a.executor.upgrade());
     await world.clock.advance(4_900);

@@ -2,7 +2,7 @@
 // real descriptors, on one clock that the test moves. What is played is what an Env gives: the start of a process, its
 // signals, its death, and that it stops.
 import { openSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { eventChannel, type HandoverEventName, type HandoverEvents } from '../../lib/events.js';
 import { closeFd, closeFds, dupFd, FdSocket, recvFds, sendFds, socketpair } from '../../lib/fd/index.js';
@@ -22,7 +22,12 @@ import { VirtualClock } from './virtual-clock.js';
 const FIRST_PID = 1 << 24;
 
 /** Of which no test takes long, and which asks nothing of the machine. */
-const OPTIONS: HandoverOptions = { allowOrphan: true, checkMemory: false, systemd: false, probation: 0 };
+const OPTIONS: HandoverOptions = {
+  allowOrphan: true,
+  preflight: { memory: false },
+  systemd: false,
+  probation: { duration: 0 },
+};
 
 /** What an app does; the default listens as "web", and is ready at once. */
 export type App = (side: Side) => Promise<void>;
@@ -122,7 +127,8 @@ export class Side {
   readonly exited: Deferred<Exit> = new Deferred();
   /** Signals that it got. */
   readonly signals: string[] = [];
-  readonly servers = new Map<string, Server>();
+  /** Where it listens. */
+  port = 0;
   /** How `ready()` of its app ended. */
   outcome: unknown;
   isAlive = true;
@@ -170,10 +176,12 @@ export class Side {
     }
   }
 
-  async listen(name: string): Promise<void> {
-    const server = createServer((socket) => socket.end(`${this.pid}`));
-    this.servers.set(name, server);
-    await this.resources.listen(server, { name, port: 0, host: '127.0.0.1' });
+  /** A server on a free port, which tells each client the number of its process. */
+  async listen(name: string, serve: (socket: Socket) => void = (socket) => socket.end(`${this.pid}`)): Promise<Server> {
+    const server = createServer(serve);
+    const { address } = await this.resources.listen(server, { name, port: 0, host: '127.0.0.1' });
+    if (typeof address === 'object') this.port = address.port;
+    return server;
   }
 
   ready(): Promise<void> {
