@@ -1,5 +1,5 @@
-// `handover/auto`, from the moment it is loaded: what the app listens on is claimed or bound by the handover, in the words of
-// Node's own `listen` and `bind`.
+// `handover/auto`, from the moment it is loaded: it replaces Node's `listen` and `bind`, so that the handover claims or binds
+// the endpoints of the app.
 import cluster from 'node:cluster';
 import { Socket as DatagramSocket } from 'node:dgram';
 import { Server } from 'node:net';
@@ -22,13 +22,13 @@ import { refuseUnclaimed } from './connect.js';
 import { readAutoOptions } from './options.js';
 import { PID_VARIABLE, Role } from './role.js';
 
-/** Of all copies of this file in a process: a bundle has its own. */
+/** Shared by all copies of this file in a process: a bundle has its own copy. */
 const BEGUN = Symbol.for('handover.auto');
 
-/** An app that tries a port by listening and closing listens again within this time. */
+/** An app that checks a port by listening and closing listens again within this time. */
 const SETTLE = 50;
 
-/** A port is bound twice in one process only by reusePort, port 0, or mistake: the kernel decides, not the name. */
+/** A free name for an endpoint bound again in this process (reusePort, port 0, a mistake): the kernel accepts or refuses it. */
 function freeName(canonical: string, isTaken: (name: string) => boolean): string {
   for (let count = 1; ; count++) {
     const name = count === 1 ? canonical : `${canonical}#${count}`;
@@ -51,10 +51,10 @@ class AutoHandover {
   #handover: InternalHandover | undefined;
   #ending: ProcessSignals | undefined;
   #beginning: Promise<void> | undefined;
-  /** Those that are being opened, and their names. */
+  /** Listeners that the handover is opening, and their names. */
   readonly #opening = new Map<Listener, string>();
   readonly #listening = new Set<Listener>();
-  /** Listeners of 'connection' that are not the app's: one each time a server listens. */
+  /** Number of 'connection' handlers that are not the app's: one for each time the server listens. */
   readonly #own = new WeakMap<Listener, number>();
   #readyAt: number | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -82,17 +82,17 @@ class AutoHandover {
     this.#ending = new ProcessSignals(handover, this.#setting.signals);
     this.#role.take(this.#ending);
     this.#ending.exitWhenClosed();
-    // The app may await one 'listening' before it opens the next: none can wait for ready().
+    // The app may await one 'listening' before it opens the next server, so no 'listening' may wait for ready().
     handover.announceAtOnce();
     if (handover.generation > 1) this.#acceptConnections = refuseUnclaimed(() => handover.unclaimedSockets);
   }
 
-  /** Whether a call comes from the handover itself. */
+  /** Whether the handover itself is opening this listener. */
   isOpening(listener: Listener): boolean {
     return this.#opening.has(listener);
   }
 
-  /** What is opened once another process is in charge, or this one ends, is none of a successor's. */
+  /** Whether another process is in charge, or this one ends: a listener opened now is not for a successor. */
   get isOver(): boolean {
     return this.#handover?.handsOver === false;
   }
@@ -126,7 +126,7 @@ class AutoHandover {
           if (callback) listener.off('listening', callback);
           this.#own.set(listener, (this.#own.get(listener) ?? 1) - 1);
           this.#becomeReadySoon();
-          // Out of the promise: where nobody listens for it, it is an uncaught exception, as Node's is.
+          // Emitted outside of the promise: without a handler it is an uncaught exception, as Node's is.
           process.nextTick(() => listener.emit('error', asNodes(error, listener)));
         },
       );
@@ -142,35 +142,35 @@ class AutoHandover {
   }
 
   /**
-   * What is opened long after the start (for one session of FTP, say) is nothing that a successor opens at its start: it may
-   * leave it.
+   * Whether it is long after the start: a successor need not open a listener of then (for one session of FTP, say) at its own
+   * start.
    */
   get #isLate(): boolean {
     return this.#readyAt !== undefined && performance.now() - this.#readyAt > this.#setting.claimTimeout;
   }
 
-  /** A server without any handler tries whether it could listen; a client that it accepted would be lost. */
+  /** Whether the server only checks an endpoint: it has no handler, so a client that it accepted would be lost. */
   #isProbe(listener: Listener): boolean {
     const additions = ['closeIdleConnections', 'setSecureContext', 'updateSettings'];
     if (!(listener instanceof Server) || additions.some((name) => name in listener)) return false;
     return listener.listenerCount('connection') <= (this.#own.get(listener) ?? 0);
   }
 
-  /** Whether the app has opened what is to be expected. */
+  /** Whether the app has opened all listeners that the handover can expect. */
   get #isWhole(): boolean {
     const { generation = 1, unclaimed = [] } = this.#handover ?? {};
     const probes = [...this.#listening].filter((listener) => this.#isProbe(listener));
     return generation === 1 ? probes.length < this.#listening.size : unclaimed.length === 0 && probes.length === 0;
   }
 
-  /** The app may open more: the predecessor's other listeners wait for it so long. */
+  /** Waits for more listeners of the app, as long as inherited ones are unclaimed, before it reports ready. */
   #becomeReadySoon(): void {
     const { generation } = this.#handover as InternalHandover;
     if (this.#readyAt !== undefined || this.#opening.size > 0) return;
     clearTimeout(this.#timer);
     const isWhole = this.#isWhole;
     const settle = generation === 1 && isWhole ? 0 : SETTLE;
-    // A first process with nothing open has only tried.
+    // A first process without an open listener has only checked an endpoint.
     const isIdle = generation === 1 && this.#listening.size === 0;
     const delay = isWhole || isIdle ? settle : this.#setting.claimTimeout;
     this.#timer = setTimeout(() => {
@@ -184,20 +184,20 @@ class AutoHandover {
     this.#readyAt = performance.now();
     this.#acceptConnections();
     handover.ready().catch((error: Error) => {
-      // The predecessor took everything back, or this process was told to end: it does (see exitWhenClosed).
+      // If the predecessor took everything back, or this process was told to end, `exitWhenClosed` ends it.
       if (!handover.closing.aborted) throwOutside(error);
     });
   }
 }
 
-/** Out of the promise: an uncaught exception. */
+/** Throws outside of the promise: an uncaught exception. */
 export function throwOutside(error: Error): void {
   process.nextTick(() => {
     throw error;
   });
 }
 
-/** Apps know Node's errors: EADDRINUSE of 'listen'. What the handover says about it is the cause. */
+/** Gives apps the error of Node that they know, such as EADDRINUSE of 'listen'; the handover's own error is its cause. */
 function asNodes(error: Error, listener: Listener): Error {
   const cause = error instanceof HandoverError ? error.cause : error;
   if (!(cause instanceof Error) || !('errno' in cause)) return error;
@@ -206,7 +206,7 @@ function asNodes(error: Error, listener: Listener): Error {
   return Object.assign(systemError(errno, syscall, { address, port, path }), { cause: error });
 }
 
-/** From here on `listen` and `bind` go through the handover, but for calls of its own and what Node must see to. */
+/** Routes `listen` and `bind` through the handover, except its own calls and the cases that only Node handles. */
 function install(auto: AutoHandover): void {
   const { listen } = Server.prototype;
   const { bind } = DatagramSocket.prototype;
@@ -221,7 +221,7 @@ function install(auto: AutoHandover): void {
     const isNodes = auto.isOpening(this) || auto.isOver || hasClusterWorkers() || !isUnbound(this);
     const asked = isNodes ? undefined : parseBind(args);
     const { reuseAddr, reusePort, ipv6Only } = datagramOptions(this) ?? { reuseAddr: true };
-    // Whoever shares the port binds beside its predecessor.
+    // A socket that shares its port binds beside the predecessor's.
     if (!asked || reuseAddr || reusePort) return Reflect.apply(bind, this, args) as DatagramSocket;
     const options = { ...asked.options, ...(ipv6Only === true && { ipv6Only }) };
     postponeListening(this, () => auto.listen(this, { ...asked, options }));
@@ -229,13 +229,13 @@ function install(auto: AutoHandover): void {
   };
 }
 
-/** A socket in the temporary directory that is named by this process' pid is for its own children: tsx has one. */
+/** Whether the path is a socket in the temporary directory named by this pid, for children of this process (tsx has one). */
 function isOwnPath({ path }: Asked): boolean {
   const folder = tmpdir() + sep;
   return path?.startsWith(folder) === true && path.slice(folder.length).split(/\D+/).includes(String(process.pid));
 }
 
-/** The listeners of node:cluster are its own; the primary opens them by the same `listen`. */
+/** A primary of node:cluster opens the listeners of its workers by the same `listen`: they stay Node's. */
 function hasClusterWorkers(): boolean {
   return Object.keys(cluster.workers ?? {}).length > 0;
 }
@@ -249,7 +249,7 @@ function isUnbound(socket: DatagramSocket): boolean {
   }
 }
 
-/** Bound to a descriptor, a datagram socket says so at once (FACTS N12); apps add their handler after `bind()`. */
+/** Delays 'listening', which a datagram socket on a descriptor emits at once (FACTS N12): apps add handlers after `bind()`. */
 function postponeListening(socket: DatagramSocket, bind: () => void): void {
   const own = Object.getOwnPropertyDescriptor(socket, 'emit');
   const { emit } = socket;
@@ -266,7 +266,7 @@ function postponeListening(socket: DatagramSocket, bind: () => void): void {
   }
 }
 
-/** Threads, workers of node:cluster, and processes that the server starts by `fork()` preload this file, too. */
+/** Whether this is the server: threads, workers of node:cluster, and children that it forks preload this file, too. */
 function isServer(): boolean {
   const { [PID_VARIABLE]: server, [SUPERVISOR_VARIABLE]: supervisor } = process.env;
   const isStartedByServer = server !== undefined && !hasPredecessor && supervisor === undefined;
@@ -274,8 +274,8 @@ function isServer(): boolean {
 }
 
 /**
- * Begins in this process, once, whoever asks for it: `--import` and a bundle may both. What is returned settles when all is there
- * that a predecessor hands over: an app that starts before that listens later than it asked to.
+ * Begins in this process, once, although both `--import` and a bundle may call it. The promise settles when everything that a
+ * predecessor hands over is here: an app that starts earlier listens later than it asked to.
  */
 export function beginAuto(): Promise<void> | undefined {
   const { [BEGUN]: hasBegun } = globalThis as { [BEGUN]?: true };
@@ -291,7 +291,7 @@ export function beginAuto(): Promise<void> | undefined {
     isSilent: log === false,
     say: () => sayWhatHappens(log),
   });
-  // Whoever was started by a predecessor is its successor; else the role is that of the process that listens: this one, or one
+  // A process that a predecessor started is its successor. Otherwise the process that listens takes the role: this one, or one
   // that it starts (npm, tsx). A supervisor may have started either.
   const isSuccessor = hasPredecessor && process.env[SUPERVISOR_VARIABLE] === undefined;
   const begin = (): Promise<void> | undefined => (isSuccessor ? auto.begin() : undefined);

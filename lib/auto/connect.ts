@@ -1,5 +1,5 @@
-// Apps that look whether a port is free by connecting to it: in a successor that has not claimed its listeners yet the
-// predecessor would answer. For whoever starts, nobody listens there.
+// For apps that check by connecting whether a port is free. In a successor that has not claimed its listeners yet the
+// predecessor would answer, so connections to these listeners are refused.
 import { isIP, Socket } from 'node:net';
 import { constants, hostname, networkInterfaces } from 'node:os';
 import { reaches } from '../endpoints/ip.js';
@@ -12,7 +12,7 @@ interface Target {
   readonly path?: string | undefined;
 }
 
-/** Refuses connections of this process to the listeners that wait to be claimed, until the function returned is called. */
+/** Refuses connections of this process to unclaimed listeners, until the returned function is called. */
 export function refuseUnclaimed(unclaimed: () => readonly SocketAddress[]): () => void {
   const { connect } = Socket.prototype;
   const refusing = function (this: Socket, ...args: unknown[]): Socket {
@@ -27,13 +27,13 @@ export function refuseUnclaimed(unclaimed: () => readonly SocketAddress[]): () =
   };
   Socket.prototype.connect = refusing as Socket['connect'];
   return () => {
-    // Another one's, put over it, stays, and leads to Node's through this one.
+    // A `connect` that other code has put over this one stays, and reaches Node's through it.
     if (Socket.prototype.connect === refusing) Socket.prototype.connect = connect;
     else unclaimed = () => [];
   };
 }
 
-/** The arguments in all their forms; what `net.connect` has made of its own is one list in a list. */
+/** The target from all forms of arguments; `net.connect` passes its normalised arguments as a list in a list. */
 function targetOf(args: readonly unknown[]): Target | undefined {
   const [first, second] = Array.isArray(args[0]) ? (args[0] as unknown[]) : args;
   const options = (typeof first === 'object' && first !== null ? first : { port: first, host: second }) as Partial<
@@ -51,7 +51,7 @@ function isAt(local: SocketAddress, { host, port, path }: Target): boolean {
   return path === undefined && addressesOf(host).some((address) => reaches(local, address, port));
 }
 
-/** Those of this machine; other names are looked up, and lead elsewhere. */
+/** Addresses of this machine that the host stands for; other names would need a lookup, and lead to other machines. */
 function addressesOf(host: string): readonly string[] {
   const own = [
     '127.0.0.1',

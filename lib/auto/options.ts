@@ -6,14 +6,14 @@ import { type CheckedServeOptions, checkServeOptions, type ServeOptions } from '
 
 const OPTIONS_VARIABLE = 'HANDOVER_AUTO';
 
-/** How long no further `listen` may come before what was inherited and nobody claimed is closed. */
+/** Milliseconds without a further `listen` after which the unclaimed inherited listeners are closed. */
 const CLAIM_TIMEOUT = 5_000;
 
 interface AutoOptions extends CheckedServeOptions {
   readonly claimTimeout: number;
 }
 
-/** @throws TypeError, RangeError naming what is wrong */
+/** @throws TypeError, RangeError naming the bad option */
 export function readAutoOptions(): AutoOptions {
   const { [OPTIONS_VARIABLE]: text } = process.env;
   const { claimTimeout = CLAIM_TIMEOUT, ...options } = parseOptions(text || '{}');

@@ -1,12 +1,12 @@
-// What `handover/auto` does to a process that it is loaded into: nearly nothing, until that process listens. npm, tsx and shells
-// load it, too, and start the server.
+// The effect of `handover/auto` on a process that loads it: nearly none until the process listens, because npm and tsx, which
+// only start the server, load it, too.
 
 import { processEnv } from '../platform/env.js';
 import { refuseOrphan } from '../platform/orphan.js';
 import { writeStderr } from '../platform/write-stderr.js';
 import type { CheckedSignals, ProcessSignals } from '../process/process-signals.js';
 
-/** The process that hands over by itself: what it starts inherits the variable, and its `--import`. */
+/** Names the server process: its children inherit the variable, and its `--import`. */
 export const PID_VARIABLE = 'HANDOVER_AUTO_PID';
 
 export class Role {
@@ -16,7 +16,7 @@ export class Role {
   #end: () => void;
   #isTaken = false;
 
-  /** `passedOn`: what is added to NODE_OPTIONS until this process listens. `isSilent`: nothing is said of signals. */
+  /** `passedOn`: added to NODE_OPTIONS until this process listens. `isSilent`: writes nothing about signals. */
   constructor(signals: CheckedSignals | false, passedOn: string | undefined, isSilent: boolean) {
     this.#signals = signals;
     this.#passedOn = passedOn;
@@ -24,7 +24,7 @@ export class Role {
     this.#end = this.#wait();
   }
 
-  /** This process listens: it hands over, drains and ends as it is told, and what it starts is left alone. */
+  /** Takes the role when this process listens: it handles the signals, and its children do not. */
   take(ending: ProcessSignals): void {
     if (this.#isTaken) return;
     this.#isTaken = true;
@@ -37,7 +37,7 @@ export class Role {
     };
   }
 
-  /** It has only tried a port, for a server that it may start. */
+  /** Gives the role up again: the process has only checked a port, for a server that it may start. */
   layDown(): void {
     if (!this.#isTaken) return;
     this.#isTaken = false;
@@ -45,7 +45,7 @@ export class Role {
     this.#end = this.#wait();
   }
 
-  /** The server may be one that this process starts, with no `--import` of its own. */
+  /** Passes the `--import` on, because this process may start the server, and explains the upgrade signal meanwhile. */
   #wait(): () => void {
     const { upgrade } = this.#signals || {};
     const tell = (signal: NodeJS.Signals): void => {
@@ -64,7 +64,7 @@ export class Role {
   }
 }
 
-/** Why a process that listens on nothing hands nothing over; a primary of node:cluster would not if it did. */
+/** Why this process cannot hand over: it listens on nothing, or is a primary of node:cluster. */
 function whyNotHere(): string {
   try {
     if (processEnv.hasClusterWorkers) refuseOrphan(processEnv, false);

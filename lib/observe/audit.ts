@@ -1,30 +1,30 @@
-// One line of JSON for each handover that is over, appended to a file.
+// Appends one line of JSON to a file for each finished handover.
 import { closeSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { HandoverEvents } from '../events.js';
 import { expectSafe, openToAppend } from '../fd/safe-files.js';
 import { Observer } from './observer.js';
 
-/** Nobody else reads who deployed what and when, unless the file is there with another mode. */
+/** Keeps the record of deployments from other users, unless the file exists with another mode. */
 const MODE = 0o600;
 
 /**
  * Writes each line with one write(2) to a descriptor opened with O_APPEND, so that lines of several processes never mix, and
- * opens the file anew each time, so that it can be rotated. The function returned ends that. A file that cannot be opened,
- * is a link or a FIFO, or lies where others can write, is told of at once, as `hook-failed`: better now than when there is
- * something to write down, and it ends no server.
+ * opens the file anew each time, so that it can be rotated, until the returned function is called. Publishes `hook-failed` at
+ * once, before there is a line to write, for a file that cannot be opened, is a link or a FIFO, or lies where other users can
+ * write; the server goes on.
  */
 export function keepAudit(path: string): () => void {
   const observer = new Observer('audit');
   observer.on('outcome', (outcome) => {
-    // The process that gave writes it; where it has died, the one that knows.
+    // The predecessor writes the line; if it has died, the successor.
     if (outcome.isFirstHand) append(path, `${JSON.stringify(lineOf(outcome))}\n`);
   });
   observer.guard(() => append(path, ''));
   return observer.end;
 }
 
-/** Names and numbers only: neither messages nor the environment, in which there may be secrets. */
+/** Names and numbers only: messages and the environment may hold secrets. */
 function lineOf({
   handoverId,
   generation,

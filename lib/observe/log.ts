@@ -3,7 +3,7 @@ import type { CutConnections, HandoverEventName, HandoverEvents, Requester } fro
 import { writeStderr } from '../platform/write-stderr.js';
 import { Observer } from './observer.js';
 
-/** What is asked of a logger: pino has it, and most others. */
+/** The methods that a logger needs: pino has them, and most others. */
 export interface Logger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
@@ -69,7 +69,7 @@ const LINES: { readonly [N in HandoverEventName]?: (payload: HandoverEvents[N]) 
   'hook-failed': ({ name, error }) => ['error', { event: 'hook-failed', name, pid: process.pid }, firstLine(error)],
 };
 
-/** Below it is what the successor said on stderr: it went there already, and may say anything. */
+/** Leaves out the successor's stderr below the first line: it is on stderr already, and may hold anything. */
 function firstLine({ message }: Error): string {
   return message.split('\n', 1)[0] ?? '';
 }
@@ -86,7 +86,7 @@ function describeCut({ listener, protocol, isTls, state, reason, ...sums }: CutC
   return `${connections} ${kind} of "${listener}" by ${reason} (read ${bytesRead}, wrote ${bytesWritten} bytes, up to ${age})`;
 }
 
-/** What an operator has to know, also where nobody asked for a log. */
+/** Events that an operator must learn of even without a log. */
 const FAILURES: readonly HandoverEventName[] = [
   'failed',
   'standby-lost',
@@ -95,12 +95,12 @@ const FAILURES: readonly HandoverEventName[] = [
   'hook-failed',
 ];
 
-/** Logs that hear everything: what they say is not said again beside them. */
+/** Number of logs that write every event: beside one, `logFailures` writes nothing. */
 let complete = 0;
 
 /**
- * Logs what happens to this process' handover from now on, until the function returned is called. A logger that throws is
- * told of as `hook-failed`, and ends nothing.
+ * Logs the events of this process' handover until the returned function is called. An error thrown by the logger is published
+ * as `hook-failed`, and the log goes on.
  */
 export function logHandover(logger: Logger): () => void {
   const end = logLines(Object.keys(LINES) as HandoverEventName[], logger, () => true);
@@ -113,7 +113,7 @@ export function logHandover(logger: Logger): () => void {
   };
 }
 
-/** The same of failures only, and where nothing else logs them. */
+/** Logs the failures only, and only while no complete log is on. */
 export function logFailures(logger: Logger): () => void {
   return logLines(FAILURES, logger, () => complete === 0);
 }
@@ -131,7 +131,7 @@ function logLines(names: readonly HandoverEventName[], logger: Logger, isWanted:
   return observer.end;
 }
 
-/** One line of text each, on stderr. Where that is closed they are lost. */
+/** Writes one line of text for each event to stderr. Lines are lost where stderr is closed. */
 export const stderrLogger: Logger = {
   info: (_fields, message) => write(message),
   warn: (_fields, message) => write(message),

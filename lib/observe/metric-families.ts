@@ -1,5 +1,5 @@
-// Numbers in the shape prom-client collects, without prom-client: its own counters and histograms cannot be given the
-// values that an older generation had.
+// Numbers in the shape that prom-client collects, without prom-client: its own counters and histograms cannot start from the
+// values of an older generation.
 
 /** One sample of a family. */
 export interface Sample {
@@ -8,9 +8,9 @@ export interface Sample {
   readonly metricName?: string;
 }
 
-/** What a registry of prom-client asks of a metric. */
+/** The members of a metric that a registry of prom-client uses. */
 export interface MetricFamily {
-  /** Without `_total` where it collects for OpenMetrics: it changes that itself. */
+  /** The registry removes `_total` itself when it collects for OpenMetrics, so the name is writable. */
   name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
@@ -19,7 +19,7 @@ export interface MetricFamily {
   reset(): void;
 }
 
-/** A registry of prom-client 14 or newer, which is given {@link MetricFamily} objects: its own metrics are classes. */
+/** A registry of prom-client 14 or newer. It gets {@link MetricFamily} objects, while its own metrics are classes. */
 export interface MetricsRegistry {
   registerMetric(metric: object): unknown;
 }
@@ -31,7 +31,7 @@ interface Description {
   readonly aggregator?: MetricFamily['aggregator'];
 }
 
-/** A family whose samples are asked for at each scrape. */
+/** A family that computes its samples at each scrape. */
 export function family(
   { name, help, type, aggregator = 'sum' }: Description,
   samples: () => readonly Sample[],
@@ -44,7 +44,7 @@ export function family(
     get() {
       return Promise.resolve({ name: this.name, help, type, aggregator, values: samples() });
     },
-    // Values of older generations are in it: nobody has a new beginning.
+    // Does nothing: the values of older generations cannot begin anew.
     reset() {},
   };
 }
@@ -57,10 +57,10 @@ export interface Durations {
   readonly [label: string]: { readonly counts: readonly number[]; readonly sum: number };
 }
 
-/** With one more observation. */
+/** Adds one observation. */
 export function observe(durations: Durations, label: string, seconds: number): Durations {
   const { counts = [], sum = 0 } = durations[label] ?? {};
-  // One more than there are bounds: whatever is above them all.
+  // The last count is for values above all bounds.
   const index = BOUNDS.findIndex((bound) => seconds <= bound);
   const own = index === -1 ? BOUNDS.length : index;
   const next = Array.from({ length: BOUNDS.length + 1 }, (_, i) => (counts[i] ?? 0) + (i === own ? 1 : 0));

@@ -1,19 +1,19 @@
-// What is counted over all generations: it travels to each successor, so that a scraper sees no number go down.
+// The counts over all generations. Each successor inherits them, so that a scraper sees no number go down.
 import { HANDOVER_ERROR_CODES, knownCode } from '../errors.js';
 import { HANDOVER_RESULTS, type HandoverCounts, type HandoverResult } from '../events.js';
 import { type Durations, observe } from './metric-families.js';
 
 export interface MetricState {
-  /** Of the numbers: the greater is the newer. */
+  /** Version of the numbers: the greater is the newer. */
   readonly sequence: number;
-  /** By result and code. */
+  /** Counts by result and code. */
   readonly handovers: readonly { readonly result: HandoverResult; readonly code: string; readonly count: number }[];
-  /** By phase. */
+  /** Durations by phase. */
   readonly phases: Durations;
   readonly moved: number;
   readonly ended: number;
   readonly cut: number;
-  /** The last that were counted: one may be told of twice. */
+  /** Ids of the handovers counted last: an outcome may be published twice. */
   readonly counted: readonly string[];
 }
 
@@ -24,12 +24,12 @@ function codesOf(result: HandoverResult): readonly string[] {
   return result === 'predecessor-lost' ? ['ERR_HANDOVER_PEER_LOST'] : [''];
 }
 
-/** More than can end while one handover goes on. */
+/** More than the number of handovers that can end while one is under way. */
 const MAX_COUNTED = 64;
 
 export const NOTHING_COUNTED: MetricState = {
   sequence: 0,
-  // There from the beginning: the first one of a series that begins with it is none to `increase()`.
+  // Every series begins at 0: `increase()` of Prometheus does not see the first value of a series.
   handovers: HANDOVER_RESULTS.flatMap((result) => codesOf(result).map((code) => ({ result, code, count: 0 }))),
   phases: {},
   moved: 0,
@@ -38,7 +38,7 @@ export const NOTHING_COUNTED: MetricState = {
   counted: [],
 };
 
-/** With one more handover; the same where that is counted already. */
+/** Adds one handover, unless it is counted already. */
 export function count(state: MetricState, outcome: HandoverCounts): MetricState {
   const { handoverId, result, phases, moved, ended, cut } = outcome;
   if (state.counted.includes(handoverId)) return state;
@@ -58,7 +58,7 @@ export function count(state: MetricState, outcome: HandoverCounts): MetricState 
   };
 }
 
-/** A closed list: whoever aborts a handover may give any reason. */
+/** Maps the code to a closed list of labels: the caller that aborts a handover may give any reason. */
 function labelOf(code: string | undefined): string {
   if (code === undefined) return '';
   return knownCode(code) ?? (code === 'ABORT_ERR' ? code : 'other');
@@ -68,14 +68,14 @@ export function encodeState(state: MetricState): Uint8Array {
   return Buffer.from(JSON.stringify(state));
 }
 
-/** With those an older version did not know of. */
+/** Adds the series that an older version did not know. */
 function withAll(handovers: MetricState['handovers']): MetricState['handovers'] {
   const isThere = ({ result, code }: MetricState['handovers'][number]): boolean =>
     handovers.some((row) => row.result === result && row.code === code);
   return [...handovers, ...NOTHING_COUNTED.handovers.filter((row) => !isThere(row))];
 }
 
-/** Whichever is newer; bytes nobody can read are of another version, and count for nothing. */
+/** The newer of both states. Bytes that do not parse come from another version and are ignored. */
 export function newer(state: MetricState, bytes: Uint8Array | undefined): MetricState {
   if (bytes === undefined) return state;
   try {

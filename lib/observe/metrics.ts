@@ -1,4 +1,4 @@
-// Metrics of handovers for a registry of prom-client: counters that go on over generations, gauges of this process.
+// Metrics of handovers for a registry of prom-client: counters that continue over generations, gauges of this process.
 import { typeError } from '../errors.js';
 import { type HandoverCounts, type HandoverEvents, publish } from '../events.js';
 import type { Handover } from '../process/types.js';
@@ -6,29 +6,29 @@ import { durationSamples, family, type MetricFamily, type MetricsRegistry, type 
 import { count, encodeState, type MetricState, NOTHING_COUNTED, newer } from './metric-state.js';
 import { Observer } from './observer.js';
 
-/** What is asked of a handover: what `openHandover()` and `serve()` give. */
+/** The members of a handover that the metrics use; `openHandover()` and `serve()` return one. */
 export type MeasuredHandover = Pick<
   Handover,
   'generation' | 'isInCharge' | 'closing' | 'draining' | 'keep' | 'inherited' | 'connectionCount' | 'listeners'
 >;
 
 export interface MetricsOptions {
-  /** In front of every name. @default 'handover_' */
+  /** Prefix of every name. @default 'handover_' */
   readonly prefix?: string;
 }
 
-/** What the numbers are kept under: as they are before a handover begins, and as they are at its COMMIT. */
+/** Kept names of the counts: EARLY before a handover begins, LATE at its COMMIT. */
 const EARLY = 'handover-metrics';
 const LATE = 'handover-metrics-at-commit';
 
-/** Servers with certificates of their own, in one process. */
+/** Limit on certificates, of several servers in one process. */
 const MAX_CERTIFICATES = 32;
 
 class Metrics {
   readonly #handover: MeasuredHandover;
   readonly #prefix: string;
   #state: MetricState = NOTHING_COUNTED;
-  /** Ended while another handover of this process was under way: both answer scrapers then, and must say the same. */
+  /** Handovers that ended while another was under way: both processes answer scrapers then, and must give the same counts. */
   #waiting: HandoverCounts[] = [];
   readonly #underWay = new Set<string>();
   readonly #certificates = new Map<string, number>();
@@ -42,7 +42,7 @@ class Metrics {
     handover.keep(LATE, () => encodeState(this.#waiting.reduce(count, this.#state)));
     this.#observer.on('requested', ({ handoverId }) => this.#underWay.add(handoverId));
     this.#observer.on('outcome', (outcome) => this.#onOutcome(outcome));
-    // The successor says all of it by now, and connections that have not moved are still answered here.
+    // The successor reports these counts by now, and this process still answers scrapers on connections that stayed.
     this.#observer.on('superseded', () => this.#countWaiting());
     this.#observer.on('in-charge', ({ unclaimed }) => this.#onInCharge(unclaimed));
     this.#observer.on('certificates', ({ subject, validTo }) => this.#onCertificate(subject, validTo));
@@ -101,7 +101,7 @@ class Metrics {
     return closing.aborted ? 'draining' : 'loading';
   }
 
-  /** Generations by age, not by number: a number is another one after each handover. */
+  /** Labels generations by age, not by number, because every handover makes a new number. */
   #connections(): Sample[] {
     const { connectionCount, draining } = this.#handover;
     const [previous, ...older] = [...draining].sort((a, b) => b.generation - a.generation);
@@ -147,12 +147,12 @@ class Metrics {
 
   #keep(state: MetricState): void {
     this.#state = state;
-    // Superseded or closing: what is told of from here on is the successor's to count.
+    // The successor counts, once this process is superseded or closing.
     if (this.#handover.closing.aborted) return;
     try {
       this.#handover.keep(EARLY, encodeState(state));
     } catch (error) {
-      // Of descriptors there may be none left; what goes with COMMIT is right nevertheless.
+      // No descriptor may be free. The counts sent with COMMIT are right nevertheless.
       publish('hook-failed', { name: 'metrics', error: error as Error });
     }
   }
@@ -161,8 +161,8 @@ class Metrics {
 const STATES = ['loading', 'serving', 'draining'] as const;
 
 /**
- * Registers the metrics of a handover. Call it before `ready()`, in every release: the counters go on where those of the
- * predecessor were. The function returned ends the counting.
+ * Registers the metrics of a handover. Call it before `ready()`, in every release: the counters continue from the values of
+ * the predecessor. The returned function ends the counting.
  *
  * @throws TypeError a bad or unknown option
  * @example
@@ -193,7 +193,7 @@ function checkPrefix(options: MetricsOptions): string {
   const { prefix = 'handover_' } = options;
   const [unknown] = Object.keys(options).filter((name) => name !== 'prefix');
   if (unknown !== undefined) throw typeError(`options.${unknown}`, 'absent; the option is prefix', unknown);
-  // Prometheus' data model: what a name may begin with and hold.
+  // Names in the data model of Prometheus.
   if (typeof prefix === 'string' && /^([a-zA-Z_:][\w:]*)?$/.test(prefix)) return prefix;
   throw typeError('options.prefix', 'the beginning of the name of a metric', prefix);
 }

@@ -1,9 +1,9 @@
-// How those who look on listen to the events: by an exception in a subscriber the process would end.
+// Subscriptions to the events that catch exceptions: an exception in a plain subscriber would end the process.
 
 import { toError } from '../errors.js';
 import { eventChannel, type HandoverEventName, type HandoverEvents, publish } from '../events.js';
 
-/** The subscriptions of one who looks on. What it throws is published as `hook-failed`, by its name, to the others only. */
+/** The subscriptions of one observer. Its errors are published as `hook-failed` under its name, to the other observers only. */
 export class Observer {
   readonly #name: string;
   readonly #ends: (() => void)[] = [];
@@ -24,9 +24,9 @@ export class Observer {
     for (const end of this.#ends.splice(0)) end();
   };
 
-  /** Runs what may fail as a subscriber may. */
+  /** Runs work that may throw, as a subscriber may. */
   guard(work: () => void): void {
-    // It would fail again, and be told of that, too.
+    // The observer would get its own `hook-failed`, and may fail again on that.
     if (this.#isFailing) return;
     try {
       work();

@@ -1,19 +1,19 @@
-// The profile of a process' drain, for each handover that is asked for with one. The inspector is loaded only then.
+// Profiles the drain of this process in handovers whose request asks for it. Only then is the inspector loaded.
 import { join } from 'node:path';
 import { publish } from '../events.js';
 import { Observer } from './observer.js';
 
-/** Profiles this process from the moment it is superseded until that handover is over. The function returned ends that. */
+/** Profiles from the moment the process is superseded until the handover is over, until the returned function is called. */
 export function profileDrains(): () => void {
   let start: ((file: string) => () => void) | undefined;
-  /** By handover: where its profile is wanted, and what ends it. */
+  /** Directories for the profiles, and functions that end the running ones, by handover. */
   const wanted = new Map<string, string>();
   const running = new Map<string, () => void>();
   const observer = new Observer('profile');
   observer.on('requested', ({ handoverId, profile }) => {
     if (profile !== undefined) wanted.set(handoverId, profile);
   });
-  // A refused one enters no phase; of any other the successor is started meanwhile, which takes longer than this.
+  // A refused handover enters no phase. In any other the start of the successor takes longer than this import.
   observer.on('phase', ({ handoverId }) => {
     if (start || !wanted.has(handoverId)) return;
     import('./profile.js').then(

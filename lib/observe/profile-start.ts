@@ -1,9 +1,9 @@
-// Loaded by `--import` into a successor whose start is to be profiled, before any code of the app.
+// Profiles the start of a successor: `--import` loads this file before any code of the app.
 import { eventChannel, type HandoverEvents } from '../events.js';
 import { startProfile } from './profile.js';
 
 const { HANDOVER_PROFILE: file, NODE_OPTIONS: options = '' } = process.env;
-// For this process only: not for what it starts.
+// The children of this process must not be profiled.
 delete process.env.HANDOVER_PROFILE;
 const own = `--import=${import.meta.url}`;
 const others = options.split(' ').filter((option) => option !== own);
@@ -18,10 +18,10 @@ if (file !== undefined) {
     if (role !== 'successor' || direction !== 'sent' || name !== 'READY') return;
     frames.unsubscribe(onFrame);
     process.off('exit', stop);
-    // READY is on its way: it is not to wait for the profile to be written.
+    // READY must not wait for the profile to be written.
     setImmediate(stop);
   };
   frames.subscribe(onFrame);
-  // A start that fails is worth looking at, too.
+  // The profile of a failed start is useful, too.
   process.once('exit', stop);
 }

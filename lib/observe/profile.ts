@@ -1,9 +1,9 @@
-// CPU profiles by the inspector of this very process: no port is opened.
+// CPU profiles by an inspector session inside this process: it opens no port.
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { publish } from '../events.js';
 
-/** Begins one. The function returned ends it and writes it to the file, once; what fails is published. */
+/** Begins a profile. The returned function ends it and writes it to the file, once; errors are published. */
 export function startProfile(file: string): () => void {
   const session = new Session();
   session.connect();
@@ -13,7 +13,7 @@ export function startProfile(file: string): () => void {
   return () => {
     if (isOver) return;
     isOver = true;
-    // A session with its own thread answers before it returns.
+    // A session connected to its own thread calls back before `post` returns.
     session.post('Profiler.stop', (failure, result) => {
       try {
         if (failure) throw failure;

@@ -1,4 +1,4 @@
-// What one process writes down of one handover, and where: a file for each of the two, found by the handover's id.
+// One process' record of one handover, and its file. Each of the two processes has a file, named by the handover's id.
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceFile } from '../fd/safe-files.js';
@@ -6,12 +6,12 @@ import { replaceFile } from '../fd/safe-files.js';
 export type TimelineRole = 'predecessor' | 'successor';
 export type TimelineTrack = 'handover' | 'steps' | 'connections' | 'gc' | 'frames';
 
-/** Something that took its time, or happened at one. All times are milliseconds since the epoch. */
+/** A stretch of time, or a moment. All times are milliseconds since the epoch. */
 export interface TimelineSpan {
   readonly track: TimelineTrack;
   readonly name: string;
   readonly startedAt: number;
-  /** Absent: a moment. */
+  /** Absent for a moment. */
   readonly durationMs?: number | undefined;
   readonly args?: Readonly<Record<string, unknown>> | undefined;
 }
@@ -24,20 +24,20 @@ export interface TimelinePart {
   readonly pid: number;
   readonly generation: number;
   readonly node: string;
-  /** When the process began, when Node was ready to run code of the app, and when that opened its handover. */
+  /** When the process began, when Node was ready to run code of the app, and when the app opened its handover. */
   readonly startedAt: number;
   readonly bootstrappedAt: number;
   readonly openedAt: number;
-  /** Whether modules were compiled with a cache. */
+  /** Whether Node had a compile cache. */
   readonly hasCompileCache: boolean;
   readonly spans: readonly TimelineSpan[];
-  /** Spans that were too many to keep. */
+  /** Number of spans dropped beyond the limit. */
   readonly dropped: number;
 }
 
 const FILE = /^([\w-]+)\.(predecessor|successor)\.json$/;
 
-/** Whole or not at all: somebody may read it at any time. @throws what the system says; nothing is left of the attempt */
+/** Writes the file whole or not at all: a reader may come at any time. @throws the system's error; no file is left then */
 export function writePart(directory: string, part: TimelinePart): void {
   mkdirSync(directory, { recursive: true });
   const file = join(directory, `${part.handoverId}.${part.role}.json`);
@@ -45,17 +45,17 @@ export function writePart(directory: string, part: TimelinePart): void {
   replaceFile(file, temporary, JSON.stringify(part));
 }
 
-/** A handover that has been recorded. */
+/** A recorded handover. */
 export interface RecordedHandover {
   readonly handoverId: string;
-  /** When it was first heard of. */
+  /** The earliest time in its parts. */
   readonly startedAt: number;
   readonly parts: readonly TimelinePart[];
 }
 
 /**
- * The handovers recorded in a directory, oldest first. A file that holds no part, as after a crash, is passed over.
- * @throws what readdir(3) says of the directory
+ * The handovers recorded in a directory, oldest first. Skips files that hold no part, as after a crash.
+ * @throws the error of readdir(3)
  */
 export function listTimelines(directory: string): RecordedHandover[] {
   const parts = new Map<string, TimelinePart[]>();
@@ -79,7 +79,7 @@ function readPart(file: string): TimelinePart | undefined {
   }
 }
 
-/** A predecessor may have served for weeks before. */
+/** A predecessor begins with its first span, because it may have served for weeks before. */
 function beginOf({ role, startedAt, spans }: TimelinePart): number {
   return role === 'successor' ? startedAt : Math.min(...spans.map((span) => span.startedAt));
 }

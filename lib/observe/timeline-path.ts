@@ -1,4 +1,4 @@
-// What the switch waited for, from the request to the successor in charge, and what would make it shorter.
+// The critical path of a handover, from the request until the successor is in charge, and hints to make it shorter.
 import type { TimelinePart, TimelineRole, TimelineSpan } from './timeline-part.js';
 
 /** One stretch of the critical path. */
@@ -10,7 +10,7 @@ export interface PathSegment {
   readonly durationMs: number;
 }
 
-/** Shorter than this nobody rebuilds a start for. */
+/** Shorter waits are not worth a change in the app. */
 const WORTH_MS = 5;
 const WORTH_CACHE_MS = 100;
 const WORTH_STANDBY_MS = 200;
@@ -25,7 +25,7 @@ export function partsOf(parts: readonly TimelinePart[]): Parts {
   return { predecessor: find('predecessor'), successor: find('successor') };
 }
 
-/** The stretches, each beginning where the one before ended; without what was not recorded. */
+/** The stretches, each beginning where the one before ended; leaves out stretches that were not recorded. */
 export function criticalPath(parts: readonly TimelinePart[]): PathSegment[] {
   const { predecessor, successor } = partsOf(parts);
   const path: PathSegment[] = [];
@@ -39,7 +39,7 @@ export function criticalPath(parts: readonly TimelinePart[]): PathSegment[] {
   until('predecessor', 'checks', spawn?.startedAt);
   until('predecessor', 'spawn', spawn && endOf(spawn));
   if (successor) {
-    // Of one that dialled in only what its predecessor knew of.
+    // A successor that dialled in began before the request: the part before it is left out.
     until('successor', 'Node starts', successor.bootstrappedAt);
     until('successor', 'modules load', successor.openedAt);
     const ready = endOf(spanOf(successor, 'start'));
@@ -68,13 +68,13 @@ function longestChain(steps: readonly TimelineSpan[]): TimelineSpan[] {
     chain.unshift(last);
     const after = afterOf(last);
     const named = steps.filter(({ name }) => after.includes(name));
-    // Without any, the app itself began it late: when another one had ended.
+    // A step without `after` began late because the app began it when another step had ended.
     const before = steps.filter((step) => step !== last && (endOf(step) ?? 0) <= last.startedAt);
     candidates = named.length > 0 ? named : before;
   }
 }
 
-/** What would make the next handover quicker, in words. */
+/** Advice, in words, that would make the next handover quicker. */
 export function hintsFor(parts: readonly TimelinePart[]): string[] {
   const { predecessor, successor } = partsOf(parts);
   const path = criticalPath(parts);
@@ -87,7 +87,7 @@ export function hintsFor(parts: readonly TimelinePart[]): string[] {
   const total = path.reduce((sum, { durationMs }) => sum + durationMs, 0);
   const start = path.filter(({ role, name }) => role === 'successor' || name === 'spawn' || name === 'checks');
   const startMs = start.reduce((sum, { durationMs }) => sum + durationMs, 0);
-  // Between READY and COMMIT there is always a moment.
+  // Even without a standby a moment passes between READY and COMMIT.
   const isStandby = path.some(({ name, durationMs }) => name === 'waits for COMMIT' && durationMs >= WORTH_MS);
   if (predecessor && successor && !isStandby && startMs >= WORTH_STANDBY_MS && startMs > total / 2) {
     const advice = 'a standby (`prepare()`, then `commit()`) starts before the switch';
@@ -96,7 +96,7 @@ export function hintsFor(parts: readonly TimelinePart[]): string[] {
   return hints;
 }
 
-/** A step that neither waited for the one before it nor ran beside it. */
+/** A hint where the step neither had to wait for the step before it nor ran beside it. */
 function seriesHint(step: TimelineSpan, steps: readonly TimelineSpan[]): string[] {
   const awaited = allBefore(step, steps);
   const ended = steps.filter((other) => other !== step && (endOf(other) ?? Infinity) <= step.startedAt);
@@ -108,7 +108,7 @@ function seriesHint(step: TimelineSpan, steps: readonly TimelineSpan[]): string[
   return [`${what}: declare both before awaiting either, and save up to ${Math.round(saved)} ms`];
 }
 
-/** All it waits for, also through others. */
+/** All steps that it waits for, also indirectly. */
 function allBefore(step: TimelineSpan, steps: readonly TimelineSpan[]): Set<string> {
   const names = new Set(afterOf(step));
   // A Set visits what is added during the walk.

@@ -1,4 +1,4 @@
-// Records this process' part of each handover from the diagnostics channels, and writes it down.
+// Records this process' part of each handover from the diagnostics channels, and writes it to a file.
 import module from 'node:module';
 import { type PerformanceEntry, PerformanceObserver, performance } from 'node:perf_hooks';
 import type { HandoverEvents } from '../events.js';
@@ -12,10 +12,10 @@ import {
   writePart,
 } from './timeline-part.js';
 
-/** Collections and frames: a drain may take hours, with both all the time. Of the rest there is little. */
+/** Limit on garbage collections and frames: a drain may take hours, with both all the time. Other spans are few. */
 const MAX_FREQUENT = 20_000;
 
-/** Milliseconds the two clocks may differ by rounding. */
+/** Milliseconds that the two clocks may differ by rounding. */
 const CLOCK_STEP = 2;
 
 const GC_KINDS: Readonly<Record<number, string>> = {
@@ -31,14 +31,14 @@ class Recording {
   readonly role: TimelineRole;
   handoverId: string | undefined;
   generation = 0;
-  /** Nothing more happens but the end of this process. */
+  /** Only the end of this process is still to be recorded. */
   isOver = false;
-  /** Of a start: this process is in charge; its predecessor has died. Nothing more happens after both. */
+  /** Only of a start: this process is in charge; its predecessor has died. The recording ends when both are true. */
   isInCharge = false;
   isOrphan = false;
   readonly #spans: TimelineSpan[] = [];
   readonly #openedAt: number;
-  /** What `performance.now()` counts from, by the clock as it was when this began. */
+  /** The origin of `performance.now()` by the wall clock as it was when the recording began. */
   readonly #origin = originNow();
   readonly #batches = new Map<number, { at: number; connections: number | undefined; held?: number | undefined }>();
   #open: { readonly name: string; readonly at: number } | undefined;
@@ -60,17 +60,17 @@ class Recording {
     this.add({ track, name, startedAt: this.#now(), args });
   }
 
-  /** What has just ended. */
+  /** Adds a span that has just ended. */
   took(span: Omit<TimelineSpan, 'startedAt'> & { readonly durationMs: number }): void {
     this.add({ ...span, startedAt: this.#now() - span.durationMs });
   }
 
-  /** A stretch by the clock of `performance.now()`. */
+  /** Adds a span whose times are of `performance.now()`. */
   measured(span: TimelineSpan): void {
     this.add({ ...span, startedAt: this.#origin + span.startedAt });
   }
 
-  /** Ends the stretch before; undefined: nothing comes after it. */
+  /** Ends the open stretch and begins the next; undefined begins none. */
   enter(name: string | undefined): void {
     const at = this.#now();
     if (this.#open) this.#end(this.#open, at);
@@ -133,7 +133,7 @@ function spanOf({ name, at }: { readonly name: string; readonly at: number }, en
   return { track: 'handover', name, startedAt: at, durationMs: end - at };
 }
 
-/** The clock may have been set since the process began. Where it was not, its own origin is the finer one. */
+/** The wall clock may have been set since the process began. If not, `timeOrigin` is the more exact value. */
 function originNow(): number {
   const origin = Date.now() - performance.now();
   return Math.abs(origin - performance.timeOrigin) < CLOCK_STEP ? performance.timeOrigin : origin;
@@ -168,7 +168,7 @@ class Recorder {
 
   readonly stop = (): void => {
     this.#observer.end();
-    // What is over waits for the end of the process only.
+    // A recording that is over still waits for the end of the process.
     for (const recording of this.#recordings) if (!recording.isOver) this.#end(recording);
     this.#collections.disconnect();
     if (this.#recordings.size === 0) process.off('exit', this.#onExit);
@@ -227,10 +227,10 @@ class Recorder {
     recording.generation = generation;
     recording.isInCharge = true;
     recording.moment('handover', 'in charge');
-    // The first of a chain: there is no handover to record.
+    // The first process of a chain has no handover to record.
     if (handoverId === undefined) this.#end(recording);
     else if (recording.isOrphan) this.#end(recording);
-    // Later: COMMITTED is still to be said.
+    // Written in the next turn, after COMMITTED is sent.
     else setImmediate(() => this.#recordings.has(recording) && this.#write(recording));
   }
 
@@ -253,7 +253,7 @@ class Recorder {
     this.#write(recording);
   }
 
-  /** No RETIRE will come. */
+  /** The dead predecessor will send no RETIRE. */
   #onOrphaned(recording: Recording): void {
     recording.moment('handover', 'predecessor-lost');
     recording.isOrphan = true;
@@ -276,7 +276,7 @@ class Recorder {
     }
   }
 
-  /** A disk that is full must not end a process that serves. */
+  /** Publishes errors: a full disk must not end a process that serves. */
   #write(recording: Recording): void {
     try {
       this.#onCollections(this.#collections.takeRecords());
@@ -293,8 +293,8 @@ function isOpenGift({ role, isOver }: Recording): boolean {
 }
 
 /**
- * Records until the function returned is called, and then on to the end of the process what is over. `openedAt`: when the
- * app opened its handover, in milliseconds since the start of the process.
+ * Records until the returned function is called; finished recordings go on to the end of the process. `openedAt`: when the app
+ * opened its handover, in milliseconds since the start of the process.
  */
 export function recordTimeline(directory: string, openedAt: number): () => void {
   return new Recorder(directory, openedAt).stop;

@@ -7,7 +7,7 @@ import { criticalPath, hintsFor, type PathSegment, partsOf } from './timeline-pa
 /** One event of a trace; times are microseconds since its first one. */
 export interface TraceEvent {
   readonly name: string;
-  /** `X` a stretch, `i` a moment, `s` and `f` the ends of an arrow, `M` a name of a process or thread. */
+  /** `X` a stretch, `i` a moment, `s` and `f` the ends of an arrow, `M` the name of a process or thread. */
   readonly ph: 'X' | 'i' | 's' | 'f' | 'M';
   readonly pid: number;
   readonly tid: number;
@@ -15,9 +15,9 @@ export interface TraceEvent {
   readonly dur?: number;
   readonly cat?: string;
   readonly id?: number;
-  /** Of a moment: that it is its thread's. */
+  /** Scope of a moment: its thread. */
   readonly s?: 't';
-  /** Of the end of an arrow: that it is at the stretch around it, not at the next. */
+  /** Binds the end of an arrow to the stretch around it, not to the next one. */
   readonly bp?: 'e';
   readonly args?: Readonly<Record<string, unknown>>;
 }
@@ -28,7 +28,7 @@ export interface Trace {
   readonly traceEvents: readonly TraceEvent[];
   readonly otherData: {
     readonly handoverId: string;
-    /** What time 0 is: milliseconds since the epoch. */
+    /** Time 0 of the trace, in milliseconds since the epoch. */
     readonly startedAt: number;
     readonly criticalPath: readonly PathSegment[];
     readonly hints: readonly string[];
@@ -40,8 +40,8 @@ const CRITICAL_PATH_TID = 1;
 const TID: Readonly<Record<TimelineTrack, number>> = { handover: 10, frames: 20, steps: 30, connections: 60, gc: 90 };
 
 /**
- * The trace of a handover recorded by `timeline: { directory }`: of the last one, or of the one named.
- * @throws RangeError there is none; what readdir(3) says of the directory
+ * The trace of a handover recorded by `timeline: { directory }`: the last one, or the one named.
+ * @throws RangeError there is none; the error of readdir(3)
  * @example
  * ```ts
  * import { writeFileSync } from 'node:fs';
@@ -56,7 +56,7 @@ export function joinTimeline(directory: string, handoverId?: string): Trace {
   return toTrace(found.parts);
 }
 
-/** The trace of the parts of one handover: of both processes, or of the one there is. */
+/** The trace of one handover, from the parts of both processes or of one. */
 export function toTrace(parts: readonly TimelinePart[]): Trace {
   const path = criticalPath(parts);
   const drawn = parts.map((part) => ({ part, spans: [...startOf(part), ...part.spans] }));
@@ -77,14 +77,14 @@ export function toTrace(parts: readonly TimelinePart[]): Trace {
   };
 }
 
-/** In containers both may have the same number. */
+/** Processes in two containers may have the same pid: the successor then gets another one in the trace. */
 function pidsOf(parts: readonly TimelinePart[]): (part: TimelinePart) => number {
   const { predecessor, successor } = partsOf(parts);
   const isSame = predecessor?.pid === successor?.pid;
   return ({ role, pid }) => (isSame && role === 'successor' ? pid + 1 : pid);
 }
 
-/** The beginning of a process that was started for this handover, or just before it dialled in. */
+/** Spans for the start of the successor's process, which the predecessor started, or which dialled in. */
 function startOf({ role, startedAt, bootstrappedAt, openedAt }: TimelinePart): TimelineSpan[] {
   if (role === 'predecessor') return [];
   const span = (name: string, start: number, end: number): TimelineSpan[] =>
@@ -120,7 +120,7 @@ function draw(
   return [metadata('process_name', pid, 0, { name: title }), ...named, ...events];
 }
 
-/** Stretches of one thread must lie in each other or apart: those that run side by side get a thread each. */
+/** The format needs the stretches of one thread nested or apart: stretches that overlap get a thread each. */
 function laneFor(first: number, isSplit: boolean, start: number, end: number, lanes: Map<number, number>): number {
   if (!isSplit) return first;
   for (let tid = first; ; tid++) {
@@ -140,7 +140,7 @@ function drawPath(path: readonly PathSegment[], pid: number, micros: (time: numb
   return [metadata('thread_name', pid, tid, { name: 'critical path' }), ...stretches];
 }
 
-/** From the end of one stretch to the beginning, or the end, of another in the other process. */
+/** Arrows from the end of a stretch to the beginning, or the end, of one in the other process. */
 function drawArrows(events: readonly TraceEvent[], old: number, young: number): TraceEvent[] {
   const find = (pid: number, name: string): TraceEvent | undefined =>
     events.find((event) => event.ph === 'X' && event.cat === 'handover' && event.pid === pid && event.name === name);
@@ -151,13 +151,13 @@ function drawArrows(events: readonly TraceEvent[], old: number, young: number): 
     find(young, 'take charge'),
     find(old, 'MIGRATE'),
   ];
-  // COMMIT is sent as its stretch begins, the others at the end of theirs.
+  // The arrow of COMMIT leaves when its stretch begins, the others at the end of theirs.
   const at = [1, 1, 0, 1];
   return starts.flatMap((from, id): TraceEvent[] => {
     const to = ends[id];
     if (!from || !to) return [];
     const arrow = { name: 'handover', cat: 'handover', id: id + 1 } as const;
-    // Inside of the stretch: at its very end it is over.
+    // Inside of the stretch: its end does not belong to it.
     const leaves = from.ts + (at[id] ? Math.max(0, (from.dur ?? 0) - 1) : 0);
     const arrives = Math.max(to.ts, leaves);
     return [

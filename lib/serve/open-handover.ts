@@ -1,4 +1,4 @@
-// `openHandover` with those who look on: what an option asks to be written down, and profiles an upgrade asks for.
+// `openHandover` with its observers: the audit and the timeline that options ask for, and the profiles that upgrades ask for.
 
 import { profileDrains } from '../observe/profile-drain.js';
 import { type InternalHandover, openInternal as open } from '../process/internal-handover.js';
@@ -6,31 +6,32 @@ import { type CheckedOptions, checkHandoverOptions, type HandoverOptions } from 
 import type { Handover } from '../process/types.js';
 
 /**
- * Opens this process' handover: receives what a predecessor hands over, or begins a chain.
+ * Opens this process' handover: receives the listeners and state of a predecessor, or begins a chain.
  *
  * It installs no signal handlers, prints nothing and never ends the process. Call it once, early: a predecessor waits for
- * `ready()` from the start of this process on. Where there is no addon for the platform, servers listen plainly and
- * `upgrade()` rejects.
+ * `ready()` from the start of this process on. Without an addon for the platform, servers listen plainly and `upgrade()`
+ * rejects.
  *
- * Environment: removes HANDOVER_SUPERVISOR (the import alone: HANDOVER_CHANNEL); what announces sockets (LISTEN_*, SERVER_STARTER_PORT,
- * EINHORN_FD*), unless it is meant for another process; and NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, unless
- * `systemd: false`: no child may believe that they are meant for it.
+ * Environment: removes variables that a child of this process would mistake for its own: HANDOVER_SUPERVISOR (the import alone
+ * removes HANDOVER_CHANNEL); the announcements of sockets (LISTEN_*, SERVER_STARTER_PORT, EINHORN_FD*), unless they are for
+ * another process; and NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID, unless `systemd: false`.
  *
- * Descriptors: takes those that are passed along and makes them close-on-exec; `listen()` and `inherited()` claim them, and
- * what nobody claims fails the handover, or is closed (`unclaimed`, `ready()`). Until `closed` it holds up to 12 more in reserve, on /dev/null, so that a
- * handover still works when the table is full.
+ * Descriptors: takes the passed descriptors and makes them close-on-exec. `listen()` and `inherited()` claim them; an
+ * unclaimed one fails the handover, or is closed (`unclaimed`, `ready()`). Until `closed` it holds up to 12 more in reserve,
+ * on /dev/null, so that a handover still works when the table is full.
  *
  * @throws ERR_HANDOVER_ALREADY_OPEN it is open in this process
  * @throws ERR_HANDOVER_ACTIVATION a variable that announces sockets is malformed, or names no such listener
  * @throws ERR_HANDOVER_PEER_LOST the predecessor died before it had handed anything over
- * @throws ERR_HANDOVER_TIMEOUT it said nothing, or another process that starts holds the lock of `takeover` for more than
- *   `readyTimeout`
- * @throws ERR_HANDOVER_VERSION, ERR_HANDOVER_PROTOCOL the two speak no common protocol; it sent what it may not
- * @throws ERR_HANDOVER_DESCRIPTORS its descriptors do not fit into the table of this process
- * @throws ERR_HANDOVER_ABORTED the predecessor gave up, or the code it named: for one that is asked by `takeover`
+ * @throws ERR_HANDOVER_TIMEOUT the predecessor is silent, or another starting process holds the lock of `takeover`, for more
+ *   than `readyTimeout`
+ * @throws ERR_HANDOVER_VERSION, ERR_HANDOVER_PROTOCOL the two releases share no protocol version; the predecessor broke the
+ *   protocol
+ * @throws ERR_HANDOVER_DESCRIPTORS the predecessor's descriptors do not fit into the table of this process
+ * @throws ERR_HANDOVER_ABORTED the predecessor aborted, or another code that it gave: to a process that asks by `takeover`
  *   ERR_HANDOVER_TAKEOVER_REFUSED, ERR_HANDOVER_IN_PROGRESS, ERR_HANDOVER_NOT_READY, ERR_HANDOVER_CLOSED,
  *   ERR_HANDOVER_TOO_MANY_DRAINING
- * @throws ERR_HANDOVER_TAKEOVER_UNSAFE, ERR_HANDOVER_CONTROL_UNSAFE others can write to the directory of that socket
+ * @throws ERR_HANDOVER_TAKEOVER_UNSAFE, ERR_HANDOVER_CONTROL_UNSAFE other users can write to the directory of that socket
  * @throws EADDRINUSE, EACCES … as bind(2) for `health.endpoint`, as connect(2) for `takeover`
  * @throws TypeError, RangeError a bad or unknown option
  * @example
@@ -46,14 +47,14 @@ export function openHandover(options: HandoverOptions = {}): Promise<Handover> {
   return openInternal(options);
 }
 
-/** The same, with what `serve` and `handover/auto` need beside. */
+/** The same, with the internal members that `serve` and `handover/auto` need. */
 export async function openInternal(options: HandoverOptions): Promise<InternalHandover> {
   return (await prepareOpening(options))();
 }
 
 /**
- * Loads what opening a handover with these options takes, and does nothing yet; the function returned opens it, at once where
- * nothing has to be waited for.
+ * Loads the modules that these options need. The returned function opens the handover, synchronously where it has nothing to
+ * wait for.
  */
 export function prepareOpening(options: HandoverOptions): Opening | Promise<Opening> {
   const lookOn = loadObservers(checkHandoverOptions(options));
@@ -84,7 +85,7 @@ function openingOf(options: HandoverOptions, lookOn: () => () => void): Opening 
 
 type LookOn = () => () => void;
 
-/** Each part is loaded where it is used only. The function returned starts all of them, and the one it returns ends them. */
+/** Loads only the observers in use. The returned function starts all of them; the function that it returns ends them. */
 function loadObservers({ audit, timeline }: CheckedOptions): LookOn | Promise<LookOn> {
   if (!timeline && audit === undefined) return profileDrains;
   return loadRecorders(audit, timeline);
@@ -95,7 +96,7 @@ async function loadRecorders(audit: CheckedOptions['audit'], timeline: CheckedOp
   const { recordTimeline } = timeline ? await import('../observe/timeline-recorder.js') : {};
   const { keepAudit } = audit === undefined ? {} : await import('../observe/audit.js');
   return () => {
-    // Of its start the successor makes its own profile.
+    // The successor profiles its own start.
     const stops = [profileDrains()];
     const stop = (): void => {
       for (const end of stops) end();

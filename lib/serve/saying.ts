@@ -1,10 +1,10 @@
-// What `serve()` and `handover/auto` say of a handover by themselves: all that happens, or only what went wrong.
+// The log of `serve()` and `handover/auto`: all events of a handover, or only its failures.
 import { expectSupported } from '../fd/index.js';
 import { type Logger, logFailures, logHandover, stderrLogger } from '../observe/log.js';
 
 /**
- * Says what the option `log` asks for, until the function returned is called: `true` all of it on stderr, a logger all of it
- * there, `false` nothing; left out, failures on stderr, one line each. That nothing can be handed over is said at once.
+ * Logs as the option `log` asks, until the returned function is called: `true` all events on stderr, a logger all events to it,
+ * `false` none; left out, failures on stderr, one line each. Where handovers are impossible, it logs the reason at once.
  */
 export function sayWhatHappens(log: boolean | Logger | undefined): () => void {
   if (log === false) return () => {};

@@ -38,11 +38,11 @@ export interface ServeOptions extends OptionsOfBoth {
 }
 
 /**
- * Serves, and replaces itself on SIGUSR2: starts this process' command anew, hands the socket over, drains, exits 0.
+ * Serves, and on SIGUSR2 replaces the process: starts its command anew, hands the socket over, drains, exits 0.
  *
- * Resolves when this process accepts. Installs signal handlers and ends the process when it has been superseded or shut
- * down, with exit code 1 where the predecessor took everything back; `openHandover` does neither. Prints what went wrong
- * (see `log`). Further servers: `handover.listen()` on what it resolves to.
+ * Resolves when this process accepts. Installs signal handlers, and ends the process when it has been superseded or shut down,
+ * with exit code 1 where the predecessor took everything back; `openHandover` does neither. Prints failures (see `log`). Open
+ * further servers with `listen()` of the handover it resolves to.
  *
  * @throws as `openHandover`, `listen` and `ready`
  * @example
@@ -75,9 +75,9 @@ async function open(listener: Listener, options: Omit<CheckedServeOptions, 'log'
   } catch (error) {
     await handover.close();
     ending.uninstall();
-    // The predecessor serves, and has told this process to end.
+    // The predecessor serves on, and has told this process to end.
     if (handover.closing.reason instanceof HandoverError) ending.exit(1);
-    // Told to end while it loaded or was a standby.
+    // The process was told to end while it loaded or was a standby.
     if (hasCode(error, 'ERR_HANDOVER_CLOSED')) ending.exit(0);
     throw error;
   }
@@ -87,7 +87,7 @@ async function open(listener: Listener, options: Omit<CheckedServeOptions, 'log'
 
 export interface CheckedServeOptions extends Pick<ServeOptions, 'setup' | 'log'> {
   readonly signals: CheckedSignals | false;
-  /** For `openHandover` and `listen`, which check them. */
+  /** Unchecked options: `openHandover` and `listen` check them. */
   readonly handover: HandoverOptions;
   readonly listen: ListenOptions;
 }
@@ -108,7 +108,7 @@ export function checkServeOptions(options: ServeOptions, drain: NodeJS.Signals |
   };
 }
 
-/** What is said for `openHandover` and what for `listen`; of `migrate` a flag is the former's, functions the latter's. */
+/** Separates the options of `openHandover` from those of `listen`: `migrate` as a flag is of the former, else of the latter. */
 function separate(options: ServeOptions): Pick<CheckedServeOptions, 'handover' | 'listen'> {
   const isFlag = typeof options.migrate === 'boolean';
   const without = (names: readonly string[]): readonly string[] => names.filter((name) => name !== 'migrate');
@@ -127,7 +127,6 @@ function isLogger(log: unknown): boolean {
   return [methods.info, methods.warn, methods.error].every((method) => typeof method === 'function');
 }
 
-/** The options of these names. */
 function pick<T extends object>(source: T, keys: readonly string[]): Partial<T> {
   return Object.fromEntries(Object.entries(source).filter(([key]) => keys.includes(key))) as Partial<T>;
 }

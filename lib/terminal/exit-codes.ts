@@ -1,22 +1,22 @@
-// How the command ends; docs/command-line.md has the table, and a test holds it to these.
+// Exit codes of the command; docs/command-line.md has the table, and a test compares it with these.
 
 export const EXIT = {
   ok: 0,
-  /** What was asked for did not come about, or the doctor found a failure. */
+  /** The command did not succeed, or the doctor found a failure. */
   failed: 1,
-  /** The command line was wrong: nothing was done. */
+  /** The command line is wrong; the command did nothing. */
   usage: 2,
   /** No process answers at the control socket, or there is none. */
   nobody: 3,
-  /** There is one, and this user may not ask it. */
+  /** A process answers, and this user may not control it. */
   forbidden: 4,
-  /** `--sla`: nothing is known to be wrong, and somebody should look. */
+  /** `--sla`: no limit is broken, and an operator should look at the report. */
   review: 5,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** Why the command ends without having done what it was asked. */
+/** Ends the command with this exit code and message. */
 export class CommandError extends Error {
   readonly exitCode: ExitCode;
 

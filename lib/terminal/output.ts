@@ -1,5 +1,5 @@
-// Where the commands write their results: on stdout and stderr, for people, or lines of JSON for programs. `handover run`
-// says what it does by a reporter of its own (run-options.ts).
+// The output of the commands on stdout and stderr: text for people, or lines of JSON for programs. `handover run` has its own
+// reporter (run-options.ts).
 import type { Json } from '../protocol/rpc.js';
 
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow';
@@ -36,27 +36,27 @@ export class Output {
     this.#hasColours = out.isTTY === true && !variables.NO_COLOR && variables.TERM !== 'dumb';
   }
 
-  /** For people; with `--json` nothing. */
+  /** Writes a line for people; with `--json` nothing. */
   line(text: string = ''): void {
     if (!this.isJson) this.#out.write(`${text}\n`);
   }
 
-  /** Whether people look on: what is drawn again and again would be noise in a file. */
+  /** Whether stdout is a terminal for people: repeated drawing would be noise in a file. */
   get isTerminal(): boolean {
     return !this.isJson && this.#out.isTTY === true;
   }
 
-  /** For people who look on, to the letter; elsewhere nothing. */
+  /** Writes the text as it is to a terminal; elsewhere nothing. */
   draw(text: string): void {
     if (this.isTerminal) this.#out.write(text);
   }
 
-  /** For programs, one line; without `--json` nothing. */
+  /** Writes one line for programs; without `--json` nothing. */
   json(value: Json | object): void {
     if (this.isJson) this.#out.write(`${JSON.stringify(value)}\n`);
   }
 
-  /** For people also where the result is for programs: why there is none. */
+  /** Writes to stderr, also with `--json`, why there is no result. */
   error(text: string): void {
     this.#err.write(`${text}\n`);
   }
