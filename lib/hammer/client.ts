@@ -1,4 +1,4 @@
-// A client: asks its pace when the next request begins, keeps the connection it needs for it, and reports what became of it.
+// A client: asks its pace when the next request begins, keeps a connection for it, and reports the outcome.
 import { Connection, type Exchange, type Owner, type Surroundings } from './connection.js';
 import type { Identifier } from './identify.js';
 import type { Loss } from './outcome.js';
@@ -7,10 +7,10 @@ import type { Plan } from './plan.js';
 import type { RequestText } from './request.js';
 import { type HeadCache, ResponseReader } from './response.js';
 
-/** After a failed connection a closed loop waits so long, or a refusing port would make it a spinning one. */
+/** Pause of a closed loop after a failed connection: without it, a refusing port would make the loop spin. */
 const PAUSE_AFTER_LOSS = 20;
 
-/** What the clients of a thread share. */
+/** Shared by the clients of a thread. */
 export interface ClientContext extends Surroundings {
   readonly plan: Plan;
   readonly pace: Pace;
@@ -19,7 +19,7 @@ export interface ClientContext extends Surroundings {
   readonly naps: Naps;
   readonly identifier: Identifier | undefined;
   nextNumber(): number;
-  /** A client has made its last request. */
+  /** Called when a client has made its last request. */
   finished(): void;
 }
 
@@ -42,7 +42,7 @@ export class Naps {
 
   end(): void {
     this.#isOver = true;
-    // Who wakes up may be the last, and then calls this again.
+    // The last client to wake up calls this again.
     const naps = [...this.#naps];
     this.#naps.clear();
     for (const [timer, wake] of naps) {
@@ -52,14 +52,14 @@ export class Naps {
   }
 }
 
-/** The life all kinds share; a kind says how a round of requests is sent. */
+/** The part common to all kinds of clients; each kind sends a round of requests in its own way. */
 export abstract class Client implements Owner {
   protected readonly context: ClientContext;
   protected readonly reader: ResponseReader;
   protected connection: Connection | undefined;
   #session: Buffer | undefined;
   #hadItClosed = false;
-  /** Who answered last on this connection, and all who did. */
+  /** The server that answered last on this connection, and all servers that did. */
   #server: string | undefined;
   readonly #servers = new Set<string>();
   #isInRound = false;
@@ -91,7 +91,7 @@ export abstract class Client implements Owner {
     return 1;
   }
 
-  /** Whether a connection serves one round only; `announced`: and its requests say so. */
+  /** Whether a connection serves one round only; `announced`: its requests also carry `Connection: close`. */
   protected get ends(): 'never' | 'silently' | 'announced' {
     return this.context.text.closes ? 'announced' : 'never';
   }
@@ -180,7 +180,7 @@ export abstract class Client implements Owner {
     this.send(this.connection, exchanges);
   }
 
-  /** Behind a gateway answers may come from the same few again and again: each counts once. */
+  /** Counts each server once for a connection: behind a gateway the same few servers may answer in turn. */
   #servedBy(identity: string): void {
     if (this.#server !== undefined && !this.#servers.has(identity)) this.context.tally.fate(this.#server, identity);
     this.#servers.add(identity);

@@ -1,4 +1,4 @@
-// The kinds of clients that speak HTTP: what each does with its connection between two requests, and how it sends them.
+// The kinds of clients that speak HTTP: each sends requests, and uses its connection between two of them, in its own way.
 import { Client, type ClientContext } from './client.js';
 import type { Connection, Exchange } from './connection.js';
 import type { ClientKind } from './plan.js';
@@ -10,7 +10,7 @@ export function createClient(kind: ClientKind, index: number, context: ClientCon
     case 'keep-alive':
       return new KeepAliveClient(context);
     case 'new':
-      // Half of them say so beforehand, half just close: a server meets both.
+      // Half of the clients announce the close, half do not, because a server must handle both.
       return new OneShotClient(context, index % 2 === 0 ? 'announced' : 'silently');
     case 'idle':
       return new IdleClient(context);
@@ -44,7 +44,7 @@ class OneShotClient extends KeepAliveClient {
 }
 
 class IdleClient extends KeepAliveClient {
-  /** Half of the time to all of it, so that they do not wake up together. */
+  /** A random pause from half of `idle` to all of it, so that the clients do not wake up together. */
   protected override get pause(): number {
     return this.context.plan.idle * (1 - Math.random() / 2);
   }
@@ -70,8 +70,8 @@ class HalfSendingClient extends Client {
     const begunAt = this.context.clock();
     this.context.naps.after(this.context.plan.halfPause, () => {
       const now = this.context.clock();
-      // The pause is the client's own: the server's time begins with the rest. That of a connection which could not be made
-      // runs beside the next one's, and counts for none.
+      // The pause is the client's own, so the latency counts from the second half. A pause whose connection could not be made
+      // overlaps the next one, and does not count.
       if (connection.complete(exchange, text.slice(cut))) exchange.intendedAt += now - begunAt;
     });
   }

@@ -1,4 +1,4 @@
-// One socket's life as an HTTP client: requests go out, each is settled exactly once, every end is told apart.
+// One socket of an HTTP client: it settles each request exactly once, and distinguishes all ways for a connection to end.
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Deadlines } from './deadlines.js';
@@ -10,31 +10,31 @@ import { type Dialer, wasReset } from './transport.js';
 
 /** A request on its way. */
 export interface Exchange {
-  /** From 1 on, unlike any other of the run. */
+  /** Unique in the run; the first is 1. */
   readonly number: number;
-  /** When it should have begun; latency counts from here. */
+  /** When the request should have begun; its latency counts from here. */
   intendedAt: number;
-  /** It says `Connection: close`. */
+  /** Whether the request carries `Connection: close`. */
   readonly closes: boolean;
-  /** When it counts as unanswered; from the connect on, or from its write. */
+  /** When the request counts as unanswered: a timeout after the connect or after its write. */
   deadline: number;
-  /** The write, by number, that completes it; none yet while it is half sent. */
+  /** Number of the write that completes the request; 0 while it is half sent. */
   write: number;
 }
 
-/** Who makes requests on a connection. */
+/** The client that makes requests on a connection. */
 export interface Owner {
   answered(exchange: Exchange, reader: ResponseReader): void;
   lost(exchange: Exchange, loss: Loss): void;
-  /** This machine could not connect: the exchange never was. */
+  /** This machine could not connect, so the request was never made. */
   notMade(exchange: Exchange): void;
   /** A TLS session that a later connection may resume. */
   session(session: Buffer): void;
-  /** Everything sent is settled, and the connection open. */
+  /** Every request is settled, and the connection is open. */
   idle(): void;
-  /** The connection is over, and everything settled; `byServer`: nobody here had asked for it. */
+  /** The connection is over, and every request settled; `byServer`: the client had not asked for it. */
   ended(byServer: boolean): void;
-  /** After a 101: bytes that are no HTTP, and how the connection ended. */
+  /** Called after a 101 with bytes that are not HTTP. */
   upgraded(bytes: Buffer): void;
 }
 
@@ -60,7 +60,7 @@ export class Connection {
   #isOver = false;
   #isHttp = true;
   #writes = 0;
-  /** Writes the kernel has taken, whole. */
+  /** Number of writes that the kernel has taken whole. */
   #written = 0;
 
   constructor(around: Surroundings, owner: Owner, reader: ResponseReader, session: Buffer | undefined) {
@@ -80,19 +80,19 @@ export class Connection {
     this.#write(exchanges, text);
   }
 
-  /** A part of a request that {@link complete} ends: from here on an end of the connection is its loss. */
+  /** Sends a part of a request, which {@link complete} ends. If the connection ends from here on, the request is lost. */
   begin(exchanges: readonly Exchange[], part?: string): void {
     this.#queue.push(...exchanges);
     if (part !== undefined) this.#write([], part);
   }
 
-  /** The rest of a request; false, and nothing happens, if its connection is over: it was settled then, or begins anew. */
+  /** Sends the rest of a request. False: the connection is over, so the request is settled already, or begins anew. */
   complete(exchange: Exchange, rest: string): boolean {
     if (!this.#isOver) this.#write([exchange], rest);
     return !this.#isOver;
   }
 
-  /** The first exchange has its answer, or is lost by it. An owner calls it when the connection is upgraded. */
+  /** Settles the first exchange as answered or lost. The owner of an upgraded connection calls it. */
   settle(loss: Loss | undefined): void {
     const exchange = this.#queue.shift();
     if (exchange === undefined) return;
@@ -100,7 +100,7 @@ export class Connection {
     else this.#owner.lost(exchange, loss);
   }
 
-  /** Closes from this side; what is in flight is lost by `loss`. */
+  /** Closes the connection; requests in flight are lost by `loss`. */
   close(loss?: Loss): void {
     if (this.#isOver) return;
     this.#finish();
@@ -108,12 +108,12 @@ export class Connection {
     this.#owner.ended(false);
   }
 
-  /** The server has said, above HTTP, that it closes: counted as its doing. */
+  /** The server has announced in a protocol above HTTP that it closes: the close counts as the server's. */
   closedByPeer(): void {
     if (!this.#isOver) this.#ended({ by: 'fin' });
   }
 
-  /** Bytes came that no request had asked for. */
+  /** Counts bytes that arrived without a request. */
   unasked(length: number): void {
     const { tally, clock } = this.#around;
     tally.counts.unasked++;
@@ -121,11 +121,11 @@ export class Connection {
     this.close();
   }
 
-  /** Called every now and then: a deadline may be over. */
+  /** Checks the deadlines; {@link Deadlines} calls it regularly. */
   check(now: number): void {
     const { connectTimeout, answerTimeout } = this.#around;
     if (this.#phase === 'connecting') {
-      // Whatever the answer may take: nobody is there yet to give one.
+      // Only the connect timeout counts: no server has the request yet.
       if (now - this.#openedAt > connectTimeout) this.#tooSlow();
       return;
     }
@@ -138,11 +138,11 @@ export class Connection {
   #listen(socket: Socket): void {
     socket.once('connect', () => this.#connected());
     socket.once('end', () => {
-      // Destroyed already: a TLS handshake was cut off, and 'error' says so next (onConnectEnd of _tls_wrap.js).
+      // A destroyed socket had its TLS handshake cut off, and 'error' reports that next (onConnectEnd of _tls_wrap.js).
       if (this.#isOver || socket.destroyed) return;
       this.#ended(wasReset(socket, this.#around.target) ? RESET_BEHIND_DATA : { by: 'fin' });
     });
-    // For good: what a socket says after it was given up is nobody's loss.
+    // This handler stays: an error of an abandoned socket must not be uncaught, and is no loss.
     socket.on('error', (error) => {
       if (!this.#isOver) this.#ended({ by: 'error', error });
     });
@@ -203,7 +203,7 @@ export class Connection {
     if (this.#queue.length === 0 && !this.#isOver && this.#isHttp) this.#owner.idle();
   }
 
-  /** A whole answer, or a malformed one; `surplus` bytes came along behind it. */
+  /** Handles a whole or malformed answer; `surplus` bytes followed it. */
   #answered(exchange: Exchange, surplus: number): void {
     const { judge, tally } = this.#around;
     const { head, state } = this.#reader;
@@ -226,7 +226,7 @@ export class Connection {
     }
     this.settle(loss);
     this.#reader.reset();
-    // Answered before it was sent: the rest of it would be taken for the next request.
+    // The answer came before the request was whole: the server would take the rest for the next request.
     if (exchange.write === 0) {
       this.close();
       return;
@@ -238,7 +238,7 @@ export class Connection {
     this.#owner.ended(!exchange.closes);
   }
 
-  /** The server, or the network, ended it. */
+  /** Handles an end by the server or the network. */
   #ended(end: End): void {
     const [first] = this.#queue;
     if (end.by === 'error' && this.#phase === 'connecting' && isOwnFault(end.error)) {

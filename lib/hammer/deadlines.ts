@@ -1,4 +1,4 @@
-// Looks after the deadlines of many connections with one timer: a timer for each request costs more than the request.
+// Checks the deadlines of many connections with one timer: a timer for each request costs more than the request.
 
 const INTERVAL = 20;
 
@@ -10,7 +10,7 @@ export class Deadlines {
   readonly #clock: () => number;
   readonly #all = new Set<Checked>();
   readonly #timer: NodeJS.Timeout;
-  /** The time of the last look. */
+  /** The time of the last check. */
   #last: number;
 
   constructor(clock: () => number) {
@@ -32,8 +32,8 @@ export class Deadlines {
   }
 
   /**
-   * By the time of the look before: between the two, the event loop has read all that had come by then. Otherwise an answer
-   * that waits in the kernel while this process is busy would count as none.
+   * Checks against the time of the check before: since then the event loop has read all bytes that had arrived by that time.
+   * With the current time, an answer that waits in the kernel while this process is busy would count as missing.
    */
   #look(): void {
     const before = this.#last;

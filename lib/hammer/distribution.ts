@@ -1,9 +1,9 @@
-// Latencies as counts in buckets that widen with the latency: small enough for every tick, and what is merged of them is exact
-// to a bucket. The histogram of perf_hooks gives its counts to nobody.
+// Latencies as counts in buckets that widen with the latency: small enough for every tick, and exact to a bucket when merged.
+// The histogram of perf_hooks does not give its counts out.
 
 /** Bucket `i` begins at 2^(i / 16) microseconds: each is 4.4 % wide. */
 const BUCKETS_PER_OCTAVE = 16;
-/** The last one holds everything from an hour on. */
+/** The last bucket holds all latencies from an hour on. */
 const BUCKETS = 512;
 
 /** Number of the bucket to its count; empty ones are left out. */
@@ -34,7 +34,7 @@ export class LatencyCounts {
     return this.#counts.reduce((sum, count) => sum + count, 0);
   }
 
-  /** Milliseconds, interpolated within the bucket; 0 where nothing was counted. */
+  /** Milliseconds, interpolated within the bucket; 0 without counts. */
   percentile(percent: number): number {
     const wanted = (this.total * percent) / 100;
     let below = 0;

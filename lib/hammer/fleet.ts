@@ -1,4 +1,4 @@
-// The threads of a run as one: started together, stopped together, their counts added up.
+// The threads of a run: starts and stops them together, and adds up their counts.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { Worker } from 'node:worker_threads';
 import { LatencyCounts } from './distribution.js';
@@ -19,7 +19,7 @@ import {
 } from './tally.js';
 import type { ThreadData, ThreadOrder, ThreadReport } from './thread.js';
 
-/** Everything counted so far. */
+/** All counts so far. */
 export class Totals {
   readonly counts: Counts = { ...NO_COUNTS };
   readonly lostBy: LostBy = noLosses();
@@ -27,7 +27,7 @@ export class Totals {
   maxLatencyMs = 0;
   readonly distribution: LatencyCounts = new LatencyCounts();
   readonly fates: Fate[] = [];
-  /** How long all threads together have counted for this. */
+  /** Sum of the times that the threads have counted. */
   coveredMs = 0;
   readonly sightings: Map<string, Sighting> = new Map();
   readonly losses: ToldLoss[] = [];
@@ -54,26 +54,26 @@ export class Totals {
   }
 }
 
-/** How far beyond its end a run may last: what is in flight then is awaited. */
+/** Milliseconds that a run may last beyond its end, while requests in flight are awaited. */
 const SLACK = 5_000;
 
 export class Fleet {
   readonly totals: Totals = new Totals();
-  /** Numbers each thread has given to requests. */
+  /** How many numbers each thread has given to requests. */
   readonly issued: number[];
   /** Resolves when the last request of the last thread is settled; rejects when a thread fails. */
   readonly done: Promise<void>;
   readonly #workers: readonly Worker[];
   readonly #ready: Promise<unknown>;
   readonly #successes: Successes;
-  /** Until when each thread has counted. */
+  /** The time up to which each thread has counted. */
   readonly #countedTo: number[];
   readonly #finished = new Set<number>();
   #startedAt = 0n;
   #epoch = 0;
   #endedAt = 0;
 
-  /** `heard` is told of each delta, behind the sum. */
+  /** Calls `heard` with each delta after adding it to the totals. */
   constructor(plan: Plan, heard: (delta: Delta, coveredMs: number) => void) {
     const { duration, answerTimeout, connectTimeout } = plan;
     const shared = Successes.create(duration + answerTimeout * 2 + connectTimeout + SLACK);
@@ -99,34 +99,34 @@ export class Fleet {
     return this.#endedAt;
   }
 
-  /** All threads have been loaded. */
+  /** Resolves when all threads are loaded. */
   async ready(): Promise<void> {
     await Promise.race([this.#ready, this.done]);
   }
 
-  /** When it started; milliseconds since the epoch. */
+  /** When the run started; milliseconds since the epoch. */
   get startedAt(): number {
     return this.#epoch;
   }
 
   start(): void {
     this.#startedAt = process.hrtime.bigint();
-    // By the clock that the timelines of the server are by (timeline-recorder.ts).
+    // The same clock as in the timelines of the server (timeline-recorder.ts).
     this.#epoch = performance.timeOrigin + performance.now();
     this.#order({ type: 'go', startedAt: this.#startedAt });
   }
 
-  /** No new requests; what is in flight is awaited. */
+  /** Ends new requests; requests in flight are awaited. */
   stop(): void {
     this.#order({ type: 'stop' });
   }
 
-  /** No thread is left, whatever became of the run. */
+  /** Ends all threads, whether the run is complete or not. */
   async end(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
-  /** When it came; ms. */
+  /** Time of the first success; ms. */
   get firstSuccess(): number | undefined {
     return this.#successes.first;
   }
@@ -160,7 +160,7 @@ export class Fleet {
     });
   }
 
-  /** A thread that has finished counts nothing more, and covers the time of the others: it had its part in their rate. */
+  /** Adds to the covered time. A finished thread counts as covering the time of the others: it had its share of the rate. */
   #cover(index: number, until: number): number {
     let coveredMs = 0;
     for (const one of [index, ...this.#finished]) {

@@ -1,9 +1,9 @@
-// Tells the processes behind one address apart by what they answer, and finds the switches from one to the next.
+// Identifies the processes behind one address by their answers, and finds the switches from one to the next.
 import type { ResponseReader } from './response.js';
 
 export type IdentifyBy =
   | { readonly by: 'header'; readonly name: string }
-  /** Source of a regular expression; its first group, or all of the match. */
+  /** Source of a regular expression; the identity is its first group, or the whole match. */
   | { readonly by: 'body'; readonly pattern: string };
 
 /** When a process answered; milliseconds since the start of the run. */
@@ -17,12 +17,12 @@ export interface Sighting {
 export interface Switch {
   readonly from: string;
   readonly to: string;
-  /** The first whole, right answer of the new process. */
+  /** Time of the first complete, expected answer of the new process. */
   readonly atMs: number;
-  /** The oldest trigger before it that no switch had answered yet, else the last one; null where there was none. */
+  /** The oldest trigger before it that no earlier switch answered, else the last one; null without any. */
   readonly triggeredAtMs: number | null;
   readonly triggerToFirstAnswerMs: number | null;
-  /** How long both answered; negative: how long neither did. */
+  /** How long both processes answered; negative: how long neither did. */
   readonly overlapMs: number;
 }
 
@@ -50,7 +50,7 @@ export class Identifier {
   }
 }
 
-/** Adds up what several threads saw, or one thread in several ticks. */
+/** Merges the sightings of several threads, or of several ticks. */
 export function addSighting(known: Map<string, Sighting>, { id, answers, firstAt, lastAt }: Sighting): void {
   const before = known.get(id);
   known.set(id, {
@@ -61,15 +61,15 @@ export function addSighting(known: Map<string, Sighting>, { id, answers, firstAt
   });
 }
 
-/** Several processes may share the address from the start: who answers so soon after the first one replaces nobody. */
+/** Processes may share the address from the start: one that first answers within this time of the first replaces none. */
 const FIRST_SET_WINDOW = 300;
-/** Without a trigger: who still answers beside a younger one in so much of the end of the run was not replaced by it. */
+/** Without a trigger: a process that answers within this time of the end of the run was not replaced by a younger one. */
 const LAST_PART = 1_000;
 
 /**
- * The switches of a run that ended at `end`: each process that first answers after the first set has replaced one, the one
- * of those before it which stopped answering first and was not replaced yet. Where there are triggers the first set is
- * everybody who answers before the first of them.
+ * The switches of a run that ended at `end`. Each process that first answers after the first set has replaced one process: of
+ * the earlier ones not replaced yet, the one that stopped answering first. With triggers the first set is all processes that
+ * answer before the first trigger.
  */
 export function findSwitches(sightings: Iterable<Sighting>, triggers: readonly number[], end: number): Switch[] {
   const inOrder = [...sightings].sort((a, b) => a.firstAt - b.firstAt);
@@ -87,7 +87,7 @@ export function findSwitches(sightings: Iterable<Sighting>, triggers: readonly n
       continue;
     }
     current[0] = next;
-    // One trigger may replace several processes, but a switch answers one trigger: the one that has waited longest.
+    // One trigger may replace several processes, but a switch answers one trigger: the one that waited longest.
     const isOpen = (triggers[answered] ?? Number.POSITIVE_INFINITY) <= next.firstAt;
     if (isOpen) answered++;
     switches.push(describe(replaced, next, triggers[answered - 1]));

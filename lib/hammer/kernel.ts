@@ -1,7 +1,7 @@
-// What the kernel counted meanwhile, in this network namespace: a second witness beside the client.
+// Counters of the kernel for this network namespace during the run: evidence that does not depend on the client.
 import { readFileSync } from 'node:fs';
 
-/** Of /proc/net/netstat (TcpExt) and /proc/net/snmp (Tcp). */
+/** From /proc/net/netstat (TcpExt) and /proc/net/snmp (Tcp). */
 export const KERNEL_COUNTERS = [
   'ListenOverflows',
   'ListenDrops',
@@ -13,7 +13,7 @@ export const KERNEL_COUNTERS = [
 
 export type KernelCounts = Readonly<Partial<Record<(typeof KERNEL_COUNTERS)[number], number>>>;
 
-/** The counters this kernel has; none where there is no /proc. */
+/** The counters that this kernel has; empty without /proc. */
 export function readKernel(folder: string = '/proc/net'): KernelCounts {
   const all = new Map<string, number>();
   for (const file of ['netstat', 'snmp']) {
@@ -29,7 +29,7 @@ export function readKernel(folder: string = '/proc/net'): KernelCounts {
   return Object.fromEntries(KERNEL_COUNTERS.flatMap((name) => (all.has(name) ? [[name, all.get(name)]] : [])));
 }
 
-/** What was added from one reading to the next. */
+/** The increase from one reading to the next. */
 export function kernelDifference(before: KernelCounts, after: KernelCounts): KernelCounts {
   const names = KERNEL_COUNTERS.filter((name) => before[name] !== undefined && after[name] !== undefined);
   return Object.fromEntries(names.map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)]));
@@ -39,7 +39,7 @@ function readLines(path: string): string[] {
   try {
     return readFileSync(path, 'utf8').split('\n');
   } catch {
-    // No Linux.
+    // The file exists only on Linux.
     return [];
   }
 }

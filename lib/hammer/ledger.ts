@@ -1,4 +1,4 @@
-// Compares the numbers the client gave to its requests with those a server says it has begun and ended.
+// Compares the numbers of the client's requests with those that the server has logged as begun and ended.
 import { constants, createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
@@ -6,33 +6,33 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
 
 const LINE = /^\s*(begin|end)\s+(\d+)\b/;
-/** The log is complete when it has not grown for so long, at most for {@link PATIENCE}. */
+/** The log counts as complete when it has not grown for this long; the wait ends after {@link PATIENCE}. */
 const QUIET_TIME = 250;
 const PATIENCE = 5_000;
 
 export interface LedgerResult {
-  /** Requests that were begun more than once. */
+  /** Requests that the server began more than once. */
   readonly executedTwice: number;
-  /** Requests the server has ended, and the client has no right answer of. */
+  /** Requests that the server ended, and to which the client got no expected answer. */
   readonly executedUnanswered: number;
-  /** Requests that were sent and never begun. */
+  /** Requests that the client sent and the server never began. */
   readonly gaps: number;
-  /** Requests that were begun and never ended. */
+  /** Requests that the server began and never ended. */
   readonly begunNotEnded: number;
 }
 
 export interface Issued {
-  /** How many numbers each thread gave out: thread t of T gives t + 1, t + 1 + T, … */
+  /** How many numbers each thread used: thread t of T uses t + 1, t + 1 + T, … */
   readonly byThread: readonly number[];
   readonly lost: ReadonlySet<number>;
-  /** Given to requests that could not be made, or not be sent. */
+  /** Numbers of requests that could not be made or sent. */
   readonly unused: ReadonlySet<number>;
 }
 
 /**
- * The length of the log, before the run: what is in it then is of another one. One that the server has yet to make is empty.
+ * The length of the log before the run: its content then is of another run. A log that the server has yet to make is empty.
  *
- * @throws CommandError what is there is no file, or one that cannot be read
+ * @throws CommandError the path is no file, or the file cannot be read
  */
 export async function openLedger(path: string): Promise<number> {
   try {

@@ -1,4 +1,4 @@
-// `--fail-if`: limits a run must keep, as text and as a verdict.
+// `--fail-if`: parses the limits of a run, and checks them.
 
 type Comparison = '>' | '>=' | '<' | '<=' | '=';
 
@@ -16,7 +16,7 @@ export interface Limit {
   readonly value: number;
 }
 
-/** What can be limited; latencies and gaps are milliseconds. */
+/** The metrics that can be limited; latencies and gaps are milliseconds. */
 export const METRICS = [
   'p50',
   'p90',
@@ -48,7 +48,7 @@ export const METRICS = [
 
 export type Metrics = Readonly<Partial<Record<(typeof METRICS)[number], number>>>;
 
-/** @throws Error naming the limit that is none */
+/** @throws Error naming the malformed limit */
 export function parseLimits(text: string): Limit[] {
   return text
     .split(',')
@@ -63,7 +63,7 @@ export function parseLimits(text: string): Limit[] {
     });
 }
 
-/** The limits that are broken, each with what was measured. */
+/** The broken limits, each with the measured value. */
 export function brokenLimits(limits: readonly Limit[], metrics: Metrics): string[] {
   return limits.flatMap(({ metric, comparison, value }) => {
     const measured = metrics[metric as keyof Metrics];

@@ -1,4 +1,4 @@
-// From the command line to what is to be done: every mistake is named before the first connection.
+// Turns the command line into a plan, and reports every mistake before the first connection.
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
 import { constants } from 'node:os';
@@ -15,16 +15,16 @@ export interface HammerOptions {
   readonly url: string;
   readonly plan: Plan;
   readonly trigger?: TriggerOptions;
-  /** The log a server writes, in ledger mode. */
+  /** Path of the server's log, in ledger mode. */
   readonly ledger?: string;
   readonly limits: readonly Limit[];
   readonly allowsLost: boolean;
 }
 
 const DEFAULT_MIX = 'keep-alive:10,new:2,idle:4,pipelined:2,half-sent:2';
-/** Runs with `--requests` end by themselves; the time of the result is still bounded. */
+/** Bounds runs with `--requests`, which end by themselves. */
 const LONGEST_RUN = 24 * 3_600_000;
-/** Beyond it a timer of Node fires at once. */
+/** The longest timer of Node: a longer one fires at once. */
 const LONGEST_TIME = 2 ** 31 - 1;
 
 type Table = typeof HAMMER_OPTIONS;
@@ -34,7 +34,7 @@ type ValueOf<O> = O extends { readonly type: 'boolean' }
     ? readonly string[]
     : string;
 
-/** What the command line gave, by the table of options. */
+/** The values from the command line, by the table of options. */
 export type HammerValues = { readonly [Name in keyof Table]?: ValueOf<Table[Name]> };
 
 /** @throws CommandError naming what was expected */
@@ -192,7 +192,7 @@ function readTrigger(values: HammerValues, duration: number): TriggerOptions | u
   };
 }
 
-/** Looks the name up once, so that no lookup is measured and no address tried in vain for each connection. */
+/** Looks the name up once, so that connections neither measure a lookup nor try an address in vain. */
 export async function resolveTarget(target: Target): Promise<Target> {
   if (target.unixPath !== undefined || net.isIP(target.host) !== 0) return target;
   const addresses = await lookup(target.host, { all: true });

@@ -1,4 +1,4 @@
-// Decides what became of a request: the one place where a loss gets its name.
+// Decides the outcome of each request: the only place that names a loss.
 import { createHash } from 'node:crypto';
 import type { ResponseReader } from './response.js';
 
@@ -14,18 +14,18 @@ export const LOSS_KINDS = {
   status: 'the status is not an expected one',
 } as const;
 
-/** The meaning of `notSent`, which is counted beside them: there is nothing the server could have answered. */
+/** The meaning of `notSent`. It counts apart from the losses, because the server had no request to answer. */
 export const NOT_SENT = 'the request was due, and had not begun when the run was given up';
 
 export type LossKind = keyof typeof LOSS_KINDS;
 
 export interface Loss {
   readonly kind: LossKind;
-  /** What was seen, for people. */
+  /** Description for people. */
   readonly detail: string;
 }
 
-/** What a right answer looks like. */
+/** The properties of an expected answer. */
 export interface Expectation {
   /** Inclusive ranges. */
   readonly statuses: readonly (readonly [number, number])[];
@@ -34,11 +34,11 @@ export interface Expectation {
   readonly text?: string;
   /** Source of a regular expression. */
   readonly pattern?: string;
-  /** Every body must be the first one again. */
+  /** Every body must equal the first one. */
   readonly same?: boolean;
 }
 
-/** Judges whole answers by an expectation. */
+/** Checks whole answers against an expectation. */
 export class Judge {
   readonly #expected: Expectation;
   readonly #pattern: RegExp | undefined;
@@ -51,13 +51,13 @@ export class Judge {
     this.#text = expected.text === undefined ? undefined : Buffer.from(expected.text);
   }
 
-  /** Whether the body has to be kept for the judgement. */
+  /** Whether the check needs the body. */
   get needsBody(): boolean {
     const { sha256, text, pattern, same } = this.#expected;
     return sha256 !== undefined || text !== undefined || pattern !== undefined || same === true;
   }
 
-  /** What is wrong with a complete or malformed answer; undefined: nothing. */
+  /** The loss by a complete or malformed answer; undefined where it is as expected. */
   answer(reader: ResponseReader): Loss | undefined {
     const { status } = reader.head;
     // The status first: an error's body is never the expected one.
@@ -73,7 +73,7 @@ export class Judge {
     return this.needsBody ? this.body(reader.body()) : undefined;
   }
 
-  /** What is wrong with a whole body, or a message of a WebSocket. */
+  /** The loss by a whole body, or by a WebSocket message. */
   body(body: Buffer): Loss | undefined {
     const { sha256, same } = this.#expected;
     if (this.#text !== undefined && !this.#text.equals(body)) return wrong('the body is not the expected one');
@@ -94,29 +94,29 @@ function wrong(detail: string): Loss {
   return { kind: 'wrongBody', detail };
 }
 
-/** How a connection ended by itself. */
+/** How a connection ended without the client closing it. */
 export type End = { readonly by: 'fin' } | { readonly by: 'error'; readonly error: NodeJS.ErrnoException };
 
-/** Where a request was when its connection ended. */
+/** Progress of a request when its connection ended. */
 export interface Progress {
   /** `connecting`: TCP; `securing`: the TLS handshake. */
   readonly phase: 'connecting' | 'securing' | 'open';
   readonly isWritten: boolean;
 }
 
-/** Names the loss of a request whose connection ended under it. */
+/** Names the loss of a request whose connection ended before the answer. */
 export function judgeEnd(end: End, { phase, isWritten }: Progress, reader: ResponseReader): Loss {
   const progress = `after ${reader.receivedBytes} bytes`;
   if (end.by === 'fin') return judgeCut(reader, 'closed', progress);
   const { code = '', message, syscall } = end.error;
   if (code === 'ETIMEDOUT' && phase !== 'connecting') return { kind: 'unanswered', detail: code };
   if (!isReset(end.error)) {
-    // A connection that was made is not refused: what comes then (bytes that are no TLS, an alert) cuts the answer.
+    // An open connection was not refused: a later error (bytes that are no TLS, an alert) cuts the answer.
     return phase === 'open'
       ? judgeCut(reader, code || message, progress)
       : { kind: 'refused', detail: code || message };
   }
-  // A FIN in the middle of the handshake has the code of a reset, but no system call failed (_tls_wrap.js).
+  // Node gives a FIN during the handshake the code of a reset, but then no system call failed (_tls_wrap.js).
   if (phase === 'securing' && syscall === undefined)
     return { kind: 'earlyClose', detail: 'closed in the TLS handshake' };
   return { kind: isWritten ? 'resetAfterWrite' : 'resetBeforeWrite', detail: `${code} ${progress}` };
@@ -128,12 +128,12 @@ function judgeCut(reader: ResponseReader, how: string, progress: string): Loss {
   return { kind: 'short', detail: `${how} after ${reader.bodyBytes}${promised} bytes of the body` };
 }
 
-/** The other side has sent a RST. EPIPE: a write came after it. */
+/** Whether the peer has sent a RST. EPIPE: a write came after it. */
 export function isReset({ code }: NodeJS.ErrnoException): boolean {
   return code === 'ECONNRESET' || code === 'EPIPE';
 }
 
-/** Errors of this machine as the client: no request was made, so none was lost. */
+/** Whether the error is of the client's machine: no request was made, so none was lost. */
 export function isOwnFault({ code }: NodeJS.ErrnoException): boolean {
   return code === 'EADDRNOTAVAIL' || code === 'EMFILE' || code === 'ENFILE' || code === 'ENOBUFS' || code === 'ENOMEM';
 }

@@ -1,18 +1,18 @@
-// Says when the next request of a client begins: at once (closed loop), or at its place in a fixed row of arrivals.
+// Decides when the next request of a client begins: at once (closed loop), or at its time in a fixed schedule of arrivals.
 
-/** Told when its request begins; `intendedAt` is the moment its latency counts from. */
+/** Called when the request begins; its latency counts from `intendedAt`. */
 export type Starter = (intendedAt: number) => void;
 
 export interface Pace {
-  /** Calls `start` when the client's next request is due, `finished` instead when there will be none. */
+  /** Calls `start` when the client's next request is due, or `finished` when there will be none. */
   next(start: Starter, finished: () => void): void;
-  /** The intended start of one more request that may go along right now, if there is one. */
+  /** The intended start of one more request that may be sent along now; undefined if there is none. */
   another(): number | undefined;
-  /** No new request from here on. */
+  /** Ends new requests. */
   stop(): void;
 }
 
-/** A client's next request begins when it asks. */
+/** A client's next request begins as soon as the client asks. */
 export class ClosedLoop implements Pace {
   readonly #clock: () => number;
   #left: number;
@@ -45,12 +45,12 @@ export class ClosedLoop implements Pace {
 export interface OpenLoopOptions {
   /** Milliseconds from one arrival to the next. */
   readonly interval: number;
-  /** The first arrival: threads take turns. */
+  /** Time of the first arrival: the threads take turns. */
   readonly offset: number;
   readonly limit: number;
-  /** How long what is overdue when the run ends is still worked off. */
+  /** Milliseconds after the end of the run in which overdue arrivals are still started. */
   readonly patience: number;
-  /** Told of each arrival that was given up. */
+  /** Called for each arrival that is given up. */
   readonly notSent: () => void;
 }
 
@@ -60,8 +60,8 @@ interface Waiting {
 }
 
 /**
- * Arrivals come at fixed times, whatever the server does. One that finds no free client waits, and its wait counts:
- * that is the correction for coordinated omission. Timers of Node have a millisecond, and so has this.
+ * Arrivals come at fixed times, whatever the server does. An arrival without a free client waits, and its latency includes the
+ * wait: this corrects for coordinated omission. The resolution is a millisecond, as of Node's timers.
  */
 export class OpenLoop implements Pace {
   readonly #clock: () => number;
@@ -70,7 +70,7 @@ export class OpenLoop implements Pace {
   readonly #ticking: NodeJS.Timeout;
   /** Arrivals that were given to a client. */
   #taken = 0;
-  /** Arrivals there will ever be. */
+  /** Total number of arrivals. */
   #limit: number;
   #givesUpAt = Number.POSITIVE_INFINITY;
 

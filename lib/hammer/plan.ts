@@ -1,4 +1,4 @@
-// What a run does, as plain data: it is made from the command line and sent to the threads.
+// The plan of a run as plain data, made from the command line and sent to the threads.
 
 import type { IdentifyBy } from './identify.js';
 import type { Expectation } from './outcome.js';
@@ -14,7 +14,7 @@ export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
 
 export interface Target {
   readonly isTls: boolean;
-  /** What is connected to; for a Unix socket the path alone counts. */
+  /** Host of the server; for a Unix socket only the path counts. */
   readonly host: string;
   readonly port: number;
   readonly unixPath?: string;
@@ -28,14 +28,14 @@ export interface RequestShape {
   readonly method: string;
   readonly path: string;
   readonly webSocketPath: string;
-  /** The server puts before each echo which one of its connection it is, from 1 on; an echo too many is a loss. */
+  /** The server numbers the echoes of a connection from 1 on; a surplus echo is a loss. */
   readonly countsEchoes?: boolean;
   /** Value of the Host field. */
   readonly authority: string;
-  /** `name: value` each. */
+  /** Each is `name: value`. */
   readonly headers: readonly string[];
   readonly body?: string;
-  /** The header that carries the number of the request, in ledger mode. */
+  /** Name of the header for the request's number, in ledger mode. */
   readonly numberHeader?: string;
 }
 
@@ -48,15 +48,15 @@ export interface Plan {
   readonly mix: Mix;
   readonly threads: number;
   readonly duration: number;
-  /** Ends the run when so many requests were made, however long it takes. */
+  /** Number of requests after which the run ends, however long it takes. */
   readonly requests?: number;
-  /** Arrivals a second of an open loop; absent: a closed loop. */
+  /** Arrivals per second of an open loop; absent: a closed loop. */
   readonly rate?: number;
-  /** Between two requests of a client in a closed loop. */
+  /** Pause between two requests of a client in a closed loop. */
   readonly think: number;
-  /** How long an idle client sleeps between two requests. */
+  /** Longest pause of an idle client between two requests. */
   readonly idle: number;
-  /** Between the two halves of a half-sent request. */
+  /** Pause between the two halves of a half-sent request. */
   readonly halfPause: number;
   /** Requests in one write of a pipelined client. */
   readonly depth: number;

@@ -1,11 +1,11 @@
-// The bytes of a request, as latin1 text: what does not change is put together once.
+// The bytes of a request, as latin1 text; the constant parts are built once.
 import type { RequestShape } from './plan.js';
 
 export class RequestText {
   /** The user's own Connection field says that each connection serves one request. */
   readonly closes: boolean;
   readonly #start: string;
-  /** Absent where the user has a Connection field of his own: one of each name is all a server should get. */
+  /** Empty where the user gives a Connection field: a server should get each field once. */
   readonly #closeField: string;
   readonly #numberField: string | undefined;
   readonly #body: string;
@@ -35,7 +35,7 @@ export class RequestText {
   }
 }
 
-/** Whether a `name: value` is of this name. */
+/** Whether a `name: value` has this name. */
 export function isNamed(header: string, name: string): boolean {
   return header.slice(0, header.indexOf(':')).toLowerCase() === name;
 }

@@ -1,8 +1,8 @@
-// Reads HTTP/1.x responses out of raw bytes, exactly: a client library would forgive what has to be counted here.
+// Parses HTTP/1.x responses strictly from raw bytes: a client library would forgive errors that must be counted here.
 
-/** A head is never longer than what servers themselves accept from others, many times over. */
+/** Many times the length of a head that servers accept from clients. */
 const HEAD_LIMIT_BYTES = 65_536;
-/** A chunk-size line with extensions, or a trailer. */
+/** Limit for a chunk-size line with extensions, or a trailer. */
 const LINE_LIMIT_BYTES = 8_192;
 const END_OF_HEAD: Buffer = Buffer.from('\r\n\r\n');
 const LF = 10;
@@ -21,24 +21,24 @@ type State =
   | 'complete'
   | 'malformed';
 
-/** What the head says. */
+/** A parsed head. */
 interface Head {
   readonly status: number;
-  /** Names in lower case; of several fields of one name the last. */
+  /** Fields by name in lower case; of several with one name the last. */
   readonly fields: ReadonlyMap<string, string>;
   readonly isChunked: boolean;
   readonly length: number | undefined;
-  /** The server will close the connection behind this response, or has not said that it will not (HTTP/1.0). */
+  /** The server announces to close after this response, or does not promise to keep the connection (HTTP/1.0). */
   readonly closes: boolean;
 }
 
 const NO_HEAD: Head = { status: 0, fields: new Map(), isChunked: false, length: undefined, closes: false };
 
-/** One response after the other of one connection; RFC 9112 §6.3 says where each ends. */
+/** Reads the responses of one connection in turn; RFC 9112 §6.3 defines where each ends. */
 export class ResponseReader {
   state: State = 'head';
   head: Head = NO_HEAD;
-  /** Everything received for this response so far, heads included. */
+  /** Bytes received for this response so far, heads included. */
   receivedBytes = 0;
   bodyBytes = 0;
   /** Why the state is `malformed`. */
@@ -47,13 +47,13 @@ export class ResponseReader {
   readonly #isHead: boolean;
   readonly #keepsBody: boolean;
   readonly #heads: HeadCache;
-  /** Bytes of the body still to come, or of the chunk. */
+  /** Missing bytes of the body, or of the chunk. */
   #missing = 0;
-  /** The beginning of a head, or of a line, that came in pieces. */
+  /** The beginning of a head, or of a line, that arrived in pieces. */
   #partial: Buffer | undefined;
   #body: Buffer[] = [];
 
-  /** `isHead`: the answers are to HEAD requests. `keepsBody`: {@link body} will be asked for. */
+  /** `isHead`: the requests are HEAD. `keepsBody`: {@link body} will be needed. */
   constructor(heads: HeadCache, isHead: boolean, keepsBody: boolean) {
     this.#heads = heads;
     this.#isHead = isHead;
@@ -78,7 +78,7 @@ export class ResponseReader {
     return Buffer.concat(this.#body);
   }
 
-  /** Takes bytes from `at` on; returns where the first one stands that is not of this response. */
+  /** Reads bytes from `at` on. @returns the index of the first byte that is not of this response */
   read(bytes: Buffer, at: number): number {
     let position = at;
     while (position < bytes.length && !this.isOver) position = this.#step(bytes, position);
@@ -86,7 +86,7 @@ export class ResponseReader {
     return position;
   }
 
-  /** The server has closed: true if that is where this response ends. */
+  /** The server has closed the connection. @returns whether this completes the response */
   end(): boolean {
     if (this.state === 'untilClose') this.state = 'complete';
     return this.state === 'complete';
@@ -131,7 +131,7 @@ export class ResponseReader {
 
   #begin(head: Head): void {
     const { status } = head;
-    // 100 Continue, 103 Early Hints: another head follows. 101 is the last word of HTTP on a connection.
+    // Another head follows 100 Continue and 103 Early Hints. No HTTP follows a 101.
     if (status < 200 && status !== 101) return;
     this.head = head;
     this.#missing = head.length ?? 0;
@@ -195,12 +195,12 @@ export class ResponseReader {
   }
 }
 
-/** Parses heads, and knows the last one again: a server repeats its head to the byte until `Date` moves on. */
+/** Parses heads, and caches the last one: a server repeats its head byte for byte until `Date` changes. */
 export class HeadCache {
   #text = '';
   #head: Head | string = 'no head';
 
-  /** The head, or the complaint about it. */
+  /** The parsed head, or the reason why it is malformed. */
   parse(text: string): Head | string {
     if (text !== this.#text) {
       this.#head = parseHead(text);

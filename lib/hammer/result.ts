@@ -1,4 +1,4 @@
-// What a run found: the object `--json` ends with, the details beside it, and the metrics limits are about.
+// The result of a run: the last object of `--json`, the details before it, and the metrics for `--fail-if`.
 import type { RecordableHistogram } from 'node:perf_hooks';
 import type { Totals } from './fleet.js';
 import type { Switch } from './identify.js';
@@ -14,32 +14,32 @@ export interface HammerResult {
   readonly requests: { readonly ok: number; readonly lost: number };
   readonly lostBy: LostBy;
   readonly connections: { readonly opened: number; readonly closedByServer: number };
-  /** Of right answers, from when each request should have begun. */
+  /** Latencies of expected answers, counted from when each request should have begun. */
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number };
-  /** Without a success, from the first one on. */
+  /** The longest time without a success, after the first one. */
   readonly longestGapMs: number;
   readonly switches: readonly Switch[];
-  /** Only of a ledger run. */
+  /** Only in ledger mode. */
   readonly ledger?: LedgerResult;
 }
 
-/** Everything about a run, once it is over. */
+/** A finished run with all its data. */
 export interface Finished {
   readonly url: string;
   readonly plan: Plan;
   /** Milliseconds since the epoch; all times of the run count from here. */
   readonly startedAt: number;
   readonly totals: Totals;
-  /** How long new requests began; ms. */
+  /** Milliseconds in which new requests began. */
   readonly elapsed: number;
   readonly longestGapMs: number;
   readonly switches: readonly Switch[];
-  /** The longest time without a success around each of them. */
+  /** The longest time without a success around each switch. */
   readonly switchGapsMs: readonly number[];
   readonly triggers: readonly Triggered[];
   readonly kernel: KernelCounts;
   readonly ledger?: LedgerResult;
-  /** Why there is none. */
+  /** Why the ledger result is missing. */
   readonly ledgerError?: string;
 }
 
@@ -60,7 +60,7 @@ export function resultOf({ totals, longestGapMs, switches, ledger }: Finished): 
   };
 }
 
-/** The line before the last: what the result has no place for. */
+/** The last line but one: details that are not in the result. */
 export function detailsOf(finished: Finished): object {
   const { url, plan, startedAt, totals, elapsed, triggers, switchGapsMs, kernel, ledgerError } = finished;
   const {
@@ -101,18 +101,18 @@ export function detailsOf(finished: Finished): object {
   };
 }
 
-/** Right answers a second, while new requests began. */
+/** Expected answers per second, while new requests began. */
 export function rateOf({ totals: { counts }, elapsed }: Finished): number {
   return perSecond(counts.ok - counts.late, elapsed);
 }
 
-/** What `--fail-if` can look at. */
+/** The metrics for `--fail-if`. */
 export function metricsOf(finished: Finished): Metrics {
   const { totals, longestGapMs, switches, ledger } = finished;
   const { ok, lost, closedByServer, reconnects, notSent } = totals.counts;
   const all = ok + lost + notSent;
   return {
-    // Of nothing there is no latency and no rate: a limit for it is broken then.
+    // Without requests latency and rate are absent, and a limit on an absent metric counts as broken.
     ...(totals.latency.count > 0 && latencyMetrics(totals)),
     ...(all > 0 && { errorRate: (lost + notSent) / all }),
     lost,
@@ -139,7 +139,7 @@ function latencyMetrics({ latency, maxLatencyMs }: Totals): Metrics {
   };
 }
 
-/** Milliseconds; 0 where nothing was measured. */
+/** Milliseconds; 0 without a measurement. */
 export function percentile(latency: RecordableHistogram, percent: number): number {
   return latency.count === 0 ? 0 : round(latency.percentile(percent) / 1_000);
 }

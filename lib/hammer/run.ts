@@ -1,4 +1,4 @@
-// One run from the first connection to the last answer: threads, triggers, witnesses.
+// One run from the first connection to the last answer: threads, triggers, kernel counters, ledger.
 import { Fleet, Totals } from './fleet.js';
 import { findSwitches, type Switch } from './identify.js';
 import { kernelDifference, readKernel } from './kernel.js';
@@ -9,19 +9,19 @@ import { Trigger, type TriggerOptions } from './trigger.js';
 
 /** How often {@link Watcher.tick} is called; ms. */
 const TICK = 250;
-/** What is looked at before and behind a switch; ms. */
+/** Milliseconds before and after a switch that are searched for gaps. */
 const AROUND = 1_000;
 const NO_TRIGGER: TriggerOptions = { signalName: 'SIGUSR2' };
 
-/** Who looks on. */
+/** Observes a run. */
 export interface Watcher {
   /** The first connection is about to be made. */
   started(fleet: Fleet): void;
-  /** What happened since the last tick. */
+  /** Called regularly with the counts since the last tick. */
   tick(now: number, since: Totals): void;
 }
 
-/** Runs to its end, which a SIGINT brings nearer; a second one ends this process. */
+/** Runs to the end. A SIGINT ends the run early; a second one ends this process. */
 export async function run(options: HammerOptions, watcher: Watcher): Promise<Finished> {
   const { url, trigger: triggering, ledger } = options;
   const plan = { ...options.plan, target: await resolveTarget(options.plan.target) };
@@ -61,7 +61,7 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
       startedAt: fleet.startedAt,
       totals: fleet.totals,
       elapsed,
-      // Until the first one it is the client that starts; without any, all of it is a gap.
+      // Before the first success the client is still starting. Without any success the whole run is a gap.
       longestGapMs: fleet.longestGap(fleet.firstSuccess ?? 0, elapsed),
       switches,
       switchGapsMs: switches.map((found) => gapAround(found, fleet, elapsed)),
@@ -77,7 +77,7 @@ export async function run(options: HammerOptions, watcher: Watcher): Promise<Fin
   }
 }
 
-/** A log that cannot be read is a fault, and no reason to lose the result beside it. */
+/** Reports an unreadable log as an error beside the result, which must not be lost. */
 async function tryLedger(
   read: () => Promise<LedgerResult>,
 ): Promise<{ readonly ledger: LedgerResult } | { readonly ledgerError: string }> {
@@ -88,13 +88,13 @@ async function tryLedger(
   }
 }
 
-/** What clients felt of a switch: from its trigger until a second after both had answered last, respectively first. */
+/** The longest gap around a switch: from its trigger until a second after the later of last old and first new answer. */
 function gapAround({ atMs, triggeredAtMs, overlapMs }: Switch, fleet: Fleet, elapsed: number): number {
   const from = triggeredAtMs ?? Math.min(atMs, atMs + overlapMs) - AROUND;
   return fleet.longestGap(Math.max(0, from), Math.min(elapsed, Math.max(atMs, atMs + overlapMs) + AROUND));
 }
 
-/** Resolves with when no more requests begin: time is up, the last is answered, or somebody has had enough. */
+/** Resolves with the time when requests end: the time is up, the last is answered, or the user pressed Ctrl-C. */
 async function untilEnd(fleet: Fleet, duration: number): Promise<number> {
   let enough = (): void => {};
   let timer: NodeJS.Timeout | undefined;

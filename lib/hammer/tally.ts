@@ -1,45 +1,45 @@
-// Counts what the clients of one thread report; every `drain` gives what came since the last one.
+// Counts the reports of one thread's clients; each `drain` returns the counts since the last one.
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { type Distribution, LatencyCounts } from './distribution.js';
 import { addSighting, type Sighting } from './identify.js';
 import { LOSS_KINDS, type Loss, type LossKind } from './outcome.js';
 
-/** The histogram Node has in its core is an HDR histogram (deps/histogram): microseconds, three digits, up to an hour. */
+/** Node's own HDR histogram (deps/histogram): microseconds, three digits, up to an hour. */
 export function latencyHistogram(): RecordableHistogram {
   return createHistogram({ lowest: 1, highest: 3_600_000_000, figures: 3 });
 }
 
-/** So lost, a request never was with the server as a whole: that it was not begun there is no gap. */
+/** Losses before the server had the whole request: it is no gap in the ledger that the server did not begin it. */
 const NEVER_WHOLE: ReadonlySet<LossKind> = new Set(['refused', 'resetBeforeWrite']);
 
-/** Losses kept in full, for each thread; all are counted. */
+/** Losses kept in full for each thread; further ones are only counted. */
 const LOSSES_TOLD = 100;
 
 /** Plain counts; they add up over ticks and threads. */
 export interface Counts {
   ok: number;
-  /** Of these, right answers that came after the last new request could begin: of no rate. */
+  /** Expected answers after the end of new requests; part of `ok`, but of no rate. */
   late: number;
   lost: number;
   /** Sockets that connected. */
   opened: number;
-  /** Of these, those that have ended, whoever ended them. */
+  /** Opened sockets that have ended, by client or server. */
   closed: number;
-  /** Connections the server ended although the client had not asked it to. */
+  /** Connections that the server ended without the client asking for it. */
   closedByServer: number;
-  /** Connections that ended by a reset, or by a write the other side no longer took. */
+  /** Connections that ended by a reset, or by a write after one. */
   resets: number;
-  /** Connections opened because the server had ended one that its client would have used again. */
+  /** Connections opened because the server had ended one that the client would have reused. */
   reconnects: number;
   handshakes: number;
   resumed: number;
-  /** Connects that took longer than the connect timeout; they are among the refused. */
+  /** Connects that took longer than the connect timeout; part of the refused. */
   slowConnects: number;
-  /** Bytes nobody had asked for, between two requests; they are among the wrong bodies. */
+  /** Times that bytes came without a request; part of the wrong bodies. */
   unasked: number;
-  /** Requests that were due and had not even begun when they were given up. */
+  /** Requests that were due and were given up before they began. */
   notSent: number;
-  /** This machine had no port or descriptor for a connection. */
+  /** Connections for which this machine had no port or descriptor. */
   ownFaults: number;
 }
 
@@ -72,21 +72,21 @@ export interface ToldLoss extends Loss {
   readonly atMs: number;
 }
 
-/** What became of connections a process had answered on: another one answered, or (`null`) the server closed them. */
+/** The further course of connections that a process answered on: another one answered, or (`null`) the server closed them. */
 export interface Fate {
   readonly from: string;
   readonly to: string | null;
   readonly connections: number;
 }
 
-/** Adds up what several threads saw. */
+/** Merges the counts of several threads. */
 export function addFate(fates: Fate[], { from, to, connections }: Fate): void {
   const at = fates.findIndex((known) => known.from === from && known.to === to);
   const before = fates[at]?.connections ?? 0;
   fates.splice(at === -1 ? fates.length : at, 1, { from, to, connections: before + connections });
 }
 
-/** What a thread sends: what happened since the last one. */
+/** The message of a thread: its counts since the last one. */
 export interface Delta {
   readonly counts: Counts;
   readonly lostBy: LostBy;
@@ -98,11 +98,11 @@ export interface Delta {
   readonly losses: readonly ToldLoss[];
   /** Ledger mode: the numbers of lost requests. */
   readonly lostNumbers: readonly number[];
-  /** Ledger mode: numbers that were given to requests which could not be made, or not be sent. */
+  /** Ledger mode: the numbers of requests that could not be made or sent. */
   readonly unusedNumbers: readonly number[];
 }
 
-/** When successes came, for all threads: a byte for each slot of time, so that gaps are those of the whole run. */
+/** Times of the successes of all threads: a shared byte for each slot of time, so that gaps are those of the whole run. */
 export class Successes {
   readonly #slots: Uint8Array;
   readonly #slotTime: number;
@@ -122,13 +122,13 @@ export class Successes {
     this.#slots[Math.trunc(at / this.#slotTime)] = 1;
   }
 
-  /** When the first one came, as exactly as a slot; undefined without any. */
+  /** Time of the first success, exact to a slot; undefined without any. */
   get first(): number | undefined {
     const slot = this.#slots.indexOf(1);
     return slot === -1 ? undefined : slot * this.#slotTime;
   }
 
-  /** The longest time without a success between two moments, their own ends included; ms. */
+  /** The longest time without a success between two moments, which bound gaps, too; ms. */
   longestGap(from: number, to: number): number {
     let last = from / this.#slotTime;
     let longest = 0;
@@ -152,7 +152,7 @@ export class Tally {
   #distribution = new LatencyCounts();
   #fates: Fate[] = [];
   #sightings = new Map<string, Sighting>();
-  /** The same process answers again and again: its sighting is changed in place. */
+  /** Changed in place, because the same process answers again and again. */
   #seen: { -readonly [K in keyof Sighting]: Sighting[K] } | undefined;
   #losses: ToldLoss[] = [];
   #lostNumbers: number[] = [];
@@ -183,18 +183,18 @@ export class Tally {
     if (this.#told++ < LOSSES_TOLD) this.#losses.push({ ...loss, atMs: Math.round(now * 1_000) / 1_000 });
   }
 
-  /** A request that was due and never began. It has no latency: that is of right answers. */
+  /** Counts a request that was due and never began. It has no latency, which only expected answers have. */
   notSent(number?: number): void {
     this.counts.notSent++;
     if (number !== undefined && this.#isNumbered) this.#unusedNumbers.push(number);
   }
 
-  /** No new requests: what is answered from here on is late. */
+  /** New requests have ended: later answers count as late. */
   stop(): void {
     this.#isLate = true;
   }
 
-  /** See {@link Fate}: of one connection. */
+  /** Counts the {@link Fate} of one connection. */
   fate(from: string, to: string | null): void {
     addFate(this.#fates, { from, to, connections: 1 });
   }
@@ -215,7 +215,7 @@ export class Tally {
     };
     this.counts = { ...NO_COUNTS };
     this.#lostBy = noLosses();
-    // A new one: a clone that was posted shares the memory of its original.
+    // A new histogram, because a posted clone shares the memory of its original.
     this.#latency = latencyHistogram();
     this.#maxLatency = 0;
     this.#distribution = new LatencyCounts();

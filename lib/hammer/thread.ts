@@ -1,4 +1,4 @@
-// A thread of the load: runs its share of the clients, and posts what they count in ticks.
+// A thread of the load: runs its share of the clients, and posts their counts in ticks.
 import { parentPort, workerData } from 'node:worker_threads';
 import { type ClientContext, Naps } from './client.js';
 import { createClient } from './clients.js';
@@ -12,7 +12,7 @@ import { HeadCache } from './response.js';
 import { type Delta, Successes, Tally } from './tally.js';
 import { Dialer } from './transport.js';
 
-/** What a thread is started with. */
+/** Start data of a thread. */
 export interface ThreadData {
   readonly plan: Plan;
   /** From 0 on. */
@@ -20,10 +20,10 @@ export interface ThreadData {
   readonly successes: { readonly buffer: SharedArrayBuffer; readonly slotTime: number };
 }
 
-/** To the thread: begin, with CLOCK_MONOTONIC of the start of the run; make no new requests. */
+/** Orders to the thread: begin, with CLOCK_MONOTONIC of the start of the run; make no new requests. */
 export type ThreadOrder = { readonly type: 'go'; readonly startedAt: bigint } | { readonly type: 'stop' };
 
-/** From the thread. `issued`: how many numbers it has given to requests. */
+/** Reports of the thread. `issued`: how many numbers it has given to requests. */
 export type ThreadReport =
   | { readonly type: 'ready' }
   | { readonly type: 'tick' | 'done'; readonly at: number; readonly delta: Delta; readonly issued: number };
@@ -51,8 +51,8 @@ function serve({ plan, index, successes }: ThreadData): void {
 }
 
 /**
- * Runs until every client has finished; returns what makes them finish. Also of use in a process of its own, and with a pace
- * of its own.
+ * Runs until every client has finished; returns a function that makes them finish. Works also in a process of its own, and
+ * with another pace.
  */
 export function run(
   plan: Plan,
@@ -97,7 +97,7 @@ export function run(
     nextNumber: () => 1 + index + plan.threads * issued++,
     finished: () => {
       running--;
-      // There will be no request for anybody: who sleeps until his next one may end, too.
+      // There are no more requests, so clients that sleep until their next one end, too.
       naps.end();
       if (running === 0) finish();
     },

@@ -1,4 +1,4 @@
-// Opens the sockets of the clients, and tells a reset from a FIN where Node does not.
+// Opens the sockets of the clients, and distinguishes a reset from a FIN where Node does not.
 import net from 'node:net';
 import tls from 'node:tls';
 import type { Target } from './plan.js';
@@ -8,7 +8,7 @@ const READ_BYTES = 65_536;
 /** Opens connections to one target. */
 export class Dialer {
   readonly #target: Target;
-  /** One for all sockets of the thread: what is read is used up before the next read. */
+  /** One buffer for all sockets of the thread: each read is consumed before the next. */
   readonly #buffer = Buffer.allocUnsafeSlow(READ_BYTES);
   readonly #context: tls.SecureContext | undefined;
 
@@ -23,7 +23,7 @@ export class Dialer {
     return this.#target.isTls;
   }
 
-  /** `read` gets bytes that are overwritten as soon as it returns. `session`: of an earlier connection, to resume. */
+  /** `read` gets bytes that are overwritten once it returns. `session`: a TLS session to resume, of an earlier connection. */
   dial(read: (bytes: Buffer) => void, session: Buffer | undefined): net.Socket {
     const { host, port, unixPath, serverName, resumes } = this.#target;
     const buffer = this.#buffer;
@@ -31,7 +31,7 @@ export class Dialer {
     const options = {
       ...where,
       noDelay: true,
-      // Or Node answers a FIN with one, before it can be asked whether it was a reset.
+      // Otherwise Node answers the FIN with its own before `wasReset` can ask the kernel.
       allowHalfOpen: true,
       onread: {
         buffer,
@@ -46,7 +46,7 @@ export class Dialer {
       ...options,
       secureContext: this.#context,
       ALPNProtocols: ['http/1.1'],
-      // The load is what is measured here, not the chain of trust: as wrk, h2load and ab.
+      // The hammer measures load, not the chain of trust, as do wrk, h2load and ab.
       rejectUnauthorized: false,
       ...(serverName === undefined ? {} : { servername: serverName }),
       ...(resumes && session !== undefined ? { session } : {}),
@@ -55,10 +55,9 @@ export class Dialer {
 }
 
 /**
- * Tells a reset from a FIN at 'end': libuv reports a reset that arrives together with data as an end (uv__stream_io,
- * POLLHUP after a partial read). getpeername(2) knows: it fails on a reset connection, and not on one whose peer has
- * only finished. It is asked for the first time here, so Node has not kept an earlier answer. A Unix socket has no resets of
- * that kind and no peer name.
+ * Whether the 'end' was a reset: libuv reports a reset that arrives together with data as an end (uv__stream_io, POLLHUP after
+ * a partial read). getpeername(2) fails on a reset connection, but not on one whose peer has only sent a FIN. Node caches its
+ * answer, and this is the first call. A Unix socket has no resets of that kind and no peer name.
  */
 export function wasReset(socket: net.Socket, { unixPath }: { readonly unixPath?: string }): boolean {
   return unixPath === undefined && socket.remoteAddress === undefined;

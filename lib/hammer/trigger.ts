@@ -1,4 +1,4 @@
-// Makes the server switch while the load is on it: runs a command or sends a signal, once or every so often.
+// Makes the server switch under load: runs a command or sends a signal, once or at intervals.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
@@ -8,7 +8,7 @@ export interface TriggerOptions {
   /** A pid, `@FILE` that holds one, or `identified`. */
   readonly signal?: string;
   readonly signalName: NodeJS.Signals;
-  /** Milliseconds; absent: once, in the middle. */
+  /** Interval in milliseconds; absent: once, in the middle. */
   readonly every?: number;
 }
 
@@ -18,9 +18,9 @@ export interface Triggered {
   error?: string;
 }
 
-/** What is still running then is ended, so that nothing is left behind. */
+/** Milliseconds that a command may still run after the run; then it gets SIGTERM. */
 const PATIENCE = 10_000;
-/** What is still running so long after SIGTERM does not mean to end. */
+/** Milliseconds from SIGTERM to SIGKILL. */
 const GRACE = 1_000;
 
 export class Trigger {
@@ -31,7 +31,7 @@ export class Trigger {
   readonly #running = new Map<ChildProcess, Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** `newest`: the identity of the process in charge. */
+  /** `newest` returns the identity of the process in charge. */
   constructor(options: TriggerOptions, now: () => number, newest: () => string | undefined) {
     this.#options = options;
     this.#now = now;
@@ -48,7 +48,7 @@ export class Trigger {
     clearTimeout(this.#timer);
   }
 
-  /** Commands that run have ended, or were ended. */
+  /** Resolves when the running commands have ended or were killed. */
   async finished(patience: number = PATIENCE): Promise<void> {
     const end = (signal: NodeJS.Signals): void => {
       for (const { pid } of this.#running.keys()) if (pid !== undefined) signalGroup(pid, signal);
@@ -84,7 +84,7 @@ export class Trigger {
   }
 
   #run(command: string, triggered: Triggered): void {
-    // In a group of its own: a signal to the shell alone would not reach what it waits for.
+    // In a group of its own: a signal to the shell alone would not reach the command it waits for.
     const child = spawn(command, { shell: true, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
     let complaints = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -97,7 +97,7 @@ export class Trigger {
       });
       child.once('exit', (code, signal) => {
         if (code !== 0) triggered.error = `ended with ${signal ?? `exit code ${code}`} ${complaints.trim()}`.trim();
-        // A daemon the command started may keep the pipe open.
+        // A daemon that the command started may keep the pipe open.
         child.stderr.destroy();
         this.#running.delete(child);
         resolve();
@@ -107,7 +107,7 @@ export class Trigger {
   }
 }
 
-/** The shell and everything it has started, but what leads a group of its own. */
+/** Signals the shell and its children, except those that lead a group of their own. */
 function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);

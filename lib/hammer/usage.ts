@@ -1,5 +1,5 @@
-// The options of `handover hammer`: one table for parsing and for the help (lib/cli/hammer.ts). Those of its report
-// are in report/options.ts.
+// The options of `handover hammer`: one table for parsing and for the help (lib/cli/hammer.ts). The options of its report are
+// in report/options.ts.
 
 export const HAMMER_OPTIONS = {
   duration: {

@@ -1,4 +1,4 @@
-// What people see: the counts while they grow, on a terminal, and the account at the end.
+// The text for people: on a terminal the growing counts, and the summary at the end.
 import type { Output } from '../terminal/output.js';
 import type { Fleet, Totals } from './fleet.js';
 import { LOSS_KINDS, type LossKind, NOT_SENT } from './outcome.js';
@@ -7,7 +7,7 @@ import { type Finished, percentile, perSecond, rateOf } from './result.js';
 /** Losses shown in full. */
 const LOSSES_SHOWN = 5;
 
-/** Draws the same lines again and again, on a terminal only. */
+/** Redraws the same lines, on a terminal only. */
 export class LiveView {
   readonly #output: Output;
   #fleet: Fleet | undefined;
@@ -22,7 +22,7 @@ export class LiveView {
     if (this.#output.isTerminal) this.#fleet = fleet;
   }
 
-  /** Leaves the terminal as it was. */
+  /** Removes the lines from the terminal. */
   end(): void {
     this.#fleet = undefined;
     this.#erase();
@@ -49,13 +49,13 @@ export class LiveView {
   }
 
   #erase(): void {
-    // CPL, ED (ECMA-48): up so many lines, and clear to the end of the screen.
+    // CPL, ED (ECMA-48): moves up over the lines drawn, and clears to the end of the screen.
     if (this.#lines > 0) this.#output.draw(`\u001b[${this.#lines}F\u001b[J`);
     this.#lines = 0;
   }
 }
 
-/** The account of a run. */
+/** The summary of a run. */
 export function describeRun(finished: Finished): string {
   const { url, plan, totals, elapsed, longestGapMs, switches, triggers, kernel, ledger, ledgerError } = finished;
   const { counts } = totals;

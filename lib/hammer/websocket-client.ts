@@ -1,4 +1,4 @@
-// A client that keeps a WebSocket: a request is a message and its answer, the handshake included when one is needed.
+// A client that keeps a WebSocket: a request is a message and its echo, with the handshake where a connection is needed.
 import { randomBytes } from 'node:crypto';
 import { Client, type ClientContext } from './client.js';
 import type { Connection, Exchange, Surroundings } from './connection.js';
@@ -8,7 +8,7 @@ import type { ResponseReader } from './response.js';
 import { acceptOf, type Message, MessageReader, maskedFrame, OPCODE } from './websocket.js';
 
 const MESSAGE_BYTES_OF_CLOSE_CODE = 2;
-/** Every message begins so, and its echo: what does not is the server's own (a greeting, a heartbeat, news). */
+/** Prefix of every message and its echo. The server sends messages without it on its own (a greeting, a heartbeat, news). */
 const OURS = 'handover hammer ';
 
 export class WebSocketClient extends Client {
@@ -20,11 +20,11 @@ export class WebSocketClient extends Client {
   #open: Connection | undefined;
   #exchange: Exchange | undefined;
   #sent = Buffer.alloc(0);
-  /** What answers it. */
+  /** The expected echo. */
   #echo = this.#sent;
-  /** Messages of this connection. */
+  /** Number of messages sent on this connection. */
   #messagesSent = 0;
-  /** Who answered the handshake, until the first message is answered. */
+  /** The server that answered the handshake, until the first message is answered. */
   #identity: string | undefined;
 
   constructor(context: ClientContext) {
@@ -121,7 +121,7 @@ export class WebSocketClient extends Client {
       return;
     }
     if (!this.#echo.equals(payload)) {
-      // The right echo may still follow, and would be taken for that of the next message.
+      // The right echo may still follow, and would count as the echo of the next message.
       connection.close({ kind: 'wrongBody', detail: `${payload.length} bytes that are no echo of the message` });
       return;
     }

@@ -1,4 +1,4 @@
-// The client's half of RFC 6455, as much as it takes to send a text message and to recognise its answer.
+// The part of RFC 6455 that a client needs to send a text message and to recognise its answer.
 import { createHash, randomBytes } from 'node:crypto';
 
 const KEY_SUFFIX = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -7,7 +7,7 @@ const MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024;
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** What the server must answer to a key (RFC 6455 §4.2.2). */
+/** The required Sec-WebSocket-Accept for a key (RFC 6455 §4.2.2). */
 export function acceptOf(key: string): string {
   return createHash('sha1')
     .update(key + KEY_SUFFIX)

@@ -1,11 +1,11 @@
-// The ticks of a run as columns for charts and tables: as many as can be told apart on a screen.
+// The ticks of a run as columns for charts and tables: as many as a screen can show.
 import { LatencyCounts } from '../hammer/distribution.js';
 import { LOSS_KINDS } from '../hammer/outcome.js';
 import type { Run, Tick } from './data.js';
 
-/** More points than this no screen shows. */
+/** No screen shows more points. */
 export const MOST_POINTS = 600;
-/** Up to so many processes have a series of their own; more share one with every so manieth. */
+/** Limit on series: with more processes, every so manieth shares one. */
 export const MOST_PROCESSES = 12;
 export const COLOURS = 8;
 
@@ -33,7 +33,7 @@ type Merged = Omit<Tick, 'atMs' | 'latencyMs' | 'latencyCounts'> & {
   readonly latency: LatencyCounts;
 };
 
-/** A last tick as short as this belongs to the one before: its rate would be a matter of chance. */
+/** A last tick up to this length joins the one before: its rate would be a matter of chance. */
 const SHORT_MS = 150;
 
 export function columnsOf(run: Run, mostPoints: number = MOST_POINTS): Columns {
@@ -103,7 +103,7 @@ export function columnsOf(run: Run, mostPoints: number = MOST_POINTS): Columns {
   };
 }
 
-/** Who answered how often: a series for each process, in the order of their first answers. */
+/** The answer rate of each process as a series, in the order of their first answers. */
 function processColumns({ details }: Run, rate: (of: (one: Merged) => number) => (number | null)[]): Column[] {
   const ids = processesOf(details.identities);
   const answersOf =
@@ -119,7 +119,7 @@ function processColumns({ details }: Run, rate: (of: (one: Merged) => number) =>
   });
 }
 
-/** In the order of their first answers. */
+/** The processes in the order of their first answers. */
 export function processesOf(identities: Run['details']['identities']): string[] {
   return [...identities].sort((a, b) => a.firstAt - b.firstAt).map(({ id }) => id);
 }
@@ -167,12 +167,12 @@ function openOf(merged: readonly Merged[]): number[] {
   });
 }
 
-/** A value counts until the next one: the last one to the end of the run. */
+/** Repeats the last value at the end of the run, because a value counts until the next point. */
 function closed(values: readonly (number | null)[]): (number | null)[] {
   return [...values, values.at(-1) ?? null];
 }
 
-/** Three digits say all there is to say. */
+/** Rounds to three digits: more would be noise. */
 function round(value: number): number {
   return value >= 100 ? Math.round(value) : Number(value.toPrecision(3));
 }

@@ -1,26 +1,26 @@
-// `--baseline`: what changed against another run, how sure that is, and whether it got worse.
+// `--baseline`: the changes against another run, their confidence, and whether they are for the worse.
 import { LatencyCounts } from '../hammer/distribution.js';
 import { lossOf, type Run, type Tick } from './data.js';
 import { type Interval, median, type Rate, rateRatioInterval, ratioInterval } from './statistics.js';
 
 export interface Compared {
   readonly metric: string;
-  /** Behind the values. */
+  /** Unit after the values. */
   readonly unit: string;
   readonly baseline: number | null;
   readonly current: number | null;
   /** Current by baseline, and its confidence interval of 95 %; null where there is none. `high` null: without end. */
   readonly ratio: number | null;
   readonly interval: { readonly low: number; readonly high: number | null } | null;
-  /** `unknown`: without an interval nobody can say. */
+  /** `unknown`: there is no interval to judge by. */
   readonly judgement: 'better' | 'same' | 'worse' | 'unknown';
-  /** Why it is so judged, where the interval does not say it. */
+  /** Reason of the judgement, where it is not the interval. */
   readonly note: string;
 }
 
-/** Resampled are at most so many pieces of a run. */
+/** Most pieces of a run to resample. */
 const PIECES = 120;
-/** Fewer switches tell nothing of the next one. */
+/** Fewest switches from which the next one can be predicted. */
 const SWITCHES = 5;
 
 /** A stretch of a run. */
@@ -102,12 +102,12 @@ export function compare(base: Run, current: Run, tolerance: number): Compared[] 
   ].filter((one) => one !== undefined);
 }
 
-/** Connections close because of switches, where there are any. */
+/** Number of chances for a close: connections close because of switches, where there are any. */
 function exposureOf({ details, result }: Run, all: readonly Run[]): number {
   return all.every((run) => run.result.switches.length > 0) ? result.switches.length : details.elapsedMs;
 }
 
-/** To lose none is a promise: the first one is worse, whatever statistics say. */
+/** Judges the first lost request as worse, whatever the statistics: the package promises to lose none. */
 function compareLost(base: Run, current: Run, tolerance: number): Compared {
   const [was, is] = [base, current].map((run): Rate => {
     const { lost, all } = lossOf(run);
@@ -136,7 +136,7 @@ function judge(
   if (interval === undefined) {
     return { ...values, interval: null, judgement: 'unknown', note: note || 'too little was measured' };
   }
-  // Of requests a second more is better, of everything else less.
+  // More requests per second are better; of everything else less is.
   const isMoreBetter = unit === '/s';
   const { low, high } = interval;
   const isWorse = isMoreBetter ? high < 1 - tolerance : low > 1 + tolerance;
@@ -150,7 +150,7 @@ function judge(
   };
 }
 
-/** What makes the two runs hard to compare. */
+/** Differences in the plans that make the two runs hard to compare. */
 export function differencesOf(base: Run, current: Run): string[] {
   const told = ({ details: { loop, rate, mix } }: Run): readonly (readonly [string, string])[] => [
     ['loop', loop],

@@ -7,7 +7,7 @@ import type { Fate } from '../hammer/tally.js';
 import { integer, list, optional, record, type Schema, string } from '../protocol/schema.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
 
-/** What the pages are made of. */
+/** The data of a report. */
 export interface Run {
   readonly ticks: readonly Tick[];
   readonly details: Details;
@@ -16,10 +16,10 @@ export interface Run {
 
 type Counts = Readonly<Record<string, number>>;
 
-/** What came since the tick before. */
+/** The counts since the tick before. */
 export interface Tick {
   readonly atMs: number;
-  /** How much time its counts are of: threads report ten times a second, each when it comes to it. */
+  /** Time that its counts cover: each thread reports ten times a second, at times of its own. */
   readonly coversMs: number;
   readonly ok: number;
   readonly lost: number;
@@ -33,7 +33,7 @@ export interface Tick {
   readonly answersBy: Counts;
 }
 
-/** What the result has no place for; see detailsOf in hammer/result.ts. */
+/** Details that are not in the result; see detailsOf in hammer/result.ts. */
 export interface Details {
   readonly url: string;
   /** Milliseconds since the epoch. */
@@ -45,7 +45,7 @@ export interface Details {
   readonly requestsPerSecond: number;
   readonly latencyMs: { readonly mean: number; readonly p90: number; readonly 'p99.9': number };
   readonly reconnectsForced: number;
-  /** Requests that were due and never sent; a run of an older version may not say. */
+  /** Requests that were due and never sent; missing in runs of older versions. */
   readonly notSent?: number | undefined;
   readonly identities: readonly Sighting[];
   readonly triggers: readonly { readonly atMs: number; readonly error?: string | undefined }[];
@@ -132,7 +132,7 @@ const result: Schema<Result> = record({
   ),
 }) as unknown as Schema<Result>;
 
-/** The run a file holds. @throws CommandError naming the file, the line and what was expected */
+/** Reads a run from a file. @throws CommandError naming the file, the line and the expectation */
 export function readRun(path: string): Run {
   let text: string;
   try {
@@ -143,7 +143,7 @@ export function readRun(path: string): Run {
   return parseRun(text.split('\n'), path);
 }
 
-/** As {@link readRun}, of lines. */
+/** As {@link readRun}, from lines. */
 export function parseRun(lines: readonly string[], path: string): Run {
   const ticks: Tick[] = [];
   let found: Details | undefined;
@@ -173,7 +173,7 @@ function parseLine(line: string, where: string): Readonly<Record<string, unknown
     const value = JSON.parse(line) as unknown;
     if (typeof value === 'object' && value !== null) return value as Readonly<Record<string, unknown>>;
   } catch {
-    // Told below, as what is JSON and no object.
+    // Reported below, as is JSON that is no object.
   }
   throw malformed(where, `no object of JSON: ${line.slice(0, 60)}`);
 }
@@ -183,7 +183,7 @@ function malformed(where: string, what: string): CommandError {
   return new CommandError(EXIT.usage, `${where}: ${what}; ${expected}`);
 }
 
-/** Requests nobody got an answer to, and all that were due: one that was never sent is lost as well. */
+/** Lost requests, and all that were due: a request that was never sent counts as lost. */
 export function lossOf({ result: { requests }, details: { notSent = 0 } }: Run): {
   readonly lost: number;
   readonly all: number;
@@ -192,7 +192,7 @@ export function lossOf({ result: { requests }, details: { notSent = 0 } }: Run):
   return { lost, all: requests.ok + lost };
 }
 
-/** Milliseconds from the start of the run to the end of each tick, by what its counts cover. */
+/** Milliseconds from the start of the run to the end of each tick, by the time that its counts cover. */
 export function tickEnds(ticks: readonly Tick[]): number[] {
   let end = 0;
   return ticks.map(({ coversMs }) => {

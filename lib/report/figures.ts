@@ -1,14 +1,14 @@
-// The charts of a run: what each shows, in words for those who do not see it, and the same numbers as a table.
+// The charts of a run: each with a description in words for readers who do not see it, and the same numbers as a table.
 import { COLOURS, type Column, type Columns, columnsOf, processesOf } from './columns.js';
 import type { Run } from './data.js';
 import { type Html, html } from './html.js';
 import type { Recorded } from './recorded.js';
 
-/** Rows of the table under a chart. */
+/** Most rows of the table under a chart. */
 const ROWS = 30;
-/** Buttons that show one switch from near. */
+/** Most buttons that zoom in on a switch. */
 const BUTTONS = 12;
-/** Names of processes on the chart: more would not be read. */
+/** Most names of processes on a chart: more would be illegible. */
 const NAMED = 60;
 
 interface Figure {
@@ -59,7 +59,7 @@ const FIGURES: readonly Figure[] = [
 
 export interface Figures {
   readonly body: Html;
-  /** What browser/charts.ts draws. */
+  /** Data for browser/charts.ts. */
   readonly data: object;
 }
 
@@ -132,7 +132,7 @@ function zoomButtons({ result: { switches }, details }: Run): Html | undefined {
   return html`<p class="zoom"><button type="button" data-from="0" data-to="${end}" aria-pressed="true">whole run</button> ${near}</p>`;
 }
 
-/** From the first to the last answer of each process. */
+/** A lane with a bar for each process, from its first to its last answer. */
 function servingLane({ details: { identities } }: Run): object[] {
   const order = processesOf(identities);
   if (order.length === 0) return [];
@@ -143,7 +143,7 @@ function servingLane({ details: { identities } }: Run): object[] {
   return stagger(spans).map((row, index) => ({ label: index === 0 ? 'process' : '', spans: row }));
 }
 
-/** What overlaps goes into another row. */
+/** Puts overlapping spans into different rows. */
 function stagger<T extends { readonly from: number; readonly to: number }>(spans: readonly T[]): T[][] {
   const rows: T[][] = [];
   for (const span of [...spans].sort((a, b) => a.from - b.from)) {
@@ -155,7 +155,7 @@ function stagger<T extends { readonly from: number; readonly to: number }>(spans
   return rows;
 }
 
-/** Colours of the phases; what is not named here is grey. */
+/** Colours of the phases; other phases are grey. */
 const PHASES: Readonly<Record<string, number>> = {
   spawn: 5,
   PREPARE: 7,

@@ -1,6 +1,6 @@
-// Text that is HTML already, told apart from text that is not: whatever a template is given is escaped.
+// Distinguishes HTML from plain text: a template escapes every value that is not HTML.
 
-/** HTML as it is. */
+/** Text that is HTML already. */
 export class Html {
   readonly text: string;
 
@@ -27,7 +27,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }
 
-/** A template whose values are escaped, unless they are HTML; of a list all are taken, of `undefined` and `false` nothing. */
+/** A template that escapes its values unless they are HTML; it joins lists, and leaves out `undefined` and `false`. */
 export function html(strings: TemplateStringsArray, ...values: readonly Content[]): Html {
   return new Html(strings.reduce((all, string, index) => all + textOf(values[index - 1]) + string));
 }
@@ -38,7 +38,7 @@ function textOf(content: Content): string {
   return typeof content === 'object' ? content.map(textOf).join('') : escapeHtml(String(content));
 }
 
-/** JSON for a `<script type="application/json">`: nothing in it ends the element or begins a comment. */
+/** JSON for a `<script type="application/json">`, escaped so that it neither ends the element nor begins a comment. */
 export function embeddable(data: unknown): string {
   return JSON.stringify(data).replace(/</g, '\\u003c');
 }

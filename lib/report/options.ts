@@ -29,7 +29,7 @@ export type SlaTarget = (typeof SLA_TARGETS)[number];
 
 export interface ReportOptions {
   readonly baseline?: string;
-  /** A part of 1. */
+  /** Fraction of 1. */
   readonly tolerance: number;
   readonly sla?: SlaTarget;
   readonly timeline?: string;
@@ -39,7 +39,7 @@ export type ReportValues = { readonly [Name in keyof typeof REPORT_OPTIONS]?: st
 
 const DEFAULT_TOLERANCE = 10;
 
-/** @throws CommandError naming what was expected */
+/** @throws CommandError naming the expectation */
 export function readReportOptions(values: ReportValues, command: string): ReportOptions {
   const { baseline, tolerance, sla, timeline } = values;
   const refuse = (message: string): CommandError =>

@@ -1,19 +1,19 @@
-// A page that is one file: its styles, scripts and data are in it, and it asks no network for anything.
+// A page as one file: it contains its styles, scripts and data, and loads nothing from the network.
 import { readFileSync } from 'node:fs';
 import { embeddable, escapeHtml, type Html } from './html.js';
 
 export interface Page {
   readonly title: string;
-  /** Behind the common style. */
+  /** Added after the common style. */
   readonly style?: string;
   readonly body: Html;
-  /** What the scripts read, as JSON, from the element `data`. */
+  /** Data for the scripts, as JSON in the element `data`. */
   readonly data?: unknown;
-  /** Their sources, in order; run when the body is there. */
+  /** Sources of the scripts, in order; they run after the body is parsed. */
   readonly scripts?: readonly string[];
 }
 
-/** Even if something in the page asked for it, the browser would load nothing. */
+/** Forbids the browser to load anything, even where the page's content asks for it. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
 export function page({ title, style = '', body, data, scripts = [] }: Page): string {
@@ -37,9 +37,9 @@ ${scripts.map((script) => `<script>${script}</script>`).join('\n')}
 `;
 }
 
-/** What draws charts: see browser/charts.ts for the data it expects. */
+/** The code and style that draw charts; browser/charts.ts defines the data. */
 export interface Assets {
-  /** For `scripts`: the chart library with its licence, and what draws each `data-chart`. */
+  /** For `scripts`: the chart library with its licence, and the code that draws each `data-chart`. */
   readonly scripts: readonly string[];
   /** For `style`. */
   readonly style: string;
@@ -50,7 +50,7 @@ export function assets(): Assets {
   return { scripts: [licence + asset('uPlot.iife.min.js'), asset('charts.js')], style: asset('uPlot.min.css') };
 }
 
-/** Those of the build, also for who imports this file as a source: lib/ and dist/ are alike. */
+/** Reads an asset of the build, also when this file runs as source: lib/ and dist/ have the same depth. */
 function asset(name: string): string {
   return readFileSync(new URL(`../../dist/report/browser/${name}`, import.meta.url), 'utf8');
 }

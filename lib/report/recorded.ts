@@ -1,4 +1,4 @@
-// `--timeline`: the handovers the server recorded during the run, found, and put on the run's own axis of time.
+// `--timeline`: finds the handovers that the server recorded during the run, and puts them on the run's axis of time.
 import {
   listTimelines,
   type RecordedHandover,
@@ -12,9 +12,9 @@ import type { Run } from './data.js';
 /** A recorded handover. All its times are milliseconds since the start of the run. */
 export interface Recorded {
   readonly handoverId: string;
-  /** Which switch of the run it was; undefined where clients saw none. */
+  /** Index of its switch in the run; undefined where clients saw none. */
   readonly switchIndex: number | undefined;
-  /** What was added to the server's times, so that no effect comes before its cause. */
+  /** Milliseconds added to the server's times, so that no effect comes before its cause. */
   readonly shiftMs: number;
   readonly spawnToReadyMs: number | undefined;
   readonly processes: readonly RecordedProcess[];
@@ -29,7 +29,7 @@ export interface RecordedProcess {
   readonly spans: readonly TimelineSpan[];
 }
 
-/** Clocks of two machines are less than this apart; a recording beyond it is of another run, whose pid came again. */
+/** Most difference between the clocks of two machines: a recording further off is of another run with the same pid. */
 const MOST_SKEW = 600_000;
 
 /** @throws CommandError the directory cannot be read */
@@ -57,7 +57,7 @@ function readAll(directory: string): RecordedHandover[] {
   }
 }
 
-/** By the pid, if that is how processes tell their names; of several with the same the one nearest in time. */
+/** Finds a recording by pid, where processes are identified by it; of several with the same pid the nearest in time. */
 function findFor(index: number, all: ReadonlySet<RecordedHandover>, run: Run): RecordedHandover | undefined {
   const found = run.result.switches[index];
   if (found === undefined) return undefined;
@@ -101,8 +101,8 @@ function align({ handoverId, parts }: RecordedHandover, index: number, run: Run)
 }
 
 /**
- * The clocks of two machines differ. A handover is requested after its trigger, and the new process answers after it is
- * ready: times that say otherwise are moved by as little as makes them possible.
+ * The smallest shift that makes the server's times possible, because the clocks of two machines differ: a handover is requested
+ * after its trigger, and the new process answers after it is ready.
  */
 function shiftOf(requestedAt: number | undefined, readyAt: number | undefined, index: number, run: Run): number {
   const found = run.result.switches[index];

@@ -1,4 +1,4 @@
-// A report: what is said of a run, as a page, as JSON and as an exit code.
+// The report on a run: as a page, as JSON and as an exit code.
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { type Compared, compare, differencesOf } from './comparison.js';
 import { type Run, readRun } from './data.js';
@@ -11,7 +11,7 @@ import { comparisonTable, headOf, lossTable, switchTable, verdictTable, witnesse
 import { timelineSection } from './timeline-bars.js';
 import { type Judged, judgeRun } from './verdict.js';
 
-/** What there is to compare a run with and to hold it to: read before the run, so that a mistake is told at once. */
+/** The baseline and the limits for a run: read before the run, so that a mistake is reported at once. */
 export interface Yardsticks {
   readonly options: ReportOptions;
   readonly baseline: Run | undefined;
@@ -28,7 +28,7 @@ export interface Report {
   readonly recorded: readonly Recorded[];
   readonly judged: Judged | undefined;
   readonly compared: readonly Compared[];
-  /** What makes a comparison doubtful. */
+  /** Differences that make the comparison doubtful. */
   readonly differences: readonly string[];
 }
 
@@ -51,7 +51,7 @@ export function exitCodeOf({ judged, compared }: Report): ExitCode {
   return judged?.verdict === 'REVIEW' ? EXIT.review : EXIT.ok;
 }
 
-/** For programs. */
+/** The report for programs. */
 export function summaryOf(report: Report, path: string | undefined): object {
   const { judged, compared, differences } = report;
   return {
@@ -63,7 +63,7 @@ export function summaryOf(report: Report, path: string | undefined): object {
   };
 }
 
-/** For people at a terminal. */
+/** The report for people at a terminal. */
 export function linesOf({ judged, compared, differences }: Report): string[] {
   const change = (ratio: number | null): string => (ratio === null ? '∞' : `${((ratio - 1) * 100).toFixed(1)} %`);
   return [

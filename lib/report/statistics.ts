@@ -1,6 +1,6 @@
-// How sure a change is: resampling of what a run consists of, and counts against counts.
+// Confidence intervals of changes: by resampling the pieces of a run, and by comparing counts.
 
-/** Of a ratio, 95 %. */
+/** The 95 % confidence interval of a ratio. */
 export interface Interval {
   readonly low: number;
   readonly high: number;
@@ -9,14 +9,14 @@ export interface Interval {
 const RESAMPLES = 1_000;
 const TAIL = 0.025;
 const ONE_SIDED = 0.05;
-/** The quantile of the normal distribution for it. */
+/** The quantile of the normal distribution for 95 %. */
 const Z = 1.96;
-/** From here on the logarithm of a ratio of counts is normal enough. */
+/** Number of events from which the logarithm of a ratio of counts is nearly normal. */
 const MANY = 30;
-/** Neighbouring ticks are alike: they are drawn in blocks, of a second where a tick is 250 ms. */
+/** Ticks drawn together, because neighbours are alike: a second of ticks of 250 ms. */
 const BLOCK = 4;
 
-/** mulberry32: the same file gives the same interval. */
+/** mulberry32 with a fixed seed, so that the same file gives the same interval. */
 function random(seed: number): () => number {
   let state = seed;
   return () => {
@@ -27,7 +27,7 @@ function random(seed: number): () => number {
   };
 }
 
-/** As many of them, drawn with replacement, in blocks of neighbours. */
+/** Draws as many items with replacement, in blocks of neighbours. */
 function resample<T>(items: readonly T[], block: number, draw: () => number): T[] {
   const drawn: T[] = [];
   while (drawn.length < items.length) {
@@ -38,8 +38,8 @@ function resample<T>(items: readonly T[], block: number, draw: () => number): T[
 }
 
 /**
- * The interval of the ratio of a figure between two runs: both are resampled (moving blocks bootstrap), and how far the
- * ratios spread is laid around the ratio that was measured. Undefined where a figure is 0, or of too few items.
+ * The interval of the ratio of a figure between two runs: resamples both (moving blocks bootstrap), and lays the spread of the
+ * ratios around the measured ratio. Undefined where a figure is 0, or from too few items.
  */
 export function ratioInterval<T>(
   base: readonly T[],
@@ -62,7 +62,7 @@ export function ratioInterval<T>(
   return { low: Math.exp(at + quantile(TAIL)), high: Math.exp(at + quantile(1 - TAIL)) };
 }
 
-/** Events, and how many chances there were for them. */
+/** Number of events, and of chances for one. */
 export interface Rate {
   readonly count: number;
   readonly exposure: number;
@@ -91,8 +91,8 @@ export function rateRatioInterval(base: Rate, current: Rate): Interval | undefin
 }
 
 /**
- * With 95 % no more events than this were to be expected, by how many there were (Poisson; Garwood 1936). 3 for none: the
- * rule of three. Rounded up to a tenth as that is.
+ * The upper bound, with 95 % confidence, of the expected number of events, by their count (Poisson; Garwood 1936). For none it
+ * is 3, the rule of three. Rounded up to a tenth, as that rule is.
  */
 export function mostExpected(count: number): number {
   const most = (count + 5 * Math.sqrt(count + 1) + 5) | 0;
@@ -121,7 +121,7 @@ function solve(rising: (share: number) => number, highest = 1): number {
   return (low + high) / 2;
 }
 
-/** The probability of at most `most` of `all`; the shorter tail is added up. */
+/** The probability of at most `most` of `all`; adds up the shorter tail. */
 function binomialBelow(all: number, most: number, share: number): number {
   if (most >= all) return 1;
   if (most > all / 2) return 1 - binomialBelow(all, all - most - 1, 1 - share);

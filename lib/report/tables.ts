@@ -1,4 +1,4 @@
-// The parts of a report that are numbers: key figures, verdict, comparison, switches, connections, losses.
+// The tables of a report: key figures, verdict, comparison, switches, connections, losses.
 import { LOSS_KINDS, type LossKind, NOT_SENT } from '../hammer/outcome.js';
 import { processesOf } from './columns.js';
 import { type Compared, clientsOf } from './comparison.js';
@@ -23,7 +23,7 @@ interface Heading {
   readonly isNumber?: boolean;
 }
 
-/** Headings that begin with `#` are of numbers. */
+/** A heading that begins with `#` marks a column of numbers. */
 function table(caption: string, headings: readonly string[], rows: readonly (readonly Content[])[]): Html {
   const columns = headings.map((text): Heading => ({ text: text.replace(/^#/, ''), isNumber: text.startsWith('#') }));
   const kind = (index: number): Html | undefined => (columns[index]?.isNumber ? html` class="number"` : undefined);
@@ -42,7 +42,7 @@ export function ms(value: number | null | undefined): string {
   return value >= 100 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
 }
 
-/** What was done, and what came of it. */
+/** The head of a report: the plan of the run, and its main results. */
 export function headOf(run: Run, judged: Judged | undefined, compared: readonly Compared[]): Html {
   const { details } = run;
   const started = new Date(details.startedAt)
@@ -120,7 +120,7 @@ function change(ratio: number | null): string {
   return `${percent > 0 ? '+' : percent < 0 ? '−' : ''}${Math.abs(percent).toFixed(Math.abs(percent) < 10 ? 1 : 0)} %`;
 }
 
-/** Each switch: how long it took, what clients felt, and what became of their connections. */
+/** Each switch: its duration, the longest gap for clients, and the fate of their connections. */
 export function switchTable(run: Run): Html {
   const { switches } = run.result;
   const { details } = run;
@@ -172,7 +172,7 @@ ${table(
 and by one after it. Closed: connections the server ended unasked after an older process had answered last on them.</p>`;
 }
 
-/** Kept alive across a switch, and closed by the process that left. */
+/** The numbers of connections that survived a switch, and that the leaving process closed. */
 function survivalOf({ result, details }: Run, index: number): [string, string] {
   const found = result.switches[index];
   const order = processesOf(details.identities);
@@ -199,7 +199,7 @@ ${table('', ['kind', '#lost', 'what it is'], rows)}
 <details><summary>The first ${told.length}</summary>${table('', ['#at, s', 'kind', 'detail'], told)}</details>`;
 }
 
-/** Two more witnesses. */
+/** Evidence beside the clients: kernel counters and ledger. */
 export function witnesses({ result, details }: Run): Html {
   const { connections, ledger } = result;
   const kernel = Object.entries(details.kernel);

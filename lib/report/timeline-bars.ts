@@ -1,22 +1,22 @@
-// The handovers a server recorded: both processes as rows of bars, the critical path marked, and the hints.
+// Draws recorded handovers: both processes as rows of bars, with the critical path marked, and the hints.
 import type { TimelineSpan } from '../observe/timeline-part.js';
 import { type Html, html } from './html.js';
 import type { Recorded, RecordedProcess } from './recorded.js';
 import { ms } from './tables.js';
 
-/** More are a matter of `joinTimeline` and Perfetto. */
+/** Most handovers drawn; `joinTimeline` and Perfetto show more. */
 const SHOWN = 10;
 /** Collections of garbage shorter than this stay out of the table. */
 const WORTH_MS = 1;
-/** What a name needs beside a moment, as a part of all. */
+/** Room for the name of a moment, as a fraction of the width. */
 const ROOM_FOR_NAME = 0.12;
-/** Below each other; what is still on top of something else is in the table. */
+/** Most lanes; spans that still overlap are in the table. */
 const MOST_LANES = 6;
-/** Frames that are turns of the handover; the others are in the trace. */
+/** Frames drawn because they mark the phases; the trace has the others. */
 const FRAMES = /READY|COMMIT|RETIRE|ABORT/;
-/** How far behind the end of the critical path is drawn: a drain may last for hours. */
+/** The drawing ends at this multiple of the critical path: a drain may last for hours. */
 const BEYOND = 1.3;
-/** Clocks that differ by less are taken as alike. */
+/** Smallest difference of clocks that the report mentions. */
 const WORTH_TELLING_MS = 5;
 
 export function timelineSection(recorded: readonly Recorded[], directory: string): Html {
@@ -56,7 +56,7 @@ function tableRow(role: string, name: string, startedAt: number, durationMs: num
   return html`<tr><td>${role}</td><td>${name}</td><td class="number">${(startedAt / 1_000).toFixed(4)}</td><td class="number">${ms(durationMs)}</td></tr>`;
 }
 
-/** From the request to a while after the critical path. */
+/** Draws from the request to a while after the critical path. */
 function drawing({ processes, path }: Recorded): Html {
   const starts = processes.flatMap(({ spans, role }) =>
     spans.filter(({ name }) => role === 'successor' || name === 'requested').map(({ startedAt }) => startedAt),
@@ -125,14 +125,14 @@ interface Lane {
   readonly spans: TimelineSpan[];
 }
 
-/** What runs side by side lies one below the other. */
+/** Puts overlapping spans into different lanes. */
 function lanes(title: string, spans: readonly TimelineSpan[], leastMs: number): Lane[] {
   const rows: Lane[] = [];
   const endOf = (span: TimelineSpan | undefined): number => {
     return span === undefined ? 0 : span.startedAt + Math.max(span.durationMs ?? 0, leastMs);
   };
   for (const span of [...spans].sort((a, b) => a.startedAt - b.startedAt)) {
-    // Stretches that follow each other may overlap by a rounding.
+    // Consecutive spans may overlap by rounding.
     const lane = rows.find((one) => endOf(one.spans.at(-1)) <= span.startedAt + 0.01);
     if (lane) lane.spans.push(span);
     else if (rows.length < MOST_LANES) rows.push({ title: rows.length === 0 ? title : '', spans: [span] });

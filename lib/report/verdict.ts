@@ -1,4 +1,4 @@
-// `--sla`: limits a restart must keep, line by line, and one verdict of all.
+// `--sla`: checks the limits for a restart one by one, and sums them up in one verdict.
 import { lossOf, type Run } from './data.js';
 import type { SlaTarget } from './options.js';
 import type { Recorded } from './recorded.js';
@@ -21,7 +21,7 @@ export interface Judged {
 interface Limits {
   readonly startMs: number;
   readonly switchMs: number;
-  /** Requests that may be lost, as a part of all. */
+  /** Allowed lost requests, as a fraction of all. */
   readonly budget: number;
 }
 
@@ -31,7 +31,7 @@ export const SLA_LIMITS: Readonly<Record<SlaTarget, Limits>> = {
   '99.99': { startMs: 5_000, switchMs: 1_000, budget: 0.0001 },
 };
 
-/** Within so much of a limit somebody should look. */
+/** Fraction of a limit from which the verdict is REVIEW. */
 const NEAR = 0.8;
 
 export function judgeRun(run: Run, sla: SlaTarget, recorded: readonly Recorded[]): Judged {
@@ -63,7 +63,7 @@ function startLine({ result: { switches } }: Run, { startMs }: Limits, recorded:
   return limited('start', measured, startMs, missing, `${how.join(', ')} of ${starts.length} switches`);
 }
 
-/** The longest time around a switch in which nobody got an answer. */
+/** Checks the longest time around a switch in which no client got an answer. */
 function switchLine({ result, details }: Run, { switchMs }: Limits): VerdictLine {
   if (result.switches.length === 0) return { name: 'switch', verdict: 'REVIEW', reason: 'no switch was seen' };
   const missing = result.switches.length - details.switchGapsMs.length;
@@ -108,7 +108,7 @@ function lostLine(run: Run, { budget }: Limits): VerdictLine {
   return { name, verdict: 'GO', reason: said };
 }
 
-/** Each trigger worked, and a new process answered it: one that came later is another trigger's. */
+/** Checks that each trigger worked, and that a new process answered it: a switch counts for one trigger only. */
 function triggersLine({ result: { switches }, details }: Run, { startMs }: Limits): VerdictLine {
   const name = 'triggers';
   const { triggers, elapsedMs, identities } = details;

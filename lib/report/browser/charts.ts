@@ -1,25 +1,25 @@
-// Draws each element with `data-chart` from the page's data: lines, or areas one upon the other, over one axis of time.
-// All charts of a page share the cursor and what part of the time is shown.
+// Draws each element with `data-chart` from the page's data: lines, or stacked areas, over one axis of time. All charts of a
+// page share the cursor and the visible stretch of time.
 
 interface SeriesData {
   readonly label: string;
   /** 1 to 8: a colour of the style. */
   readonly color: number;
   readonly values: readonly (number | null)[];
-  /** Shown when its name in the legend is chosen. */
+  /** Hidden until the reader chooses its name in the legend. */
   readonly isHidden?: boolean;
 }
 
 interface ChartData {
   readonly unit: string;
-  /** `stacked`: what is shown is the sum of those below. */
+  /** `stacked`: each series is drawn on top of the sum of those below. */
   readonly kind: 'line' | 'stacked';
   /** Decimals in the legend. */
   readonly digits?: number;
   readonly series: readonly SeriesData[];
 }
 
-/** A stretch of time behind the lines, in seconds. `label`, where there is room for it. */
+/** A stretch of time behind the lines, in seconds. `label` is drawn where there is room. */
 interface MarkData {
   readonly from: number;
   readonly to: number;
@@ -49,8 +49,8 @@ function colour(name: string): string {
 }
 
 /**
- * Sums from the last one on: who comes last lies at the bottom, and is drawn over those that are nothing then. What is hidden
- * counts nothing.
+ * Sums the series from the last one on: the last lies at the bottom, and is drawn over series that are 0 there. Hidden series
+ * do not count.
  */
 function stack(series: readonly SeriesData[], isShown: (index: number) => boolean): (number | null)[][] {
   const sums: number[] = [];
@@ -136,7 +136,7 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
       sync: { key: 'page' },
       drag: { x: true, y: false },
       points: { size: 6 },
-      // A step is from its own point to the next, not around it.
+      // A step reaches from its own point to the next one.
       dataIdx: (_, __, nearest, time) => ((data.x[nearest] ?? 0) > time ? Math.max(0, nearest - 1) : nearest),
     },
     axes: [
@@ -165,7 +165,7 @@ function optionsOf(data: PageData, chart: ChartData, width: number, lanes: reado
   };
 }
 
-/** What the rows above the lines are at the cursor: bars may be too short for their names. */
+/** Shows the names of the lanes' bars at the cursor: a bar may be too short for its name. */
 function tellLanes(plot: uPlot, lanes: readonly LaneData[]): void {
   const line = plot.root.parentElement?.nextElementSibling;
   const { left } = plot.cursor;
@@ -180,7 +180,7 @@ function tellLanes(plot: uPlot, lanes: readonly LaneData[]): void {
 
 let isFollowing = false;
 
-/** What part of the time one chart shows, all show. */
+/** Zooms all charts to the stretch of time that one shows. */
 function followZoom({ scales }: uPlot): void {
   const { min, max } = scales.x ?? {};
   if (isFollowing || min == null || max == null) return;
