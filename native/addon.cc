@@ -1,4 +1,4 @@
-// The exports table: lib/fd/native.ts is its contract.
+// The table of exports; lib/fd/native.ts is its contract.
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -41,7 +41,8 @@ static Napi::Object Refuse(Napi::Env env, const char* why) {
   return refusal;
 }
 
-// All of the table or a failed load: an addon that lacks a function would fail at its first use, amid a handover.
+// Exports the whole table or fails to load: an addon without one of the functions would fail at its first use, in a
+// handover.
 static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   if (!PollerFits())
     return Refuse(env, "uv_poll_t has another size in this Node than in the headers the addon was compiled with");

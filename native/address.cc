@@ -25,7 +25,7 @@ T* Begin(Address* out, int family, size_t size = sizeof(T)) {
   return reinterpret_cast<T*>(&out->storage);
 }
 
-// 0: there is no such interface.
+// 0 where the interface does not exist.
 unsigned ScopeId(const char* scope) {
   char* end;
   const unsigned long number = strtoul(scope, &end, 10);
@@ -56,7 +56,7 @@ int ParseIp(int family, const char* host, int port, Address* out) {
 int ParseUnix(Bytes path, Address* out) {
   if (path.size == 0) return -EINVAL;  // Linux would bind it to a name of its own choice
   const bool abstract = path.data[0] == 0;
-  // A path keeps its NUL: without it, it could be 108 bytes here, and half of the world's tools would not find it.
+  // A path keeps its NUL: a path of 108 bytes without one would be out of reach for many tools.
   if (path.size + !abstract > sizeof(sockaddr_un::sun_path)) return -ENAMETOOLONG;
   if (!abstract && memchr(path.data, 0, path.size) != nullptr) return -EINVAL;
   auto* name = Begin<sockaddr_un>(out, AF_UNIX, kPathOffset + path.size + !abstract);

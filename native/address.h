@@ -1,4 +1,4 @@
-// Socket addresses, from the form lib/fd uses to the kernel's and back.
+// Converts socket addresses between the form of lib/fd and the kernel's.
 #ifndef HANDOVER_ADDRESS_H_
 #define HANDOVER_ADDRESS_H_
 
@@ -19,7 +19,7 @@ struct Address {
 // `host` is a literal, an IPv6 one perhaps with a scope: fe80::1%eth0, fe80::1%2.
 int ParseIp(int family, const char* host, int port, Address* out);
 
-// First byte 0: an abstract name, which is exactly as long as it says.
+// A path whose first byte is 0 is an abstract name, in which all bytes count.
 int ParseUnix(Bytes path, Address* out);
 
 // RawAddress of lib/fd/native.ts; undefined for other families.

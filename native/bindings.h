@@ -1,4 +1,4 @@
-// Every function the addon exports, by the name it has in lib/fd/native.ts, where their contract is written.
+// Every function that the addon exports, by its name in lib/fd/native.ts, which has their contract.
 #ifndef HANDOVER_BINDINGS_H_
 #define HANDOVER_BINDINGS_H_
 

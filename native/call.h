@@ -1,5 +1,5 @@
-// Turns `int F(int, Bytes, ...)` into a Node-API function. Raw Node-API, because these calls are hot: no JS object is
-// made, nothing is allocated. An argument of the wrong type is -EINVAL; everything finer is checked in TypeScript.
+// Turns `int F(int, Bytes, ...)` into a Node-API function. These calls are hot, so it uses raw Node-API, makes no JS
+// object and allocates nothing. An argument of the wrong type is -EINVAL; TypeScript checks the values.
 #ifndef HANDOVER_CALL_H_
 #define HANDOVER_CALL_H_
 
@@ -24,7 +24,7 @@ struct Ints {
   size_t size;
 };
 
-// A string without NUL bytes, as system calls want it. Longer ones name nothing this floor knows.
+// A string without NUL bytes, as system calls need it. No name that lib/fd passes is longer.
 struct Text {
   char data[256];
 };

@@ -1,4 +1,4 @@
-// What a descriptor is: RawDescription of lib/fd/native.ts.
+// Describes a descriptor: RawDescription of lib/fd/native.ts.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-// Descriptors as such: copies, flags, closing.
+// Operations on descriptors of any type: copying, flags, closing.
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
@@ -40,13 +40,13 @@ int WriteNow(int fd, Bytes bytes) {
   pollfd room{fd, POLLOUT, 0};
   const int ready = poll(&room, 1, 0);
   if (ready <= 0) return ready < 0 ? -errno : -EAGAIN;
-  // A pipe that is writable takes this much at once (pipe(7)).
+  // A writable pipe takes PIPE_BUF bytes at once (pipe(7)).
   return Errno(write(fd, bytes.data, bytes.size < PIPE_BUF ? bytes.size : PIPE_BUF));
 }
 
 int Close(int fd) {
   if (close(fd) == 0) return 0;
-  // Interrupted is closed: Linux has released the number, and a second try may hit another thread's new descriptor.
+  // After EINTR Linux has released the number: a second close may hit another thread's new descriptor.
   return errno == EINTR || errno == EINPROGRESS ? 0 : -errno;
 }
 

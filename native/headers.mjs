@@ -1,5 +1,5 @@
-// The headers of node-addon-api, in headers/: copied from the development dependency in the repository, packed with a release.
-// No other copy is looked for: one that another package hoisted may be of any version.
+// The headers of node-addon-api, in headers/: the repository copies them from the development dependency, a release packs them.
+// No other copy is used: a copy that another package hoisted may be of any version.
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

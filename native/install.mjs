@@ -1,7 +1,6 @@
-// Compiles the addon where it must be: in the repository by `npm install` (prepare), for users who want it by
-// `npx handover build`. The package has no install script: where a prebuilt file fits nothing is to be done, and where none does
-// handover works without the addon, it only cannot hand over. For the same reason a compiler that is missing or fails is only a
-// warning here, unless the addon itself was asked for.
+// Compiles the addon: in the repository on `npm install` (prepare), for users on `npx handover build`. The package has no
+// install script: mostly a prebuilt file fits, and otherwise the package works without the addon, except that it cannot hand
+// over. So a compiler that is missing or fails is only a warning here, unless the caller requires the addon.
 //   node native/install.mjs [--required | --rebuild [--portable]]
 //     --required   exit code 1 where the addon neither loads nor can be compiled
 //     --rebuild    the same, and compiles also where one loads
@@ -28,8 +27,8 @@ function loads() {
 }
 
 /**
- * The development dependency, that of the package manager, or npm's own. Never through PATH, which need not have
- * node_modules/.bin, nor one that another package hoisted, which may be too old for this Node.
+ * Finds node-gyp: the development dependency, the package manager's, or npm's own. Not by PATH, which may lack
+ * node_modules/.bin, and not a copy that another package hoisted, which may be too old for this Node.
  */
 function nodeGyp() {
   const inNpm = 'npm/node_modules/node-gyp/bin/node-gyp.js';
@@ -40,7 +39,7 @@ function nodeGyp() {
   return files.find((file) => file !== undefined && existsSync(file));
 }
 
-/** Undefined where it is compiled, else why it is not. What the compiler says goes to stderr. */
+/** Undefined on success, else the reason of the failure. The compiler's output goes to stderr. */
 function compile() {
   const gyp = nodeGyp();
   if (gyp === undefined) return 'there is no node-gyp: npm brings one, npm_config_node_gyp names another';

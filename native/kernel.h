@@ -1,4 +1,4 @@
-// Constants of the Linux kernel that the headers of a distribution may lack: those of a libc follow the kernel by
+// Constants of the Linux kernel that the headers of a distribution may lack: the headers of a libc follow the kernel by
 // years, and Alpine installs the kernel's own (linux/memfd.h) only on request. The values are the same on every
 // architecture that Node is built for; a kernel older than a constant refuses it.
 #ifndef HANDOVER_KERNEL_H_

@@ -1,4 +1,4 @@
-// Where the headers of the running Node are, when it was installed with them: then nothing has to be downloaded.
+// Finds the headers of the running Node if they are installed with it: then node-gyp need not download them.
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 

@@ -1,4 +1,4 @@
-// Who is at the other end, on the Mac: getpeereid(3) and LOCAL_PEERPID (unix(4)). It has no SCM_CREDENTIALS.
+// The peer's credentials on macOS: getpeereid(3) and LOCAL_PEERPID (unix(4)). macOS has no SCM_CREDENTIALS.
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-// Who is at the other end, on Linux: SO_PEERCRED and SCM_CREDENTIALS (unix(7)).
+// The peer's credentials on Linux: SO_PEERCRED and SCM_CREDENTIALS (unix(7)).
 #include <string.h>
 #include <unistd.h>
 
@@ -13,7 +13,7 @@ const int kCredentialsType = SCM_CREDENTIALS;
 const int kPassCredentials = SO_PASSCRED;
 
 static Credentials FromUcred(const ucred& peer) {
-  // pid 0: the process is not visible from our pid namespace.
+  // The kernel gives pid 0 for a process outside of our pid namespace.
   return {peer.pid == 0 ? -1 : peer.pid, static_cast<int>(peer.uid), static_cast<int>(peer.gid)};
 }
 
@@ -21,7 +21,7 @@ int PeerCredentials(int socket, Credentials* out) {
   ucred peer;
   socklen_t size = sizeof(peer);
   if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -errno;
-  // A socket that never had a peer, of whatever family, "succeeds" with {0, -1, -1}.
+  // The call succeeds with {0, -1, -1} for a socket of any family that never had a peer.
   if (peer.uid == static_cast<uid_t>(-1)) return -ENOTCONN;
   *out = FromUcred(peer);
   return 0;

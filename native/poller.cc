@@ -1,9 +1,8 @@
 // Readiness of a descriptor, from the loop of the calling environment (uv_poll_t).
 //
-// Two objects, each with one owner. `Watch` holds the uv handle and belongs to the loop: it is freed in the callback
-// of uv_close and nowhere else. `Poller` belongs to the JS object: it is freed by the finalizer, and its pointer to the
-// watch is cleared as soon as that begins to close. Raw Node-API, because wrappers throw, and a worker being
-// terminated cannot.
+// Two objects, each with one owner. The loop owns `Watch`, which holds the uv handle: only the callback of uv_close
+// frees it. The JS object owns `Poller`: the finalizer frees it, and its pointer to the watch is cleared as soon as the
+// watch begins to close. Raw Node-API, because wrappers throw, and a worker thread that is being terminated cannot.
 #include <errno.h>
 #include <node_api.h>
 #include <sys/stat.h>
@@ -15,7 +14,7 @@ namespace handover {
 
 namespace {
 
-// Tells our objects from those of other addons, which can be unwrapped just as well.
+// Distinguishes our objects from those of other addons, which napi_unwrap accepts, too.
 constexpr napi_type_tag kPollerTag = {0x9d2c5680a1f34b7e, 0xb6e40f12c83d4e59};
 
 struct Watch;
@@ -40,8 +39,8 @@ struct Watch {
   bool close_fd = false;  // the environment is ending: nothing of JS will
 };
 
-// A number that was closed behind the poller's back names nothing, or another file: libuv aborts on the one when it
-// arms epoll, and would wait for the other for ever.
+// If other code closed the number, it names no file, or another one: libuv aborts the process on the former when it
+// arms epoll, and would wait for the latter for ever.
 bool IsStillOpen(const Watch* watch) {
   struct stat now;
   return fstat(watch->fd, &now) == 0 && now.st_dev == watch->device && now.st_ino == watch->inode;
@@ -62,9 +61,9 @@ void OnClosed(uv_handle_t* handle) {
   if (watch->self != nullptr) napi_delete_reference(watch->env, watch->self);
   if (watch->callback != nullptr) napi_delete_reference(watch->env, watch->callback);
   if (watch->context != nullptr) napi_async_destroy(watch->env, watch->context);
-  // Also tells an environment that is shutting down that it need not wait for us any longer.
+  // Also lets an environment that shuts down go on.
   if (watch->hook != nullptr) napi_remove_async_cleanup_hook(watch->hook);
-  // Only now: libuv has taken the descriptor out of its epoll set.
+  // Closed only now, after libuv has taken the descriptor out of its epoll set.
   if (watch->close_fd && IsStillOpen(watch)) Close(watch->fd);
   delete watch;
 }
@@ -78,7 +77,7 @@ void CloseWatch(Watch* watch) {
 
 void OnEnvironmentExit(napi_async_cleanup_hook_handle, void* data) {
   auto* watch = static_cast<Watch*>(data);
-  // A watch that is closing already was closed by its owner, who closed the descriptor, too.
+  // The owner of a watch that is closing already has closed the descriptor, too.
   watch->close_fd = watch->owns_fd && !uv_is_closing(reinterpret_cast<uv_handle_t*>(&watch->handle));
   CloseWatch(watch);
 }
@@ -113,7 +112,7 @@ void OnReady(uv_poll_t* handle, int status, int events) {
   napi_close_handle_scope(env, scope);
 }
 
-// Null once closed, and for a `this` that is no poller.
+// Null for a closed poller, and for a `this` that is no poller.
 Watch* WatchOf(napi_env env, napi_callback_info info, size_t* argc = nullptr, napi_value* argv = nullptr) {
   napi_value self;
   bool ours = false;
@@ -129,7 +128,7 @@ napi_value Start(napi_env env, napi_callback_info info) {
   int events;
   Watch* watch = WatchOf(env, info, &argc, argv);
   if (watch == nullptr) return Int(env, -EBADF);
-  // libuv asserts where it could refuse.
+  // Checked here, because libuv asserts on bad events.
   if (!Read(env, argv[0], &events) || events == 0 || (events & ~(UV_READABLE | UV_WRITABLE)) != 0) {
     return Int(env, -EINVAL);
   }
@@ -162,7 +161,7 @@ napi_value Unref(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// The JS side of a watch: an object with the five methods, and what the watch needs to call back.
+// Makes the JS side of a watch: an object with the five methods, and the references the watch needs to call back.
 bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object) {
   const napi_property_descriptor methods[] = {
       {"start", nullptr, Start, nullptr, nullptr, nullptr, napi_default, nullptr},
@@ -176,10 +175,10 @@ bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object)
       napi_define_properties(env, *object, sizeof(methods) / sizeof(*methods), methods) != napi_ok ||
       napi_type_tag_object(env, *object, &kPollerTag) != napi_ok ||
       napi_create_string_utf8(env, "HandoverPoller", NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      // With a resource of its own: Node 26 holds the one it is given, and the poller would never be collected.
+      // No resource is given: Node 26 holds a given one, so the poller would never be collected.
       napi_async_init(env, nullptr, name, &watch->context) != napi_ok ||
       napi_create_reference(env, callback, 1, &watch->callback) != napi_ok ||
-      // Not the reference napi_wrap offers: deleting that one before the object is collected frees the wrap under it.
+      // Not the reference of napi_wrap: deleting that one before the object is collected frees the wrap under it.
       napi_create_reference(env, *object, 0, &watch->self) != napi_ok ||
       napi_add_async_cleanup_hook(env, OnEnvironmentExit, watch, &watch->hook) != napi_ok) {
     return false;
@@ -192,8 +191,8 @@ bool Attach(napi_env env, Watch* watch, napi_value callback, napi_value* object)
 
 }  // namespace
 
-// Whether the libuv that runs us and the headers we were compiled with agree on the handle inside each watch: a larger
-// one would be written over what follows it.
+// Whether the running libuv and the headers of the build agree on the size of the handle inside each watch: a larger
+// handle would overwrite the members after it.
 bool PollerFits() { return uv_handle_size(UV_POLL) == sizeof(uv_poll_t); }
 
 napi_value OpenPoller(napi_env env, napi_callback_info info) {

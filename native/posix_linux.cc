@@ -1,4 +1,4 @@
-// The Linux platform: everything is close-on-exec from its first instant, so that no concurrent spawn inherits it.
+// The Linux platform: every descriptor is close-on-exec from its creation, so that no concurrent spawn inherits it.
 #include <stdio.h>
 #include <unistd.h>
 
@@ -20,7 +20,7 @@ int Dup3(int from, int to, bool cloexec) { return Errno(dup3(from, to, cloexec ?
 
 void SetReceivedCloexec(const int*, size_t) {}
 
-// vm.memfd_noexec=2 demands MFD_NOEXEC_SEAL; kernels before 6.3 do not know it.
+// vm.memfd_noexec=2 requires MFD_NOEXEC_SEAL, which kernels before 6.3 do not know.
 static UniqueFd Memfd(const char* name) {
   UniqueFd memfd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
   if (!memfd && errno == EINVAL) memfd = UniqueFd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -64,7 +64,7 @@ int PeerPidfd(int socket) {
 
 int Accept(int listener) { return Errno(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC)); }
 
-// glibc 2.36 has wrappers for the next two; the distributions we build on need not.
+// Raw system calls: only glibc 2.36 has wrappers for the next two, and the distributions we build on may be older.
 int PidfdOpen(int pid) { return Errno(syscall(SYS_pidfd_open, pid, 0)); }
 
 int PidfdSignal(int pidfd, int signal) { return Errno(syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0)); }

@@ -1,5 +1,5 @@
-// What plain POSIX offers, for the Mac; also built and tested on Linux. Between the call that makes a descriptor and
-// the fcntl that makes it close-on-exec another thread may spawn: there is no atomic way, libuv lives with it too.
+// The plain POSIX platform, for macOS; also built and tested on Linux. Another thread may spawn between the call that
+// makes a descriptor and the fcntl that makes it close-on-exec: POSIX has no atomic way, and libuv has the same gap.
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -15,8 +15,8 @@
 namespace handover::posix {
 
 const char* const kFlavor = "portable";
-// No MSG_NOSIGNAL before macOS 15, and SO_NOSIGPIPE would be set on a description shared with other processes. Node
-// ignores SIGPIPE from its start (PlatformInit in node.cc), so a write to a dead peer is EPIPE without either.
+// macOS before 15 lacks MSG_NOSIGNAL, and SO_NOSIGPIPE would affect other processes that share the socket. Node ignores
+// SIGPIPE from its start (PlatformInit in node.cc), so a write to a dead peer is EPIPE without either.
 const int kSendFlags = 0;
 const int kRecvFlags = 0;
 
@@ -42,7 +42,7 @@ int Dup3(int from, int to, bool cloexec) {
 }
 
 void SetReceivedCloexec(const int* fds, size_t count) {
-  // Cannot fail on a descriptor the kernel has just given us.
+  // fcntl cannot fail on a descriptor that the kernel has just returned.
   for (size_t i = 0; i < count; ++i) fcntl(fds[i], F_SETFD, FD_CLOEXEC);
 }
 
@@ -53,7 +53,7 @@ int SealedBlob(const char*, const uint8_t* data, size_t size) {
   std::string file = std::string(path) + "/handover-XXXXXX";
   UniqueFd writer(Cloexec(mkstemp(file.data())));
   if (!writer) return -errno;
-  // Opened again, because a descriptor cannot lose its right to write.
+  // Opened again for reading: an open descriptor cannot lose its write access.
   UniqueFd reader(open(file.c_str(), O_RDONLY | O_CLOEXEC));
   const int opened = Errno(reader.get());
   unlink(file.c_str());
@@ -82,7 +82,7 @@ int Identify(int socket, int type, SocketIdentity* out) {
   socklen_t size = sizeof(address);
   if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) < 0) return -errno;
   out->family = address.ss_family;
-  // SO_PROTOCOL is not everywhere: the one a socket of this family and type has unless asked otherwise.
+  // SO_PROTOCOL is not portable: this is the default protocol of the family and type.
   const bool internet = out->family == AF_INET || out->family == AF_INET6;
   out->protocol = !internet ? 0 : type == SOCK_STREAM ? IPPROTO_TCP : type == SOCK_DGRAM ? IPPROTO_UDP : 0;
   out->has_cookie = false;

@@ -9,7 +9,7 @@ import { nodePrefix } from './node-prefix.mjs';
 provideHeaders();
 const require = createRequire(import.meta.url);
 const prebuildify = join(dirname(require.resolve('prebuildify/package.json')), 'bin.js');
-// Left alone, prebuildify downloads the headers of the newest Node it has heard of.
+// By default prebuildify downloads the headers of the newest Node it knows.
 const prefix = nodePrefix();
 const headers = prefix ? { npm_config_nodedir: prefix } : {};
 const { status } = spawnSync(

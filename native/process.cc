@@ -1,4 +1,4 @@
-// Other processes: held by their pidfd, and waited for.
+// Operations on other processes: opening and signalling their pidfd, and reaping.
 #include <sys/wait.h>
 
 #include "bindings.h"
@@ -10,7 +10,7 @@ int PidfdOpen(int pid) { return posix::PidfdOpen(pid); }
 
 int PidfdSignal(int pidfd, int signal) { return posix::PidfdSignal(pidfd, signal); }
 
-// One pid only: waiting for any child would take libuv's own from it.
+// Waits for one pid: waiting for any child would reap libuv's children.
 int Reap(int pid) { return pid > 0 ? Errno(waitpid(pid, nullptr, WNOHANG)) : -EINVAL; }
 
 }  // namespace handover

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kMaxFds = 253;  // SCM_MAX_FD of the Linux kernel
 
-// Always room for the most that can arrive: a buffer that is too small still leaves descriptors open in this process.
+// Room for the most that can arrive: with a smaller buffer the kernel still leaves descriptors open in this process.
 constexpr size_t kControlBytes = CMSG_SPACE(kMaxFds * sizeof(int)) + CMSG_SPACE(posix::kCredentialsBytes);
 
 // Indices of RECEIVED in lib/fd/native.ts.
@@ -45,7 +45,7 @@ void* Append(char* control, size_t* used, int type, size_t payload) {
   return CMSG_DATA(header);
 }
 
-// Copies the descriptors of one control message behind those already there; closes what finds no room.
+// Appends the descriptors of one control message to `received`; closes descriptors without room.
 bool TakeFds(cmsghdr* header, Ints received) {
   const size_t arrived = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
   const size_t held = received.data[kCount];
@@ -116,8 +116,8 @@ int RecvMsg(int socket, Bytes into, Ints received) {
       received.data[kGid] = sender.gid;
     }
   }
-  // With a full descriptor table there is not even a control message: the flag is the only sign.
-  // The bytes have left the socket all the same.
+  // With a full descriptor table the kernel delivers no control message: the flag is the only sign.
+  // The bytes have left the socket nevertheless.
   if (!whole) {
     received.data[kHasCredentials] = 0;
     received.data[kLostBytes] = static_cast<int32_t>(size);

@@ -1,4 +1,4 @@
-// Sockets: made, bound, connected, configured.
+// Creates, binds, connects and configures sockets.
 #include <sys/socket.h>
 
 #include "address.h"
