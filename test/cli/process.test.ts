@@ -212,7 +212,7 @@ describe('upgrade', () => {
     expect(code).toBe(1);
     expect(stderr).toMatch(/^failed in PREPARE: .*exit code 7/);
     expect(stderr).toContain('| no database');
-    expect(stderr).toContain('the old process serves on\nwhat to do: mend the release');
+    expect(stderr).toContain('the old process serves on\nwhat to do: fix the release');
     expect(await handover(['status', '--control', control])).toMatchObject({ code: 0 });
     await end(first);
   });
