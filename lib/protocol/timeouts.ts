@@ -28,6 +28,9 @@ export const HEIR_PATIENCE = 20_000;
 /** How long a process that leaves waits for the predecessor to say which of the connections on offer are its own. */
 export const LEAVE_GRACE = 1_000;
 
+/** A worker that is given connections of another one answers an offer, its app included, or hangs. */
+export const HELD_TIMEOUT = 10_000;
+
 /** In which the kernel tells of a death that was before. */
 export const DEATH_GRACE = 100;
 

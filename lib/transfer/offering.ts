@@ -73,6 +73,11 @@ export class Offering {
     this.#onSettled = onSettled;
   }
 
+  /** Whether an offer waits for its answer. */
+  get isOutstanding(): boolean {
+    return this.#outstanding.size > 0;
+  }
+
   /** Offers the connections that can migrate now, as far as the window allows. Call it from a macrotask. */
   sweep(): void {
     this.#isSweepDue = true;

@@ -26,7 +26,10 @@ export async function receiveConnections(
   try {
     await channel.send('HELLO', hello);
     for await (const frame of channel) {
-      if (frame.name === 'RETIRE') return holding.adopted;
+      if (frame.name === 'RETIRE') {
+        closeFds(frame.fds);
+        return holding.adopted;
+      }
       if (frame.name === 'HELLO') peer = frame.payload;
       onFrame(frame, channel, hello, holding);
       // Connections served here get their turn between batches.

@@ -2,20 +2,29 @@
 
 import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
+import type { Held } from '../protocol/batches.js';
 import type { Channel } from '../protocol/channel.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { type Hello, negotiate } from '../protocol/frames.js';
-import { LEAVE_GRACE } from '../protocol/timeouts.js';
+import { HELD_TIMEOUT, LEAVE_GRACE } from '../protocol/timeouts.js';
 import type { Movable } from '../protocols/protocol.js';
 import { Migration } from './migration.js';
 import type { Offering } from './offering.js';
 import type { Servers } from './servers.js';
+
+/** Milliseconds between two looks whether a target answers. */
+const LOOK_INTERVAL = 1_000;
 
 /** A worker that stays. */
 class RebalanceTarget {
   readonly #channel: Channel;
   readonly #moving: Migration;
   #offering: Offering | undefined;
+  #looking: NodeJS.Timeout | undefined;
+  /** Looks since its last answer in which an offer waited for one. */
+  #unanswered = 0;
+  /** It has been told that nothing is its own: what it still answers is too late. */
+  #isGivenUp = false;
 
   constructor(channel: Channel) {
     this.#channel = channel;
@@ -36,7 +45,8 @@ class RebalanceTarget {
           this.#expectMoving(hello, frame.payload);
           this.#offering = this.#moving.start(candidates, () => {});
           this.#offering.sweepSoon();
-        } else if (frame.name === 'HELD') this.#moving.onHeld(frame.payload);
+          this.#looking = setInterval(() => this.#look(), LOOK_INTERVAL).unref();
+        } else if (frame.name === 'HELD') this.#onHeld(frame.payload);
         else
           throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that is given connections sent ${frame.name}`, {
             stillServing: true,
@@ -46,10 +56,30 @@ class RebalanceTarget {
       // Connections without GO stay here, whatever the worker did; the ABORT tells it so.
       await this.#channel.send('ABORT', {}).catch(() => {});
     } finally {
+      clearInterval(this.#looking);
       this.#channel.close();
       this.#moving.takeBack();
       onGone();
     }
+  }
+
+  #onHeld(held: Held): void {
+    if (this.#isGivenUp) return;
+    this.#unanswered = 0;
+    this.#moving.onHeld(held);
+  }
+
+  /** One that is hung would keep its share, unread, until the drain cuts it. */
+  #look(): void {
+    this.#unanswered = this.#offering?.isOutstanding ? this.#unanswered + 1 : 0;
+    if (this.#unanswered * LOOK_INTERVAL >= HELD_TIMEOUT && !this.#isGivenUp) void this.#giveUp();
+  }
+
+  /** Taken back is what it was offered once it will read that before anything that would give it: not where ABORT cannot be sent. */
+  async #giveUp(): Promise<void> {
+    this.#isGivenUp = true;
+    const told = this.#channel.send('ABORT', {}).catch(() => {});
+    if (await settlesWithin(told, LEAVE_GRACE)) this.#channel.close();
   }
 
   #expectMoving(hello: Hello, peer: Hello): void {

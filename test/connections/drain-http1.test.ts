@@ -243,6 +243,49 @@ describe.each([
     await drained;
   });
 
+  test('G2, C7a: a response under way when it begins, that ends its connection anyway, lingers', async () => {
+    const { managed, open, held, asked } = await serve(secure);
+    const [reader] = (await open(1)) as [Reader];
+    reader.ask('/held', 'Connection: close\r\n');
+    await until(() => held.length === 1, { what: 'the request' });
+    reader.stop();
+    managed.suspend();
+    const drained = managed.drain({ moves: true });
+    held[0]?.end(BIG);
+    await until(() => held[0]?.writableFinished, { what: 'the end of the response' });
+    // Whoever closes with this unread resets the connection, and the response is lost.
+    reader.ask('/late');
+    await pause(50);
+    reader.goOn();
+    expect(await reader.ended()).toBe('end');
+    expect(reader.bytes.subarray(-BIG.length).equals(BIG)).toBe(true);
+    reader.socket.end();
+    await drained;
+    expect(asked).toEqual(['/held']);
+  });
+
+  test('G2: half a head on a connection that was about to end idle: it is answered, and ends then', async () => {
+    const { managed, open, sockets } = await serve(secure);
+    const [reader] = (await open(1)) as [Reader];
+    await reader.ask('/1').gets('got /1;');
+    managed.suspend();
+    const drained = managed.drain({ moves: false, timeout: 1_800 });
+    // It waits for its end, which comes after 300 to 600 ms.
+    await pause(100);
+    const before = sockets[0]?.bytesRead;
+    reader.socket.write('GET /2 HTTP/1.1\r\nHo');
+    await until(() => sockets[0]?.bytesRead !== before, { what: 'half a head to be read' });
+    await pause(700);
+    expect([reader.end, sockets[0]?.writableEnded]).toEqual([undefined, false]);
+    reader.socket.write('st: x\r\n\r\n');
+    await reader.gets('got /2;');
+    expect(reader.text).toContain('Connection: close');
+    expect(await reader.ended()).toBe('end');
+    reader.socket.end();
+    await drained;
+    expect(managed.wasCut).toEqual([]);
+  });
+
   test('G2: a response under way is not idle, however long it takes', async () => {
     const { managed, port, held } = await serve(secure);
     const busy = (await Reader.open(port, secure)).ask('/held');

@@ -177,3 +177,105 @@ describe('G5: at COMMIT itself, a successor', () => {
     expect(message).toMatch(/exit code 9/);
   });
 });
+
+describe('G1, G5: dies while the process before it still steps down, a successor', () => {
+  /** What takes its time says `ending`, and then waits for `goOn`. */
+  const dies = async (before: NonNullable<NonNullable<Parameters<typeof server>[0]>['before']>): Promise<void> => {
+    const options = { probation: { duration: 0 } };
+    const { chain: processes, first } = await apps.chain([
+      server({ options, before }),
+      server({ options }),
+      server({ options }),
+    ]);
+    const target = await targetOf(first);
+    const upgrading = first.run(({ handover }) => handover.upgrade().then(String, (error) => error.code));
+    await first.said('ending');
+    const second = await processes.generation(2);
+    second.process.signal('SIGKILL');
+    await second.process.gone();
+    expect(await upgrading).toBe('ERR_HANDOVER_SUCCESSOR_EXITED');
+    await first.run(({ kept }) => (kept.goOn as () => void)());
+    // What steps down does so in a macrotask or two after that.
+    await first.run(() => new Promise((resolve) => setTimeout(resolve, 100)));
+    for (let i = 0; i < 10; i++) expect(await visit(target)).toEqual({ pid: first.pid });
+    expect(await first.run(({ handover }) => [handover.isInCharge, handover.closing.aborted])).toEqual([true, false]);
+    expect(first.allSaid('duty')).toEqual(['start', 'stop', 'start']);
+    // It has the charge, not only the port: the next one gets both.
+    const { pid } = await first.upgrade();
+    expect(await visit(target)).toEqual({ pid });
+    await first.process.gone();
+    await (await processes.generation(3)).close();
+  };
+
+  it('a duty of which is ending: the port is never left refused', () =>
+    dies(({ handover, kept, say }) => {
+      handover.whenInCharge(
+        (signal) =>
+          new Promise<void>((resolve) => {
+            signal.addEventListener('abort', () => {
+              if (kept.goOn) return resolve();
+              say('ending');
+              kept.goOn = resolve;
+            });
+          }),
+      );
+    }));
+
+  it('the state of which is being collected: the same', () =>
+    dies(({ handover, kept, say }) => {
+      handover.keep('state', async () => {
+        if (!kept.goOn) {
+          say('ending');
+          await new Promise<void>((resolve) => {
+            kept.goOn = resolve;
+          });
+        }
+        return new Uint8Array(1);
+      });
+    }));
+});
+
+it('G5: recalled, a process cuts no live connection at the deadline its drain had', async () => {
+  const options = { probation: { duration: 0 }, drain: { timeout: 1_500 } };
+  const { chain: processes, first } = await apps.chain([server({ options }), server({ options })]);
+  const target = await targetOf(first);
+  const client = new HttpConnection(target);
+  const held = client.request('/hold');
+  await first.said('held');
+  await first.upgrade();
+  const second = await processes.generation(2);
+  second.process.signal('SIGKILL');
+  await first.said('handover:in-charge', 2);
+  // Beyond the deadline.
+  await first.run(() => new Promise((resolve) => setTimeout(resolve, 2_000)));
+  await first.run(({ servers }) => servers.http?.release());
+  expect((await held).pid).toBe(first.pid);
+  expect(first.allSaid('handover:drained')).toEqual([]);
+  client.close();
+  await first.close();
+});
+
+it('G5: a successor that gives up removes no path of the process that serves', async () => {
+  const folder = privateFolder();
+  const paths = ['web.sock', 'control.sock', 'handover.sock'].map((name) => join(folder, name));
+  const [path = '', control = '', takeover = ''] = paths;
+  const pidFile = join(folder, 'pid');
+  const options = { probation: { duration: 10_000 }, control, takeover, pidFile };
+  const listen = { name: 'web', path };
+  const ill = server({ options, listen, health: ({ kept }) => kept.ill !== true });
+  const { chain: processes, first } = await apps.chain([server({ options, listen }), ill]);
+  const identities = (): string[] => paths.map((one) => `${statSync(one).ino}`);
+  const before = identities();
+  const upgrading = first.run(({ handover }) => handover.upgrade().then(String, (error) => error.code));
+  const second = await processes.generation(2);
+  await second.booted;
+  await second.run(({ kept }) => {
+    kept.ill = true;
+  });
+  expect(await upgrading).toBe('ERR_HANDOVER_PROBATION_FAILED');
+  await second.process.gone();
+  expect(identities()).toEqual(before);
+  expect(readFileSync(pidFile, 'utf8')).toBe(`${first.pid}\n`);
+  expect(await visit({ path })).toEqual({ pid: first.pid });
+  await first.close();
+});

@@ -5,6 +5,11 @@ import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join, relative } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { eventChannel } from '../../lib/events.js';
+import { dial } from '../../lib/fd/dial.js';
+import { bindListener, closeFd, FdSocket } from '../../lib/fd/index.js';
+import { Takeover } from '../../lib/platform/takeover.js';
+import { Channel } from '../../lib/protocol/channel.js';
 import { boot, useApps } from '../handover/apps.js';
 import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
@@ -228,6 +233,44 @@ describe('G6: who may take over', () => {
     await third.close();
   });
 
+  it('an allow() that throws refuses, and what it threw is published', async () => {
+    const path = join(privateFolder(), 'handover.sock');
+    const asked: unknown[] = [];
+    const refused: object[] = [];
+    const refusals = eventChannel('takeover-refused');
+    const hear = (event: unknown): void => void refused.push(event as object);
+    refusals.subscribe(hear);
+    const allow = (peer: object): boolean => {
+      asked.push(peer);
+      throw new Error('no database');
+    };
+    const place = new Takeover({ path, allow });
+    const listener = bindListener(place.endpoint.bind);
+    const dialled: unknown[] = [];
+    place.accept(
+      listener,
+      (channel) => {
+        dialled.push(channel);
+        channel.close();
+      },
+      () => {},
+    );
+    onTestFinished(() => {
+      refusals.unsubscribe(hear);
+      place.stop();
+      closeFd(listener);
+    });
+    const channel = new Channel(new FdSocket(dial(path)), 'successor');
+    onTestFinished(() => channel.close());
+    const hello = { protocol: { min: 1, max: 1 }, generation: 0, pid: process.pid, version: '0.1.0', capabilities: [] };
+    await channel.send('HELLO', hello).catch(() => {});
+    const frames: object[] = [];
+    for await (const { name, payload } of channel) frames.push({ name, payload });
+    expect(frames).toMatchObject([{ name: 'ABORT', payload: { code: 'ERR_HANDOVER_TAKEOVER_REFUSED' } }]);
+    expect(refused).toMatchObject([{ pid: process.pid, reason: 'Error: no database' }]);
+    expect([asked.length, dialled]).toEqual([1, []]);
+  });
+
   it('a process of another user is refused, although it could reach the socket', async ({ skip }) => {
     skip(!isRoot, 'only root can run a client as another user');
     const folder = temporaryFolder();
@@ -402,6 +445,35 @@ describe('G5: the process that dialled in', () => {
     expect(existsSync(takeover)).toBe(true);
     await second.close();
     expect(existsSync(takeover)).toBe(false);
+  });
+
+  it('releases the lock also where its predecessor was killed: the next one takes over', async () => {
+    const takeover = join(privateFolder(), 'handover.sock');
+    const options = { takeover, probation: { duration: 0 }, readyTimeout: 3_000 };
+    const slow = server({
+      options,
+      before: ({ say, kept }) => {
+        say('loading');
+        return new Promise<void>((resolve) => {
+          kept.goOn = resolve;
+        });
+      },
+    });
+    const family = await familyOf(apps, [server({ options }), slow, server({ options })]);
+    const target = await targetOf(family.first);
+    family.start();
+    const second = await family.generation(2);
+    await second.said('loading');
+    family.first.process.signal('SIGKILL');
+    await family.first.process.gone();
+    await second.run(({ kept }) => (kept.goOn as () => void)());
+    await second.booted;
+    family.start();
+    const third = await family.generation(3);
+    await third.booted;
+    await second.process.gone();
+    expect(await visit(target)).toEqual({ pid: third.pid });
+    await third.close();
   });
 
   it('is ended when it hangs, by its pidfd; the next one takes over', async () => {

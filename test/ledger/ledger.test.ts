@@ -395,6 +395,43 @@ describe('Unix paths', () => {
     expect(removeIfSame(path, '0:0')).toBe(false);
   });
 
+  test('G6: what nobody claimed loses its path once the predecessor is gone; one of somebody else stays', () => {
+    const [own_, taken, passed] = [socketPath(), socketPath(), socketPath()];
+    const old = ledger();
+    for (const [name, path] of [
+      ['own', own_],
+      ['taken', taken],
+    ] as const)
+      old.listener(name, tcp({ path }));
+    // A supervisor has bound it: it says of no file that it is this package's.
+    const lent = bindListener({ path: passed });
+    old.activate([{ fd: lent, name: 'passed', kind: 'unix', source: 'LISTEN_FDS' }]);
+    old.listener('passed', tcp({ path: passed }));
+    const young = succeed(old);
+    old.close({ removePaths: false });
+    unlinkSync(taken);
+    const stranger = own(bindListener({ path: taken }));
+    young.closeUnclaimedListeners();
+    expect([own_, taken, passed].map((path) => existsSync(path))).toEqual([true, true, true]);
+    young.closeUnclaimed();
+    expect([own_, taken, passed].map((path) => existsSync(path))).toEqual([false, true, true]);
+    expect([connectsTo(taken), describeFd(stranger).socket?.listening]).toEqual([0, true]);
+  });
+
+  test('G5: a successor that gives up removes no path of the one that serves, claimed or not', () => {
+    const [claimed, left] = [socketPath(), socketPath()];
+    const old = ledger();
+    old.listener('claimed', tcp({ path: claimed }));
+    old.listener('left', tcp({ path: left }));
+    const young = succeed(old);
+    young.listener('claimed', tcp({ path: claimed }));
+    young.closeUnclaimedListeners();
+    young.close({ removePaths: false });
+    expect([connectsTo(claimed), connectsTo(left)]).toEqual([0, 0]);
+    old.close({ removePaths: true });
+    expect([existsSync(claimed), existsSync(left)]).toEqual([false, false]);
+  });
+
   test('what was inherited and not claimed keeps its path: it may be the predecessor’s still', () => {
     const path = socketPath();
     const old = withListener('web', tcp({ path }));

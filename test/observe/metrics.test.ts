@@ -1,7 +1,8 @@
 // What a scraper sees through handovers: real scrapes of prom-client's text, by new connections and by one kept alive.
 import { Agent, request } from 'node:http';
 import net from 'node:net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { publish } from '../../lib/events.js';
 import { count, encodeState, type MetricState, NOTHING_COUNTED, newer } from '../../lib/observe/metric-state.js';
 import { registerMetrics } from '../../lib/observe/metrics.js';
 import { type App, boot, useApps } from '../handover/apps.js';
@@ -345,6 +346,84 @@ describe('what is counted', () => {
     // Of a version that counts less.
     const old = { sequence: 9, handovers: [] } as Partial<MetricState>;
     expect(newer(one, Buffer.from(JSON.stringify(old)))).toEqual({ ...NOTHING_COUNTED, sequence: 9 });
+  });
+});
+
+describe('G8: gauges fall again', () => {
+  /** The metrics of a handover that is only what the test says it is. */
+  function registered() {
+    const families: { name: string; get(): Promise<{ values: readonly { value: number; labels: object }[] }> }[] = [];
+    const handover = {
+      generation: 1,
+      isInCharge: true,
+      closing: new AbortController().signal,
+      draining: [] as { generation: number; connections: number }[],
+      connectionCount: 0,
+      listeners: [] as { name: string; queueDepth?: number }[],
+      keep: () => {},
+      inherited: () => undefined,
+    };
+    const registry = { registerMetric: (metric: object) => families.push(metric as never) };
+    onTestFinished(registerMetrics(handover as never, registry));
+    const values = async (name: string): Promise<number[]> => {
+      const family = families.find((one) => one.name === `handover_${name}`);
+      return (await family?.get())?.values.map(({ value }) => value) ?? [];
+    };
+    return { handover, values };
+  }
+
+  const requested = (handoverId: string) =>
+    publish('requested', { handoverId, generation: 1, requester: { by: 'app' }, profile: undefined } as never);
+  const ended = (handoverId: string, result = 'completed') =>
+    publish('outcome', { handoverId, result, code: undefined, phases: [], moved: 0, ended: 0, cut: 0 } as never);
+  const inCharge = (...unclaimed: string[]) =>
+    publish('in-charge', { handoverId: undefined, generation: 1, claimed: [], unclaimed });
+
+  it.each(['completed', 'failed', 'recalled', 'discarded'])('handovers under way, one that is %s', async (result) => {
+    const { values } = registered();
+    requested('a');
+    requested('b');
+    expect(await values('in_progress')).toEqual([2]);
+    ended('a', result);
+    expect(await values('in_progress')).toEqual([1]);
+    ended('b', result);
+    ended('b', result);
+    expect(await values('in_progress')).toEqual([0]);
+  });
+
+  it('listeners nobody wanted: those of the last handover count', async () => {
+    const { values } = registered();
+    inCharge('old', 'older');
+    expect(await values('unclaimed_descriptors')).toEqual([2]);
+    inCharge('old');
+    expect(await values('unclaimed_descriptors')).toEqual([1]);
+    inCharge();
+    expect(await values('unclaimed_descriptors')).toEqual([0]);
+  });
+
+  it('connections of older generations, when these are gone; and queues that are empty', async () => {
+    const { handover, values } = registered();
+    handover.connectionCount = 5;
+    handover.draining = [1, 3, 2].map((generation) => ({ generation, connections: generation * 10 }));
+    handover.listeners = [{ name: 'web', queueDepth: 7 }];
+    expect(await values('open_connections')).toEqual([5, 30, 30]);
+    expect(await values('accept_queue_depth')).toEqual([7]);
+    handover.draining = handover.draining.slice(2);
+    expect(await values('open_connections')).toEqual([5, 20, 0]);
+    handover.draining = [];
+    handover.connectionCount = 0;
+    handover.listeners = [];
+    expect(await values('open_connections')).toEqual([0, 0, 0]);
+    expect(await values('accept_queue_depth')).toEqual([]);
+  });
+
+  it('the state: one of all, and none that was', async () => {
+    const { handover, values } = registered();
+    expect(await values('state')).toEqual([0, 1, 0]);
+    handover.isInCharge = false;
+    expect(await values('state')).toEqual([1, 0, 0]);
+    handover.closing = AbortSignal.abort();
+    expect(await values('state')).toEqual([0, 0, 1]);
   });
 });
 

@@ -1,0 +1,235 @@
+// G3, G4: a process that leaves gives its connections to others that serve already: what becomes of them where one of those
+// dies, hangs or breaks the protocol. The one that leaves and those that stay are real; the one that fails is played.
+import * as http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { bindListener, describeFd, dupFd, FdSocket } from '../../lib/fd/index.js';
+import { Channel } from '../../lib/protocol/channel.js';
+import type { Hello } from '../../lib/protocol/frames.js';
+import { ManagedServer } from '../../lib/protocols/managed-server.js';
+import { giveTo } from '../../lib/transfer/rebalance.js';
+import { receiveConnections } from '../../lib/transfer/rebalance-target.js';
+import { type DrainResult, Servers } from '../../lib/transfer/servers.js';
+import { own } from '../fd/sandbox.js';
+import { Peer } from '../handover/peer.js';
+import { expectNoLeaks } from '../helpers/leaks.js';
+import { until } from '../helpers/until.js';
+import { counted, PREDECESSOR, type Site, SUCCESSOR, site, turns } from './sandbox.js';
+import { Wire } from './wire.js';
+
+expectNoLeaks();
+
+const hello: Hello = {
+  protocol: { min: 1, max: 1 },
+  generation: 1,
+  pid: process.pid,
+  version: '0.1.0',
+  capabilities: ['move'],
+};
+
+interface Leaving {
+  readonly servers: Servers;
+  readonly managed: ManagedServer;
+  readonly clients: readonly Wire[];
+}
+
+/** The process that leaves, with so many idle connections. */
+async function leaving(count: number): Promise<Leaving> {
+  const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
+  const server = http.createServer(({ url }, response) => {
+    const body = `got ${url}`;
+    response.writeHead(200, { 'x-pid': PREDECESSOR, 'content-length': body.length }).end(body);
+  });
+  const managed = new ManagedServer(server, 'web', 511, () => {});
+  const servers = new Servers();
+  await servers.add('web', managed, () => ({ fd: dupFd(fd) }));
+  await servers.acceptAll();
+  onTestFinished(async () => {
+    managed.cut();
+    servers.finishAll();
+    if (server.listening) await new Promise((resolve) => server.close(resolve));
+  });
+  const { port } = describeFd(fd).socket?.local as AddressInfo;
+  const clients = await Promise.all(Array.from({ length: count }, () => new Wire(port).connected()));
+  for (const client of clients) await client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n').response();
+  await counted({ managed }, count);
+  await turns();
+  return { servers, managed, clients };
+}
+
+/** One that stays, and takes what it is given: its end of the channel, and how many it has been given at the end. */
+async function staying(): Promise<{ readonly to: Site; readonly channel: Channel; readonly given: Promise<number> }> {
+  const to = await site(SUCCESSOR);
+  const [ours, theirs] = FdSocket.pair();
+  const given = receiveConnections(new Channel(theirs, 'successor'), hello, () => to.managed.adopter);
+  given.catch(() => {});
+  return { to, given, channel: new Channel(ours, 'predecessor') };
+}
+
+/** It leaves: what ends the giving, and the end of the drain. */
+function leave(
+  { servers }: Leaving,
+  channels: readonly Channel[],
+): { stop: () => Promise<number>; drained: Promise<DrainResult> } {
+  servers.suspendAll();
+  const stop = giveTo(channels, hello, servers);
+  onTestFinished(() => void stop());
+  const drained = servers.drainAll({ timeout: 20_000, idleTimeout: 0, closeSpread: 0, moves: true });
+  return { stop, drained };
+}
+
+/** It has said HELLO and been offered something. */
+async function offered(heir: Peer): Promise<void> {
+  await heir.send('HELLO', { ...hello, generation: 0 });
+  while ((await heir.next()).name !== 'OFFER');
+}
+
+const COUNT = 6;
+
+async function allAnsweredBy({ to }: { readonly to: Site }, { clients, managed }: Leaving): Promise<void> {
+  await counted(to, COUNT);
+  for (const client of clients) expect(await client.ask('/again')).toMatchObject({ pid: SUCCESSOR, status: 200 });
+  await counted({ managed }, 0);
+}
+
+describe('one of those that stay', () => {
+  test.each<[string, (heir: Peer) => Promise<void> | void]>([
+    ['dies after OFFER', (heir) => heir.close()],
+    ['sends what it may not', (heir) => heir.send('READY', {})],
+    ['answers an offer that was never made', (heir) => heir.send('HELD', { batch: 99, verdicts: [0] })],
+  ])('G3: %s: the others get its share, too', async (_, fail) => {
+    const from = await leaving(COUNT);
+    const stays = await staying();
+    const heir = new Peer('predecessor');
+    const { stop, drained } = leave(from, [heir.channel, stays.channel]);
+    await offered(heir);
+    await fail(heir);
+    await allAnsweredBy(stays, from);
+    expect([await drained, await stop(), await stays.given]).toEqual([{ cut: 0, cutConnections: [] }, COUNT, COUNT]);
+  });
+
+  test('G4: breaks the protocol: it is told that nothing is its own, before anybody reads', async () => {
+    const from = await leaving(COUNT);
+    const heir = new Peer('predecessor');
+    const { stop, drained } = leave(from, [heir.channel]);
+    await offered(heir);
+    await heir.send('READY', {});
+    expect(await heir.rest()).toEqual(['ABORT']);
+    for (const client of from.clients) expect((await client.ask('/again')).pid).toBe(PREDECESSOR);
+    expect([(await drained).cut, await stop()]).toEqual([0, 0]);
+  });
+
+  test('G3, G4: hangs after OFFER: it is told so, and the others get its share', async () => {
+    const from = await leaving(COUNT);
+    const stays = await staying();
+    const heir = new Peer('predecessor');
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { stop, drained } = leave(from, [heir.channel, stays.channel]);
+    await offered(heir);
+    await until(() => stays.to.managed.connectionCount === COUNT / 2, { what: 'the others to have theirs' });
+    vi.advanceTimersByTime(9_000);
+    await turns();
+    expect(from.managed.connectionCount).toBe(COUNT / 2);
+    vi.advanceTimersByTime(1_000);
+    // What it answers now is too late.
+    await heir.send('HELD', { batch: 1, verdicts: [0, 0, 0] }).catch(() => {});
+    expect(await heir.rest()).toEqual(['ABORT']);
+    await allAnsweredBy(stays, from);
+    expect([(await drained).cut, await stop(), await stays.given]).toEqual([0, COUNT, COUNT]);
+  });
+
+  test.each<[string, (heir: Peer) => Promise<void> | void]>([
+    ['never says HELLO', () => {}],
+    ['takes no connections', (heir) => heir.send('HELLO', { ...hello, generation: 0, capabilities: [] })],
+    ['speaks another version', (heir) => heir.send('HELLO', { ...hello, generation: 0, protocol: { min: 7, max: 9 } })],
+  ])('G3: %s: it gets no share', async (_, say) => {
+    const from = await leaving(COUNT);
+    const stays = await staying();
+    const heir = new Peer('predecessor');
+    const { stop, drained } = leave(from, [heir.channel, stays.channel]);
+    await say(heir);
+    await allAnsweredBy(stays, from);
+    expect([(await drained).cut, await stop()]).toEqual([0, COUNT]);
+  });
+
+  test('G7: sends descriptors, which nobody asked for: they are closed', async () => {
+    const from = await leaving(0);
+    const heir = new Peer('predecessor');
+    const { stop, drained } = leave(from, [heir.channel]);
+    const sent = own(dupFd(2));
+    await heir.send('HELLO', { ...hello, generation: 0 }, [sent, sent]);
+    await heir.next();
+    await drained;
+    expect(await stop()).toBe(0);
+  });
+});
+
+test('G2: all of them die: what is open is told at its next response, and ends here', async () => {
+  const from = await leaving(COUNT);
+  const heirs = [new Peer('predecessor'), new Peer('predecessor')];
+  const { stop, drained } = leave(
+    from,
+    heirs.map(({ channel }) => channel),
+  );
+  for (const heir of heirs) await offered(heir);
+  for (const heir of heirs) heir.close();
+  const responses = await Promise.all(from.clients.map((client) => client.ask('/last')));
+  expect(responses.map(({ pid, head }) => [pid, head.includes('Connection: close')])).toEqual(
+    Array(COUNT).fill([PREDECESSOR, true]),
+  );
+  for (const client of from.clients) client.close();
+
+  expect([(await drained).cut, await stop()]).toEqual([0, 0]);
+});
+
+describe('the one that leaves', () => {
+  test('G4: dies with an offer on its way: the other has it', async () => {
+    const to = await site(SUCCESSOR);
+    const giver = new Peer('successor');
+    const received = receiveConnections(giver.channel, hello, () => to.managed.adopter);
+    // A pid nobody can have: it counts as dead once its channel has ended.
+    await giver.send('HELLO', { ...hello, pid: 0 });
+    const from = await leaving(1);
+    const [movable] = [...from.managed.movable()];
+    const detached = movable?.detach();
+    if (!detached) throw new Error('it does not move');
+    const { fd, head, state } = detached;
+    await giver.send('OFFER', { batch: 1, connections: [{ listener: 'web', protocol: 'http1', head, state }] }, [fd]);
+    while ((await giver.next()).name !== 'HELD');
+    movable?.release();
+    giver.close();
+    expect(await received).toBe(1);
+    expect((await (from.clients[0] as Wire).ask('/again')).pid).toBe(SUCCESSOR);
+  });
+
+  test.each([
+    'RETIRE',
+    'ABORT',
+    'READY',
+  ] as const)('G4: says %s with an offer on its way: it is closed, and never read', async (name) => {
+    const to = await site(SUCCESSOR);
+    const giver = new Peer('successor');
+    const received = receiveConnections(giver.channel, hello, () => to.managed.adopter);
+    received.catch(() => {});
+    await giver.send('HELLO', { ...hello, pid: 0 });
+    const from = await leaving(1);
+    const [movable] = [...from.managed.movable()];
+    const detached = movable?.detach();
+    if (!detached) throw new Error('it does not move');
+    const { fd, head, state } = detached;
+    await giver.send('OFFER', { batch: 1, connections: [{ listener: 'web', protocol: 'http1', head, state }] }, [fd]);
+    while ((await giver.next()).name !== 'HELD');
+    if (name === 'READY') {
+      await giver.write(Buffer.from([0, 0, 0, 2, 0, 3, 0, 0, 0x7b, 0x7d]));
+      await expect(received).rejects.toMatchObject({ code: 'ERR_HANDOVER_PROTOCOL' });
+    } else {
+      await giver.send(name, {}, [own(dupFd(2))]);
+      giver.close();
+      expect(await received).toBe(0);
+    }
+    movable?.resume({ forGood: false });
+    expect((await (from.clients[0] as Wire).ask('/here')).pid).toBe(PREDECESSOR);
+    expect([to.requests, to.managed.connectionCount]).toEqual([[], 0]);
+  });
+});
