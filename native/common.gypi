@@ -1,4 +1,4 @@
-# What every flavour is made of. Paths are relative to this file.
+# The settings of every flavour. Paths are relative to this file.
 {
   'sources': ['addon.cc', 'address.cc', 'describe.cc', 'descriptor.cc', 'poller.cc', 'process.cc', 'scm.cc', 'socket.cc'],
   # native/headers.mjs puts them there.
@@ -6,12 +6,12 @@
   'defines': [
     'NAPI_VERSION=8',
     'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS',
-    # Without it, an error met while a worker is being terminated aborts the process (node-addon-api, doc/error_handling.md).
+    # Without it, an error while a worker thread is being terminated aborts the process (node-addon-api, doc/error_handling.md).
     'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
   ],
-  # No -Werror: the compiler of a user may warn of what ours does not know. .ci/run asks for it.
+  # No -Werror: the compiler of a user may have warnings that ours lacks. .ci/run sets it.
   'cflags': ['-Wall', '-Wextra', '-fvisibility=hidden'],
-  # Node 22 and later ask for C++20; what compiles here must compile with the compiler of Node 20.
+  # Node 22 and later require C++20, but the code must compile with the compiler of Node 20.
   'cflags_cc': ['-std=gnu++17', '-fno-exceptions'],
   'xcode_settings': {
     'CLANG_CXX_LANGUAGE_STANDARD': 'gnu++17',

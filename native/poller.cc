@@ -27,7 +27,7 @@ struct Watch {
   uv_poll_t handle;
   napi_env env = nullptr;
   Poller* poller = nullptr;
-  napi_ref self = nullptr;  // strong while armed: a poller someone waits for must not be collected
+  napi_ref self = nullptr;  // strong while armed, so that an armed poller is not collected
   napi_ref callback = nullptr;
   napi_async_context context = nullptr;
   napi_async_cleanup_hook_handle hook = nullptr;
@@ -35,8 +35,8 @@ struct Watch {
   int fd = -1;
   dev_t device = 0;
   ino_t inode = 0;
-  bool owns_fd = false;   // closed with the environment, where nobody closed it before
-  bool close_fd = false;  // the environment is ending: nothing of JS will
+  bool owns_fd = false;   // the descriptor closes with the environment, unless JS closed it before
+  bool close_fd = false;  // the environment is ending, so JS will not close it
 };
 
 // If other code closed the number, it names no file, or another one: libuv aborts the process on the former when it

@@ -37,7 +37,7 @@ struct Message {
 // Not CMSG_NXTHDR, which reads the length of the header it is about to return (glibc) and so wants a zeroed buffer.
 void* Append(char* control, size_t* used, int type, size_t payload) {
   auto* header = reinterpret_cast<cmsghdr*>(control + *used);
-  memset(header, 0, CMSG_SPACE(payload));  // the padding: valgrind asks
+  memset(header, 0, CMSG_SPACE(payload));  // valgrind reports uninitialised padding
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = type;
   header->cmsg_len = CMSG_LEN(payload);

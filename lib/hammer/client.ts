@@ -148,7 +148,7 @@ export abstract class Client implements Owner {
   }
 
   upgraded(_bytes: Buffer): void {
-    this.connection?.close({ kind: 'wrongBody', detail: 'an upgrade nobody had asked for' });
+    this.connection?.close({ kind: 'wrongBody', detail: 'an upgrade that the client had not asked for' });
   }
 
   #begin(intendedAt: number): void {

@@ -9,7 +9,7 @@ export const LOSS_KINDS = {
   resetAfterWrite: 'the connection was reset after the request was written and before the answer was whole',
   earlyClose: 'the connection was closed, or broken, before the head of the answer was whole',
   short: 'the body is shorter than promised or expected',
-  wrongBody: 'the answer is not the expected one, not HTTP, or nobody had asked for it',
+  wrongBody: 'the answer is not the expected one, is not HTTP, or belongs to no request',
   unanswered: 'the connection was accepted, and no whole answer came before the deadline',
   status: 'the status is not an expected one',
 } as const;

@@ -80,7 +80,7 @@ export class Trigger {
     const pid = Number(text?.trim());
     // 0 and negative numbers mean whole groups of processes.
     if (Number.isSafeInteger(pid) && pid > 0) return pid;
-    throw new Error(`${text === undefined ? 'nobody has answered yet' : `'${text.trim()}'`}: no pid to signal`);
+    throw new Error(`${text === undefined ? 'no process has answered yet' : `'${text.trim()}'`}: no pid to signal`);
   }
 
   #run(command: string, triggered: Triggered): void {

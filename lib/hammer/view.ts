@@ -70,7 +70,7 @@ export function describeRun(finished: Finished): string {
     `longest gap  ${longestGapMs} ms without a success`,
     ...switches.map(({ from, to, atMs, triggerToFirstAnswerMs: after, overlapMs }) => {
       const trigger = after === null ? '' : `  ${after} ms after its trigger`;
-      const both = overlapMs < 0 ? `  nobody for ${-overlapMs} ms` : `  both for ${overlapMs} ms`;
+      const both = overlapMs < 0 ? `  neither for ${-overlapMs} ms` : `  both for ${overlapMs} ms`;
       return `switch       ${from} → ${to} at ${seconds(atMs)} s${trigger}${both}`;
     }),
     ...triggers.flatMap(({ atMs, error }) =>

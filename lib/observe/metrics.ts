@@ -81,7 +81,7 @@ class Metrics {
       ),
       gauge('accept_queue_depth', 'Connections that wait to be accepted.', () => this.#queues('queueDepth')),
       gauge('accept_queue_limit', 'How many may wait to be accepted.', () => this.#queues('backlogEffective')),
-      gauge('unclaimed_descriptors', 'Listeners that came with the last handover, and that nobody wanted.', () => [
+      gauge('unclaimed_descriptors', 'Inherited listeners that the app did not claim in the last handover.', () => [
         { value: this.#unclaimed, labels: {} },
       ]),
       gauge('certificate_not_after_seconds', 'When the certificate ends, in seconds since the epoch.', () =>

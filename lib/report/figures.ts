@@ -50,7 +50,7 @@ const FIGURES: readonly Figure[] = [
   {
     id: 'connections',
     title: 'Connections a second',
-    text: 'Opened; closed by the server although nobody had asked for it; opened anew because of that.',
+    text: 'Opened; closed by the server although no client had asked for it; opened anew because of that.',
     unit: '/s',
     kind: 'line',
     digits: 1,

@@ -142,7 +142,7 @@ export function switchTable(run: Run): Html {
       (atMs / 1_000).toFixed(3),
       ms(triggerToFirstAnswerMs),
       triggeredAtMs === null ? '–' : ms(atMs + overlapMs - triggeredAtMs),
-      overlapMs < 0 ? `nobody ${ms(-overlapMs)}` : ms(overlapMs),
+      overlapMs < 0 ? `neither ${ms(-overlapMs)}` : ms(overlapMs),
       ms(details.switchGapsMs[index]),
       ms(slowest),
       sum(({ lost }) => lost),

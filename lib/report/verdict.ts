@@ -119,7 +119,7 @@ function triggersLine({ result: { switches }, details }: Run, { startMs }: Limit
     return { name, verdict: 'NO-GO', reason };
   }
   if (identities.length === 0) {
-    return { name, verdict: 'REVIEW', reason: 'nobody knows who answered: switches are found by --identify' };
+    return { name, verdict: 'REVIEW', reason: 'the run does not say which process answered: use --identify' };
   }
   const open = triggers.filter(({ atMs }) => !switches.some(({ triggeredAtMs }) => triggeredAtMs === atMs));
   const [oldest] = open;

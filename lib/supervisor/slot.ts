@@ -158,7 +158,7 @@ export class Slot {
     const worker = this.#current;
     if (worker?.isAware && !worker.hasEnded) {
       const heirs = await this.#heirsAmong(others, worker);
-      // Older generations drain through this worker's slot: ending it first would cut their connections.
+      // Stopping the slot would cut the connections that older generations still drain.
       const older = heirs.length === 0 ? [] : this.workers.filter((other) => other !== worker);
       await settlesWithin(Promise.all(older.map(({ exited }) => exited)), this.#host.stopTimeout);
       if (heirs.length > 0 && !worker.hasEnded) await leave(worker, heirs, this.#host);

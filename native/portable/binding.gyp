@@ -1,4 +1,4 @@
-# The code a Mac runs, built on Linux too so that the tests exercise it: HANDOVER_PREBUILD=native/portable chooses it.
+# The code of macOS, also built on Linux so that the tests exercise it: HANDOVER_PREBUILD=native/portable chooses it.
 {
   'targets': [{
     'target_name': 'handover',
