@@ -342,7 +342,7 @@ export class Executor {
   }
 
   get #retiring(): Retiring {
-    const { timeout, idleTimeout, spread: closeSpread } = this.#options.drain;
+    const { timeout, idleTimeout, spread } = this.#options.drain;
     const { servers } = this.#resources;
     return {
       generation: this.generation,
@@ -351,7 +351,7 @@ export class Executor {
       clock: this.#env.clock,
       timeout,
       idleTimeout,
-      closeSpread,
+      spread,
     };
   }
 

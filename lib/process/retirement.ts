@@ -20,7 +20,7 @@ export interface Retiring {
   /** Milliseconds without a byte that end a busy connection before that; 0: none. */
   readonly idleTimeout: number;
   /** Of which WebSockets that stay are closed in so many, at the beginning. */
-  readonly closeSpread: number;
+  readonly spread: number;
 }
 
 /** What is different beside a successor. */
@@ -92,7 +92,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
-  { servers, duties, clock, timeout, idleTimeout, closeSpread }: Retiring,
+  { servers, duties, clock, timeout, idleTimeout, spread }: Retiring,
   { moves, older, recalled }: ProcessSignals,
 ): Promise<Ended> {
   const start = clock.now();
@@ -100,7 +100,7 @@ async function endConnections(
   const elapsed = (): number => clock.now() - start;
   const left = (): number => Math.max(0, timeout - elapsed());
   const drainAll = (): Promise<DrainResult> =>
-    servers.drainAll({ timeout: left(), idleTimeout, closeSpread, moves, ...(recalled && { recalled }) });
+    servers.drainAll({ timeout: left(), idleTimeout, spread, moves, ...(recalled && { recalled }) });
   let result = await drainAll();
   await settlesWithin(Promise.all([duties.worked(), older]), left(), clock);
   // What an older generation still had may have moved here meanwhile.

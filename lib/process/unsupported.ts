@@ -167,7 +167,7 @@ export class UnsupportedHandover implements Handover {
       this.#servers.suspendAll();
       this.#duties.beginDrain();
       await this.#duties.giveUpCharge();
-      const { timeout, idleTimeout, spread: closeSpread } = this.#options.drain;
+      const { timeout, idleTimeout, spread } = this.#options.drain;
       const { generation } = this;
       await drain({
         generation,
@@ -176,7 +176,7 @@ export class UnsupportedHandover implements Handover {
         clock: systemClock,
         timeout,
         idleTimeout,
-        closeSpread,
+        spread,
       });
       this.#servers.finishAll();
       await this.#duties.runHooks();

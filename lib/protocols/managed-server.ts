@@ -131,10 +131,10 @@ export class ManagedServer implements Managed {
     if (this.#closedByApp) this.#server.close();
   }
 
-  drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0, closeSpread = 0 }: DrainOptions): Promise<void> {
+  drain({ moves, timeout = DEFAULT_DRAIN_TIMEOUT, idleTimeout = 0, spread = 0 }: DrainOptions): Promise<void> {
     this.#isDraining = true;
     this.#isMoving = moves && this.#migrators.some(({ canMove }) => canMove);
-    for (const { drain } of this.#protocols) drain.begin({ moves, timeout, idleTimeout, closeSpread });
+    for (const { drain } of this.#protocols) drain.begin({ moves, timeout, idleTimeout, spread });
     this.#forceClose.start(idleTimeout);
     return new Promise((resolve) => {
       this.#whenEmpty = resolve;

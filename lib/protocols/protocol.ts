@@ -46,7 +46,7 @@ export interface DrainOptions {
   /** Milliseconds without a byte after which a busy connection is cut before that; 0: none. @default 0 */
   readonly idleTimeout?: number;
   /** Milliseconds over which WebSockets that cannot migrate are closed with 1012. */
-  readonly closeSpread?: number;
+  readonly spread?: number;
 }
 
 /** The polite end of the connections of one server. */

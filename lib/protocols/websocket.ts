@@ -72,8 +72,8 @@ class WebSocket implements Protocol, Drain {
     return isUpgraded(socket);
   }
 
-  begin({ moves, closeSpread, timeout }: Required<DrainOptions>): void {
-    this.#upgrades.endAll({ moves, spread: closeSpread, timeout });
+  begin({ moves, spread, timeout }: Required<DrainOptions>): void {
+    this.#upgrades.endAll({ moves, spread, timeout });
   }
 
   stay(): void {

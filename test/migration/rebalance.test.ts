@@ -74,7 +74,7 @@ function leave(
   servers.suspendAll();
   const stop = giveTo(channels, hello, servers);
   onTestFinished(() => void stop());
-  const drained = servers.drainAll({ timeout: 20_000, idleTimeout: 0, closeSpread: 0, moves: true });
+  const drained = servers.drainAll({ timeout: 20_000, idleTimeout: 0, spread: 0, moves: true });
   return { stop, drained };
 }
 

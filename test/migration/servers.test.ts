@@ -14,7 +14,7 @@ import { Wire } from './wire.js';
 
 expectNoLeaks();
 
-const LIMITS = { idleTimeout: 0, closeSpread: 0, moves: false };
+const LIMITS = { idleTimeout: 0, spread: 0, moves: false };
 
 interface Scene {
   readonly servers: Servers;

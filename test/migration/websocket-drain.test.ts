@@ -162,7 +162,7 @@ describe('what stays', () => {
     const { managed, port, heard } = await chat(PREDECESSOR, { stays: true });
     const clients = await Promise.all(Array.from({ length: 20 }, () => new SocketWire(port).open()));
     const began = performance.now();
-    void managed.drain({ moves: false, closeSpread: 400 });
+    void managed.drain({ moves: false, spread: 400 });
     const times = await Promise.all(
       clients.map(async (client) => {
         expect(await client.sentAway()).toBe(1012);
@@ -216,7 +216,7 @@ describe('what stays', () => {
   test('G5: recalled: those whose time had not come are kept', async () => {
     const { managed, port } = await chat(PREDECESSOR, { stays: true });
     const client = await new SocketWire(port).open();
-    void managed.drain({ moves: false, closeSpread: 100 });
+    void managed.drain({ moves: false, spread: 100 });
     managed.finish();
     await pause(150);
     expect(await client.asked('still here')).toBe(`${PREDECESSOR}:1:still here`);
