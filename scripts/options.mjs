@@ -25,7 +25,7 @@ const KINDS = {
 /** The page. `read` gives the text of a source, `table` is HANDOVER_OPTIONS. */
 export function optionsPage(table, read) {
   const comments = commentsOfTable(read('lib/process/options.ts'));
-  const own = membersOf(read('lib/serve/serve.ts'), 'ServeOptions').filter(({ name }) => name !== 'migrate');
+  const own = membersOf(read('lib/serve/serve.ts'), 'ServeOptions');
   const listen = [
     ...membersOf(read('lib/process/types.ts'), 'ListenOptions'),
     ...membersOf(read('lib/endpoints/endpoint.ts'), 'ListenAddress'),

@@ -342,6 +342,21 @@ describe('HANDOVER_AUTO', () => {
     expect(program.stdout).toBe('');
   });
 
+  it('in the old spelling: the program starts, and is warned once for each', async () => {
+    const program = apps.start(fixtureUrl('ends.mjs'), {
+      execArgv: ['--import', AUTO],
+      env: { HANDOVER_AUTO: '{"drainTimeout":9000,"drain":{"idleTimeout":100},"probation":0}' },
+    });
+    expect(await program.exit()).toEqual(EXIT_0);
+    await program.closed;
+    expect(
+      program.stderr.match(/\[HANDOVER_DEPRECATED\] DeprecationWarning: handover: .* is spelled \S+ now/g),
+    ).toEqual([
+      expect.stringContaining('drainTimeout is spelled drain.timeout now'),
+      expect.stringContaining('probation as a number is spelled probation.duration now'),
+    ]);
+  });
+
   it('a program that does not listen ends as it would', async () => {
     const program = apps.start(fixtureUrl('ends.mjs'), { execArgv: ['--import', AUTO] });
     await program.line(/^ends$/);
