@@ -33,12 +33,11 @@ static napi_property_descriptor Property(const char* name, napi_callback functio
   return {name, nullptr, function, nullptr, nullptr, value, napi_default_jsproperty, nullptr};
 }
 
-// Node 22 and later drop an exception that is thrown here: the loader reads the reason instead (lib/fd/native.ts).
+// Returns no object: where the init function returns another one than its `exports`, Node 22 and later drop the
+// exception.
 static Napi::Object Refuse(Napi::Env env, const char* why) {
-  if (env.IsExceptionPending()) env.GetAndClearPendingException();
-  Napi::Object refusal = Napi::Object::New(env);
-  refusal.Set("refused", why);
-  return refusal;
+  if (!env.IsExceptionPending()) Napi::Error::New(env, why).ThrowAsJavaScriptException();
+  return Napi::Object();
 }
 
 // Exports the whole table or fails to load: an addon without one of the functions would fail at its first use, in a

@@ -225,8 +225,6 @@ function load(): NonNullable<typeof loaded> {
     // Resolved, because HANDOVER_PREBUILD may be relative to the working directory.
     file = resolve(locate.path(packageFile('')));
     const table: unknown = load(file);
-    const { refused } = table as { readonly refused?: string };
-    if (refused !== undefined) throw new Error(refused);
     const lack = lackOf(table);
     if (lack !== undefined) throw new Error(`it was made from other sources and lacks ${lack}`);
     return { native: table as Native, cause: undefined, why: '' };
