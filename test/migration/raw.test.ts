@@ -536,7 +536,8 @@ describe('save', () => {
     const to = await rawSite(SECOND);
     const [client] = (await clients(from, 1)) as [LineClient];
     const { transfer, stop } = begin(from, to);
-    if (fail.toString().includes('end()')) await until(() => from.heard.includes('saved'), { what: 'save' });
+    if (fail.toString().includes('end()'))
+      await until(() => from.heard.includes('saved'), { what: 'save', interval: 0 });
     else await transfer.successor.step();
     client.send('x\n');
     fail({
