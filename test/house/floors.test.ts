@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import {
   checkCircles,
+  checkClock,
   checkContent,
   checkFloors,
   checkForm,
@@ -54,6 +55,10 @@ describe('the sources', () => {
 
   it('hold no console, any, enum or default export, and Node internals in one file only', () => {
     expect(lib.flatMap(checkContent)).toEqual([]);
+  });
+
+  it('of the engine wait by the clock of Env', () => {
+    expect(lib.flatMap(checkClock)).toEqual([]);
   });
 
   it('say in the first line what they are, and own one thing each', () => {
@@ -193,6 +198,22 @@ describe('checkContent finds', () => {
 
   it('nothing wrong in comments, texts, private members and unused parameters', () => {
     expect(at("// console, any, _handle\nclass A { #a = 'any console'; b(_c: unknown) { return this.#a; } }")).toEqual(
+      [],
+    );
+  });
+});
+
+describe('checkClock finds', () => {
+  const at = (text: string, path = 'lib/handover/a.ts'): string[] => checkClock({ path, text });
+
+  it.each(['setTimeout(f, 1)', 'setInterval(f, 1)', 'sleep(1)', 'settlesWithin(p, 1)'])('%s', (text) => {
+    expect(at(`// A sample.\nawait ${text};`)).toEqual([expect.stringMatching(/^lib\/handover\/a.ts:2 calls /)]);
+    expect(at(text, 'lib/process/held-exit.ts')).toEqual([]);
+    expect(at(text, 'lib/fd/a.ts')).toEqual([]);
+  });
+
+  it('nothing wrong where a clock is given', () => {
+    expect(at('sleep(1, clock); settlesWithin(p, 1, this.#clock); clock.after(1, f); socket.setTimeout(1);')).toEqual(
       [],
     );
   });

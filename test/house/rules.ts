@@ -41,6 +41,10 @@ export const FLOORS = [
 const BESIDE = ['lib/errors.ts', 'lib/events.ts'];
 const ADDON_LOADER = 'lib/fd/native.ts';
 const NODE_INTERNALS = /^lib\/sockets\//;
+/** Wait by the clock of Env, and these by the system's: signals and the end of a process are of no other time. */
+const KEEPS_TIME = /^lib\/(handover|process)\/(?!process-signals|held-exit)/;
+/** Which of their arguments is the clock. */
+const WAITS: Readonly<Record<string, number>> = { settlesWithin: 3, sleep: 2, setTimeout: 0, setInterval: 0 };
 /** Loaded only when used: what the roof must not reach by eager imports. */
 const LAZY = /^lib\/(cli|hammer|report|supervisor|protocols\/(websocket\/migrate|tls))\//;
 /** A function fits a screen; a file is as long as its one thing. */
@@ -233,6 +237,19 @@ export function checkContent(source: Source): string[] {
     const fault = contentFault(node, source.path) ?? lengthFault(node, source.text);
     if (fault === undefined) return [];
     return [`${source.path}:${source.text.slice(0, node.start).split('\n').length} holds ${fault}`];
+  });
+}
+
+/** Waits of the engine that no test can move on: without the clock of Env. */
+export function checkClock(source: Source): string[] {
+  if (!KEEPS_TIME.test(source.path)) return [];
+  return parse(source).flatMap((node) => {
+    const { callee, arguments: given } = node;
+    if (node.type !== 'CallExpression' || !isNode(callee) || callee.type !== 'Identifier') return [];
+    const needed = WAITS[String(callee.name)];
+    if (needed === undefined || (needed > 0 && (given as readonly unknown[]).length >= needed)) return [];
+    const line = source.text.slice(0, node.start).split('\n').length;
+    return [`${source.path}:${line} calls ${callee.name} without a clock`];
   });
 }
 
