@@ -1,7 +1,10 @@
 // G4, G5: the logic of a handover from beginning to end, with its processes in this one, and time moved by hand.
+import { get } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { HandoverError } from '../../lib/errors.js';
+import { describeFd } from '../../lib/fd/index.js';
+import { HEALTH } from '../../lib/process/health-endpoint.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type App, type Side, World } from './two-sides.js';
@@ -101,6 +104,39 @@ describe('takeover', () => {
     done();
     await world.clock.until(() => a.isClosed && b.isClosed, 'the end of both');
     expect([c.phase, c.executor.generation, await answering(c)]).toEqual(['serving', 3, c.pid]);
+  });
+});
+
+describe('health', () => {
+  /** The generation that says it is ready; undefined: one that says that it is not. */
+  function probed({ resources }: Side): Promise<number | undefined> {
+    const { fd = -1 } = resources.ledger.get(HEALTH) ?? {};
+    const { local } = describeFd(fd).socket ?? {};
+    const port = local && 'port' in local ? local.port : 0;
+    return new Promise((resolve, reject) => {
+      const request = get({ port, host: '127.0.0.1', path: '/readyz', agent: false }, async (response) => {
+        const { ready, generation } = JSON.parse(String(await response.toArray())) as Readonly<Record<string, unknown>>;
+        resolve(ready === true ? Number(generation) : undefined);
+      });
+      request.once('error', reject);
+    });
+  }
+
+  it('is told by the process in charge, also when the predecessor of one that drains retires', async () => {
+    const { world, a } = await World.begin({ health: { endpoint: { host: '127.0.0.1', port: 0 } } });
+    expect(await probed(a)).toBe(1);
+    const done = [work(a)];
+    await world.settle(a.executor.upgrade());
+    const { b } = world;
+    expect(await probed(b)).toBe(2);
+    done.push(work(b));
+    await world.settle(b.executor.upgrade());
+    done[0]?.();
+    await world.clock.until(() => a.isClosed, 'the end of the first');
+    expect(b.phase).toBe('draining');
+    for (let i = 0; i < 20; i++) expect(await probed(world.b)).toBe(3);
+    done[1]?.();
+    await world.clock.until(() => b.isClosed, 'the end of the second');
   });
 });
 
