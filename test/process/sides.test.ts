@@ -344,9 +344,12 @@ describe('recall', () => {
     const { world, a, b, done } = await draining();
     const failed: unknown[] = [];
     world.on('failed', ({ code }) => failed.push(code));
+    let duties = 0;
+    a.duties.addDuty(() => duties++);
+    expect(duties).toBe(0);
     b.kill();
     await world.clock.until(() => a.isInCharge, 'the charge of the predecessor');
-    expect(failed).toEqual(['ERR_HANDOVER_SUCCESSOR_EXITED']);
+    expect([failed, duties]).toEqual([['ERR_HANDOVER_SUCCESSOR_EXITED'], 1]);
     done();
     await expectServing(world, a);
   });
