@@ -262,7 +262,13 @@ it('G5: a successor that gives up removes no path of the process that serves', a
   const pidFile = join(folder, 'pid');
   const options = { probation: { duration: 10_000 }, control, takeover, pidFile };
   const listen = { name: 'web', path };
-  const ill = server({ options, listen, health: ({ kept }) => kept.ill !== true });
+  const ill = server({
+    options,
+    listen,
+    health: ({ kept }) => kept.ill !== true,
+    // It ends by itself, and not by the signal that comes behind the word.
+    before: () => void process.on('SIGTERM', () => {}),
+  });
   const { chain: processes, first } = await apps.chain([server({ options, listen }), ill]);
   const identities = (): string[] => paths.map((one) => `${statSync(one).ino}`);
   const before = identities();
