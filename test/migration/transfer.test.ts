@@ -190,7 +190,11 @@ describe('verdicts', () => {
     );
     transfer.offering.sweep();
     transfer.run();
-    await until(() => transfer.settled > 0, { what: 'the transfer to settle', timeout: 2_000 });
+    // It settles when GO is sent, which may be before the other side has read it.
+    await until(() => transfer.settled > 0 && transfer.successor.taken.length > 1, {
+      what: 'GO to be read',
+      timeout: 2_000,
+    });
     expect(transfer.successor.taken).toEqual(['OFFER 1', 'GO 1']);
     expect([transfer.offering.moved, transfer.holding.adopted]).toEqual([0, 0]);
     expect(await answers(clients, { ending: true })).toEqual(all(3, PREDECESSOR));
