@@ -33,8 +33,7 @@ static napi_property_descriptor Property(const char* name, napi_callback functio
   return {name, nullptr, function, nullptr, nullptr, value, napi_default_jsproperty, nullptr};
 }
 
-// Returns no object: where the init function returns another one than its `exports`, Node 22 and later drop the
-// exception.
+// Returns no object: with one of its own Node 22 and later drop the exception (FACTS N15).
 static Napi::Object Refuse(Napi::Env env, const char* why) {
   if (!env.IsExceptionPending()) Napi::Error::New(env, why).ThrowAsJavaScriptException();
   return Napi::Object();
