@@ -381,9 +381,9 @@ export class OutgoingHandover {
     }
   }
 
-  /** A send failed because the peer's end is closed: why that is comes with what it said last, or with its EOF. */
+  /** A send failed because one end of the channel is closed: the last word of the successor, or its EOF, says why. */
   #explainedByEnd(error: unknown): Promise<never> {
-    if (hasCode(error, 'EPIPE') || hasCode(error, 'ECONNRESET')) return this.#failed.promise;
+    if (['EPIPE', 'ECONNRESET', 'ECANCELED'].some((code) => hasCode(error, code))) return this.#failed.promise;
     throw error;
   }
 }

@@ -6,8 +6,15 @@ import type { IncomingHandover } from '../handover/incoming.js';
 import type { OutgoingHandover } from '../handover/outgoing.js';
 import type { Clock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
+import { Deferred } from '../protocol/deferred.js';
 import type { DrainResult, Servers } from '../transfer/servers.js';
 import type { AppDuties } from './app-duties.js';
+
+/**
+ * Milliseconds for requests under way before the app is told to end: an app that then destroys its sockets, as Vite's preview
+ * does, would close connections that move as soon as they are answered.
+ */
+const REQUEST_GRACE = 1_000;
 
 /** The process that ends. */
 export interface Retiring {
@@ -58,17 +65,26 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
   const recalled = new AbortController();
   const stopReporting = beatEvery(clock, REPORT_INTERVAL, report);
   const moves = beside.moves && outgoing.canMove;
+  const endApp = async (ended: Promise<unknown>): Promise<void> => {
+    await settlesWithin(ended, REQUEST_GRACE, clock);
+    if (!recalled.signal.aborted) duties.beginDrain();
+  };
+  const answered = new Deferred<void>();
+  let isSettled = false;
   // What can move at once has: an app that ends what is idle, as many do, ends none of those.
   const settle = (): void => {
     outgoing.settle();
-    duties.beginDrain();
+    if (!isSettled) void endApp(answered.promise);
+    isSettled = true;
   };
   const stopMoving = moves ? startMoving(outgoing, servers, settle) : () => 0;
   if (!moves) settle();
   try {
     const ended = endConnections(retiring, { moves, older, recalled: recalled.signal });
     const result = await Promise.race([ended, outgoing.failed]);
-    settle();
+    answered.resolve();
+    outgoing.settle();
+    duties.beginDrain();
     const fates = fatesOf(stopMoving(), result);
     record.drained(fates);
     publish('drained', { handoverId: record.id, generation, ...fates, ...lastOf(result) });
@@ -85,6 +101,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     duties.recallDrain();
     return failure;
   } finally {
+    answered.resolve();
     stopMoving();
     stopReporting();
   }

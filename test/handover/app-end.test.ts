@@ -93,6 +93,47 @@ describe('a server the app has closed', () => {
   });
 });
 
+describe('an app that destroys its sockets when it is told to end', () => {
+  const destroys = serving(({ servers, say }) => {
+    const sockets = new Set<import('node:net').Socket>();
+    (servers.http as unknown as import('node:http').Server).on('connection', (socket) => {
+      sockets.add(socket.on('close', () => sockets.delete(socket)));
+    });
+    process.on('SIGTERM', () => {
+      say('heard', sockets.size);
+      for (const socket of sockets) socket.destroy();
+    });
+  });
+
+  it('G2, G3: is told when the requests under way are answered, and their connections have moved', async () => {
+    const { chain: processes, first } = await chain(destroys);
+    const { answer, connection } = await held(first);
+    first.process.signal('SIGUSR2');
+    await first.said('handover:superseded');
+    expect(first.allSaid('heard')).toEqual([]);
+    await first.run(({ servers }) => servers.http?.release());
+    expect((await answer).pid).toBe(first.pid);
+    expect(await first.said('heard')).toBe(0);
+    const second = await processes.generation(2);
+    expect((await connection.request('/')).pid).toBe(second.pid);
+    connection.close();
+    await first.process.gone();
+    await second.close();
+  });
+
+  it('is told a second later where a request takes longer', async () => {
+    const { chain: processes, first } = await chain(destroys);
+    const { answer, connection } = await held(first);
+    const lost = expect(answer).rejects.toThrow();
+    first.process.signal('SIGUSR2');
+    await lost;
+    expect(await first.said('heard')).toBe(1);
+    connection.close();
+    await first.process.gone();
+    await (await processes.generation(2)).close();
+  });
+});
+
 describe('a server that the app closes while its successor loads', () => {
   /** Asks for its sockets when it is told to. */
   const late = boot(async (inside) => {
