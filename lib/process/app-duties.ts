@@ -133,11 +133,11 @@ function publishFailure(name: string, error: unknown): void {
 /** Declared order, but each behind the one it names with `after`. */
 function inOrder(hooks: readonly CloseHook[]): CloseHook[] {
   const ordered: CloseHook[] = [];
-  const endpoint = (hook: CloseHook, waiting: readonly string[]): void => {
+  const add = (hook: CloseHook, waiting: readonly string[]): void => {
     if (ordered.includes(hook) || waiting.includes(hook.name)) return;
-    for (const other of hooks) if (other.name === hook.after) endpoint(other, [...waiting, hook.name]);
+    for (const other of hooks) if (other.name === hook.after) add(other, [...waiting, hook.name]);
     ordered.push(hook);
   };
-  for (const hook of hooks) endpoint(hook, []);
+  for (const hook of hooks) add(hook, []);
   return ordered;
 }

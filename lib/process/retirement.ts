@@ -110,7 +110,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
 /** Connections first, then what the app is still at, then the generations before. */
 async function endConnections(
   { servers, duties, clock, timeout, idleTimeout, spread }: Retiring,
-  { moves, older, recalled }: ProcessSignals,
+  { moves, older, recalled }: Ending,
 ): Promise<Ended> {
   const start = clock.now();
   const before = servers.connectionCount;
@@ -125,7 +125,7 @@ async function endConnections(
   return { ...result, before, durationMs: elapsed() };
 }
 
-interface ProcessSignals {
+interface Ending {
   readonly moves: boolean;
   /** Settles when the generations before are gone. */
   readonly older: Promise<void> | undefined;

@@ -37,10 +37,10 @@ export class FollowedFiles {
 
   /** @throws as the constructor */
   #watch(): void {
-    const endpoints: Places = new Map();
-    for (const path of this.#paths) addPlaces(path, endpoints);
+    const places: Places = new Map();
+    for (const path of this.#paths) addPlaces(path, places);
     try {
-      for (const [directory, names] of endpoints) {
+      for (const [directory, names] of places) {
         const watcher = watch(directory, { persistent: false }, (_, name) => {
           // Of itself a directory tells by its own name: it was moved or removed.
           if (name === null || names.has(name) || name === basename(directory)) this.#settle();
@@ -80,7 +80,7 @@ export class FollowedFiles {
   }
 }
 
-function addPlaces(path: string, endpoints: Places): void {
+function addPlaces(path: string, places: Places): void {
   const { root } = parse(path);
   let at = root;
   let links = 0;
@@ -94,7 +94,7 @@ function addPlaces(path: string, endpoints: Places): void {
     const next = join(at, step);
     const stat = lstatSync(next, { throwIfNoEntry: false });
     const isLink = stat?.isSymbolicLink() === true;
-    if (!stat || isLink || steps.length === 0) endpoints.set(at, (endpoints.get(at) ?? new Set()).add(step));
+    if (!stat || isLink || steps.length === 0) places.set(at, (places.get(at) ?? new Set()).add(step));
     if (!stat) return;
     if (!isLink) {
       at = next;
