@@ -110,6 +110,8 @@ export async function run({ wanted, script, root, view, interrupted, hurry }) {
       await handOver();
     }
     await untilSecond(wanted.seconds);
+    // A generation that died in the last seconds was not absent for long enough yet to be called dead.
+    await until(() => server.isServing, absenceAllowed + requestDeadline);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     problems.push(error.message);
