@@ -1,15 +1,15 @@
-// Binary payloads of the connection transfer: OFFER, HELD and GO carry thousands of small records, where JSON would
-// cost more than the descriptors do. All integers are big-endian.
+// Binary payloads of OFFER, HELD and GO. They carry thousands of small records, which would cost more as JSON than their
+// descriptors do. All integers are big-endian.
 
 /** One live connection on offer; its descriptor is the frame's descriptor of the same index. */
 export interface OfferedConnection {
   /** Name of the ledger entry whose listener accepted it. */
   readonly listener: string;
-  /** What speaks on it, for example `http1`. A successor that does not know it refuses this one connection. */
+  /** Name of its protocol, for example `http1`. A successor that does not know the protocol refuses this one connection. */
   readonly protocol: string;
-  /** Bytes the predecessor had read and not consumed. */
+  /** Bytes that the predecessor has read from the connection and not consumed. */
   readonly head: Uint8Array;
-  /** What the protocol exported. */
+  /** State of the connection in the encoding of its protocol. */
   readonly state: Uint8Array;
 }
 
@@ -18,7 +18,10 @@ export interface Offer {
   readonly connections: readonly OfferedConnection[];
 }
 
-/** The successor's answer for each connection of a batch. `noRoom`: for now; to older versions a refusal. */
+/**
+ * The successor's answer for one connection of a batch. `noRoom`: the successor has no free descriptor now, and the
+ * predecessor may offer the connection again; older versions take `noRoom` for `refused`.
+ */
 export const VERDICT = { held: 0, unknownListener: 1, unknownProtocol: 2, refused: 3, noRoom: 4 } as const;
 export type Verdict = (typeof VERDICT)[keyof typeof VERDICT];
 
@@ -27,7 +30,7 @@ export interface Held {
   readonly verdicts: readonly Verdict[];
 }
 
-/** Writes into one buffer of the right size: thousands of small ones cost more than what is in them. */
+/** Writes fields into one buffer of the final length: a buffer for each of thousands of fields costs more than its content. */
 class Writer {
   readonly #bytes: Buffer;
   #at = 0;
@@ -64,7 +67,7 @@ class Writer {
 
 const NOTHING = Buffer.alloc(0);
 
-/** Throws a plain Error when a field would reach past the end. */
+/** Reads fields. Each method throws a plain Error where the field reaches past the end. */
 class Reader {
   readonly #bytes: Buffer;
   #at = 0;
@@ -130,7 +133,7 @@ export function encodeOffer({ batch, connections }: Offer): Buffer {
   return writer.finish();
 }
 
-/** Each name once, in the order of their first use. */
+/** Gives each distinct name an index, in the order of first use. */
 function table(names: readonly string[]): ReadonlyMap<string, { readonly index: number; readonly bytes: Buffer }> {
   return new Map([...new Set(names)].map((name, index) => [name, { index, bytes: Buffer.from(name) }]));
 }
@@ -141,7 +144,7 @@ export function decodeOffer(payload: Buffer): Offer {
   const names = Array.from({ length: reader.u16() }, () => reader.text(reader.u16()));
   const connections = Array.from({ length: reader.u16() }, () => {
     const listener = names[reader.u16()];
-    if (listener === undefined) throw new Error('a connection names no listener of the list');
+    if (listener === undefined) throw new Error('a connection names a listener that is not in the list');
     const protocol = reader.text(reader.u8());
     return { listener, protocol, head: reader.raw(reader.u32()), state: reader.raw(reader.u32()) };
   });
@@ -154,7 +157,7 @@ export function encodeHeld({ batch, verdicts }: Held): Buffer {
   return new Writer(6 + verdicts.length).u32(batch).u16(verdicts.length).raw(Uint8Array.from(verdicts)).finish();
 }
 
-/** A verdict this version does not know is a refusal. */
+/** A verdict that only a newer version knows counts as `refused`. */
 export function decodeHeld(payload: Buffer): Held {
   const reader = new Reader(payload);
   const batch = reader.u32();

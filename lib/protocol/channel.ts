@@ -7,17 +7,20 @@ import { DescriptorsLost, FrameDecoder } from './decoder.js';
 import { decodeFrame, encodeFrame, type Frame, type FrameName, type Payloads, type Role } from './frames.js';
 
 const NO_FDS = new Int32Array(0);
-/** How often, and after how many milliseconds, what the kernel has no room for is sent again. */
+/** Failures with ETOOMANYREFS after which a frame is given up, and the milliseconds from a failure to the next try. */
 const MAX_ATTEMPTS = 200;
 const RETRY_AFTER = 10;
 
-/** Owns the socket. Frames are sent in the order of the calls; both sides must read while they write. */
+/**
+ * Owns the socket. Sends frames in the order of the calls. Both processes must read while they write: two that only write
+ * fill both queues, and then wait for each other for ever.
+ */
 export class Channel implements AsyncIterable<Frame> {
   readonly #socket: FdSocket;
   readonly #role: Role;
   readonly #decoder = new FrameDecoder();
   #sending: Promise<void> | undefined;
-  /** What `hasGreeted` has read. */
+  /** The first frame, which `hasGreeted` has read and the iterator has not yielded yet. */
   #greeted: { readonly frames: AsyncGenerator<Frame, undefined>; readonly first: Frame } | undefined;
 
   constructor(socket: FdSocket, role: Role) {
@@ -26,14 +29,15 @@ export class Channel implements AsyncIterable<Frame> {
   }
 
   /**
-   * Sends one frame. Its descriptors are borrowed until the promise resolves: the kernel has all of it then.
-   * @throws the system's error; the stream is then cut in the middle of a frame, and the channel has been closed unless
-   *   the peer's end was
+   * Sends one frame. Resolves when the kernel has all of it, and borrows the descriptors until then.
+   * @throws Error the frame exceeds a limit of the format, and nothing was sent; the system's error of sendmsg(2): the
+   *   stream may end in the middle of the frame, so the channel is closed, except after EPIPE and ECONNRESET
    */
   async send<N extends FrameName>(name: N, payload: Payloads[N], fds: Int32Array = NO_FDS): Promise<void> {
     const bytes = encodeFrame(name, payload, fds.length);
     publish('frame', { direction: 'sent', name, role: this.#role, ...describePayload(payload) });
-    // Behind the one that is under way. Where that fails the channel is closed by then: nothing follows a cut frame.
+    // A frame waits for the one before it. If that one fails, the channel or the peer's end is closed, so this one fails, too,
+    // and nothing follows a frame that was cut.
     const transmit = (): Promise<void> => this.#transmit(bytes, fds);
     const sent = this.#sending === undefined ? transmit() : this.#sending.then(transmit, transmit);
     this.#sending = sent;
@@ -41,18 +45,19 @@ export class Channel implements AsyncIterable<Frame> {
       await sent;
       if (this.#sending === sent) this.#sending = undefined;
     } catch (error) {
-      // With the peer gone nobody reads the cut frame, and what it said before is still to be read: why it left.
+      // After EPIPE and ECONNRESET the peer cannot read the cut frame any more. Its last frames, which say why it left, may
+      // still wait in this socket, so the socket stays open.
       if (!hasCode(error, 'EPIPE') && !hasCode(error, 'ECONNRESET')) this.close();
       throw error;
     }
   }
 
   /**
-   * One frame in as many messages as its descriptors need. Nothing of a message has gone where the user has too many
-   * descriptors in flight: it is sent again when others have been read (FACTS K11).
+   * Sends one frame in as many messages as its descriptors need. ETOOMANYREFS: this user has too many descriptors in flight,
+   * and the kernel took nothing of the message. It is sent again, because the receivers read meanwhile (FACTS K11).
    */
   async #transmit(bytes: Buffer, fds: Int32Array): Promise<void> {
-    // All but the last message carry one byte: the frame is at least as long as it has messages (MAX_FRAME_FDS).
+    // Each message but the last carries one byte of the frame. MAX_FRAME_FDS keeps the number of messages below its length.
     const last = Math.max(0, Math.ceil(fds.length / MAX_FDS_PER_MESSAGE) - 1);
     for (let at = 0, attempt = 1; at <= last; ) {
       const part = fds.subarray(at * MAX_FDS_PER_MESSAGE, (at + 1) * MAX_FDS_PER_MESSAGE);
@@ -67,11 +72,11 @@ export class Channel implements AsyncIterable<Frame> {
   }
 
   /**
-   * The frames that come, until the peer's end is closed: by it, or by the kernel when it dies. The descriptors of a
-   * frame are the reader's. An OFFER whose descriptors do not fit into this process' table comes without them: its sender
-   * has its own.
-   * @throws ERR_HANDOVER_PROTOCOL the peer broke the format; ERR_HANDOVER_DESCRIPTORS those of another frame did not fit.
-   *   Every descriptor of an unfinished frame has been closed.
+   * Yields the received frames, until the peer closes its end or dies, in which case the kernel closes it. The caller owns
+   * the descriptors of a frame. An OFFER whose descriptors do not fit into the descriptor table of this process is yielded
+   * without them (`isLost`): the predecessor still has its copies.
+   * @throws ERR_HANDOVER_PROTOCOL the peer broke the format; ERR_HANDOVER_DESCRIPTORS the descriptors of another frame did
+   *   not fit. The descriptors of incomplete frames are closed.
    */
   async *[Symbol.asyncIterator](): AsyncIterator<Frame> {
     const { frames, first } = this.#greeted ?? { frames: this.#frames(), first: undefined };
@@ -81,8 +86,8 @@ export class Channel implements AsyncIterable<Frame> {
   }
 
   /**
-   * Waits until a whole frame has come, which is the first one read then. False: the stream has ended before.
-   * @throws as reading does
+   * Waits for the first whole frame, which the iterator yields first. False: the stream ended before.
+   * @throws as the iterator
    */
   async hasGreeted(): Promise<boolean> {
     const frames = this.#frames();
@@ -98,7 +103,8 @@ export class Channel implements AsyncIterable<Frame> {
         for (let frame = this.#next(); frame; frame = this.#next()) yield frame;
       }
     } catch (error) {
-      // The peer died with frames of ours unread: the end of the stream, reported before it (unix(7)).
+      // The peer's end closed with frames of this process unread. The kernel reports that before the end of the stream
+      // (unix(7)).
       if (hasCode(error, 'ECONNRESET')) return undefined;
       throw hasCode(error, 'ENOBUFS') ? descriptorsLost(error) : error;
     } finally {
@@ -110,7 +116,7 @@ export class Channel implements AsyncIterable<Frame> {
     return this.#socket.closed;
   }
 
-  /** Lets the process end although the channel is open; `ref` undoes it. */
+  /** Lets the process end although the channel is open, until `ref()`. */
   unref(): void {
     this.#socket.unref();
   }
@@ -119,7 +125,7 @@ export class Channel implements AsyncIterable<Frame> {
     this.#socket.ref();
   }
 
-  /** Closes the socket; what was sent before is still delivered. */
+  /** Closes the socket. The kernel still delivers frames that were sent. A frame that only `hasGreeted` read is dropped. */
   close(): void {
     const { frames, first } = this.#greeted ?? {};
     this.#greeted = undefined;
@@ -128,7 +134,7 @@ export class Channel implements AsyncIterable<Frame> {
     this.#socket.close();
   }
 
-  /** The bytes have come also where there was no room for the descriptors. */
+  /** ENOBUFS: the descriptors of this read did not fit into the descriptor table and are lost, but its bytes are there. */
   async #receive(): Promise<(Received & { readonly isLost?: boolean }) | undefined> {
     try {
       return await this.#socket.receive();
@@ -175,12 +181,12 @@ function descriptorsLost(cause: unknown): HandoverError {
   return new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { cause, stillServing: true });
 }
 
-/** What else there is to say of a frame: by the fields of its payload, since no other frame has them. */
+/** Fields of the event `frame` for this payload. The names of its fields tell what they are: no other frame has them. */
 function describePayload(payload: object): Pick<HandoverEvents['frame'], 'batch' | 'connections' | 'handoverId'> {
   const { batch, connections, verdicts, handoverId } = payload as Partial<
     Payloads['OFFER'] & Payloads['HELD'] & Payloads['HELLO']
   >;
-  // A heartbeat has a number of connections, and no batch.
+  // HEARTBEAT has `connections`, too, which is a number there. Only frames of a batch have a list.
   if (batch === undefined) return { batch, connections: undefined, handoverId };
   const held = verdicts?.filter((verdict) => verdict === VERDICT.held);
   return { batch, connections: (connections ?? held)?.length, handoverId };

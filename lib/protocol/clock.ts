@@ -1,19 +1,19 @@
-// Time, as everything asks for it that waits with a limit: the system's, or one that a test moves by hand.
+// The clock by which the engine waits: the system's, or one that a test moves by hand.
 
 export interface Clock {
-  /** Milliseconds since some moment; never goes back. */
+  /** Milliseconds since an arbitrary moment. Never goes back. */
   now(): number;
   /**
-   * Calls back once after `ms`, and keeps the process alive until then unless `isUnref` says otherwise. The function returned
-   * cancels it.
+   * Calls `callback` once after `ms` milliseconds. Keeps the process alive until then, unless `isUnref`. The returned function
+   * cancels the call.
    */
   after(ms: number, callback: () => void, options?: TimerOptions): () => void;
-  /** The same every `ms`, until it is cancelled. */
+  /** Calls `callback` every `ms` milliseconds until the returned function is called. Keeps the process alive as `after` does. */
   every(ms: number, callback: () => void, options?: TimerOptions): () => void;
 }
 
 export interface TimerOptions {
-  /** The process may end although the timer runs. */
+  /** The timer does not keep the process alive. @default false */
   readonly isUnref?: boolean;
 }
 

@@ -1,15 +1,15 @@
-// The commands of the control socket, in one table: what each takes and which kind of process answers it; and what it
-// answers. They travel as calls of rpc.ts, by these names.
+// The commands of the control socket in one table: the parameters of each, which kind of process answers it, and the type of
+// the answer. A command is a call of rpc.ts by its name in the table.
 import { expectFlag, expectInteger, expectString } from '../fd/arguments.js';
 import type { Json, Params } from './rpc.js';
 import type { Schema } from './schema.js';
 
-/** What a parameter is, by the name of its kind. */
+/** The type of each kind of parameter. */
 interface ParameterKinds {
-  /** Absent: false. */
+  /** False where it is absent. */
   readonly flag: boolean;
   readonly text: string | undefined;
-  /** Absent: 0. */
+  /** 0 where it is absent. */
   readonly milliseconds: number;
   readonly count: number;
 }
@@ -23,7 +23,7 @@ const CHECKS: { readonly [K in ParameterKind]: Schema<ParameterKinds[K]> } = {
   count: (value, where) => expectInteger(where, value, 1),
 };
 
-/** Every command. A newer version may add one, or a parameter that may be left out. */
+/** Every command. A newer version may add commands, and parameters that a caller may leave out. */
 export const CONTROL_COMMANDS = {
   status: { by: ['process', 'supervisor'], params: {} },
   plan: { by: ['process', 'supervisor'], params: {} },
@@ -35,23 +35,23 @@ export const CONTROL_COMMANDS = {
   scale: { by: ['supervisor'], params: { workers: 'count' } },
 } as const;
 
-/** What a control socket belongs to. */
+/** The kinds of processes that have a control socket. */
 export type Answerer = 'process' | 'supervisor';
 
-/** What each command answers. */
+/** The answer to each command. */
 export interface ControlAnswers {
   readonly status: Status;
   readonly plan: Plan;
   readonly upgrade: UpgradeAnswer | Unchanged;
   readonly abort: {
-    /** Absent where nothing was under way. */
+    /** The phase in which the handover was given up; absent where none was under way. */
     readonly phase?: string | undefined;
-    /** Of a supervisor: those that were not replaced. */
+    /** From a supervisor: the workers that were not replaced. */
     readonly workers?: readonly number[] | undefined;
   };
   readonly drain: {
-    /** The last two are a process' alone. */
     readonly durationMs?: number | undefined;
+    /** `moved` and `cut` come from a process only: connections that migrated, and connections cut at the deadline. */
     readonly moved?: number | undefined;
     readonly cut?: number | undefined;
   };
@@ -60,15 +60,15 @@ export interface ControlAnswers {
   readonly scale: { readonly workers: number };
 }
 
-/** What a process tells an operator while a command is under way. */
+/** Events that a process sends to the command line while it works on a command. */
 export interface ControlEvents {
   readonly phase: {
     readonly phase: string;
     readonly generation?: number | undefined;
-    /** Of a supervisor: the worker it is about. */
+    /** From a supervisor: the number of the worker that was replaced. */
     readonly worker?: number | undefined;
   };
-  /** Why the release counts as changed. */
+  /** How the new release differs from the one that runs, one text for each difference. */
   readonly changes: { readonly changes: readonly string[] };
 }
 
@@ -83,7 +83,7 @@ export type ControlParams<N extends ControlName> = {
   readonly [P in keyof Declared<N>]: Declared<N>[P] extends ParameterKind ? ParameterKinds[Declared<N>[P]] : never;
 };
 
-/** The commands that a process, or a supervisor, answers. */
+/** The names of the commands that this kind of process answers. */
 export type AnsweredBy<A extends Answerer> = {
   readonly [N in ControlName]: A extends (typeof CONTROL_COMMANDS)[N]['by'][number] ? N : never;
 }[ControlName];
@@ -95,7 +95,7 @@ interface Declaration {
 
 const DECLARATIONS: Readonly<Record<keyof ControlAnswers, Declaration>> = CONTROL_COMMANDS;
 
-/** The parameters as the table declares them; others are ignored. @throws TypeError, RangeError naming the parameter */
+/** Checks the parameters by the table, and ignores others. @throws TypeError, RangeError naming the parameter */
 export function controlParams<N extends ControlName>(name: N, given: Params): ControlParams<N> {
   return Object.fromEntries(
     Object.entries(DECLARATIONS[name].params).map(([parameter, kind]) => [
@@ -106,61 +106,61 @@ export function controlParams<N extends ControlName>(name: N, given: Params): Co
 }
 
 export type UpgradeAnswer = {
-  /** The generation in charge now; of a supervisor the newest one. */
+  /** The generation in charge now; from a supervisor: the newest one of its workers. */
   readonly generation: number;
-  /** These are a process'. */
+  /** This field and the next four come from a process only. */
   readonly pid?: number | undefined;
   readonly phases?: readonly Params[] | undefined;
   readonly claimed?: readonly string[] | undefined;
   readonly unclaimed?: readonly string[] | undefined;
   readonly bound?: readonly PlannedListener[] | undefined;
-  /** This is a supervisor's: what became of each. */
+  /** From a supervisor only: the outcome for each worker. */
   readonly workers?: readonly Params[] | undefined;
 };
 
-/** Nothing was done: the release is the one that runs. */
+/** No handover took place, because the command leads to the release that runs. */
 export type Unchanged = { readonly isUnchanged: true; readonly generation: number; readonly pid: number };
 
-/** What became of each worker that was replaced. */
+/** The outcome for each worker that was replaced. */
 export type RollAnswer = { readonly generation: number; readonly workers: readonly Params[] };
 
-/** The arbiter of a process, or of a slot of a supervisor. */
+/** The arbiter of a process, or of one slot of a supervisor. */
 export type ChargeStatus = {
-  /** Of the file that is locked: by which every process that abides by it is found. */
+  /** Inode of the locked file, by which the command line finds every process that has the file open. */
   readonly inode: string;
   readonly slot?: number | undefined;
-  /** Who took charge last. */
+  /** The process that took charge last, as the file says. */
   readonly holder?: { readonly generation: number; readonly pid: number } | undefined;
-  /** As the kernel has it; these are filled in by whoever asks. Has the charge: */
+  /** Pids of the processes in charge. The command line fills in this list and the next two, from the locks in /proc. */
   readonly inCharge?: readonly number[] | undefined;
-  /** Drain, and may take it back. */
+  /** Pids of the processes that drain and may take the charge back. */
   readonly mayTakeBack?: readonly number[] | undefined;
-  /** Have no part in it: a successor that was not committed, a supervisor. */
+  /** Pids of the processes that have the file open and no lock: a successor before COMMIT, a supervisor. */
   readonly others?: readonly number[] | undefined;
 };
 
 export type ListenerStatus = {
   readonly name: string;
-  /** As asked for, for example `tcp://*:8080`. */
+  /** The address that the app asked for, for example `tcp://*:8080`. */
   readonly address: string;
-  /** What the kernel bound, where that is another: `127.0.0.1:34567` for port 0. */
+  /** The address that the kernel bound, for example `127.0.0.1:34567` for port 0. */
   readonly bound?: string | undefined;
   readonly backlogAsked?: number | undefined;
-  /** After net.core.somaxconn; undefined where the kernel does not tell, as of Unix listeners. */
+  /** The backlog as net.core.somaxconn limits it; undefined where the kernel does not say, as for Unix listeners. */
   readonly backlogEffective?: number | undefined;
   /** Connections that wait to be accepted. */
   readonly queueDepth?: number | undefined;
   readonly reusePort: boolean;
-  /** By which every process that holds it is found. */
+  /** Inode of the socket, by which the command line finds every process that holds the listener. */
   readonly inode: string;
-  /** Filled in by whoever asks: looking for them takes too long for a process that serves. */
+  /** Filled in by the command line, because the search through /proc takes too long for a process that serves. */
   readonly pids?: readonly number[] | undefined;
 };
 
 export type GenerationStatus = { readonly generation: number; readonly pid: number; readonly connections: number };
 export type DrainingStatus = GenerationStatus & { readonly ageMs: number };
 
-/** What a supervisor says of each worker. */
+/** The status of one worker of a supervisor. */
 export type WorkerStatus = GenerationStatus & {
   readonly ageMs: number;
   readonly phase: string;
@@ -177,16 +177,16 @@ export type Status = {
   readonly phase: string;
   readonly isInCharge: boolean;
   readonly listeners: readonly ListenerStatus[];
-  /** Open connections, the newest generation first. */
+  /** Open connections of each generation, the newest first. */
   readonly connections: readonly GenerationStatus[];
   readonly draining: readonly DrainingStatus[];
-  /** One, or one for each slot; none where the platform or a predecessor has none. */
+  /** From a process: its arbiter; from a supervisor: one for each slot. Absent where the platform or a predecessor has none. */
   readonly charges?: readonly ChargeStatus[] | undefined;
   readonly control?: string | undefined;
   readonly takeover?: string | undefined;
   readonly healthEndpoint?: string | undefined;
   readonly workers?: readonly WorkerStatus[] | undefined;
-  /** A roll under way or paused, in the supervisor's own words. */
+  /** The roll that is under way or paused. Its fields are for people to read. */
   readonly roll?: Readonly<Record<string, Json | undefined>> | undefined;
 };
 
@@ -195,16 +195,16 @@ export type PlannedListener = { readonly name: string; readonly address: string 
 export type Plan = {
   readonly old: { readonly command: readonly string[]; readonly cwd: string };
   readonly new: { readonly command: readonly string[]; readonly cwd: string };
-  /** Why the release counts as changed; empty: it does not. */
+  /** How the new release differs from the one that runs; empty where it does not. */
   readonly changes: readonly string[];
   readonly listeners: {
     readonly kept: readonly PlannedListener[];
     readonly added: readonly PlannedListener[];
-    /** Open in this process, not wanted by the new one. */
+    /** Open in this process, and not claimed by the new release. */
     readonly removed: readonly PlannedListener[];
-    /** The same name at another address. */
+    /** Listeners that have another address in the new release. */
     readonly changed: readonly { readonly name: string; readonly from: string; readonly to: string }[];
   };
-  /** Whether the new release was started for it; a supervisor only looks at the files. */
+  /** Whether the new release was started as a standby for the plan. A supervisor compares the files only. */
   readonly wasTried: boolean;
 };

@@ -1,8 +1,11 @@
-// Waiting with a limit.
+// Waiting with a limit of time.
 
 import { type Clock, systemClock } from './clock.js';
 
-/** True when the promise settled in time. A rejection is passed on; the timer keeps the process alive until then. */
+/**
+ * True where the promise resolved within `timeout` milliseconds. Throws where it rejected within that time. The timer keeps
+ * the process alive meanwhile.
+ */
 export async function settlesWithin(
   promise: Promise<unknown>,
   timeout: number,

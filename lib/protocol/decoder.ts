@@ -3,14 +3,14 @@
 import { MAX_FDS_PER_MESSAGE } from '../fd/index.js';
 import { HEADER_BYTES, MAX_FRAME_FDS, MAX_PAYLOAD_BYTES, type RawFrame } from './frames.js';
 
-/** Some of the descriptors of a frame have come, and for others there was no room. */
+/** Descriptors of a frame did not fit into the descriptor table of this process, and are lost. */
 export class DescriptorsLost extends Error {
-  /** As recvmsg(2) says it here. */
+  /** The code by which the addon reports a truncated read (FACTS K3). */
   readonly code = 'ENOBUFS';
 }
 
 interface Header {
-  /** Where it stands in the stream. */
+  /** Position of the header in the stream. */
   readonly at: number;
   readonly length: number;
   readonly type: number;
@@ -24,12 +24,12 @@ export class FrameDecoder {
   #header: Header | undefined;
   /** Bytes taken since the stream began. */
   #taken = 0;
-  /** Reads of which the descriptors were lost, by their place in the stream; none of what has been taken. */
+  /** Positions in the stream of the reads whose descriptors were lost; `next()` removes those that lie behind it. */
   #lost: { readonly from: number; readonly to: number }[] = [];
 
   /**
-   * Takes what one read gave; the descriptors are this decoder's until a frame or `release()` gives them out. `isLost`: the
-   * read had descriptors for which there was no room.
+   * Takes the result of one read. The decoder owns the descriptors until `next()` or `release()` returns them. `isLost`: the
+   * read had descriptors that did not fit into the descriptor table.
    */
   push(bytes: Buffer, fds: Int32Array, isLost = false): void {
     const from = this.#taken + this.#byteCount;
@@ -39,10 +39,13 @@ export class FrameDecoder {
     for (const fd of fds) this.#fds.push(fd);
   }
 
-  /** The next complete frame, or undefined until more is pushed. @throws Error where a limit is passed */
+  /**
+   * Returns the next complete frame, whose descriptors the caller owns; undefined while none is complete.
+   * @throws Error the peer broke the format; DescriptorsLost descriptors of a frame of several messages were lost
+   */
   next(): RawFrame | undefined {
     this.#header ??= this.#readHeader();
-    // Between two frames none is on its way: what is left came with the frame before, which did not announce it.
+    // No byte of a next frame is here, so a descriptor that is left came with the frame before, which did not announce it.
     if (!this.#header) return this.#expectNoStray(this.#byteCount === 0 ? 0 : MAX_FRAME_FDS);
     const { length, type, fdCount } = this.#header;
     if (this.#byteCount < length) return this.#expectNoStray(fdCount);
@@ -50,18 +53,19 @@ export class FrameDecoder {
       this.#header = undefined;
       return { type, payload: this.#take(length), fds: new Int32Array(0), isLost: true };
     }
-    // They come with the first byte of the message that carries them (FACTS K5): none can follow the last.
-    if (this.#fds.length < fdCount) throw new Error(`${this.#fds.length} descriptors came of ${fdCount} announced`);
+    // Descriptors arrive with the first byte of their message (FACTS K5), so none can follow the last byte of the frame.
+    if (this.#fds.length < fdCount)
+      throw new Error(`frame with ${this.#fds.length} descriptors: it announced ${fdCount}`);
     this.#header = undefined;
     return { type, payload: this.#take(length), fds: Int32Array.from(this.#fds.splice(0, fdCount)) };
   }
 
-  /** True between two frames. */
+  /** True between two frames: no byte and no descriptor waits. */
   get isEmpty(): boolean {
     return this.#byteCount === 0 && this.#fds.length === 0 && this.#header === undefined;
   }
 
-  /** Gives up: the descriptors of no complete frame, which the caller now owns. */
+  /** Drops the incomplete frame and returns its descriptors, which the caller owns. */
   release(): Int32Array {
     this.#chunks = [];
     this.#byteCount = 0;
@@ -82,9 +86,9 @@ export class FrameDecoder {
   }
 
   /**
-   * A read ends with the message that carries its descriptors (FACTS K5), so of the frames that have some only the last one
-   * that begins in a read has those of that read. One of many messages is lost with any of them.
-   * @throws Error it has come in part
+   * Whether the descriptors of this frame, which has one message, are lost. A read ends with the message that carries its
+   * descriptors (FACTS K5), so of the frames that begin in one read only the last can have descriptors.
+   * @throws DescriptorsLost the frame has several messages, and some of its descriptors are lost
    */
   #isLost({ at, length, fdCount }: Header): boolean {
     if (this.#lost.length === 0) return false;
@@ -96,7 +100,7 @@ export class FrameDecoder {
     return false;
   }
 
-  /** Descriptors beyond what the frame being read announced have no owner: nothing after its bytes has come yet. */
+  /** Refuses descriptors beyond those that the frame being read announced: no byte of a later frame is here. */
   #expectNoStray(expected: number): undefined {
     if (this.#fds.length > expected) throw new Error(`${this.#fds.length - expected} descriptors belong to no frame`);
   }

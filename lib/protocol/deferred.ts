@@ -1,4 +1,5 @@
-// A promise settled from elsewhere: Promise.withResolvers, which Node 20 does not have. Nobody has to wait for it.
+// A promise with its `resolve` and `reject`: Promise.withResolvers, which Node 20 does not have. A rejection that no caller
+// waits for causes no unhandledRejection.
 
 export class Deferred<T> {
   readonly promise: Promise<T>;

@@ -1,4 +1,5 @@
-// The wire format, pure: frames of protocol version 1, each with its number, direction and payload, in one table.
+// The wire format, without input and output: the frames of protocol version 1 in one table, each with its number, direction
+// and payload.
 import { HandoverError } from '../errors.js';
 import type { ReleaseName } from '../events.js';
 import {
@@ -19,24 +20,24 @@ export const PROTOCOL = { min: 1, max: 1 } as const;
 /** `u32 length of the payload · u16 type · u16 descriptors`, big-endian. */
 export const HEADER_BYTES = 8;
 export const MAX_PAYLOAD_BYTES: number = 16 * 1024 * 1024;
-/** Descriptors travel 253 to a message and each message needs a byte: the header alone can carry eight messages. */
+/** A message carries 253 descriptors and needs one byte (FACTS K1, K2): the eight bytes of the header are eight messages. */
 export const MAX_FRAME_FDS: number = HEADER_BYTES * 253;
-/** Set in the type of a frame that a peer may ignore when it does not know it. */
+/** Set in the type of an optional frame: a peer that does not know the type ignores the frame. */
 export const OPTIONAL_BIT = 0x8000;
 
-/** The end of the channel a process is. */
+/** The two ends of a channel. */
 export type Role = 'predecessor' | 'successor';
 
-/** One descriptor of a MANIFEST or COMMIT; it is the frame's descriptor of the same index. */
+/** One entry of a MANIFEST or COMMIT. Its descriptor is the frame's descriptor of the same index. */
 export interface ManifestEntry {
   readonly name: string;
-  /** `blob`, `descriptor`, or a kind of listener (endpoints/kinds.ts); a newer release may have one this one does not know. */
+  /** `blob`, `descriptor`, or a kind of listener (endpoints/kinds.ts). A newer release may have kinds unknown to this one. */
   readonly kind: string;
-  /** What was asked for, in canonical form: the successor claims only what it asks for in the same words. */
+  /** The address that the app asked for, in canonical form. The successor claims the entry by an equal text only. */
   readonly address: string;
-  /** Device and inode of a Unix path when it was bound: whoever removes it later looks whether it is still that file. */
+  /** Device and inode of a Unix path when it was bound: a process removes the path later only if it is still that file. */
   readonly file?: string | undefined;
-  /** A listener that the successor may leave: the predecessor goes on accepting on it while it drains. */
+  /** A listener that the successor need not claim: the predecessor then accepts on it for as long as it drains. */
   readonly isOptional?: boolean | undefined;
 }
 
@@ -44,18 +45,19 @@ export interface Manifest {
   readonly entries: readonly ManifestEntry[];
   /** Another frame of this type continues the list. */
   readonly more: boolean;
-  /** Wait with accepting until COMMIT. Absent in COMMIT. */
+  /** The successor must not accept before COMMIT. Absent in COMMIT. */
   readonly standby?: boolean | undefined;
 }
 
-/** What became of the listeners on offer. */
+/** What the successor did with the entries of the MANIFEST. */
 export interface Claims {
-  /** Names. */
+  /** Names of the claimed entries. */
   readonly claimed: readonly string[];
+  /** Names of the listeners that the successor did not claim. */
   readonly unclaimed: readonly string[];
-  /** Listeners of the successor's own; absent where there are none, and from older versions. */
+  /** Listeners that the successor bound itself; absent where there are none, and from older versions. */
   readonly bound?: readonly { readonly name: string; readonly address: string }[] | undefined;
-  /** Of the unclaimed, those the successor leaves on purpose; absent from older versions, which do not tell. */
+  /** Names of the unclaimed listeners that the successor leaves on purpose; absent from older versions. */
   readonly left?: readonly string[] | undefined;
 }
 
@@ -68,13 +70,13 @@ export interface Hello {
   /** Version of the package, for logs only. */
   readonly version: string;
   readonly capabilities: readonly string[];
-  /** The predecessor's name for this handover; absent from older versions, and from the successor. */
+  /** Id of this handover, which the predecessor makes; absent from older versions, and from the successor. */
   readonly handoverId?: string | undefined;
-  /** What the process runs, for records only. */
+  /** The release that the process runs, for records only. */
   readonly release?: Partial<ReleaseName> | undefined;
 }
 
-/** A handover that has ended, for whoever counts them in the next process. */
+/** The outcome of a handover that has ended, for the metrics and records of the successor. */
 export interface EndedHandover {
   readonly handoverId: string;
   readonly generation: number;
@@ -87,12 +89,12 @@ export interface EndedHandover {
   readonly cut: number;
 }
 
-/** The version both sides speak. @throws ERR_HANDOVER_VERSION there is none */
+/** The highest version that both processes speak. @throws ERR_HANDOVER_VERSION there is none */
 export function negotiate(mine: Hello, theirs: Hello): number {
   const version = Math.min(mine.protocol.max, theirs.protocol.max);
   if (version >= Math.max(mine.protocol.min, theirs.protocol.min)) return version;
   const say = ({ protocol: { min, max } }: Hello): string => (min === max ? `${min}` : `${min} to ${max}`);
-  const message = `no common protocol: this process speaks ${say(mine)}, the other (version ${theirs.version}) ${say(theirs)}`;
+  const message = `no common protocol version: this process speaks ${say(mine)}, the other one (handover ${theirs.version}) speaks ${say(theirs)}`;
   throw new HandoverError('ERR_HANDOVER_VERSION', message, { stillServing: true });
 }
 
@@ -107,14 +109,14 @@ export interface DrainingGeneration {
   readonly connections: number;
 }
 
-/** From the successor: it lives. From a draining predecessor: what is left of it and of those before it. */
+/** From the successor: a sign of life. From a draining predecessor: its connections, and the older generations that drain. */
 export interface Heartbeat {
   readonly healthy?: boolean | undefined;
   readonly connections?: number | undefined;
-  /** Of those moved to it, all it has gone on with so far: what it was given beyond that it had not read of yet. */
+  /** From the successor: migrated connections that it has adopted. It had not read GO of any others when it sent this. */
   readonly adopted?: number | undefined;
   readonly draining?: readonly DrainingGeneration[] | undefined;
-  /** From the successor, now and then: connections it has descriptors for. */
+  /** From the successor, in some heartbeats: the number of connections that it has descriptors for. */
   readonly room?: number | undefined;
 }
 
@@ -123,7 +125,7 @@ export interface Payloads {
   HELLO: Hello;
   MANIFEST: Manifest;
   CLAIMED: Claims;
-  /** `room`: connections the successor has descriptors for; absent where it cannot count them, and from older versions. */
+  /** `room`: connections that the successor has descriptors for; absent where it cannot count, and from older versions. */
   READY: { readonly room?: number | undefined };
   HEARTBEAT: Heartbeat;
   COMMIT: Manifest;
@@ -131,13 +133,13 @@ export interface Payloads {
   OFFER: Offer;
   HELD: Held;
   GO: { readonly batch: number };
-  /** Without `batch` the whole handover is given up. */
+  /** With `batch`: takes one batch back, or refuses it. Without: gives up the whole handover. */
   ABORT: {
     readonly batch?: number | undefined;
     readonly code?: string | undefined;
     readonly reason?: string | undefined;
   };
-  /** This handover, and those of older generations that ended while the predecessor drained. */
+  /** Outcomes of this handover, and of those of older generations that ended while the predecessor drained. */
   RETIRE: { readonly outcomes?: readonly EndedHandover[] | undefined };
 }
 
@@ -255,18 +257,18 @@ export const FRAMES: { readonly [N in FrameName]: Definition<Payloads[N]> } = {
   RETIRE: { type: 12, from: 'predecessor', ...json(retire) },
 };
 
-/** A frame with its descriptors, which belong to whoever holds it. */
+/** A frame with its descriptors. The holder of this object owns them. */
 export type Frame = {
   [N in FrameName]: {
     readonly name: N;
     readonly payload: Payloads[N];
     readonly fds: Int32Array;
-    /** This process had no room for its descriptors: they are lost here, and the sender's are as they were. */
+    /** The descriptors did not fit into the descriptor table of this process: `fds` is empty. The sender has its copies still. */
     readonly isLost?: boolean;
   };
 }[FrameName];
 
-/** A frame as it stands on the wire, its payload not yet looked at. */
+/** A frame whose payload is not decoded yet. The holder of this object owns its descriptors. */
 export interface RawFrame {
   readonly type: number;
   readonly payload: Buffer;
@@ -277,7 +279,7 @@ export interface RawFrame {
 
 const NAMES = new Map<number, FrameName>(Object.entries(FRAMES).map(([name, { type }]) => [type, name as FrameName]));
 
-/** The bytes of a frame. @throws Error where a limit of the format is passed */
+/** The bytes of a frame. @throws Error the frame exceeds a limit of the format */
 export function encodeFrame<N extends FrameName>(name: N, payload: Payloads[N], fdCount: number): Buffer {
   const { type, encode } = FRAMES[name];
   const body = encode(payload);
@@ -292,9 +294,9 @@ export function encodeFrame<N extends FrameName>(name: N, payload: Payloads[N], 
 }
 
 /**
- * Reads a frame that `receiver` got. Undefined: an optional frame this version does not know; its descriptors are the
- * caller's to close.
- * @throws Error what the peer did wrong
+ * Decodes a frame that `receiver` received. Undefined: an optional frame that this version does not know; the caller closes
+ * its descriptors.
+ * @throws Error the peer broke the format; the message says how
  */
 export function decodeFrame(raw: RawFrame, receiver: Role): Frame | undefined {
   const name = NAMES.get(raw.type);

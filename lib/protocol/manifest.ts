@@ -1,4 +1,4 @@
-// The list of descriptors as frames: cut so that each frame stays within the limits of the wire.
+// Sends a list of descriptors as MANIFEST or COMMIT frames, each within the limits of the wire format.
 import type { Channel } from './channel.js';
 import { MAX_FRAME_FDS, type ManifestEntry } from './frames.js';
 
@@ -6,21 +6,21 @@ import { MAX_FRAME_FDS, type ManifestEntry } from './frames.js';
 export interface DescriptorList {
   readonly entries: readonly ManifestEntry[];
   readonly fds: Int32Array;
-  /** Closes what was made for this list alone: call it once the list is sent, or will not be. */
+  /** Closes the descriptors that were made for this list alone. Call it when the list was sent, or will not be. */
   readonly release?: () => void;
 }
 
-/** What a successor gets before COMMIT beside the ledger. */
+/** Which entries a successor gets in the MANIFEST beside those of the ledger. */
 export interface Wanted {
-  /** It shares this process' stdio. */
+  /** This process' stderr, for a successor that shares its stdio. */
   readonly stderr: boolean;
-  /** Both will accept before COMMIT, and a client may come to one with what the other gave it. */
+  /** TLS ticket keys: both processes accept before COMMIT, and a client may come to one with a ticket of the other. */
   readonly tickets: boolean;
-  /** It abides by the arbiter. */
+  /** The file of the arbiter, for a successor with the capability `arbiter`. */
   readonly arbiter: boolean;
 }
 
-/** Sends a list as MANIFEST or COMMIT frames, at least one. The descriptors are borrowed. */
+/** Sends a list as MANIFEST or COMMIT frames, at least one. Borrows the descriptors until the promise resolves. */
 export async function sendList(
   channel: Channel,
   name: 'MANIFEST' | 'COMMIT',
@@ -42,13 +42,13 @@ export async function sendList(
   await Promise.all(sends);
 }
 
-/** What is in `list` and was not among the `known` entries. A name whose entry was replaced is in it anew. */
+/** The part of the list that is not among the `known` entries, compared by identity: an entry that replaced another is new. */
 export function without({ entries, fds }: DescriptorList, known: ReadonlySet<ManifestEntry>): DescriptorList {
   const kept = entries.map((entry, i) => ({ entry, fd: fds[i] ?? -1 })).filter(({ entry }) => !known.has(entry));
   return { entries: kept.map(({ entry }) => entry), fds: Int32Array.from(kept, ({ fd }) => fd) };
 }
 
-/** Without what is nobody else's business. */
+/** Keeps the fields of the wire format: an entry of the ledger has more. */
 function toWire({ name, kind, address, file, isOptional }: ManifestEntry): ManifestEntry {
   return { name, kind, address, ...(file !== undefined && { file }), ...(isOptional && { isOptional }) };
 }

@@ -1,4 +1,4 @@
-// The process at the other end of a channel that has ended: dead, as the end of its channel usually means, or not.
+// Whether the process at the other end of an ended channel is dead. Usually it is, but a process can close a channel and live.
 
 import { Pidfd } from '../fd/pidfd.js';
 import { type Clock, systemClock } from './clock.js';
@@ -6,8 +6,8 @@ import { settlesWithin } from './deadline.js';
 import type { Hello } from './frames.js';
 
 /**
- * Resolves when the process of this HELLO is dead, with true; with false where it lives after `grace` ms. One that cannot be
- * seen from here (another pid namespace, no pidfds) counts as dead: the end of its channel is then all there is.
+ * Waits for the death of the process that sent this HELLO. False: it still lives after `grace` milliseconds. A process that
+ * this one cannot watch (another pid namespace, no pidfds) counts as dead: the end of its channel is the only sign of it.
  */
 export async function hasDied(peer: Hello | undefined, grace?: number, clock: Clock = systemClock): Promise<boolean> {
   const process = peer?.startTime === undefined ? undefined : Pidfd.open(peer.pid, peer.startTime);

@@ -1,5 +1,5 @@
-// Calls between a supervisor and its workers, and between the command line and either: JSON with descriptors, both ways
-// over one socket. Not part of the handover protocol: both ends are told how to find each other by a version of this file.
+// Calls between a supervisor and its workers, and between the command line and either: JSON with descriptors, both ways over
+// one socket. They are not part of the handover protocol, but the same decoder cuts them.
 
 import { HandoverError, type HandoverErrorDetails, hasCode, knownCode, toError } from '../errors.js';
 import { PHASES } from '../events.js';
@@ -7,32 +7,32 @@ import { closeFds, type FdSocket } from '../fd/index.js';
 import { FrameDecoder } from './decoder.js';
 import { HEADER_BYTES, type RawFrame } from './frames.js';
 
-/** What a JSON payload holds. */
+/** A value of a JSON payload. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json | undefined };
 export type Params = { readonly [key: string]: Json | undefined };
 
-/** A call or its answer; the descriptors are the receiver's. */
+/** A received call or answer. The receiver owns the descriptors. */
 export interface Message {
   readonly params: Params;
   readonly fds: Int32Array;
 }
 
-/** What a handler answers; the descriptors are given away: closed here once the kernel has them. */
+/** The answer of a handler. `Rpc` owns the descriptors, and closes them once the kernel has them or sending failed. */
 export interface Answer {
   readonly params?: Params;
   readonly fds?: Int32Array;
 }
 
-/** Answers a call; owns the descriptors that came with it. What it throws goes back to the caller. */
+/** Answers a call. Owns the descriptors that came with it. An error that it throws is sent to the caller. */
 export type Handler = (message: Message) => Answer | undefined | Promise<Answer | undefined>;
 
 export interface RpcHandlers {
   readonly calls: Readonly<Record<string, Handler>>;
-  /** Something the other side tells without asking. */
+  /** Called with each event of the other process: a message that asks for no answer. */
   readonly onEvent?: (name: string, params: Params) => void;
 }
 
-/** The frame type of a message: none of the handover protocol's. */
+/** The frame type of a message. The handover protocol has no frame of this type. */
 const RPC_TYPE = 0x40;
 const NO_FDS = new Int32Array(0);
 
@@ -41,9 +41,9 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
-/** One end. Owns the socket. */
+/** One end of the socket, which it owns. */
 export class Rpc {
-  /** Resolves when the other end is closed, or this one; never rejects. */
+  /** Resolves when either end is closed. Never rejects. */
   readonly closed: Promise<void>;
   readonly #socket: FdSocket;
   readonly #handlers: RpcHandlers;
@@ -58,15 +58,16 @@ export class Rpc {
   }
 
   /**
-   * Calls the other side. The descriptors are given away: closed here once the kernel has them, or there is nobody to
-   * have them. Those of the answer are the caller's.
-   * @throws what the handler there threw, with its code; ERR_HANDOVER_PEER_LOST the socket closed before the answer
+   * Calls a method of the other process. Owns `fds`, and closes them once the kernel has them or sending failed. The caller
+   * owns the descriptors of the answer.
+   * @throws the error of the handler, with its code; ERR_HANDOVER_PEER_LOST the socket closed before the answer; the system's
+   *   error of sendmsg(2)
    */
   async call(method: string, params: Params = {}, fds: Int32Array = NO_FDS): Promise<Message> {
     const id = ++this.#sent;
     const answer = new Promise<Message>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
     this.#socket.ref();
-    // Never sent, never answered: a bad descriptor, too many in flight, or nobody there any more.
+    // A call that was not sent gets no answer: a descriptor is bad, too many are in flight, or the other end is closed.
     this.#send({ call: id, method, params }, fds).catch((error: unknown) => {
       this.#pending.get(id)?.reject(isEnd(error) ? peerLost() : (error as Error));
       this.#pending.delete(id);
@@ -75,12 +76,12 @@ export class Rpc {
     return answer;
   }
 
-  /** Tells the other side something, if it is still there. */
+  /** Sends an event. It is lost where the other end is closed. */
   tell(event: string, params: Params = {}): void {
     this.#send({ event, params }, NO_FDS).catch(() => {});
   }
 
-  /** Lets the process end although the socket is open, but for answers that are waited for. */
+  /** Lets the process end although the socket is open, except while a call waits for its answer. */
   unref(): void {
     this.#isUnref = true;
     this.#relax();
@@ -119,7 +120,7 @@ export class Rpc {
         for (let frame = decoder.next(); frame; frame = decoder.next()) this.#onFrame(frame);
       }
     } catch {
-      // The peer died, or is none of ours: either way there is nobody to talk to.
+      // The peer died, or does not speak this protocol: no answer will come.
     } finally {
       closeFds(decoder.release());
       this.#socket.close();
@@ -128,7 +129,7 @@ export class Rpc {
     }
   }
 
-  /** @throws what came is no message: another protocol's frame, or no JSON */
+  /** @throws Error the frame is no message: it has another type, or no JSON */
   #onFrame({ type, payload, fds }: RawFrame): void {
     let message: Record<string, unknown>;
     try {
@@ -163,9 +164,13 @@ export class Rpc {
       const handler = Object.hasOwn(this.#handlers.calls, method) ? this.#handlers.calls[method] : undefined;
       if (!handler) {
         closeFds(message.fds);
-        throw new HandoverError('ERR_HANDOVER_UNKNOWN_COMMAND', `the other process does not know "${method}"`, {
-          stillServing: true,
-        });
+        throw new HandoverError(
+          'ERR_HANDOVER_UNKNOWN_COMMAND',
+          `the other process does not know the command "${method}"`,
+          {
+            stillServing: true,
+          },
+        );
       }
       const { params = {}, fds = NO_FDS } = (await handler(message)) ?? {};
       await this.#send({ answer: id, params }, fds);
@@ -202,7 +207,7 @@ function expectObject(value: unknown): Record<string, unknown> {
   throw new Error('no object');
 }
 
-/** How sending fails on a socket whose other end is closed, or this one. */
+/** Whether sending failed because this end or the other one is closed. */
 function isEnd(error: unknown): boolean {
   return ['EPIPE', 'ECONNRESET', 'ECANCELED'].some((code) => hasCode(error, code));
 }
@@ -213,7 +218,7 @@ function peerLost(): HandoverError {
   });
 }
 
-/** Whether a call failed because nobody was there to answer it. */
+/** Whether a call failed because the socket closed before the answer. */
 export function isPeerLost(error: unknown): boolean {
   return hasCode(error, 'ERR_HANDOVER_PEER_LOST');
 }

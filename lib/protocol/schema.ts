@@ -1,6 +1,6 @@
-// Checks of JSON payloads that came from another process: declared once, typed by inference, unknown fields ignored.
+// Schemas for JSON payloads of other processes: each is declared once, its type is inferred, and unknown fields are ignored.
 
-/** Returns the value as its type, or throws a plain Error that names the place. */
+/** Returns the value with its type. @throws Error naming the place of a wrong value, and what was expected there */
 export type Schema<T> = (value: unknown, where: string) => T;
 
 /** The type a schema yields. */
@@ -15,7 +15,7 @@ export const string: Schema<string> = (value, where) => (typeof value === 'strin
 export const boolean: Schema<boolean> = (value, where) =>
   typeof value === 'boolean' ? value : refuse(where, 'a boolean');
 
-/** Whole and not negative, as every number on this wire is. */
+/** A non-negative integer, as every number of the wire format is. */
 export const integer: Schema<number> = (value, where) =>
   Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : refuse(where, 'a non-negative integer');
 
@@ -31,7 +31,7 @@ export function optional<T>(schema: Schema<T>): Schema<T | undefined> {
 type Fields = Readonly<Record<string, Schema<unknown>>>;
 type RecordOf<F extends Fields> = { readonly [K in keyof F]: Infer<F[K]> };
 
-/** Exactly the named fields are kept: what a newer version adds is ignored (guarantee G9). */
+/** Keeps the named fields only, and so ignores fields that a newer version adds (guarantee G9). */
 export function record<F extends Fields>(fields: F): Schema<RecordOf<F>> {
   return (value, where) => {
     if (typeof value !== 'object' || value === null) return refuse(where, 'an object');

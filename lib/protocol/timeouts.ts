@@ -1,38 +1,39 @@
-// How long things may take that no option names, in milliseconds: they ask nothing of the app.
+// Limits of time for which there is no option, in milliseconds.
 
-/** A process that dials in says HELLO at once, and a predecessor has its HELLO and MANIFEST on the way already. */
+/** For HELLO of a process that dials in, and for HELLO and MANIFEST of the predecessor. Both send them at once. */
 export const GREETING_TIMEOUT = 10_000;
 
-/** A successor that does not answer COMMIT hangs. */
+/** For the answer to COMMIT. A successor that takes longer hangs. */
 export const COMMIT_TIMEOUT = 10_000;
 
-/** From SIGTERM to SIGKILL; for a process that has shown no sign of life. */
+/** From SIGTERM to SIGKILL. */
 export const STOP_GRACE = 5_000;
+/** From SIGTERM to SIGKILL of a process that has sent no heartbeat for too long. */
 export const SILENT_GRACE = 1_000;
 
-/** A process whose channel has ended is usually ending: how long it may take before it is stopped. */
+/** For the exit of a process whose channel has ended. Usually it is ending; after this time it counts as alive. */
 export const EXIT_GRACE = 1_000;
 
-/** How long the stderr pipe of an ended process may stay open in a child of its own. */
+/** For the end of an ended process' stderr pipe, which a child of that process may hold open. */
 export const TAIL_GRACE = 250;
 
-/** How long a duty may take to end before another process takes it up. */
+/** For the end of a duty, before another process begins it. */
 export const DUTY_GRACE = 1_000;
 
-/** A successor in charge may be busy for this many times longer than one on probation before it counts as hung. */
+/** A factor: a successor in charge counts as hung after a silence so many times as long as one on probation. */
 export const SERVING_PATIENCE = 5;
 
-/** How long an older generation may leave it open whether it takes back, before it counts as hung. */
+/** For the decision of a process that may take charge. One that does not decide by then counts as hung. */
 export const HEIR_PATIENCE = 20_000;
 
-/** How long a process that leaves waits for the predecessor to say which of the connections on offer are its own. */
+/** For a last message to a peer that may be hung, and for GO or ABORT of each batch that a leaving successor holds. */
 export const LEAVE_GRACE = 1_000;
 
-/** A worker that is given connections of another one answers an offer, its app included, or hangs. */
+/** For the verdicts of a worker that was offered connections of another worker, the decision of its app included. */
 export const HELD_TIMEOUT = 10_000;
 
-/** In which the kernel tells of a death that was before. */
+/** For the news of a death that has happened before: a dead process is seen to be dead within this time. */
 export const DEATH_GRACE = 100;
 
-/** How long a process that systemd keeps waits for its successor to have heard that it ends: it prepares for that then. */
+/** For a successor under systemd to read RETIRE: it prepares itself to be the unit's main process before the exit. */
 export const RETIRE_GRACE = 5_000;

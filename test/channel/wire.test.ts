@@ -137,7 +137,7 @@ describe('G9: what another version says', () => {
     expect(thrownBy(() => negotiate(speaking(1, 1), { ...speaking(2, 4), version: '9.0.0' }))).toMatchObject({
       class: 'HandoverError',
       code: 'ERR_HANDOVER_VERSION',
-      message: 'no common protocol: this process speaks 1, the other (version 9.0.0) 2 to 4',
+      message: 'no common protocol version: this process speaks 1, the other one (handover 9.0.0) speaks 2 to 4',
       stillServing: true,
     });
   });
@@ -223,7 +223,7 @@ describe('malformed payloads are refused, and the place is named', () => {
 
   test('OFFER: a connection of a listener that is not in the list', () => {
     const bytes = Buffer.from('00000001' + '0000' + '0001' + '0000' + '00' + '00000000' + '00000000', 'hex');
-    expect(() => decodeOffer(bytes)).toThrow('a connection names no listener of the list');
+    expect(() => decodeOffer(bytes)).toThrow('a connection names a listener that is not in the list');
   });
 
   test('OFFER: 65,535 connections announced in ten bytes cost no memory', () => {
