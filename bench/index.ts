@@ -5,7 +5,7 @@ import { runAll } from './all/all.js';
 import type { Message } from './all/suite.js';
 import type { Bench } from './lib/bench.js';
 import { machine } from './lib/machine.js';
-import { type CommandLine, parseCommandLine, UsageError } from './lib/options.js';
+import { FLAG, HELP as HELP_FLAG, readOptions, some, UsageError, whole } from './lib/options.mjs';
 
 interface Known {
   readonly summary: string;
@@ -80,17 +80,29 @@ Results go to stdout, progress to stderr. The package is measured as built: npm 
 Exits with 0 when it has measured, 1 when it could not, 2 for bad options.
 `;
 
+interface CommandLine {
+  readonly rounds?: number;
+  /** Where the page goes. */
+  readonly out?: string;
+  readonly quick?: boolean;
+  readonly json?: boolean;
+  readonly help?: boolean;
+}
+
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
   try {
-    const options = parseCommandLine(args);
+    const known = { rounds: whole(1, 1000), out: some('a folder'), quick: FLAG, json: FLAG, help: HELP_FLAG };
+    const { values: options, positionals: names } = readOptions<Required<CommandLine>>(args, known);
     if (options.help) {
       process.stdout.write(HELP);
       return 0;
     }
     const all = [...BENCHES.keys()];
-    const unknown = options.names.find((name) => !BENCHES.has(name));
+    const twice = names.find((name, index) => names.indexOf(name) < index);
+    if (twice !== undefined) throw new UsageError(`${JSON.stringify(twice)} is named twice`);
+    const unknown = names.find((name) => !BENCHES.has(name));
     if (unknown !== undefined) {
       throw new UsageError(`unknown benchmark ${JSON.stringify(unknown)}; there are: ${all.join(', ')}`);
     }
@@ -98,9 +110,9 @@ async function main(args: readonly string[]): Promise<number> {
       process.stderr.write('bench: dist/ is not there, and the package is measured as built: npm run build\n');
       return 1;
     }
-    const [name] = options.names;
-    if (name !== undefined && options.names.length === 1 && options.out === undefined) return await one(name, options);
-    return await many(options.names.length > 0 ? options.names : all, options);
+    const [name] = names;
+    if (name !== undefined && names.length === 1 && options.out === undefined) return await one(name, options);
+    return await many(names.length > 0 ? names : all, options);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`bench: ${error.message}\n`);
@@ -109,7 +121,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 /** Also as the child of {@link many}, which it tells by IPC how far it is and what it found. */
-async function one(name: string, { quick, json, rounds: asked }: CommandLine): Promise<number> {
+async function one(name: string, { quick = false, json, rounds: asked }: CommandLine): Promise<number> {
   const known = BENCHES.get(name) as Known;
   const { bench } = await known.load();
   const rounds = asked ?? (quick ? QUICK_ROUNDS : bench.defaultRounds);
@@ -132,7 +144,10 @@ async function one(name: string, { quick, json, rounds: asked }: CommandLine): P
   return 0;
 }
 
-async function many(names: readonly string[], { quick, rounds: asked, json, out }: CommandLine): Promise<number> {
+async function many(
+  names: readonly string[],
+  { quick = false, rounds: asked, json = false, out }: CommandLine,
+): Promise<number> {
   // That each runs is shown by one round.
   const rounds = asked ?? (quick ? 1 : undefined);
   const options = [...(quick ? ['--quick'] : []), ...(rounds === undefined ? [] : ['--rounds', String(rounds)])];

@@ -3,8 +3,9 @@
 import path from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { UsageError } from '../lib/options.mjs';
 import { BuildError, buildMissing } from './build.mjs';
-import { help, parseOptions, UsageError } from './options.mjs';
+import { help, parseOptions } from './options.mjs';
 import { succeeded, toJson, toTable, troubles } from './report.mjs';
 import { painter } from './text.mjs';
 import { View } from './view.mjs';

@@ -1,16 +1,8 @@
 // The demo's options, checked before anything is started.
 
-import { parseArgs } from 'node:util';
-
-export class UsageError extends Error {}
+import { decimal, FLAG, HELP, readOptions, refuseArguments, whole } from '../lib/options.mjs';
 
 const defaults = { handovers: 5, seconds: 15, port: 0 };
-
-const checks = {
-  handovers: { expects: 'a whole number from 1 to 1000', ok: (n) => Number.isInteger(n) && n >= 1 && n <= 1000 },
-  seconds: { expects: 'a number from 1 to 3600', ok: (n) => n >= 1 && n <= 3600 },
-  port: { expects: 'a whole number from 0 to 65535', ok: (n) => Number.isInteger(n) && n >= 0 && n <= 65_535 },
-};
 
 export const help = `Usage: npm run demo -- [options]
 
@@ -39,45 +31,13 @@ handover failed or a connection was closed by the server, 2 for bad options, 130
  * @throws {UsageError} Naming the option, what it expects and what it got.
  */
 export function parseOptions(args) {
-  // Not `strict`: its own messages do not say what an option expects.
-  const { tokens } = parseArgs({
-    args,
-    strict: false,
-    tokens: true,
-    options: {
-      handovers: { type: 'string' },
-      seconds: { type: 'string' },
-      port: { type: 'string' },
-      json: { type: 'boolean' },
-      help: { type: 'boolean', short: 'h' },
-    },
+  const { values, positionals } = readOptions(args, {
+    handovers: whole(1, 1000),
+    seconds: decimal('a number from 1 to 3600', (seconds) => seconds >= 1 && seconds <= 3600),
+    port: whole(0, 65_535),
+    json: FLAG,
+    help: HELP,
   });
-  const options = { ...defaults, json: false, help: false };
-  for (const token of tokens) {
-    if (token.kind === 'positional') throw new UsageError(`unexpected argument ${JSON.stringify(token.value)}`);
-    if (token.kind !== 'option') continue;
-    if (token.name === 'json' || token.name === 'help') {
-      if (token.value !== undefined) throw expectation(token.rawName, 'no value', token.value);
-      options[token.name] = true;
-    } else if (Object.hasOwn(checks, token.name)) {
-      const { expects, ok } = checks[token.name];
-      if (!isDecimal(token.value) || !ok(Number(token.value))) throw expectation(token.rawName, expects, token.value);
-      options[token.name] = Number(token.value);
-    } else {
-      throw new UsageError(
-        `unknown option ${token.rawName}; known are --handovers, --seconds, --port, --json and --help`,
-      );
-    }
-  }
-  return options;
-}
-
-/** Number('') is 0 and Number('0x10') is 16: neither is meant. */
-function isDecimal(text) {
-  return typeof text === 'string' && /^\d+(\.\d+)?$/.test(text);
-}
-
-function expectation(option, expects, value) {
-  const got = value === undefined ? 'nothing' : JSON.stringify(value);
-  return new UsageError(`option ${option} expects ${expects}, got ${got}`);
+  refuseArguments(positionals);
+  return { ...defaults, json: false, help: false, ...values };
 }

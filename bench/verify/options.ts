@@ -2,11 +2,17 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import {
+  decimal,
+  FLAG,
+  HELP as HELP_FLAG,
+  type Option,
+  readOptions,
+  refuseArguments,
+  some,
+  UsageError,
+} from '../lib/options.mjs';
 import { LEAST_SAMPLES } from './slope.js';
-
-/** The caller erred: the message is all there is to say. */
-export class UsageError extends Error {}
 
 /**
  * What is soaked. `chain`: a server that hands over to itself again and again; `supervisor`: one under `handover run`, whose
@@ -37,6 +43,7 @@ const MINUTE = 60_000;
 const MAX_MINUTES = 7 * 24 * 60;
 /** A day: what a timer of Node can wait is 24 of them. */
 const MAX_EVERY = 24 * 60 * MINUTE;
+const UNITS = { ms: 1, s: 1_000, m: 60_000 } as const;
 const DEFAULT_APP = fileURLToPath(new URL('app.mjs', import.meta.url));
 
 export const HELP = `Usage: npm run verify -- [options]
@@ -58,34 +65,22 @@ Exits with 0 when every check passed, 1 when one failed, 2 for bad options, 130 
 `;
 
 const OPTIONS = {
-  minutes: { type: 'string' },
-  every: { type: 'string' },
-  out: { type: 'string' },
-  rate: { type: 'string' },
-  'max-rss-slope': { type: 'string' },
-  targets: { type: 'string' },
-  app: { type: 'string' },
-  json: { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-} as const;
+  minutes: upTo(MAX_MINUTES),
+  every: some('a time from 100ms to 1440m, like 500ms, 5s, 1m', time),
+  out: some('a directory'),
+  rate: upTo(100_000),
+  'max-rss-slope': upTo(1e6),
+  targets: some(`some of ${TARGETS.join(', ')}`, targets),
+  app: some('a file that is there', (file) => [resolve(file)].find(existsSync)),
+  json: FLAG,
+  help: HELP_FLAG,
+};
 
 /** @throws UsageError naming the option, what it expects and what it got */
 export function parseOptions(args: readonly string[]): VerifyOptions {
-  // Not `strict`: its own messages do not say what an option expects.
-  const { tokens } = parseArgs({ args: [...args], strict: false, tokens: true, options: OPTIONS });
-  const values = new Map<string, string>();
-  for (const token of tokens) {
-    if (token.kind === 'positional') throw new UsageError(`unexpected argument ${JSON.stringify(token.value)}`);
-    if (token.kind !== 'option') continue;
-    const option = Object.hasOwn(OPTIONS, token.name) ? OPTIONS[token.name as keyof typeof OPTIONS] : undefined;
-    if (option === undefined) throw new UsageError(`unknown option ${token.rawName}; see --help`);
-    if (option.type === 'boolean' && token.value !== undefined)
-      throw expectation(token.rawName, 'no value', token.value);
-    if (option.type === 'string' && token.value === undefined) throw expectation(token.rawName, 'a value', undefined);
-    values.set(token.name, token.value ?? '');
-  }
-  const minutes = number(values, 'minutes', 60, MAX_MINUTES);
-  const every = time(values.get('every') ?? '5s');
+  const { values, positionals } = readOptions(args, OPTIONS);
+  refuseArguments(positionals);
+  const { minutes = 60, every = 5_000 } = values;
   if (every * LEAST_SAMPLES > minutes * MINUTE) {
     const [wanted, got] = ['option --every expects at most a fifth of --minutes', `${every} ms of ${minutes} minutes`];
     throw new UsageError(`${wanted}, as ${LEAST_SAMPLES} samples are the least that allow a verdict, got ${got}`);
@@ -93,46 +88,28 @@ export function parseOptions(args: readonly string[]): VerifyOptions {
   return {
     minutes,
     every,
-    out: values.get('out'),
-    rate: number(values, 'rate', 90, 100_000),
-    rssLimit: number(values, 'max-rss-slope', 5, 1e6),
-    targets: targets(values.get('targets') ?? TARGETS.join(',')),
-    app: app(values.get('app') ?? DEFAULT_APP),
-    json: values.has('json'),
-    help: values.has('help'),
+    out: values.out,
+    rate: values.rate ?? 90,
+    rssLimit: values['max-rss-slope'] ?? 5,
+    targets: values.targets ?? TARGETS,
+    app: values.app ?? DEFAULT_APP,
+    json: values.json ?? false,
+    help: values.help ?? false,
   };
 }
 
-function number(values: ReadonlyMap<string, string>, name: string, byDefault: number, most: number): number {
-  const text = values.get(name) ?? String(byDefault);
-  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
-  if (value > 0 && value <= most) return value;
-  throw expectation(`--${name}`, `a number above 0 and up to ${most}`, text);
+function upTo(most: number): Option<number> {
+  return decimal(`a number above 0 and up to ${most}`, (value) => value > 0 && value <= most);
 }
 
-const UNITS = { ms: 1, s: 1_000, m: 60_000 } as const;
-
-function time(text: string): number {
+function time(text: string): number | undefined {
   const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(text) ?? [];
   const value = unit === undefined ? 0 : Number(digits) * UNITS[unit as keyof typeof UNITS];
-  if (value >= 100 && value <= MAX_EVERY) return value;
-  throw expectation('--every', 'a time from 100ms to 1440m, like 500ms, 5s, 1m', text);
+  return value >= 100 && value <= MAX_EVERY ? value : undefined;
 }
 
-function targets(text: string): readonly TargetKind[] {
+function targets(text: string): readonly TargetKind[] | undefined {
   const named = text.split(',');
-  const unknown = named.find((name) => !(TARGETS as readonly string[]).includes(name));
-  if (unknown !== undefined) throw expectation('--targets', `some of ${TARGETS.join(', ')}`, text);
-  return TARGETS.filter((name) => named.includes(name));
-}
-
-function app(file: string): string {
-  const path = resolve(file);
-  if (!existsSync(path)) throw expectation('--app', 'a file that is there', file);
-  return path;
-}
-
-function expectation(option: string, expected: string, value: string | undefined): UsageError {
-  const got = value === undefined ? 'nothing' : JSON.stringify(value);
-  return new UsageError(`option ${option} expects ${expected}, got ${got}`);
+  const isKnown = named.every((name) => (TARGETS as readonly string[]).includes(name));
+  return isKnown ? TARGETS.filter((name) => named.includes(name)) : undefined;
 }
