@@ -124,7 +124,7 @@ export class Case {
   /** The handover with its fault, until all is quiet. @returns the process that serves then */
   async #play(): Promise<number | undefined> {
     const { cell, first, client, log } = this;
-    const { port } = await log.next<{ port: number }>(first, 'ready');
+    const { port } = await log.first<{ port: number }>(first, 'ready');
     const before = await settledHolding(first);
     const tcp = { kind: 'tcp', port } as const;
     const unix = { kind: 'unix', path: join(this.directory, 'web.sock') } as const;
@@ -202,9 +202,11 @@ export class Case {
     this.#wrong.push(...judge(this.cell, { log, first, survivor, firstExit: { code, signal: name } }));
     if (survivor === undefined) return;
     await this.#expectInCharge(survivor);
+    // A predecessor that has recalled its listeners said 'resolved' in the handover of the cell already.
+    const resolved = log.firstSince(now(), survivor, 'resolved');
     process.kill(survivor, 'SIGUSR2');
     const { generation: before } = await this.#state();
-    await this.#during(log.next(survivor, 'resolved'), survivor, 'the next handover');
+    await this.#during(resolved, survivor, 'the next handover');
     const next = await until(() => this.living.length === 1 && this.living[0]?.pid, { what: 'the next handover' });
     if (next === survivor) throw new Error('the next handover: the old process lives, the new one does not');
     const { generation } = await this.#state();
@@ -213,7 +215,7 @@ export class Case {
     if (this.#options.reference) await this.#compareHoldings(next, this.#options.reference);
     else this.reference = await settledHolding(next);
     process.kill(next, 'SIGTERM');
-    const { code: last } = await this.#during(log.next<{ code: number }>(next, 'exit'), next, 'SIGTERM');
+    const { code: last } = await this.#during(log.first<{ code: number }>(next, 'exit'), next, 'SIGTERM');
     if (last !== 0) this.#wrong.push(`the last process exited with ${last} after SIGTERM`);
     await until(() => this.living.length === 0, { what: 'the last process to end' });
     const files = readdirSync(this.directory).filter(

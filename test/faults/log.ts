@@ -45,8 +45,13 @@ export class Log {
   }
 
   /** The first event of this name of that process. */
-  async next<T>(pid: number, event: string): Promise<T> {
+  async first<T>(pid: number, event: string): Promise<T> {
     return (await this.when((said) => said.pid === pid && said.event === event)) as T;
+  }
+
+  /** The first event of this name of that process that it said after `at`, a moment of its clock. */
+  async firstSince<T>(at: number, pid: number, event: string): Promise<T> {
+    return (await this.when((said) => said.pid === pid && said.event === event && said.at > at)) as T;
   }
 
   has(pid: number, event: string): boolean {

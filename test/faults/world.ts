@@ -38,7 +38,7 @@ export class World {
     const { delay } = this.#case;
     if (delay !== undefined) {
       // A random moment is what this schedule is about.
-      void log.next(first, 'phase').then(() => setTimeout(() => this.#signal(), delay));
+      void log.first(first, 'phase').then(() => setTimeout(() => this.#signal(), delay));
     } else if (point.signalledAt) {
       void log.when((said) => said.event === 'phase' && said.phase === point.signalledAt).then(() => this.#signal());
     }
