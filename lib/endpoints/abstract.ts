@@ -1,4 +1,5 @@
-// A Unix listener with a name in Linux' abstract namespace: `abstract:name`. It has no file, and ends with its last descriptor.
+// A Unix listener with a name in Linux' abstract namespace (unix(7)): `abstract:name`. It has no file, and its last descriptor
+// ends it.
 import { bindListener } from '../fd/index.js';
 import { COMMON_OPTIONS, type EndpointKind, pick } from './endpoint.js';
 

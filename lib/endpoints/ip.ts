@@ -1,15 +1,15 @@
-// What TCP and UDP listeners have in common: a host and a port, and which addresses cover which.
+// The common part of TCP and UDP listeners: a host and a port, and which address covers which.
 import { type AddressInfo, isIPv6, SocketAddress as ParsedAddress } from 'node:net';
 import { bindListener, type SocketAddress } from '../fd/index.js';
 import { COMMON_OPTIONS, type EndpointKind, type ListenAddress, type Located, pick } from './endpoint.js';
 
-/** The addresses of every host, which for an IPv6 socket are those of IPv4, too. */
+/** The unspecified addresses. A socket at the IPv6 one accepts IPv4, too, unless it is `ipv6Only`. */
 const EVERY_IPV6 = '::';
 const EVERY_IPV4 = '0.0.0.0';
 
 const OPTIONS = ['host', 'ipv6Only', 'reusePort'] as const;
 
-/** All but what tells the two apart. */
+/** The members that TCP and UDP have in common. */
 export function ipKind(name: 'tcp' | 'udp'): Omit<EndpointKind, 'transport' | 'isOne' | 'isInTheWay'> {
   const scheme = `${name}://`;
   return {
@@ -44,7 +44,7 @@ export function authority(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** `host:port`, `[::1]:port`, `*:port`, `:port`. */
+/** Reads `host:port`, `[::1]:port`, `*:port`, `:port`. */
 function parseAuthority(text: string): ListenAddress | undefined {
   const [, host = '', port] = /^(\*|\[[^\]]+\]|[^:]*):(\d+)$/.exec(text) ?? [];
   if (port === undefined || Number(port) > 65_535) return undefined;
@@ -52,7 +52,7 @@ function parseAuthority(text: string): ListenAddress | undefined {
   return { port: Number(port), ...(bare !== '' && bare !== '*' && { host: bare }) };
 }
 
-/** The exact address, else any address of the port where the app names none. */
+/** The listener at the port and host; where the app names no host, one at every address first, else any at the port. */
 function closest<T extends Located>(all: readonly T[], { host, port }: Asked): T | undefined {
   const atPort = all.filter(({ local }) => isIp(local) && port !== 0 && local.port === port);
   const isAt =
@@ -68,7 +68,7 @@ interface Asked {
   readonly port?: number;
 }
 
-/** Whether a listener there keeps another from being bound: the same port, and one address covers the other. */
+/** Whether a listener at `local` makes bind(2) fail: the port is the same, and one address covers the other. */
 export function overlaps(local: SocketAddress, { host = EVERY_IPV6, port }: Asked): boolean {
   if (!isIp(local) || local.port !== port) return false;
   return covers(local.address, host) || covers(normalized(host), local.address);
@@ -85,12 +85,12 @@ function covers(address: string, host: string): boolean {
   return address === normalized(host);
 }
 
-/** As the kernel writes it. */
+/** The address in the form in which the kernel writes it. */
 function normalized(host: string): string {
   try {
     return new ParsedAddress({ address: host, family: host.includes(':') ? 'ipv6' : 'ipv4' }).address;
   } catch {
-    // With a scope: as it stands.
+    // An address with a scope (`fe80::1%eth0`) cannot be parsed, and stays as it is.
     return host;
   }
 }

@@ -5,6 +5,6 @@ import { ipKind, isIp } from './ip.js';
 export const udp: EndpointKind = {
   ...ipKind('udp'),
   transport: 'datagram',
-  // Node binds one that is not bound to a random port (FACTS N3), and cannot send from one that is connected (N12).
+  // Node binds an unbound socket to a random port (FACTS N3), and a connected one cannot send to an address (N12).
   isOne: ({ type, local, peer }) => type === 'dgram' && !peer && isIp(local) && local.port !== 0,
 };

@@ -1,5 +1,5 @@
 // A Unix listener at a path: `unix:/path`, and its file: whether it is stale, and when it may be removed. bind(2) makes the file
-// and nothing removes it, so a crash leaves it behind; removing the wrong one takes a living server off the net.
+// and the kernel never removes it, so a crash leaves it behind; removing the file of a living server makes it unreachable.
 import { lstatSync, unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { resolve } from 'node:path';
@@ -52,13 +52,13 @@ function bind(endpoint: Endpoint): Bound {
   }
 }
 
-/** Device and inode of the path, or undefined where there is no file. Not those of the socket: that has its own. */
+/** Device and inode of the file at the path; undefined where there is none. The socket itself has another inode. */
 export function fileIdentity(path: string): string | undefined {
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
   return stat && `${stat.dev}:${stat.ino}`;
 }
 
-/** Removes the path if it is still the file that `identity` names. */
+/** Removes the path if it is still the file with this identity. False: it is not, and stays. */
 export function removeIfSame(path: string, identity: string): boolean {
   if (fileIdentity(path) !== identity) return false;
   unlinkSync(path);
@@ -66,8 +66,8 @@ export function removeIfSame(path: string, identity: string): boolean {
 }
 
 /**
- * Removes a socket file that nobody listens on any more: connecting is refused. A full accept queue is EAGAIN, any other
- * error says nothing: both count as alive.
+ * Removes a socket file on which no process listens any more, which connect(2) tells by ECONNREFUSED. EAGAIN means a full
+ * accept queue, and other errors mean nothing, so the file stays: false.
  */
 export function removeIfStale(path: string): boolean {
   const stat = lstatSync(path, { throwIfNoEntry: false });

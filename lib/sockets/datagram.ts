@@ -1,4 +1,4 @@
-// The handle of a datagram socket: whether it receives, and the options it was made with.
+// The internals of a datagram socket: its handle, which starts and stops receiving, and the options of its creation.
 import type { Socket as DatagramSocket } from 'node:dgram';
 
 interface DatagramHandle {
@@ -7,8 +7,8 @@ interface DatagramHandle {
 }
 
 /**
- * The handle of a datagram socket. Node 26 has no `_handle` on it any more, and in 20 to 24 reading it warns; the state
- * symbol is there in all (FACTS N9).
+ * The handle of a datagram socket; undefined where this Node keeps it elsewhere. Node 26 has no `_handle`, and Node 20 to 24
+ * warn when it is read; all of them have the state symbol (FACTS N9).
  */
 function datagramHandle(socket: DatagramSocket): DatagramHandle | undefined {
   const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
@@ -19,25 +19,25 @@ function datagramHandle(socket: DatagramSocket): DatagramHandle | undefined {
   return isKnown ? (handle as DatagramHandle) : undefined;
 }
 
-/** Options a datagram socket was created with, which count when it is bound. */
+/** Options of `dgram.createSocket()` that take effect when the socket is bound. */
 export interface DatagramOptions {
   readonly reuseAddr?: unknown;
   readonly reusePort?: unknown;
   readonly ipv6Only?: unknown;
 }
 
-/** Undefined where this Node does not tell. */
+/** The options of a datagram socket; undefined where this Node keeps them elsewhere. */
 export function datagramOptions(socket: DatagramSocket): DatagramOptions | undefined {
   const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
   return symbol && (socket as unknown as Record<symbol, DatagramOptions>)[symbol];
 }
 
-/** Stops reading datagrams; the socket can still send. False: this Node cannot, and the socket reads on. */
+/** Stops reading datagrams; the socket can still send. False: this Node has no way to stop, and the socket reads on. */
 export function stopReceiving(socket: DatagramSocket): boolean {
   return datagramHandle(socket)?.recvStop() === 0;
 }
 
-/** Undoes {@link stopReceiving}. */
+/** Undoes {@link stopReceiving}. False: this Node has no way to start, or the kernel refused. */
 export function startReceiving(socket: DatagramSocket): boolean {
   return datagramHandle(socket)?.recvStart() === 0;
 }

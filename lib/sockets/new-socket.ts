@@ -1,7 +1,10 @@
-// Sockets made on a descriptor that another process accepted, as the server would have made them itself.
+// Makes sockets of descriptors that another process accepted, as the server makes its own.
 import { type Server, Socket, type SocketConstructorOpts } from 'node:net';
 
-/** Counts a connection the server did not accept, so that `close()`, `getConnections` and `maxConnections` know it (C3b). */
+/**
+ * Counts a connection that the server did not accept, so that `close()` waits for it, and `getConnections` and
+ * `maxConnections` count it (FACTS C3b). Does nothing where this Node counts in another way.
+ */
 export function countConnection(server: Server, socket: Socket): void {
   const counting = server as { _connections?: number };
   if (typeof counting._connections !== 'number' || !('_server' in socket)) return;
@@ -13,13 +16,14 @@ interface StreamHandleClass {
   new (type: number): { open(fd: number): number; close(): void; getAsyncId?(): number };
 }
 
-/** `TCPConstants.SOCKET` and `PipeConstants.SOCKET`: a connection, not a listener. */
+/** `TCPConstants.SOCKET` and `PipeConstants.SOCKET` of Node: the handle is of a connection, not of a listener. */
 const CONNECTION = 0;
 
 /**
- * A socket of a connection that a listener like this server's has accepted; owns the descriptor. `new Socket({ fd })` asks
- * the kernel what the descriptor is, by four system calls; here it is what the server listens on: TCP, or a pipe.
- * @throws the system's error
+ * Makes a socket of a connection that a listener of the same type as this server's has accepted. The socket owns the
+ * descriptor. `new Socket({ fd })` asks the kernel for the type of the descriptor, by four system calls; here the handle is
+ * made from the class of the server's own handle (FACTS C1a).
+ * @throws the system's error, as `new Socket({ fd })`
  */
 export function socketOf(server: Server, fd: number, options: SocketConstructorOpts): Socket {
   const { _handle: listening } = server as { _handle?: { constructor?: unknown } | null };
@@ -34,17 +38,20 @@ export function socketOf(server: Server, fd: number, options: SocketConstructorO
   return new Socket({ ...options, handle } as SocketConstructorOpts);
 }
 
-/** The options of a net.Server that its accepted sockets get. */
+/** The options of a net.Server that its accepted sockets inherit. */
 interface ServerOptions {
   readonly allowHalfOpen?: boolean;
   readonly highWaterMark?: number;
   readonly noDelay?: boolean;
   readonly keepAlive?: boolean;
-  /** In seconds, although its option is in milliseconds. */
+  /** Seconds. The option of the same name is in milliseconds. */
   readonly keepAliveInitialDelay?: number;
 }
 
-/** A socket as the server would have accepted it, which reads only once the app asks for data. Takes the descriptor. */
+/**
+ * Makes a socket with the options of the server's accepted sockets, which reads once the app asks for data. The socket owns
+ * the descriptor. @throws the system's error
+ */
 export function adoptSocket(fd: number, server: Server): Socket {
   const {
     allowHalfOpen = false,
@@ -59,7 +66,7 @@ export function adoptSocket(fd: number, server: Server): Socket {
   };
   const options = { fd, readable: true, writable: true, allowHalfOpen, pauseOnCreate: true, ...marks };
   const socket = new Socket(options);
-  // Neither flowing nor paused: a 'data' listener is enough, where `pauseOnCreate` alone would ask for a resume() too.
+  // null is neither flowing nor paused: a 'data' listener is enough to start. `pauseOnCreate` alone would require resume().
   (socket as { readableFlowing: boolean | null }).readableFlowing = null;
   if (noDelay) socket.setNoDelay(true);
   if (keepAlive) socket.setKeepAlive(true, keepAliveInitialDelay * 1000);
@@ -67,14 +74,14 @@ export function adoptSocket(fd: number, server: Server): Socket {
 }
 
 /**
- * A socket on this descriptor as a server gets it with 'upgrade': it has not read, and begins to when somebody listens.
- * Takes the descriptor, counted by the server. @throws where Node does not take it
+ * Makes a socket like those that a server emits with 'upgrade': it has read nothing, and begins when the app listens to 'data'.
+ * The socket owns the descriptor, and the server counts it. @throws the system's error
  */
 export function socketForUpgrade(server: Server, fd: number): Socket {
   const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true } as object);
-  // As Node's HTTP server does before it emits 'upgrade': null is neither paused nor flowing.
+  // Node's HTTP server sets null, neither paused nor flowing, before it emits 'upgrade'.
   (socket as { readableFlowing: boolean | null }).readableFlowing = null;
-  // And it says of one that has been upgraded that no parser is at it any more: see isUpgraded.
+  // Node's HTTP server also sets the parser of an upgraded connection to null, by which `isUpgraded` recognises it.
   (socket as { parser?: null }).parser = null;
   countConnection(server, socket);
   return socket;

@@ -1,12 +1,12 @@
-// Own properties of one object in front of its former ones, own or inherited, for as long as somebody needs them.
+// Replaces properties of one object, own or inherited, by own ones, until the caller puts the former ones back.
 
-/** In place of a value, or read by a function. */
+/** The replacement of one property: a value, or a getter. */
 export interface Override {
   readonly value?: unknown;
   readonly get?: () => unknown;
 }
 
-/** Defines own properties that are not enumerable, and returns the function that puts back the former ones, once. */
+/** Defines own properties that are not enumerable. Returns a function whose first call puts the former ones back. */
 export function override(target: object, properties: Readonly<Record<string, Override>>): () => void {
   const former: [string, PropertyDescriptor | undefined][] = [];
   for (const key in properties) {

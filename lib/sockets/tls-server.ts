@@ -1,4 +1,4 @@
-// What a TLS server was made with: ticket keys, session id context, secure options, authorities.
+// The options of a TLS server's creation: ticket keys, session id context, secure options, authorities.
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 
 interface SecureServer {
@@ -7,18 +7,18 @@ interface SecureServer {
   readonly _sharedCreds?: { readonly context?: { setSessionIdContext?: (context: string) => void } };
 }
 
-/** Whether the app gave the option `ticketKeys`. */
+/** Whether the app gave the server the option `ticketKeys`. */
 export function hasOwnTicketKeys(server: TlsServer): boolean {
   return (server as SecureServer).ticketKeys !== undefined;
 }
 
-/** The session id context a server was made with: the app's option, or Node's default. */
+/** The session id context of a server: the app's option, or Node's default; undefined where this Node does not show it. */
 export function sessionIdContextOf(server: TlsServer): string | undefined {
   const { sessionIdContext } = server as SecureServer;
   return typeof sessionIdContext === 'string' ? sessionIdContext : undefined;
 }
 
-/** Gives a server another one, for the handshakes to come. False: this Node cannot, and sessions may not be resumed. */
+/** Sets the session id context for later handshakes. False: this Node has no way to set it, and old sessions do not resume. */
 export function setSessionIdContext(server: TlsServer, sessionIdContext: string): boolean {
   const secure = server as SecureServer;
   const context = secure._sharedCreds?.context;
@@ -28,7 +28,7 @@ export function setSessionIdContext(server: TlsServer, sessionIdContext: string)
   return true;
 }
 
-/** TLS options that stay when key and certificate are others: `setSecureContext` forgets what it is not told again. */
+/** TLS options to keep when key and certificate change: `setSecureContext()` drops the options that it is not given again. */
 const KEPT_OPTIONS = [
   'crl',
   'sigalgs',
@@ -45,7 +45,7 @@ const KEPT_OPTIONS = [
   'certificateCompression',
 ] as const;
 
-/** What a TLS server was made with, but for its key, certificate and authorities. */
+/** The secure options of a TLS server, without its key, certificate and authorities. */
 export function secureOptionsOf(server: TlsServer): SecureContextOptions {
   const source = server as unknown as Readonly<Record<string, unknown>>;
   return Object.fromEntries(
@@ -53,7 +53,7 @@ export function secureOptionsOf(server: TlsServer): SecureContextOptions {
   );
 }
 
-/** The authorities of a TLS server, and whether clients are verified by them. */
+/** The authorities of a TLS server, and whether it verifies client certificates by them (`requestCert`). */
 export function authoritiesOf(server: TlsServer): {
   readonly verifies: boolean;
   readonly ca: string | Buffer | (string | Buffer)[] | undefined;

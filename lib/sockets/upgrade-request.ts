@@ -1,9 +1,8 @@
-// The request of an upgrade, made again for a connection that has moved; undefined where this Node makes requests in
-// another way.
+// Makes the request of an upgrade again, for a connection that has migrated.
 import { IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'node:net';
 
-/** As much of the request as it takes to make it again. */
+/** The parts of the request that are needed to make it again. */
 export interface UpgradeRequest {
   readonly method: string;
   readonly url: string;
@@ -11,7 +10,7 @@ export interface UpgradeRequest {
   readonly rawHeaders: readonly string[];
 }
 
-/** The request of an upgrade, made again; undefined where this Node does it in another way. */
+/** Makes the request again; undefined where this Node builds requests in another way, or the result is no upgrade. */
 export function rebuildRequest(socket: Socket, kept: UpgradeRequest, server: Server): IncomingMessage | undefined {
   const request = new IncomingMessage(socket) as IncomingMessage & {
     _addHeaderLines?: (headers: readonly string[], count: number) => void;

@@ -1,31 +1,31 @@
-// Between COMMIT and RETIRE a server has stopped accepting and may start again, and the app must not notice: an app that
-// hears 'close' closes its pools (FACTS C3c).
+// Withholds 'close' and a second 'listening' from the app between COMMIT and RETIRE: in this time a server has stopped
+// accepting and may start again, and an app that hears 'close' closes its pools (FACTS C3c).
 import type { AddressInfo, Server } from 'node:net';
 import { override } from './override.js';
 
-/** What is kept from the app; ended by `release`. */
+/** The events withheld from the app of one server, until `release`. */
 export interface Withheld {
-  /** Whether 'close' came. */
+  /** Whether the server has emitted 'close'. */
   readonly hasClosed: boolean;
-  /** Calls back when the last connection has ended: what `server.close(callback)` means meanwhile, and after `release`. */
+  /** Calls back when the last connection has ended, as `server.close(callback)` does; also after `release`. */
   whenClosed(callback: () => void): void;
-  /** Calls back, instead of the app, when the server listens again. */
+  /** Calls back when the server listens again. The app's listeners of 'listening' are not called. */
   whenListening(callback: () => void): void;
-  /** Gives the server its own methods back, and the app a 'close' that came meanwhile if `deliver` says so. */
+  /** Gives the server its own methods back. `deliver`: emits a 'close' that was withheld. */
   release(options: { readonly deliver: boolean }): void;
 }
 
-/** The `emit` that each of ours stands before. */
+/** The original `emit` for each `emit` of this file. */
 const behind = new WeakMap<Server['emit'], Server['emit']>();
 
-/** The server's `emit` without what is withheld here. */
+/** The server's `emit` without the ones of this file. */
 export function emitBehind({ emit }: Server): Server['emit'] {
   let found = emit;
   for (let next = behind.get(found); next; next = behind.get(found)) found = next;
   return found;
 }
 
-/** Withholds 'close' and a second 'listening' from now on; `listening` and `address()` answer as they do now. */
+/** Withholds 'close' and 'listening' from now on. `listening` is true, and `address()` returns the present address. */
 export function withhold(server: Server): Withheld {
   const address: AddressInfo | string | null = server.address();
   const original = server.emit;
