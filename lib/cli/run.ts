@@ -3,7 +3,7 @@
 import { LISTEN_SYNTAX } from '../endpoints/kinds.js';
 import { takeActivation } from '../platform/activation.js';
 import { ServiceManager } from '../platform/service-manager.js';
-import { CONTROL, ControlServer, controlPlace } from '../process/control.js';
+import { CONTROL, ControlServer, controlEndpoint } from '../process/control.js';
 import { Ledger } from '../resources/ledger.js';
 import { Listeners } from '../supervisor/listeners.js';
 import { supervisorMethods } from '../supervisor/operations.js';
@@ -125,7 +125,7 @@ async function supervise(
 function control(supervisor: Supervisor, { control: path }: RunOptions, { end }: Ending): () => void {
   if (path === undefined) return () => {};
   const ledger = new Ledger();
-  const { fd } = ledger.listener(CONTROL, controlPlace(path));
+  const { fd } = ledger.listener(CONTROL, controlEndpoint(path));
   const server = new ControlServer(
     fd,
     supervisorMethods(supervisor, path, () => end('asked to drain')),

@@ -1,5 +1,4 @@
-// What only the process in charge has: the pid file, the takeover and control sockets, the health endpoint, and the work
-// the app does in one generation.
+// The role of the process in charge: pid file, takeover and control sockets, health endpoint, and the duties of the app.
 
 import type { Endpoint } from '../endpoints/endpoint.js';
 import { toEndpoint } from '../endpoints/kinds.js';
@@ -10,14 +9,14 @@ import type { Channel } from '../protocol/channel.js';
 import type { Ledger } from '../resources/ledger.js';
 import type { DescriptorReserve } from '../resources/reserve.js';
 import type { AppDuties } from './app-duties.js';
-import { CONTROL, type ControlMethods, ControlServer, controlPlace } from './control.js';
+import { CONTROL, type ControlMethods, ControlServer, controlEndpoint } from './control.js';
 import { HEALTH, HealthEndpoint, type Readiness } from './health-endpoint.js';
 import { resolveHost } from './listening.js';
 import type { CheckedOptions } from './options.js';
 import { PidFile } from './pid-file.js';
 import type { Resources } from './resources.js';
 
-/** What the process does for those who come by its sockets. */
+/** Handles processes that dial the takeover socket, operators at the control socket, and probes. */
 export interface ActiveHandlers {
   readonly onDial: OnDial;
   readonly operations: { readonly methods: ControlMethods<'process'>; readonly readiness: () => Readiness };
@@ -29,12 +28,12 @@ export class ActiveRole {
   readonly #ledger: Ledger;
   readonly #duties: AppDuties;
   readonly #reserve: DescriptorReserve;
-  readonly #ways: ActiveHandlers;
+  readonly #handlers: ActiveHandlers;
   readonly #takeover: Takeover | undefined;
   readonly #pidFile: PidFile | undefined;
   readonly #health: HealthEndpoint | undefined;
-  #controlPlace: Endpoint | undefined;
-  /** One for each turn in charge: operators of an earlier one may still wait for their answer. */
+  #controlEndpoint: Endpoint | undefined;
+  /** One for each time in charge: operators of an earlier time may still wait for their answers. */
   readonly #controls: ControlServer[] = [];
 
   constructor(
@@ -43,7 +42,7 @@ export class ActiveRole {
     resources: Resources,
     duties: AppDuties,
     reserve: DescriptorReserve,
-    ways: ActiveHandlers,
+    handlers: ActiveHandlers,
   ) {
     const { takeover, pidFile, health } = options;
     this.#options = options;
@@ -51,21 +50,26 @@ export class ActiveRole {
     this.#resources = resources;
     this.#ledger = resources.ledger;
     this.#duties = duties;
-    this.#ways = ways;
+    this.#handlers = handlers;
     this.#takeover = takeover && new Takeover(takeover);
     this.#pidFile = pidFile === undefined ? undefined : new PidFile(pidFile, pid);
-    this.#health = health.endpoint && new HealthEndpoint(ways.operations.readiness);
+    this.#health = health.endpoint && new HealthEndpoint(handlers.operations.readiness);
   }
 
-  /** The channel to the process that has it now, found by the takeover path. */
+  /**
+   * Dials the process in charge by the takeover path, and keeps the lock beside it until `unlock()`. Resolves with
+   * undefined if no process answers.
+   * @returns undefined without the option `takeover`
+   */
   dial(timeout: number): Promise<Channel | undefined> | undefined {
     return this.#takeover?.dial(timeout);
   }
 
   /**
-   * Looks whether what is needed in charge can be had. Probes of a listener nobody else answers are answered from here on.
-   * Undefined where that is said at once.
-   * @throws ERR_HANDOVER_CONTROL_UNSAFE; what bind(2) says of the health endpoint
+   * Checks the directory of the control socket, and opens the listener of the health endpoint. Probes of a listener that is
+   * not inherited are answered from now on. Calls `onFailure` before it rejects.
+   * @returns undefined without these two options
+   * @throws ERR_HANDOVER_CONTROL_UNSAFE other users can write to the directory; EADDRINUSE, EACCES … as bind(2)
    */
   prepare(onFailure: () => Promise<void>): Promise<void> | undefined {
     const { control, health } = this.#options;
@@ -78,18 +82,22 @@ export class ActiveRole {
 
   async #prepare(): Promise<void> {
     const { control, health } = this.#options;
-    if (control !== undefined) this.#controlPlace = controlPlace(control);
+    if (control !== undefined) this.#controlEndpoint = controlEndpoint(control);
     if (!health.endpoint) return;
     const { origin } = await this.#resources.open(HEALTH, await resolveHost(toEndpoint(health.endpoint)));
     if (origin !== 'inherited') await this.#answerProbes();
   }
 
-  /** Others may ask for it now. */
+  /** Lets the next starting process dial by the takeover path. */
   unlock(): void {
     this.#takeover?.unlock();
   }
 
-  /** @throws ERR_HANDOVER_PID_FILE; what bind(2) says of the takeover or control path */
+  /**
+   * Takes the role: writes the pid file, accepts on the takeover and control sockets, answers probes, and starts the
+   * duties.
+   * @throws ERR_HANDOVER_PID_FILE; EADDRINUSE, EACCES … as bind(2) for the takeover or control path
+   */
   take(): void {
     this.#pidFile?.write();
     this.#acceptTakeover();
@@ -99,7 +107,10 @@ export class ActiveRole {
     this.#duties.takeCharge();
   }
 
-  /** Nobody else would serve, or do the work: that matters more than a pid file on a full disk. What fails is published. */
+  /**
+   * Takes the role where no other process would: publishes a step that fails, such as the pid file on a full disk, and goes
+   * on.
+   */
   takeAnyhow(name: string): void {
     for (const step of [() => this.#pidFile?.write(), () => this.#acceptTakeover(), () => this.#acceptControl()]) {
       try {
@@ -113,12 +124,12 @@ export class ActiveRole {
     this.#duties.takeCharge();
   }
 
-  /** Also before this process is in charge, where no other is left to do so. */
+  /** Answers probes; also before this process is in charge, when its predecessor has ended. */
   answerProbes(): void {
     this.#answerProbes().catch((error: Error) => publish('hook-failed', { name: 'healthEndpoint', error }));
   }
 
-  /** As far as the disk lets it: this process serves either way. */
+  /** Writes the pid file again. A failure is only published, because this process serves either way. */
   reassert(): void {
     try {
       this.#pidFile?.write();
@@ -127,27 +138,30 @@ export class ActiveRole {
     }
   }
 
-  /** Another process takes it; the files stay for it. */
+  /**
+   * Gives the role to another process: stops answering probes, and leaves the pid file and the socket paths to that
+   * process.
+   */
   async yield(): Promise<void> {
     this.#health?.stop();
     await this.#giveUp();
   }
 
-  /** Nobody takes it: probes are told so until `leave()`. */
+  /** Gives the role up without a successor: removes the pid file, and answers probes as not ready until `leave()`. */
   async end(): Promise<void> {
     await this.#giveUp();
     this.#pidFile?.remove();
     this.unlock();
   }
 
-  /** Another process has it again, or still. */
+  /** Drops the role where another process is in charge, again or still. */
   abandon(): void {
     this.#health?.stop();
     this.#stopAccepting();
     this.unlock();
   }
 
-  /** The last step: operators who wait for the end of this process get their answer, others are hung up on. */
+  /** The last step: stops answering probes, and closes control connections once their calls have been answered. */
   leave(): void {
     this.#health?.stop();
     for (const control of this.#controls.splice(0)) control.close();
@@ -161,14 +175,14 @@ export class ActiveRole {
   #acceptTakeover(): void {
     if (!this.#takeover) return;
     const { fd } = this.#ledger.get(TAKEOVER) ?? this.#ledger.listener(TAKEOVER, this.#takeover.endpoint);
-    this.#takeover.accept(fd, this.#ways.onDial, () => this.#reserve.release());
+    this.#takeover.accept(fd, this.#handlers.onDial, () => this.#reserve.release());
   }
 
   #acceptControl(): void {
-    if (!this.#controlPlace) return;
-    const { fd } = this.#ledger.get(CONTROL) ?? this.#ledger.listener(CONTROL, this.#controlPlace);
+    if (!this.#controlEndpoint) return;
+    const { fd } = this.#ledger.get(CONTROL) ?? this.#ledger.listener(CONTROL, this.#controlEndpoint);
     const makeRoom = (): void => this.#reserve.release();
-    this.#controls.push(new ControlServer(fd, this.#ways.operations.methods, { makeRoom }));
+    this.#controls.push(new ControlServer(fd, this.#handlers.operations.methods, { makeRoom }));
   }
 
   #stopAccepting(): void {

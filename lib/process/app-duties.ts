@@ -1,5 +1,5 @@
-// What the app ties to this process' turn: work that only the one in charge does, work that must end before the exit,
-// and what is closed after the last request.
+// Work of the app that depends on the state of this process: duties, which run only in the process in charge; work that
+// must end before the exit; and close hooks, which run after the last request.
 
 import { toError } from '../errors.js';
 import { publish } from '../events.js';
@@ -11,15 +11,15 @@ interface CloseHook {
   readonly name: string;
   readonly run: () => unknown;
   readonly timeout: number;
-  /** Runs after this hook, whatever the order of declaration. */
+  /** Name of a hook that runs before this one, whatever the order of declaration. */
   readonly after: string | undefined;
 }
 
-/** Has the app end its part when this process drains. */
+/** Makes the app end its own part when this process drains. */
 export interface AppEnding {
-  /** This process drains. Whether the app has begun to end. */
+  /** Called when this process begins to drain. Returns whether the app has begun to end. */
   begin(): boolean;
-  /** The drain is over, and this process serves on. */
+  /** Called when the drain is over because this process serves on. */
   recalled(): void;
 }
 
@@ -40,17 +40,17 @@ export class AppDuties {
     this.#clock = clock;
   }
 
-  /** Asked at the beginning of each drain. */
+  /** Sets what makes the app end at the beginning of each drain. */
   endAppBy(appEnding: AppEnding): void {
     this.#appEnding = appEnding;
   }
 
-  /** Whether the app has begun to end since this process drains. */
+  /** Whether the app has begun to end in the present drain. */
   get isAppEnding(): boolean {
     return this.#isAppEnding;
   }
 
-  /** Once for each drain, however often it is called. */
+  /** Makes the app end, once for each drain: further calls do nothing. */
   beginDrain(): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
@@ -67,13 +67,13 @@ export class AppDuties {
     this.#hooks.push(hook);
   }
 
-  /** Runs `duty` now if this process is in charge, and whenever it comes to be. */
+  /** Runs `duty` at once if this process is in charge, and each time that it takes charge. */
   addDuty(duty: Duty): void {
     this.#duties.push(duty);
     if (this.#charge) this.#start(duty, this.#charge.signal);
   }
 
-  /** The exit waits for it. */
+  /** Makes the exit wait until `work` has settled. */
   addWork(work: Promise<unknown>): void {
     const settled = work.then(
       () => {},
@@ -89,19 +89,19 @@ export class AppDuties {
     for (const duty of this.#duties) this.#start(duty, this.#charge.signal);
   }
 
-  /** Aborts every duty, and gives those that are still at it a moment to end. */
+  /** Aborts every duty, and waits up to `DUTY_GRACE` ms for the running ones to end. */
   async giveUpCharge(): Promise<void> {
     this.#charge?.abort();
     this.#charge = undefined;
     await settlesWithin(Promise.all(this.#running.splice(0)), DUTY_GRACE, this.#clock);
   }
 
-  /** Resolves when the work handed to `addWork` is done, also what is added meanwhile. */
+  /** Resolves when the work given to `addWork` has settled, including work that is added meanwhile. */
   async worked(): Promise<void> {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
 
-  /** Runs the close hooks, once. One that fails or hangs is published and passed over. */
+  /** Runs each close hook once, in order. A hook that fails or exceeds its timeout is published, and the next one runs. */
   async runHooks(): Promise<void> {
     for (const { name, run, timeout } of inOrder(this.#hooks.splice(0))) {
       try {
@@ -116,7 +116,7 @@ export class AppDuties {
   #start(duty: Duty, signal: AbortSignal): void {
     const run = async (): Promise<unknown> => duty(signal);
     const running = run().catch((error: unknown) => {
-      // What it was told to stop may well reject for that.
+      // A duty that was aborted may reject because of that: no failure.
       if (!signal.aborted) publishFailure('whenInCharge', error);
     });
     this.#running.push(running);
@@ -130,7 +130,7 @@ function publishFailure(name: string, error: unknown): void {
   publish('hook-failed', { name, error: toError(error) });
 }
 
-/** Declared order, but each behind the one it names with `after`. */
+/** Sorts the hooks by declaration, but puts each after the hook that its `after` names. */
 function inOrder(hooks: readonly CloseHook[]): CloseHook[] {
   const ordered: CloseHook[] = [];
   const add = (hook: CloseHook, waiting: readonly string[]): void => {

@@ -1,13 +1,14 @@
-// The app's own listeners of the signals that are handled here: known one by one, and called when it is time. Each is
-// wrapped as `once()` wraps, with the function itself as `listener`: `off()` and `listeners()` find it.
+// The app's own listeners of the signals that the package handles. Each is wrapped, so that the package decides when it
+// runs. The wrapper has the app's function as `listener`, as the wrapper of `once()` has, so that `off()` and `listeners()`
+// find it.
 import { constants } from 'node:os';
 
-/** By which copies of signal-exit find each other; before version 4 it was a property of `process`. */
+/** Key by which copies of the package signal-exit find each other; before version 4 it was a property of `process`. */
 const SIGNAL_EXIT: unique symbol = Symbol.for('signal-exit emitter');
 
 type Listener = NodeJS.SignalsListener & { listener?: NodeJS.SignalsListener };
 
-/** Called in place of a listener of the app; `call` calls it. */
+/** Called in place of a listener of the app; `app.call()` calls that listener. */
 export type Gate = (signal: NodeJS.Signals, app: AppListener) => void;
 
 export interface AppListener {
@@ -25,7 +26,7 @@ export class AppSignals {
     this.#gate = gate;
   }
 
-  /** `own` is called before every listener of the app, also of those it had before. */
+  /** Adds `own` before every listener of the app, including those that the app added earlier. */
   install(signal: NodeJS.Signals, own: NodeJS.SignalsListener): void {
     if (this.#own.size === 0) process.on('newListener', this.#onNewListener);
     this.#own.set(signal, own);
@@ -33,14 +34,14 @@ export class AppSignals {
     this.#adopt(signal);
   }
 
-  /** Listens no more; the app's are called as ever. */
+  /** Removes the package's listeners. Those of the app are called directly from now on. */
   uninstall(): void {
     process.off('newListener', this.#onNewListener);
     for (const [signal, own] of this.#own) process.off(signal, own);
     this.#own.clear();
   }
 
-  /** Those of the app, in their order. */
+  /** The app's listeners of this signal, in their order. */
   of(signal: NodeJS.Signals): AppListener[] {
     const raws = process.rawListeners(signal) as Listener[];
     return raws
@@ -48,17 +49,17 @@ export class AppSignals {
       .map((raw) => this.#wrapped.get(raw) ?? plain(signal, raw));
   }
 
-  /** Whether the app does something at this signal. */
+  /** Whether the app handles this signal. */
   isHeard(signal: NodeJS.Signals): boolean {
     return this.of(signal).length > signalExits();
   }
 
-  /** It is not added yet; no signal comes before the microtasks are done. */
+  /** Node emits 'newListener' before it adds the listener, and delivers no signal before the microtasks have run. */
   readonly #onNewListener = (event: string | symbol): void => {
     if (this.#own.has(event as NodeJS.Signals)) queueMicrotask(() => this.#adopt(event as NodeJS.Signals));
   };
 
-  /** The own one stays all the time: without any, the signal would end the process. */
+  /** Wraps new listeners. One listener is always present: without any, the signal would end the process. */
   #adopt(signal: NodeJS.Signals): void {
     const own = this.#own.get(signal);
     if (!own) return;
@@ -75,7 +76,7 @@ export class AppSignals {
     const app: AppListener = {
       listener: raw.listener ?? raw,
       call: () => {
-        // Node's own wrapper of once() would look for itself.
+        // Node's wrapper of `once()` removes only itself, and this one is in its place.
         if (raw.listener) process.off(signal, wrapper);
         return plain(signal, raw).call();
       },
@@ -90,7 +91,7 @@ export class AppSignals {
   }
 }
 
-/** A listener as Node calls it. */
+/** Calls the listener as Node does. */
 function plain(signal: NodeJS.Signals, raw: Listener): AppListener {
   return {
     listener: raw.listener ?? raw,
@@ -98,7 +99,10 @@ function plain(signal: NodeJS.Signals, raw: Listener): AppListener {
   };
 }
 
-/** Those of the package signal-exit do nothing where others listen, too: it leaves the end to them. */
+/**
+ * Number of listeners of the package signal-exit. They do nothing where others listen, too: signal-exit leaves the end of
+ * the process to those.
+ */
 function signalExits(): number {
   const older = (process as { __signal_exit_emitter__?: { count?: number } }).__signal_exit_emitter__;
   const newer = (globalThis as { [SIGNAL_EXIT]?: { count?: number } })[SIGNAL_EXIT];

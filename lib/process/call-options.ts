@@ -1,4 +1,4 @@
-// The options of a handover's methods, checked before any side effect: unknown ones are refused.
+// Checks the options of a handover's methods, before any side effect; unknown ones are refused.
 import { ADDRESS_OPTIONS } from '../endpoints/kinds.js';
 import { typeError } from '../errors.js';
 import { expectInteger, expectOptions, expectString } from '../fd/arguments.js';
@@ -16,7 +16,10 @@ function checkMigration(migrate: unknown): void {
   }
 }
 
-/** The address itself is checked where it is bound. */
+/**
+ * Checks all but the address, which is checked where it is bound.
+ * @throws TypeError an unknown option, one of another type, or a reserved name
+ */
 export function checkListenOptions(options: ListenOptions): ListenOptions {
   const { name, migrate } = expectOptions('options', options, LISTEN_OPTIONS);
   if (migrate !== undefined) checkMigration(migrate);
@@ -42,7 +45,7 @@ export function checkCloseHook(
   };
 }
 
-/** @throws TypeError an unknown option, or one of another type */
+/** @throws TypeError an unknown option, or one of another type; RangeError a negative pid or uid */
 export function checkUpgradeOptions(options: unknown): UpgradeOptions {
   const { signal, requester, profile } = expectOptions('options', options, ['signal', 'requester', 'profile']);
   if (signal !== undefined && !(signal instanceof AbortSignal))

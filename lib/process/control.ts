@@ -1,5 +1,5 @@
-// The control socket: by it an operator asks a process, or a supervisor, for its status, an upgrade, its end. It is a
-// Unix socket under the rules of takeover sockets, and goes to the successor at COMMIT as theirs does.
+// The control socket, by which an operator asks a process or a supervisor for its status, an upgrade or its end. It is a
+// Unix socket under the rules of the takeover socket, and goes to the successor at COMMIT, as that does.
 import { dirname, resolve } from 'node:path';
 import type { Endpoint } from '../endpoints/endpoint.js';
 import { toEndpoint } from '../endpoints/kinds.js';
@@ -21,49 +21,52 @@ import {
 import { type Handler, type Params, Rpc } from '../protocol/rpc.js';
 import { RESERVED } from '../resources/ledger.js';
 
-/** The control socket's name in the ledger. */
+/** Name of the control socket in the ledger. */
 export const CONTROL: string = `${RESERVED}control`;
 
-/** One call of an operator. */
+/** A call of an operator. */
 export interface ControlCall<N extends ControlName> {
   readonly params: ControlParams<N>;
-  /** Who asks, as the kernel says. */
+  /** The operator's process, as the kernel reports it (SO_PEERCRED). */
   readonly peer: Pick<PeerCredentials, 'pid' | 'uid'>;
-  /** Tells the operator something before the answer; lost where he has gone. */
+  /** Sends the operator an event before the answer; lost if the operator has hung up. */
   tell<E extends keyof ControlEvents>(event: E, params: ControlEvents[E]): void;
 }
 
-/** Why a handover ends that an operator has given up. */
+/** The reason of a handover that an operator aborts. */
 export function givenUpBy({ pid, uid }: ControlCall<ControlName>['peer']): HandoverError {
-  const message = `an operator gave it up (handover abort, pid ${pid ?? 'unknown'}, user ${uid})`;
+  const message = `an operator aborted the handover (handover abort, pid ${pid ?? 'unknown'}, user ${uid})`;
   return new HandoverError('ERR_HANDOVER_CANCELLED', message, { stillServing: true });
 }
 
-/** What it throws goes to the operator, code and all. */
+/** Answers one command. Its errors go to the operator, with their codes. */
 export type ControlMethod<N extends ControlName> = (
   call: ControlCall<N>,
 ) => ControlAnswers[N] | Promise<ControlAnswers[N]>;
-/** All that the table of commands says it answers. */
+/** The methods of all commands that the table of commands assigns to `A`. */
 export type ControlMethods<A extends Answerer> = { readonly [N in AnsweredBy<A>]: ControlMethod<N> };
-/** Of a process or of a supervisor. */
+/** The methods of a process or of a supervisor. */
 type AnyMethods = { readonly [N in ControlName]?: ControlMethod<N> };
 
 export interface ControlServerOptions {
-  /** Who may ask. @default the same user, and root */
+  /** Whether this peer may control the process. @default the same user, and root */
   readonly allow?: (peer: PeerCredentials) => boolean;
-  /** Called when the descriptor table is full. */
+  /** Called when the descriptor table is full, to free some descriptors. */
   readonly makeRoom?: () => void;
 }
 
-/** @throws ERR_HANDOVER_CONTROL_UNSAFE others can write to the directory; ENOENT there is none */
-export function controlPlace(path: string): Endpoint {
+/**
+ * The endpoint of the control socket, with mode 0600.
+ * @throws ERR_HANDOVER_CONTROL_UNSAFE other users can write to the directory; ENOENT the directory does not exist
+ */
+export function controlEndpoint(path: string): Endpoint {
   const absolute = resolve(path);
   expectSafeDirectory(dirname(absolute), 'control', 'ERR_HANDOVER_CONTROL_UNSAFE');
   return toEndpoint({ path: absolute, mode: SOCKET_MODE });
 }
 
 const MAX_OPERATORS = 64;
-/** An operator that asks nothing for so long has left its connection behind, or is none. */
+/** Milliseconds without a call after which a connection is closed: its client hangs, or is no operator. */
 const IDLE_TIMEOUT = 10_000;
 
 interface Operator {
@@ -71,7 +74,7 @@ interface Operator {
   calls: number;
 }
 
-/** Answers operators on a listener that stays the caller's. Does not keep the process alive. */
+/** Answers operators. Borrows the listener, and does not keep the process alive. */
 export class ControlServer {
   readonly #methods: AnyMethods;
   readonly #allow: (peer: PeerCredentials) => boolean;
@@ -91,13 +94,13 @@ export class ControlServer {
     this.#stopAccepting = acceptOn(listener, (fd) => this.#accept(fd), makeRoom);
   }
 
-  /** Accepts no more: before the listener is closed or given away. Operators that are connected stay. */
+  /** Stops accepting; call it before the listener is closed or handed over. Connected operators stay. */
   stop(): void {
     if (!this.#isStopped) this.#stopAccepting();
     this.#isStopped = true;
   }
 
-  /** Hangs up: at once, or when the calls under way have been answered. */
+  /** Stops accepting, and closes each connection at once, or when its calls under way have been answered. */
   close(): void {
     this.stop();
     this.#isClosing = true;
@@ -143,7 +146,7 @@ export class ControlServer {
     } finally {
       operator.calls--;
       if (operator.calls === 0 && !operator.rpc.isClosed) this.#operators.idle(operator);
-      // Once the answer, or the error, is on its way.
+      // After the answer, or the error, has been written.
       if (this.#isClosing) setImmediate(() => hangUpIfDone(operator));
     }
   }

@@ -1,5 +1,5 @@
-// Does what the lifecycle of this process says (lifecycle.ts): brings the events to it, and runs the effects by those who
-// know how, each of whom gets the few functions it needs.
+// Executes the lifecycle of this process (lifecycle.ts): passes it the events, and runs the effects by its collaborators.
+// Each of them gets only the functions that it needs.
 
 import { HandoverError } from '../errors.js';
 import { publish } from '../events.js';
@@ -32,24 +32,24 @@ import { keptBySupervisor } from './supervisor-link.js';
 import type { UpgradeOptions } from './types.js';
 import { Upgrader } from './upgrader.js';
 
-/** What an event brings along for its effects. */
+/** What an event passes to its effects. */
 interface Occasion {
-  /** Of `stepDown`. */
+  /** From `stepDown`. */
   readonly claimed?: readonly string[];
   readonly offered?: ReadonlySet<ManifestEntry>;
-  /** Of `superseded`. */
+  /** From `superseded`. */
   readonly outgoing?: OutgoingHandover;
   readonly process?: SuccessorProcess;
-  /** Of `takenBack`. */
+  /** From `takenBack`. */
   readonly failure?: HandoverError;
   readonly record?: HandoverRecord;
-  /** Of `alone`. */
+  /** From `alone`. */
   readonly predecessor?: Hello | undefined;
-  /** Of `transfer`, or of `withdraw` in its place. */
-  readonly heirs?: readonly Channel[];
-  /** Of `withdraw` and `relieved`. */
+  /** From `transfer`, or from `withdraw` in its place: channels to the workers that get the connections. */
+  readonly targets?: readonly Channel[];
+  /** From `withdraw` and `relieved`. */
   readonly reason?: HandoverError;
-  /** What `collect` has found. */
+  /** Set by the effect `collect`. */
   list?: DescriptorList;
 }
 
@@ -70,7 +70,7 @@ export class Executor {
   #ready: Promise<void> | undefined;
   #takingCharge: Promise<void> | undefined;
   #takingBack: Promise<unknown> | undefined;
-  /** systemd has read that another process follows. */
+  /** Resolves when systemd has read that the successor is in charge. */
   #told: Promise<void> | undefined;
 
   constructor(env: Env, options: CheckedOptions, start: Start, resources: Resources, duties: AppDuties) {
@@ -88,7 +88,7 @@ export class Executor {
       },
     });
     this.#upgrader = this.#newUpgrader(start);
-    const own = this.#services.chargesOf(options);
+    const own = this.#services.ownOptions(options);
     const orders = {
       upgrade: (asked?: UpgradeOptions) => this.upgrade(asked),
       prepare: (asked?: UpgradeOptions) => this.prepare(asked),
@@ -143,7 +143,7 @@ export class Executor {
     throw new HandoverError('ERR_HANDOVER_CLOSED', message, { stillServing: false });
   }
 
-  /** Greets the predecessor where there is one. At once, where nobody and nothing has to be waited for. */
+  /** Joins the predecessor, if there is one. Undefined where there is nothing to wait for: this process is open then. */
   open(): Promise<void> | undefined {
     const dial = (): Promise<Channel | undefined> | undefined => this.#role.dial(this.#options.readyTimeout);
     const greeted = this.#services.greet();
@@ -151,7 +151,7 @@ export class Executor {
     return channel !== undefined ? this.#join(channel).then(() => this.#prepare()) : this.#prepare();
   }
 
-  /** `load` resolves when the app could serve. */
+  /** `load` resolves when the app is able to serve. */
   ready(load: () => Promise<void>): Promise<void> {
     this.#ready ??= this.#becomeReady(load);
     return this.#ready;
@@ -177,7 +177,10 @@ export class Executor {
     return helloOf({ pid: this.#env.pid, generation, moves: this.#options.migrate });
   }
 
-  /** Runs the effects of an event, and what follows. False: another event has overtaken it, and the rest is not done. */
+  /**
+   * Runs the effects of an event, and then its next event. False: another event has changed the state meanwhile, and the
+   * effects that were left are skipped.
+   */
   async #do(event: LifeEvent, occasion: Occasion = {}): Promise<boolean> {
     const { effects, next } = this.#lifecycle.step(event);
     const { changes } = this.#lifecycle;
@@ -194,7 +197,7 @@ export class Executor {
     return next === undefined || this.#do(next, occasion);
   }
 
-  /** Each is called in the turn in which it is due, and waited for where it takes time. */
+  /** Each effect runs in the same turn as the one before, unless that one returned a promise, which is awaited first. */
   readonly #effects: Readonly<Record<Effect, (occasion: Occasion) => unknown>> = {
     abandonRole: () => this.#role.abandon(),
     abortClosing: ({ reason }) => this.#closing.abort(reason),
@@ -214,11 +217,11 @@ export class Executor {
     collect: async (occasion) => {
       occasion.list = await this.#resources.all();
     },
-    drain: ({ heirs = [] }) => {
-      const give = () => giveTo(heirs, this.#hello, this.#resources.servers);
-      return drain(this.#retiring, heirs.length > 0 ? give : undefined);
+    drain: ({ targets = [] }) => {
+      const give = () => giveTo(targets, this.#hello, this.#resources.servers);
+      return drain(this.#retiring, targets.length > 0 ? give : undefined);
     },
-    // In the background: `retired`, `takenBack` or `relieved` tells when it is over.
+    // Runs in the background, and ends with the event `retired`, `takenBack` or `relieved`.
     drainBesideSuccessor: ({ outgoing, process }) => {
       if (outgoing && process) void this.#drainBeside(outgoing, process);
     },
@@ -314,9 +317,10 @@ export class Executor {
   async #stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList> {
     const occasion: Occasion = { claimed, offered };
     if ((await this.#do('stepDown', occasion)) && occasion.list) return occasion.list;
-    // Taken back while the app's duties were ending, or its state was collected.
+    // Another event came while the app's duties ended or its state was collected: `takeBack`, or the end of this process.
     this.#resources.kept.release();
-    throw new HandoverError('ERR_HANDOVER_ABORTED', 'the handover was given up meanwhile', { stillServing: true });
+    const message = 'the handover was aborted while this process collected what it hands over';
+    throw new HandoverError('ERR_HANDOVER_ABORTED', message, { stillServing: true });
   }
 
   async #mayTakeBack(successor: Hello | undefined): Promise<boolean> {
@@ -355,21 +359,21 @@ export class Executor {
     };
   }
 
-  /** Of the handover that this process gives; what a failure has begun to take back is back then. */
+  /** Aborts the handover to a successor. Resolves when this process has taken everything back that it is taking back. */
   async #abortHandover(): Promise<void> {
     await this.#upgrader.abort(closed());
     await this.#takingBack;
   }
 
-  async #transferTo(heirs: readonly Channel[]): Promise<void> {
-    this.expectOpen('leaving');
-    void this.#endBy(heirs.length > 0 ? 'transfer' : 'close', heirs);
+  async #transferTo(targets: readonly Channel[]): Promise<void> {
+    this.expectOpen('a transfer of connections');
+    void this.#endBy(targets.length > 0 ? 'transfer' : 'close', targets);
   }
 
-  /** Where a predecessor still serves, or may, this process is not the last. */
-  #endBy(event: 'close' | 'transfer', heirs: readonly Channel[] = []): Promise<boolean> {
+  /** Ends this process. Before it is in charge it withdraws instead, because a predecessor may still serve. */
+  #endBy(event: 'close' | 'transfer', targets: readonly Channel[] = []): Promise<boolean> {
     const { isOpen, isInCharge } = this.#lifecycle.standing;
-    return this.#do(isOpen && !isInCharge && this.#incoming ? 'withdraw' : event, { heirs });
+    return this.#do(isOpen && !isInCharge && this.#incoming ? 'withdraw' : event, { targets });
   }
 
   #prepare(): Promise<void> | undefined {
@@ -423,7 +427,7 @@ export class Executor {
     if (this.#resources.isStandby) await this.#chargeTaken.promise;
   }
 
-  /** Once, however many say that it is time. Resolves when this process accepts. */
+  /** Takes charge, once: further calls return the same promise. It resolves when this process is in charge. */
   #takeCharge(): Promise<void> {
     this.#takingCharge ??= this.#becomeInCharge();
     return this.#takingCharge;
@@ -432,7 +436,7 @@ export class Executor {
   async #becomeInCharge(): Promise<void> {
     this.expectOpen('ready()');
     try {
-      // Overtaken: told to end meanwhile.
+      // False: this process was told to end meanwhile.
       if (!(await this.#do('takeCharge'))) this.expectOpen('ready()');
     } catch (error) {
       if (this.#lifecycle.standing.isOpen) await this.#do('failed');
@@ -440,7 +444,7 @@ export class Executor {
     }
   }
 
-  /** A process that no predecessor gave an arbiter has the one of its place under a supervisor, or founds one. */
+  /** Without an arbiter from a predecessor, adopts the one of its slot under a supervisor, or creates one. */
   async #obtainArbiter(): Promise<void> {
     const { arbiter } = this.#resources;
     if (arbiter.isThere) return;

@@ -1,5 +1,5 @@
-// `/livez` and `/readyz` for orchestrators: a server of its own, beside the app's, so that neither its traffic nor its
-// end is theirs. Its listener goes from generation to generation: a probe is never refused.
+// `/livez` and `/readyz` for orchestrators. They have a server of their own, so that load and shutdown of the app's servers
+// do not affect probes. Its listener goes from generation to generation, so that no probe is refused.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Where } from '../protocols/managed.js';
@@ -14,12 +14,12 @@ export interface HealthEndpointOptions {
   readonly path?: string;
 }
 
-/** Its listener's name in the ledger. */
+/** Name of the health listener in the ledger. */
 export const HEALTH: string = `${RESERVED}health`;
 
-/** What a probe is told. */
+/** The state that a probe learns. */
 export interface Readiness {
-  /** Why not; undefined: ready. */
+  /** Why the process is not ready; undefined: it is ready. */
   readonly reason?: string | undefined;
   readonly generation: number;
   readonly pid: number;
@@ -30,16 +30,16 @@ interface Verdict {
   readonly body: object;
 }
 
-/** A probe that says nothing for so long is no probe. */
+/** Milliseconds that a probe may take to send its request. */
 const PROBE_TIMEOUT = 10_000;
 const BACKLOG = 128;
-/** Whoever else is connected at the same time is no orchestrator: one more is hung up on. */
+/** Connections at a time, more than orchestrators open; Node closes further ones. */
 const MAX_PROBES = 128;
 
 export class HealthEndpoint {
   readonly #readiness: () => Readiness;
-  /** As it was when the probe connected: one that was accepted just before COMMIT found this process ready. */
-  readonly #found = new WeakMap<Socket, Readiness>();
+  /** The readiness when the probe connected: a probe that was accepted just before COMMIT is answered as ready. */
+  readonly #atConnect = new WeakMap<Socket, Readiness>();
   #server: Server | undefined;
 
   constructor(readiness: () => Readiness) {
@@ -50,7 +50,7 @@ export class HealthEndpoint {
     return this.#server !== undefined;
   }
 
-  /** Answers from now on; a descriptor becomes Node's. Does not keep the process alive. */
+  /** Listens, and answers probes from now on. Node then owns a descriptor in `where`. Does not keep the process alive. */
   start(where: Where): Promise<void> {
     if (this.#server) return Promise.resolve();
     const server = createServer((request, response) => this.#answer(request, response));
@@ -58,12 +58,12 @@ export class HealthEndpoint {
     server.keepAliveTimeout = 1;
     server.headersTimeout = PROBE_TIMEOUT;
     server.requestTimeout = PROBE_TIMEOUT;
-    // Of those who send nothing at all: Node looks after the other two only every 30 s.
+    // Ends connections that send nothing: Node checks the two timeouts above only every 30 s.
     server.timeout = PROBE_TIMEOUT;
     server.maxConnections = MAX_PROBES;
     server.on('connection', (socket: Socket) => {
       socket.unref();
-      this.#found.set(socket, this.#readiness());
+      this.#atConnect.set(socket, this.#readiness());
     });
     server.unref();
     return new Promise((resolve, reject) => {
@@ -72,12 +72,13 @@ export class HealthEndpoint {
     });
   }
 
-  /** Accepts no more; who is connected gets the answer. */
+  /** Stops accepting; connected probes get their answers. */
   stop(): void {
     const server = this.#server;
     if (!server) return;
     this.#server = undefined;
-    // Node's own close() ends the connections that wait for their answer; it also ends a timer, so it comes last.
+    // Node's own `close()` ends connections that wait for their answers, so it comes last; it is called for the timer that
+    // it ends.
     server.once('close', () => server.close(() => {}));
     stopAccepting(server);
   }
@@ -85,16 +86,17 @@ export class HealthEndpoint {
   #answer({ url = '', method, socket }: IncomingMessage, response: ServerResponse): void {
     response.setHeader('connection', 'close');
     response.setHeader('cache-control', 'no-store');
-    const { status, body } = this.#judge(url.split('?')[0], method, this.#found.get(socket) ?? this.#readiness());
+    const { status, body } = this.#judge(url.split('?')[0], method, this.#atConnect.get(socket) ?? this.#readiness());
     response.statusCode = status;
     response.setHeader('content-type', 'application/json');
     response.end(`${JSON.stringify(body)}\n`);
   }
 
   #judge(path: string | undefined, method: string | undefined, { reason, ...process }: Readiness): Verdict {
-    if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: { error: 'GET or HEAD' } };
+    if (method !== 'GET' && method !== 'HEAD')
+      return { status: 405, body: { error: 'the method must be GET or HEAD' } };
     if (path === '/livez') return { status: 200, body: { live: true, ...process } };
-    if (path !== '/readyz') return { status: 404, body: { error: 'there are /livez and /readyz' } };
+    if (path !== '/readyz') return { status: 404, body: { error: 'the path must be /livez or /readyz' } };
     if (reason === undefined) return { status: 200, body: { ready: true, ...process } };
     return { status: 503, body: { ready: false, reason, ...process } };
   }

@@ -1,12 +1,12 @@
-// `process.exit()`, and the signals a process sends to itself, while it drains: what would end it waits until it has.
-// Apps and libraries end the process when they have ended their own part, and know nothing of the connections of others.
+// Holds `process.exit()`, and signals that the process sends to itself, until the process has drained. Apps and libraries
+// end the process when they have ended their own part, and do not know that the connections of other parts still drain.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { constants } from 'node:os';
 
-/** How the app has asked for the end. */
+/** How the app asked for the end of the process: by an exit code, or by a signal to itself. */
 export type Wish = { readonly code: string | number | null | undefined } | { readonly signal: NodeJS.Signals };
 
-/** End a process that does not listen to them, and are sent to itself by who has listened to them. */
+/** Signals that end a process without a listener; code that handled one often sends it to its own process afterwards. */
 const ENDING: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'];
 
 export class HeldExit {
@@ -30,30 +30,33 @@ export class HeldExit {
     return this.#ending !== undefined;
   }
 
-  /** From here on nothing but `exit` and `raise` ends the process. */
+  /** From now on only `exit()` and `raise()` of this object end the process. */
   begin(): void {
     this.#ending ??= {};
     this.#install();
   }
 
-  /** The process serves on. What `run` has called, and has yet to ask for the end, is not heard any more. */
+  /** Called when the process serves on: ignores later requests for the end from code that `run` has called. */
   recall(): void {
     this.#ending = undefined;
     this.#wish = undefined;
   }
 
-  /** Calls what belongs to this end. */
+  /** Calls `call` in the asynchronous context of the present end, by which later requests are told apart. */
   run<T>(call: () => T): T {
     return this.#ending ? this.#endings.run(this.#ending, call) : call();
   }
 
-  /** Calls back when the app asks for the end, or now if it has: the first word counts, because nothing follows it in Node. */
+  /**
+   * Calls back when the app asks for the end, or at once if it has asked. The first request counts, because it would have
+   * ended the process.
+   */
   onWish(callback: (wish: Wish) => void): void {
     this.#onWish = callback;
     if (this.#wish) callback(this.#wish);
   }
 
-  /** Whether the app has sent this signal to its own process, to be heard by others of its listeners. */
+  /** Whether the app itself has sent this signal, for other listeners of its own; the next call returns false. */
   takeRaised(signal: NodeJS.Signals): boolean {
     return this.#raised.delete(signal);
   }
@@ -64,10 +67,10 @@ export class HeldExit {
     return this.#exit(code);
   }
 
-  /** Ends the process now by a signal that nobody listens to. */
+  /** Ends the process now by a signal without a listener. */
   raise(signal: NodeJS.Signals): void {
     this.#kill(process.pid, signal);
-    // The kernel keeps the first process of a pid namespace from it.
+    // The kernel does not deliver such a signal to the first process of a pid namespace (pid_namespaces(7)).
     setTimeout(() => this.exit(128 + constants.signals[signal]), RAISE_GRACE);
   }
 
@@ -95,7 +98,7 @@ export class HeldExit {
     return !this.#hasEnded && (this.#ending !== undefined || this.#isStale);
   }
 
-  /** Called by what belongs to an end that was recalled: its word must not end the process that serves on. */
+  /** Whether the caller belongs to an end that was recalled: its request must not end the process that serves on. */
   get #isStale(): boolean {
     const ending = this.#endings.getStore();
     return ending !== undefined && ending !== this.#ending;
@@ -108,5 +111,5 @@ export class HeldExit {
   }
 }
 
-/** How long a signal may take. */
+/** Milliseconds for a raised signal to end the process. */
 const RAISE_GRACE = 100;

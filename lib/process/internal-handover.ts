@@ -1,4 +1,4 @@
-// `openHandover`: the handover of this process.
+// Opens the one handover of this process, for `openHandover`, `serve` and `handover/auto`.
 import { HandoverError } from '../errors.js';
 import { isSupported, type SocketAddress } from '../fd/index.js';
 import { type Env, processEnv } from '../platform/env.js';
@@ -9,44 +9,51 @@ import { ProcessHandover } from './process-handover.js';
 import type { Handover, Listener, Listening, ListenOptions } from './types.js';
 import { UnsupportedHandover } from './unsupported.js';
 
-// When the package is loaded: the app may change all of it before it opens the handover.
+// Read when the package is loaded, because the app may change environment, arguments and directory before it opens the
+// handover.
 const START = noteStart(processEnv);
 
 /** Whether a predecessor started this process. */
 export const hasPredecessor: boolean = START.hasPredecessor;
 
-/** Whether this process has opened its handover: of all copies of this package in it, as a bundle has its own. */
+/**
+ * Key of the flag that this process has opened its handover. All copies of this package in the process share it, such as
+ * one in a bundle.
+ */
 const OPEN = Symbol.for('handover.open');
 const inProcess = globalThis as { [OPEN]?: boolean };
 
-/** What `serve` and `handover/auto` need beside. */
+/** A handover with the members that `serve` and `handover/auto` need. */
 export interface InternalHandover extends Handover {
   /**
-   * What listens from now on says so before `ready()`, and accepts, unless there is a predecessor: it could be a probe, and
-   * what waits is then the predecessor's. Until this process is ready a place that only an inherited listener keeps from being
-   * bound counts as free.
+   * Makes servers emit 'listening' before `ready()`. Without a predecessor they also accept at once. In a successor they do
+   * not, because the app may only be checking an address, and connections in the queue are then the predecessor's. In a
+   * successor that is not ready, an address that only an inherited listener occupies counts as free.
    */
   announceAtOnce(): void;
-  /** As `Handover.listen()`; `isOptional`: a successor may leave it. */
+  /** As `Handover.listen()`; `isOptional`: a successor need not claim the listener. */
   listen(listener: Listener, options: ListenOptions, isOptional?: boolean): Promise<Listening>;
-  /** Where the listeners are that were inherited and wait to be claimed. */
+  /** Addresses of the inherited listeners that are not claimed yet. */
   readonly unclaimedSockets: readonly SocketAddress[];
-  /** Whether a successor gets what the app opens now. From COMMIT on none does, and none where this process ends. */
+  /** Whether a successor gets a listener that the app opens now. False from COMMIT on, and while this process ends. */
   readonly handsOver: boolean;
   /** Whether a listener of this process has this name. */
   isListening(name: string): boolean;
-  /** Listeners that were inherited and are to be claimed. */
+  /** Names of the inherited listeners that this process still has to claim. */
   readonly unclaimed: readonly string[];
-  /** Whether a supervisor keeps this process, and is alive. */
+  /** Whether this process is a worker of a supervisor that is alive. */
   readonly isSupervised: boolean;
-  /** Whether there may ever be a handover: not where there is no addon. */
+  /** Whether a handover is possible at all: false without the addon. */
   readonly mayHandOver: boolean;
   readonly drainTimeout: number;
-  /** Who has the app end its part when this process drains. */
+  /** Sets what makes the app end its own part when this process drains. */
   endAppBy(appEnding: AppEnding): void;
 }
 
-/** As `openHandover`, which adds those who look on. At once, where nothing has to be waited for. */
+/**
+ * As `openHandover`, without the observers. Returns the handover itself, not a promise, where it has nothing to wait for.
+ * @throws ERR_HANDOVER_ALREADY_OPEN; TypeError, RangeError a bad or unknown option
+ */
 export function openInternal(options: HandoverOptions): InternalHandover | Promise<InternalHandover> {
   const checked = checkHandoverOptions(options);
   if (inProcess[OPEN])

@@ -1,46 +1,47 @@
-// The life of a process that can hand over, as a table: what may happen in which state, what state follows, and what is to
-// be done then. Nothing here acts; executor.ts does what the table says.
+// The life of a process that can hand over, as a table: the events that are legal in each state, the next state, and the //
+// effects. The table has no side effects: executor.ts runs them.
 
 import { HandoverError } from '../errors.js';
 
 export type LifeState =
-  /** The app loads, and claims what was handed over. */
+  /** The app loads, and claims the listeners that were handed over. */
   | 'loading'
-  /** Accepts, or waits as a standby; another process is in charge, or none yet. */
+  /** This process accepts, or waits as a standby. Another process is in charge, or none is yet. */
   | 'ready'
   | 'takingCharge'
   /** In charge. */
   | 'serving'
-  /** COMMIT is on its way: what is handed over is collected, and this process accepts no more. */
+  /** The handover is at COMMIT: this process stops accepting, and collects what it hands over. */
   | 'steppingDown'
-  /** The successor failed before it was in charge: what was given up comes back. */
+  /** The successor failed before it was in charge: this process takes everything back. */
   | 'resuming'
   /** The successor is in charge. */
   | 'draining'
-  /** The same, and this process ends even if the successor fails. */
+  /** As `draining`, but this process ends even if the successor fails. */
   | 'drainingToEnd'
-  /** The successor failed after it was in charge: what was given up comes back. */
+  /** The successor failed after it was in charge: this process takes everything back. */
   | 'recalling'
+  /** As `recalling`, but this process ends afterwards. */
   | 'recallingToEnd'
-  /** RETIRE was said: nothing comes back any more. */
+  /** RETIRE was sent: this process takes nothing back any more. */
   | 'retired'
-  /** Ends, and nobody comes after this process. */
+  /** Ends without a successor. */
   | 'closing'
   /** Ends, because another process is in charge. */
   | 'withdrawing'
   | 'closed';
 
 export type LifeEvent =
-  /** Everything is claimed, and the listeners accept. */
+  /** The app is loaded and has claimed. The listeners accept, unless this process is a standby. */
   | 'ready'
-  /** COMMIT came; or no predecessor is there, or none any more. */
+  /** COMMIT came, or there is no predecessor, or it has ended. */
   | 'takeCharge'
   | 'tookCharge'
-  /** The charge could not be taken. */
+  /** This process failed to take charge. */
   | 'failed'
   /** The handover is at COMMIT. */
   | 'stepDown'
-  /** The successor said COMMITTED. */
+  /** The successor sent COMMITTED. */
   | 'superseded'
   /** The successor failed, and the arbiter gives the charge back to this process. */
   | 'takeBack'
@@ -49,15 +50,15 @@ export type LifeEvent =
   | 'relieved'
   /** The successor ends on purpose. */
   | 'letGo'
-  /** RETIRE was said. */
+  /** RETIRE was sent. */
   | 'retired'
   /** The predecessor has ended. */
   | 'alone'
   /** The app, a signal, an operator or the supervisor asks for the end. */
   | 'close'
-  /** The same by a supervisor that names processes to take the connections. */
+  /** As `close`, by a supervisor that names workers to take the connections. */
   | 'transfer'
-  /** The predecessor gave the handover up and serves; or it still serves when the app asks for the end. */
+  /** The predecessor aborted the handover and serves on, or may still serve when this process is told to end. */
   | 'withdraw'
   | 'ended';
 
@@ -112,23 +113,26 @@ export type Effect =
 
 export interface Transition {
   readonly to: LifeState;
-  /** Done one after the other; those that are left are not when another event has changed the state meanwhile. */
+  /** Run one after the other. When another event changes the state meanwhile, the rest is skipped. */
   readonly effects: readonly Effect[];
-  /** What has happened when all of them are done. */
+  /** The event that follows when all effects have run. */
   readonly next?: LifeEvent | undefined;
 }
 
-/** What is true of a process in a state. */
+/** What holds for a process in a state. */
 export interface Standing {
-  /** For operators, who are not to learn every step of ours. */
+  /** The state as operators see it, without the internal steps. */
   readonly phase: 'loading' | 'ready' | 'serving' | 'draining' | 'closing' | 'closed';
-  /** As the app and operators hear it. */
+  /** Whether the app and operators see this process as in charge. */
   readonly isInCharge: boolean;
   /** Whether the app may still change what this process does. */
   readonly isOpen: boolean;
-  /** Whether a successor gets what the app opens now. */
+  /** Whether a successor gets a listener that the app opens now. */
   readonly handsOver: boolean;
-  /** It is to end as soon as it is in charge again: any other process is the better one to be. */
+  /**
+   * Whether this process would end as soon as it is in charge again, so that any other generation should take charge
+   * instead.
+   */
   readonly resigns: boolean;
 }
 
@@ -153,7 +157,7 @@ const STOP: readonly Effect[] = ['abortClosing', 'refuseReady', 'abortHandover']
 const CLOSE_AND_DRAIN: readonly Effect[] = ['leavePredecessor', 'suspendAll', 'closeRemovingPaths', 'drain', ...END];
 
 const CLOSE = to('closing', ['tellClosing', ...STOP, 'endRole', ...CLOSE_AND_DRAIN], 'ended');
-/** Those who get the connections are in charge of what this process was. */
+/** The workers that get the connections also answer probes, so this process stops answering them at once. */
 const TRANSFER = to('closing', ['tellClosing', ...STOP, 'yieldRole', ...CLOSE_AND_DRAIN], 'ended');
 const WITHDRAW = to(
   'withdrawing',
@@ -173,14 +177,14 @@ const STEP_DOWN = to('steppingDown', [
 ]);
 const SUPERSEDED: readonly Effect[] = ['abortClosing', 'tellSuperseded', 'drainBesideSuccessor'];
 const TAKE_BACK: readonly Effect[] = ['sign', 'resume', 'takeRoleAnyhow'];
-/** Whoever ends as soon as it is in charge again does not sign for that moment. */
+/** A process that ends as soon as it is in charge again does not sign the arbiter for that moment. */
 const TAKE_BACK_TO_END: readonly Effect[] = ['resume', 'takeRoleAnyhow'];
 const RECALLED: readonly Effect[] = ['renewClosing', 'tellServesOn', 'recordFailure', 'publishInChargeAgain'];
 const LET_GO: readonly Effect[] = ['stayHere', 'closeLeavingPaths'];
 const RETIRED = to('retired', ['closeArbiter', 'awaitServiceManager', ...END], 'ended');
 const ALONE: readonly Effect[] = ['answerProbes', 'closeUnclaimed', 'tellAlone'];
 
-/** Events that say nothing new to a process that ends. */
+/** Events that change nothing in a process that ends. */
 function late(state: LifeState): Readonly<Partial<Record<LifeEvent, Transition>>> {
   return {
     alone: to(state),
@@ -226,9 +230,9 @@ export const LIFECYCLE: Table = {
     superseded: to('draining', SUPERSEDED),
     takeBack: to('resuming', TAKE_BACK, 'takenBack'),
     relieved: WITHDRAW,
-    // It may end in the moment in which it is in charge, before this process has heard the one and the other.
+    // The successor may end as soon as it is in charge, before this process has read COMMITTED.
     letGo: to('steppingDown', LET_GO),
-    // Probes are the successor's to answer.
+    // Without `answerProbes`: the successor answers probes.
     alone: to('steppingDown', ['closeUnclaimed', 'tellAlone']),
     close: CLOSE,
     transfer: TRANSFER,
@@ -249,7 +253,7 @@ export const LIFECYCLE: Table = {
     alone: to('draining'),
     close: to('drainingToEnd'),
     transfer: to('drainingToEnd'),
-    // The successor is in charge, whatever the predecessor believes.
+    // The successor is in charge, although the predecessor of this process takes itself for the one that serves.
     withdraw: to('drainingToEnd'),
   },
   drainingToEnd: {
@@ -279,7 +283,7 @@ export const LIFECYCLE: Table = {
   retired: { ...late('retired'), ended: to('closed', ['resolveClosed']) },
   closing: {
     ...late('closing'),
-    // The successor was in charge before it could be told that the handover is off.
+    // The successor took charge before it read that the handover is aborted.
     superseded: to('drainingToEnd', SUPERSEDED),
     takeBack: to('closing', TAKE_BACK_TO_END),
     takenBack: to('closing', ['recordFailure']),
@@ -292,7 +296,7 @@ export const LIFECYCLE: Table = {
     takenBack: to('withdrawing', ['recordFailure']),
     ended: to('closed', ['resolveClosed']),
   },
-  // The handover that was taken back may outlive the process that ended meanwhile.
+  // A recall may finish after this process has closed.
   closed: { ...late('closed'), takenBack: to('closed', ['recordFailure']) },
 };
 
@@ -316,11 +320,11 @@ export const STANDING: Readonly<Record<LifeState, Standing>> = {
   closed: { ...ENDS, phase: 'closed' },
 };
 
-/** The state of one process, and the only place that changes it. */
+/** Holds the state of one process, and alone changes it. */
 export class Lifecycle {
   readonly #table: Table;
   #state: LifeState = 'loading';
-  /** How often the state has changed: it may be the same one again, and another time. */
+  /** Number of state changes: tells a state from the same state at a later time. */
   #changes = 0;
 
   constructor(table: Table = LIFECYCLE) {
@@ -335,11 +339,14 @@ export class Lifecycle {
     return this.#changes;
   }
 
-  /** @throws ERR_HANDOVER_INTERNAL a bug: it may not happen now */
+  /**
+   * Enters the next state and returns its transition.
+   * @throws ERR_HANDOVER_INTERNAL a bug: the event is not legal in this state
+   */
   step(event: LifeEvent): Transition {
     const transition = this.#table[this.#state][event];
     if (!transition)
-      throw new HandoverError('ERR_HANDOVER_INTERNAL', `${event} while this process is ${this.#state}`, {
+      throw new HandoverError('ERR_HANDOVER_INTERNAL', `the event ${event} came while this process is ${this.#state}`, {
         stillServing: true,
       });
     if (transition.to !== this.#state) this.#changes += 1;

@@ -1,4 +1,4 @@
-// From the app's server and options to a place in the ledger and a managed server.
+// Turns the app's server and options into an endpoint and a managed server.
 
 import { Socket as DatagramSocket } from 'node:dgram';
 import { isIP, Server } from 'node:net';
@@ -12,39 +12,42 @@ import type { Migration } from '../protocols/migration.js';
 import { ManagedDatagram } from '../protocols/udp.js';
 import type { Listener } from './types.js';
 
-/** @throws TypeError it is none of what can be handed over */
+/** @throws TypeError the listener is neither a server nor a UDP socket that can be handed over */
 export function expectListener(listener: unknown): asserts listener is Listener {
   if (listener instanceof Server || listener instanceof DatagramSocket) return;
   throw typeError('listener', 'a server of net, http, https or http2, or a dgram socket', listener);
 }
 
-/** @throws TypeError connections of this kind move by themselves, or not at all */
+/** @throws TypeError `migrate` is given for a server that cannot use it: TLS, HTTP/2 or UDP */
 export function expectMigratable(listener: unknown, migration: Migration | undefined): void {
   expectListener(listener);
-  if (migration === undefined || isWithoutTls(listener)) return;
+  if (migration === undefined || takesMigration(listener)) return;
   throw typeError('options.migrate', 'absent: it is for a net.Server or an http.Server', migration);
 }
 
-/** Not https, http2 or tls, whose servers extend those. Told by what each adds: their modules are not loaded for this. */
-function isWithoutTls(listener: unknown): boolean {
+/**
+ * Whether this is a plain net.Server or http.Server. Servers of tls, https and http2 extend these; they are told by the
+ * methods that they add, so that their modules need not be loaded.
+ */
+function takesMigration(listener: unknown): boolean {
   const additions = ['setSecureContext', 'updateSettings'];
   return listener instanceof Server && !additions.some((name) => name in listener);
 }
 
-/** Where it shall listen; the host may still be a name. */
+/** The endpoint of this address. Its host may still be a name. */
 export function endpointOf(listener: Listener, address: ListenAddress): Endpoint {
   expectListener(listener);
   const isDatagram = listener instanceof DatagramSocket;
   return isDatagram ? toEndpoint(withFamily(listener, address), 'datagram') : toEndpoint(address);
 }
 
-/** A host name resolved as `server.listen()` does; undefined where there is none: what need not wait, does not. */
+/** Looks a host name up, as `server.listen()` does; undefined where there is no name, so that the caller need not wait. */
 export function resolving(endpoint: Endpoint): Promise<Endpoint> | undefined {
   if (!('host' in endpoint.bind) || endpoint.bind.host === undefined || isIP(endpoint.bind.host) !== 0)
     return undefined;
   const { bind } = endpoint;
   const name = endpoint.bind.host;
-  // Not loaded by all those who say an address.
+  // Loaded only where the host is a name.
   const looked = import('node:dns/promises').then(({ lookup }) => lookup(name));
   return looked.then(({ address: host }) => ({ ...endpoint, bind: { ...bind, host } }));
 }
@@ -53,7 +56,7 @@ export async function resolveHost(endpoint: Endpoint): Promise<Endpoint> {
   return (await resolving(endpoint)) ?? endpoint;
 }
 
-/** A dgram socket has its family already: a descriptor of the other one is refused by Node. */
+/** Adds the wildcard address of the socket's family, because Node refuses a descriptor of the other family. */
 function withFamily(socket: DatagramSocket, address: ListenAddress): ListenAddress {
   if (address.host !== undefined) return address;
   const { type } = socket as unknown as { type?: string };

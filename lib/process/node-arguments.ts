@@ -1,4 +1,4 @@
-// The arguments of Node's `server.listen` and `socket.bind`, in all their forms, as addresses of a handover.
+// Turns the arguments of Node's `server.listen` and `socket.bind`, in all their forms, into options of `handover.listen`.
 import { isHandle } from '../sockets/listening.js';
 import type { ListenOptions } from './types.js';
 
@@ -8,13 +8,13 @@ type Callback = () => void;
 export interface Asked {
   readonly options: ListenOptions;
   readonly callback: Callback | undefined;
-  /** What `server.address()` tells of a Unix socket: the path as it was given. */
+  /** Path of a Unix socket as the app gave it, for `server.address()`. */
   readonly path: string | undefined;
 }
 
 /**
- * Read as Node reads them (`normalizeArgs` and `Server.prototype.listen` in lib/net.js). Undefined for what Node must see
- * to: a descriptor or handle, an abort signal, and whatever it refuses.
+ * Reads the arguments as Node does (`normalizeArgs` and `Server.prototype.listen` in lib/net.js). Undefined for calls that
+ * Node must handle itself: with a descriptor, a handle or an abort signal, and with arguments that Node refuses.
  */
 export function parseListen(args: readonly unknown[]): Asked | undefined {
   const [first, second, third] = args;
@@ -40,7 +40,8 @@ function fromObject(asked: object, callback: Callback | undefined, count: number
   }
   if (typeof path !== 'string' || !isPath(path)) return undefined;
   const mode = (readableAll ? 0o444 : 0) | (writableAll ? 0o222 : 0);
-  // What the umask leaves, and these, as on Node 20; later ones leave these alone, and the owner without.
+  // These bits are added to the mode of the umask, as on Node 20; later versions set only these bits, and the owner lacks
+  // the rest.
   return atPath(path, callback, { ...common, ...(mode > 0 && { mode: (0o777 & ~process.umask()) | mode }) });
 }
 
@@ -54,7 +55,7 @@ function withoutMode({ mode: _, ...options }: ListenOptions): ListenOptions {
   return options;
 }
 
-/** Node's distinction of a path from a port given as text. */
+/** Whether Node takes the text for a path, not for a port. */
 function isPath(text: string): boolean {
   return text !== '' && !(Number(text) >= 0);
 }
@@ -84,8 +85,9 @@ function callbackOf(args: readonly unknown[]): Callback | undefined {
 }
 
 /**
- * As `Socket.prototype.bind` in lib/dgram.js reads them. Undefined, beside a descriptor or handle, for a socket that only
- * sends, which no one else can go on with: Node binds it by itself, exclusively, at a port of the kernel's choice.
+ * Reads the arguments as `Socket.prototype.bind` in lib/dgram.js does. Undefined for calls that Node must handle itself:
+ * with a descriptor or a handle, exclusive, or without a port. A socket without a port only sends: Node binds it
+ * exclusively to a port that the kernel chooses, and no successor could go on with it.
  */
 export function parseBind(args: readonly unknown[]): Asked | undefined {
   const [first, second] = args;

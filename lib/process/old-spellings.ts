@@ -1,10 +1,10 @@
-// The spellings of options and calls that older versions had. They work in this version, with one warning each, and
+// The spellings that options and calls had in older versions. They work in this version, with one warning each; //
 // docs/UPGRADING.md lists them.
 import { typeError } from '../errors.js';
 import type { Check } from '../platform/preflight.js';
 import type { HealthEndpointOptions } from './health-endpoint.js';
 
-/** Each old spelling, and the option it is now. `probation` as a number and `health` as a function are old, too. */
+/** Each old spelling, and the present option. `probation` as a number and `health` as a function are old, too. */
 export const OLD_OPTIONS = {
   drainTimeout: 'drain.timeout',
   drainIdleTimeout: 'drain.idleTimeout',
@@ -18,7 +18,7 @@ export const OLD_OPTIONS = {
   connections: 'migrate',
 } as const;
 
-/** What the old spellings took. */
+/** The types of the old spellings. */
 export interface OldOptions {
   /** @deprecated `drain.timeout` */
   readonly drainTimeout?: number;
@@ -38,16 +38,19 @@ export interface OldOptions {
   readonly connections?: 'move' | 'drain';
 }
 
-/** What options that are groups now took before: `probation` milliseconds, `health` the function. */
+/** The former types of two options that are groups now: `probation` in milliseconds, and `health` the function. */
 export interface OldForms {
   readonly probation: number;
   readonly health: () => boolean | Promise<boolean>;
 }
 
-/** The types by which those are told from the groups. */
+/** The `typeof` by which a former value is told from the group. */
 export const OLD_FORMS: Readonly<Record<string, string>> = { probation: 'number', health: 'function' };
 
-/** The options with the old spellings replaced, each with its warning. @throws TypeError one is given in both spellings */
+/**
+ * Returns the options with each old spelling replaced, and warns of it.
+ * @throws TypeError an option is given in both spellings
+ */
 export function renewOptions(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const renewed = { ...given };
   for (const [old, now] of Object.entries(OLD_OPTIONS)) {
@@ -77,10 +80,10 @@ function migrates(connections: unknown): boolean {
 
 const warned = new Set<string>();
 
-/** Once in this process for each spelling. */
+/** Warns by `process.emitWarning`, once in this process for each spelling. */
 export function warnOfOldSpelling(old: string, now: string): void {
   if (warned.has(old)) return;
   warned.add(old);
-  const message = `handover: ${old} is spelled ${now} now; the old spelling goes with the next minor version (docs/UPGRADING.md)`;
+  const message = `handover: ${old} is spelled ${now} now; the next minor version drops the old spelling (docs/UPGRADING.md)`;
   process.emitWarning(message, { type: 'DeprecationWarning', code: 'HANDOVER_DEPRECATED' });
 }

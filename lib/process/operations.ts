@@ -1,5 +1,4 @@
-// What operators and orchestrators can ask of a process under the handover: the methods of its control socket, and what
-// its health endpoint says.
+// Answers operators and orchestrators: the methods of the control socket, and the readiness for the health endpoint.
 
 import { authority } from '../endpoints/ip.js';
 import type { HandoverError } from '../errors.js';
@@ -21,7 +20,7 @@ import type { Resources } from './resources.js';
 import type { Standby } from './standby.js';
 import type { UpgradeOptions } from './types.js';
 
-/** What the process says of itself. */
+/** The state of the process. */
 export interface ProcessDescription {
   readonly generation: number;
   readonly isInCharge: boolean;
@@ -30,11 +29,11 @@ export interface ProcessDescription {
   readonly draining: readonly DrainingGeneration[];
 }
 
-/** What it does when it is asked to. */
+/** What the process does at an operator's request. */
 export interface ProcessOrders {
   upgrade(options?: UpgradeOptions): Promise<UpgradeOutcome>;
   prepare(options?: UpgradeOptions): Promise<Standby>;
-  /** Gives up what is under way, or a standby that waits. Resolves when it is over, with the phase it was in. */
+  /** Aborts the handover under way, or a waiting standby. Resolves when it has ended, with its last phase. */
   abortUpgrade(reason: HandoverError): Promise<string | undefined>;
   close(): Promise<void>;
 }
@@ -46,9 +45,12 @@ export class Operations {
   readonly #env: Env;
   readonly #options: CheckedOptions;
   readonly #start: Start;
-  /** What this process runs, as the file system had it at the start; undefined where nobody can ask. */
+  /**
+   * The release of this process, as the file system had it at the start; undefined without a control socket or if
+   * unreadable.
+   */
   readonly #release: Release | undefined;
-  /** Told to drain, and to wait until the load balancers know. */
+  /** Whether a drain was announced: load balancers are to notice before this process stops accepting. */
   #isLeaving = false;
 
   constructor(
@@ -74,7 +76,7 @@ export class Operations {
     return { reason, generation, pid: this.#env.pid };
   };
 
-  /** Whoever asks whether this process is ready hears that it is not any more. */
+  /** From now on this process reports itself as not ready, and serves on. */
   readonly leaveSoon = (): void => {
     this.#isLeaving = true;
   };
@@ -146,12 +148,12 @@ export class Operations {
     }
   }
 
-  /** Answers without a phase where nothing was under way. */
+  /** The answer has no phase if no handover was under way. */
   async #abort({ peer }: ControlCall<'abort'>): Promise<ControlAnswers['abort']> {
     return { phase: await this.#orders.abortUpgrade(givenUpBy(peer)) };
   }
 
-  /** Not ready at once, serving on for `delay` ms, then no more connections; answers when the last has ended. */
+  /** Reports not ready at once, serves on for `delay` ms, then closes this process; answers when it has closed. */
   async #drain({ params: { delay }, tell }: ControlCall<'drain'>): Promise<ControlAnswers['drain']> {
     this.leaveSoon();
     if (delay > 0) {
@@ -172,10 +174,10 @@ export class Operations {
   }
 
   #changes(young: Release): string[] {
-    return this.#release ? changesBetween(this.#release, young) : ['what this process runs could not be read'];
+    return this.#release ? changesBetween(this.#release, young) : ['the release of this process could not be read'];
   }
 
-  /** An executable that is gone is a matter of the upgrade. */
+  /** Undefined if the executable is gone, which `upgrade()` reports. */
   #identify(): Release | undefined {
     try {
       return identifyRelease(successorFiles(this.#env, this.#start, this.#options.successor));

@@ -1,5 +1,5 @@
-// The options of `openHandover` in one table. Their type, the names that are known, the check, the defaults and docs/options.md
-// (scripts/options.mjs) come from it.
+// The options of `openHandover` in one table. Their types, names, checks and defaults come from it, and docs/options.md //
+// (scripts/options.mjs).
 import { typeError } from '../errors.js';
 import { expectBoolean, expectInteger, expectOptions, expectString } from '../fd/arguments.js';
 import { checkUnclaimed, type Unclaimed } from '../handover/unclaimed.js';
@@ -11,8 +11,8 @@ import type { HealthEndpointOptions } from './health-endpoint.js';
 import { OLD_OPTIONS, type OldForms, type OldOptions, renewOptions } from './old-spellings.js';
 
 /**
- * Each option: its kind, its default where it has one, the least it may be. The comments are what editors show and what
- * docs/options.md says.
+ * Each option: its kind, its default if it has one, its minimum. The comments are those that editors show and that
+ * docs/options.md has.
  */
 export const HANDOVER_OPTIONS = {
   /** How long a successor may take from its start to `ready()`. @default 60000 */
@@ -21,14 +21,14 @@ export const HANDOVER_OPTIONS = {
     /** How long connections may take to end once this process is superseded or closing. @default 30000 */
     timeout: { kind: 'milliseconds', minimum: 0, default: 30_000 },
     /**
-     * A busy connection on which no byte moves for so long is cut before `drain.timeout`; 0: never. For a long
-     * `drain.timeout`, which then only transfers that go on use up. An answer that takes its time moves no byte either:
-     * set it to more than the slowest. @default 0
+     * A busy connection on which no byte moves for this time is cut before `drain.timeout`; 0: never. With it a long
+     * `drain.timeout` is used up only by transfers that go on. While the app prepares a response no byte moves either: set
+     * it to more than the slowest response takes. @default 0
      */
     idleTimeout: { kind: 'milliseconds', minimum: 0, default: 0 },
     /**
-     * WebSockets that do not migrate are closed with code 1012 at random moments of this time: clients that were closed
-     * all at once would come back all at once. @default half of `drain.timeout`, at most 5000
+     * WebSockets that do not migrate are closed with code 1012 at random moments of this time, because clients that are
+     * closed together would reconnect together. @default half of `drain.timeout`, at most 5000
      */
     spread: { kind: 'milliseconds', minimum: 0 },
   },
@@ -41,7 +41,10 @@ export const HANDOVER_OPTIONS = {
   /** Runs in a successor before it says that it is ready: fill caches, call hot handlers. */
   warmup: { kind: 'function' },
   health: {
-    /** Asked in a successor with every heartbeat; `false` or a rejection ends the handover, until its predecessor is gone. */
+    /**
+     * Called in a successor with every heartbeat until its predecessor has ended. `false` or a rejection fails the
+     * handover, and the predecessor serves on.
+     */
     check: { kind: 'healthCheck' },
     /**
      * `{ port, host }` or `{ path }` of a small server for orchestrators: `/livez`, and `/readyz`, which is 200 only in the
@@ -55,31 +58,31 @@ export const HANDOVER_OPTIONS = {
    */
   takeover: { kind: 'takeover' },
   /**
-   * A Unix socket by which the command line reaches this process, in a directory that nobody else can write to. Ignored in
-   * a worker of `handover run`, which has its own (`--control`).
+   * A Unix socket by which the command line reaches this process, in a directory that no other user can write to. Ignored
+   * in a worker of `handover run`, which has its own (`--control`).
    */
   control: { kind: 'path' },
-  /** Whether live connections migrate to the successor; `false`: they end politely in this process. @default true */
+  /** Whether live connections migrate to the successor; `false`: they drain in this process. @default true */
   migrate: { kind: 'flag', default: true },
-  /** Written by the process in charge. Ignored in a worker of `handover run`. */
+  /** A file to which the process in charge writes its pid. Ignored in a worker of `handover run`. */
   pidFile: { kind: 'path' },
   /** How many older generations may still drain when the next handover begins. @default 2 */
   maxDraining: { kind: 'count', minimum: 1, default: 2 },
   /** Kill the oldest generation instead of refusing the handover. @default false */
   forceOldest: { kind: 'flag', default: false },
   /**
-   * `{ command, args, execArgv, cwd, env }`: what the successor is started with, each in place of what this process was
-   * started with; `env` is added on top. `env` may be a function: it gets a copy of the environment of the start, runs for
-   * every handover, and may return a promise. @default {}
+   * `{ command, args, execArgv, cwd, env }`: how the successor is started. Each replaces the value that this process was
+   * started with, but `env` is added to the environment of that start. `env` may be a function: it gets a copy of that
+   * environment, runs for every handover, and may return a promise. @default {}
    */
   successor: { kind: 'successor', default: {} },
   preflight: {
-    /** Tries the new release first: arguments added to its command, which must exit 0, or a function that throws. */
+    /** Checks the new release first: arguments added to its command, which must exit 0, or a function that throws. */
     command: { kind: 'preflight' },
-    /** Refuse where the cgroup has less memory left than this process uses. @default true */
+    /** Refuse the handover if the cgroup has less memory left than this process uses. @default true */
     memory: { kind: 'flag', default: true },
   },
-  /** Hand over also where the end of this process would take the successor along. @default false */
+  /** Hand over also where the end of this process would end the successor. @default false */
   allowOrphan: { kind: 'flag', default: false },
   /**
    * What systemd is told where NOTIFY_SOCKET is set: ready, reloading, the new main process, stopping, the watchdog.
@@ -88,10 +91,10 @@ export const HANDOVER_OPTIONS = {
    */
   systemd: { kind: 'systemd', default: {} },
   /**
-   * What a listener comes to that a predecessor hands over and this process does not claim before `ready()`: its clients
-   * would be refused. `'fail'`: the handover fails with ERR_HANDOVER_UNCLAIMED, and the predecessor serves on. `'close'`, or
-   * the names of those that a release leaves on purpose: it is closed, and reported. Does not concern what a supervisor
-   * passed along. @default 'fail'
+   * What happens to a listener that the predecessor hands over and this process does not claim before `ready()`: its
+   * clients would be refused. `'fail'`: the handover fails with ERR_HANDOVER_UNCLAIMED, and the predecessor serves on.
+   * `'close'`: the listener is closed, and reported. A list of names: only these may stay unclaimed, and are closed. Does
+   * not concern listeners that a supervisor passed along. @default 'fail'
    */
   unclaimed: { kind: 'unclaimed', default: 'fail' },
   /** A file that gets one line of JSON for each handover, when it is over. */
@@ -101,11 +104,11 @@ export const HANDOVER_OPTIONS = {
 } as const;
 
 export interface TimelineOptions {
-  /** Each process of a handover writes its part into it. Made where it is missing. */
+  /** Each process of a handover writes its part into this directory. It is made if it does not exist. */
   readonly directory: string;
 }
 
-/** What an option of a kind may be; `OptionResults` has what is made of it, where that is something else. */
+/** Type of an option of each kind, as given; `OptionResults` has the types after the check, where they differ. */
 export interface OptionKinds {
   readonly milliseconds: number;
   readonly count: number;
@@ -128,32 +131,35 @@ interface OptionResults extends OptionKinds {
 
 type OptionKind = keyof OptionKinds;
 
-/** What may be given, by the table. */
+/** Type of the options as given, derived from the table. */
 export type GivenOf<T> = {
   readonly [K in keyof T]?:
     | (T[K] extends { readonly kind: infer N extends OptionKind } ? OptionKinds[N] : GivenOf<T[K]>)
     | (K extends keyof OldForms ? OldForms[K] : never);
 };
 
-/** What is there once it is checked, by the table. */
+/** Type of the options after the check, derived from the table. */
 export type CheckedOf<T> = {
   readonly [K in keyof T]: T[K] extends { readonly kind: infer N extends OptionKind }
     ? OptionResults[N] | (T[K] extends { readonly default: unknown } ? never : undefined)
     : CheckedOf<T[K]>;
 };
 
-/** How this process hands over, and how it drains; every one may be left out. */
+/** How this process hands over, and how it drains; every option may be left out. */
 export interface HandoverOptions extends GivenOf<typeof HANDOVER_OPTIONS>, OldOptions {}
 
 /** The options with their defaults. */
 export type CheckedOptions = CheckedOf<typeof HANDOVER_OPTIONS> & { readonly drain: { readonly spread: number } };
 
-/** Also those of older versions. */
+/** Names of all options, including old spellings. */
 export const HANDOVER_OPTION_NAMES: readonly string[] = Object.keys({ ...HANDOVER_OPTIONS, ...OLD_OPTIONS });
 
 const MAX_SPREAD = 5_000;
 
-/** @throws TypeError, RangeError naming the option, what was expected, and the value */
+/**
+ * Checks the options, replaces old spellings, and adds the defaults.
+ * @throws TypeError, RangeError naming the option, what was expected, and the value
+ */
 export function checkHandoverOptions(options: HandoverOptions): CheckedOptions {
   const given = expectOptions('options', options, Object.keys(HANDOVER_OPTIONS), Object.keys(OLD_OPTIONS));
   const checked = checkGroup('options', renewOptions(given), HANDOVER_OPTIONS) as CheckedOf<typeof HANDOVER_OPTIONS>;

@@ -1,4 +1,4 @@
-// The pid file: written by the one in charge, atomically, and removed only by the process it names.
+// The pid file. The process in charge writes it, atomically; only the process that it names removes it.
 import { rmSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { HandoverError } from '../errors.js';
@@ -14,7 +14,8 @@ export class PidFile {
   }
 
   /**
-   * @throws ERR_HANDOVER_PID_FILE it cannot be written, or others can write to its directory; the file is then what it was
+   * @throws ERR_HANDOVER_PID_FILE the file cannot be written, or other users can write to its directory; the file is
+   *    unchanged
    */
   write(): void {
     try {
@@ -31,7 +32,7 @@ export class PidFile {
     try {
       if (Number(readRegularFile(this.#path)) === this.#pid) rmSync(this.#path, { force: true });
     } catch {
-      // Gone, or on a file system that went read-only: nothing of ours to mend at the end of a process.
+      // The file is gone, or its file system is read-only by now. A process that ends cannot do anything about it.
     }
   }
 }

@@ -1,10 +1,10 @@
-// What an upgrade would do, for an operator who wants to look first.
+// The plan of an upgrade, for an operator who wants to see its changes first (`handover upgrade --dry-run`).
 
 import type { Release } from '../platform/release.js';
 import type { ListenerStatus, Plan } from '../protocol/control-commands.js';
 import type { Claims } from '../protocol/frames.js';
 
-/** From what a successor that was started for it did with the listeners. */
+/** Compares commands and listeners of this process with those of a standby that was started for the plan. */
 export function planOf(
   old: Plan['old'],
   { command, cwd }: Release,

@@ -1,4 +1,4 @@
-// The handover as the app has it: its listeners, state, work and hooks, whatever this process' part is at the moment.
+// The `Handover` of the app where the addon is present: listeners, state, work and hooks, in every state of the process.
 
 import { describeFd, type SocketAddress } from '../fd/index.js';
 import type { UpgradeOutcome } from '../handover/outcome.js';
@@ -35,7 +35,7 @@ export class ProcessHandover implements Handover {
     this.#executor = new Executor(env, options, start, this.#resources, this.#duties);
   }
 
-  /** Greets the predecessor where there is one. At once, where nobody and nothing has to be waited for. */
+  /** Joins the predecessor, if there is one. Returns no promise where there is nothing to wait for. */
   static open(env: Env, options: CheckedOptions, start: Start): ProcessHandover | Promise<ProcessHandover> {
     const handover = new ProcessHandover(env, options, start);
     return handover.#executor.open()?.then(() => handover) ?? handover;

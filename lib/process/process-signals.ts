@@ -1,5 +1,6 @@
-// What a server's process does by itself: hands over, drains and ends when it is told to. The only part of the library that
-// handles signals, and with serve.ts the only one that exits; `handover run` has its own (cli/run-signals.ts, reaper.ts).
+// The signals of a server's process: it hands over, drains and ends by them. serve.ts ends the process by this file, too.
+// Until the process listens, `handover/auto` has a listener of its own (auto/role.ts); `handover run` has its own
+// (cli/run-signals.ts, supervisor/reaper.ts).
 import { constants } from 'node:os';
 import { HandoverError, hasCode, toError, typeError } from '../errors.js';
 import { publish } from '../events.js';
@@ -11,23 +12,23 @@ import type { InternalHandover } from './internal-handover.js';
 
 /**
  * The signals that `serve()` and `handover/auto` handle; `false`: none of that kind. The app may listen to them, too: from
- * then on `process.exit()`, and a signal it sends to itself, are held until this process has drained and its hooks have run;
- * the exit code is kept. What the app still does then has what is left of `drain.timeout`.
+ * then on `process.exit()`, and a signal that the app sends to its own process, are held until this process has drained and
+ * its hooks have run; the exit code is kept. An app that is still busy then has the rest of `drain.timeout`.
  */
 export interface ServeSignals {
   /**
-   * Hands over. What the app does at this signal it does when a successor is in charge and this process drains; nothing, if
-   * the handover fails. @default 'SIGUSR2'
+   * Hands over. The app's own listeners of this signal run when the successor is in charge and this process drains; they do
+   * not run if the handover fails. @default 'SIGUSR2'
    */
   readonly upgrade?: NodeJS.Signals | false;
   /**
-   * Drains, runs the hooks, exits 0; a second one exits at once, except under `handover run`.
+   * Drains, runs the hooks, exits 0; a second signal exits at once, except under `handover run`.
    * @default ['SIGTERM', 'SIGINT']
    */
   readonly shutdown?: readonly NodeJS.Signals[] | false;
   /**
-   * The app's own listeners of this signal run, too, when this process drains for another reason: a successor is in charge,
-   * or it was told to close. @default false; 'SIGTERM' in `handover/auto`
+   * The app's own listeners of this signal also run when this process drains for another reason: the successor is in
+   * charge, or this process was told to close. @default false; 'SIGTERM' in `handover/auto`
    */
   readonly drain?: NodeJS.Signals | false;
 }
@@ -36,7 +37,7 @@ export type CheckedSignals = Required<ServeSignals>;
 
 const NO_SIGNALS: CheckedSignals = { upgrade: false, shutdown: false, drain: false };
 
-/** `drainByDefault`: where `drain` is not given. */
+/** `drainByDefault`: the value of `drain` where none is given. @throws TypeError a bad or unknown option */
 export function checkSignals(signals: unknown, drainByDefault: NodeJS.Signals | false): CheckedSignals {
   const {
     upgrade = 'SIGUSR2',
@@ -57,22 +58,22 @@ function expectSignal(name: string, signal: unknown): void {
     throw typeError(name, 'the name of a signal', signal);
 }
 
-/** How long an app that closed everything may take to end by itself. */
+/** Milliseconds for a process in which everything is closed to end by itself. */
 const EXIT_GRACE = 1_000;
 
-/** What a process of `serve()` or `handover/auto` does at its signals, and how it ends. */
+/** Handles the signals of a process of `serve()` or `handover/auto`, and ends the process. */
 export class ProcessSignals implements AppEnding {
   readonly #handover: InternalHandover;
   readonly #signals: CheckedSignals;
   readonly #app: AppSignals = new AppSignals((signal, app) => this.#onApp(signal, app));
   readonly #exit: HeldExit = new HeldExit((signal) => this.#app.isHeard(signal));
-  /** Of the app, at the signal that hands over: they run when that has come about. */
+  /** The app's listeners of the upgrade signal, which run when the successor is in charge. */
   readonly #postponed = new Map<unknown, AppListener>();
-  /** What the app has been told since this end began: no signal, and no listener, twice. */
+  /** Signals handled and listeners called since this end began, so that each is only once. */
   readonly #told = new Set<unknown>();
   #isRepeated = false;
   #isShuttingDown = false;
-  /** When the app began to end, where it does anything at its end. */
+  /** Moment in which the first listener of the app was called to end it; undefined before, or without listeners. */
   #appEndsSince: number | undefined;
 
   constructor(handover: InternalHandover, signals: CheckedSignals | false) {
@@ -81,7 +82,7 @@ export class ProcessSignals implements AppEnding {
     handover.endAppBy(this);
   }
 
-  /** Handles the signals. */
+  /** Installs the signal listeners. */
   install(): void {
     const { upgrade, shutdown } = this.#signals;
     if (upgrade) this.#app.install(upgrade, (signal) => this.#upgrade(signal));
@@ -89,7 +90,7 @@ export class ProcessSignals implements AppEnding {
       this.#app.install(signal, (...args: [NodeJS.Signals, number?]) => this.#shutDown(...args));
   }
 
-  /** Handles signals no more, and holds nothing. */
+  /** Removes the signal listeners, and stops holding the exit. */
   uninstall(): void {
     this.#app.uninstall();
     this.#exit.recall();
@@ -100,7 +101,9 @@ export class ProcessSignals implements AppEnding {
     return this.#exit.exit(code);
   }
 
-  /** Ends the process when the handover is closed; if something keeps it alive for too long, that is published first. */
+  /**
+   * Ends the process when the handover is closed. If something keeps the process alive too long, publishes `stuck` first.
+   */
   exitWhenClosed(): void {
     void this.#handover.closed.then(() => this.#exitSoon());
   }
@@ -123,7 +126,7 @@ export class ProcessSignals implements AppEnding {
   }
 
   recalled(): void {
-    // Told to end meanwhile, it will.
+    // A process that was told to end meanwhile still ends.
     if (!this.#exit.isHolding || this.#isShuttingDown) return;
     this.#exit.recall();
     this.#told.clear();
@@ -133,13 +136,13 @@ export class ProcessSignals implements AppEnding {
 
   #upgrade(signal: NodeJS.Signals): void {
     if (this.#exit.takeRaised(signal)) return;
-    // A failed handover has been published, and said unless `log` is false: nobody waits for this promise.
+    // A failed handover has been published, and logged unless `log` is false; no caller waits for this promise.
     this.#handover.upgrade({ requester: { by: 'signal', signal } }).catch((error: unknown) => {
       if (!hasCode(error, 'ERR_HANDOVER_IN_PROGRESS')) this.#postponed.clear();
     });
   }
 
-  /** `value` is missing where the app has emitted the event itself. */
+  /** `value` is the signal's number; it is missing where the app has emitted the event itself. */
   #shutDown(signal: NodeJS.Signals, value?: number): void {
     const isApps = this.#exit.takeRaised(signal) || (value === undefined && this.#isShuttingDown);
     this.#isRepeated = !isApps && this.#told.has(signal);
@@ -151,7 +154,8 @@ export class ProcessSignals implements AppEnding {
       void this.#handover.close();
       return;
     }
-    // From the supervisor and from systemd, which signals all processes of a unit: only the supervisor kills.
+    // The supervisor and systemd may both have sent it (systemd signals all processes of a unit, FACTS S1). Only the
+    // supervisor kills.
     if (this.#handover.isSupervised) return;
     this.exit(128 + constants.signals[signal]);
   }
@@ -168,7 +172,7 @@ export class ProcessSignals implements AppEnding {
     app.call();
   }
 
-  /** What throws ends nothing: there may be connections of others. */
+  /** Publishes what the listener throws. It does not end the process, because other connections may still drain. */
   #call({ listener, call }: AppListener): void {
     this.#told.add(listener);
     const fail = (error: unknown): void =>
@@ -200,7 +204,10 @@ export class ProcessSignals implements AppEnding {
     timer.unref();
   }
 
-  /** As the app has asked. By a signal only if it came from outside: at a handover there was none. */
+  /**
+   * Ends the process as the app asked: by a signal only if a signal from outside began this end, which at a handover none
+   * did.
+   */
   #end(wish: Wish): void {
     if ('code' in wish) this.#exit.exit(wish.code);
     if (!this.#isShuttingDown || this.#handover.isSupervised) this.#exit.exit();

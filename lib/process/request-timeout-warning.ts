@@ -1,16 +1,17 @@
-// A server that allows a request more time than a drain allows a connection: said once, when it begins to listen.
+// Warns, once for each server, of request timeouts that are longer than a drain.
 import type { Listener } from './types.js';
 
-/** Node's own; one that is given `requestTimeout` at its making has the lower of the two, or 0, as `headersTimeout`. */
+/** Node's defaults. A server that is made with a `requestTimeout` has the lower of the two, or 0, as `headersTimeout`. */
 const NODE_REQUEST_TIMEOUT = 300_000;
 const NODE_HEADERS_TIMEOUT = 60_000;
 
 const warned = new WeakSet<Listener>();
 
 /**
- * Warns where the app has set `requestTimeout` or `headersTimeout` to more than `drain.timeout`, 0 being for ever: it means
- * to allow such requests, and they would be cut. Node's defaults are more than ours, too, but nobody has chosen them: a
- * warning in every log would be read by nobody.
+ * Warns where the app has set `requestTimeout` or `headersTimeout` to more than `drain.timeout`, or to 0, which is no
+ * limit: the drain would cut requests that the app means to allow. Node's defaults are longer than the default of
+ * `drain.timeout`, too. They cause no warning, because the app did not choose them and a warning in every log would be
+ * ignored.
  */
 export function warnOfTimeouts(listener: Listener, name: string, drainTimeout: number): void {
   const { requestTimeout, headersTimeout } = listener as { requestTimeout?: number; headersTimeout?: number };

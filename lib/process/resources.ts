@@ -1,4 +1,5 @@
-// What this process holds and hands over: the ledger, the servers that listen on its descriptors, and what the app keeps.
+// What this process holds and hands over: the ledger, the servers that listen on its descriptors, and the state that the
+// app keeps.
 
 import type { Endpoint } from '../endpoints/endpoint.js';
 import { addressOf, isDatagram } from '../endpoints/kinds.js';
@@ -27,12 +28,13 @@ import type { Listener, Listening, ListenOptions } from './types.js';
 
 const STDERR = `${RESERVED}stderr`;
 
-/** Binds in this process' place, and puts the descriptor into its ledger. */
+/** The link to a supervisor that binds listeners and lends them to this process. */
 export interface ListenerBroker {
-  /** Whether it is there. */
+  /** Whether the supervisor is connected. */
   readonly isOpen: boolean;
+  /** Puts the descriptor of the supervisor's listener into `ledger`, where it waits to be claimed. */
   borrow(name: string, endpoint: Endpoint, ledger: Ledger): Promise<void>;
-  /** A listener is closed here. */
+  /** Tells the supervisor that this process has closed a listener. */
   giveBack(): void;
 }
 
@@ -43,17 +45,17 @@ export class Resources {
   readonly #helpersStderr: HelpersStderr;
   readonly arbiter: Arbiter;
   readonly #ticketKeys = new TicketKeys(this.kept);
-  /** Whether the predecessor wants nothing accepted before COMMIT. */
+  /** Whether this process is a standby, which accepts only from COMMIT on. */
   isStandby = false;
-  /** Holds the listeners for this process. */
+  /** The supervisor that holds the listeners; undefined without one. */
   lender: ListenerBroker | undefined;
   #unclaimed: readonly string[] = [];
-  /** Told when a listener came or went. */
+  /** Called when a listener was added or closed. */
   onChange: () => void = () => {};
   readonly #env: Env;
-  /** Names of listeners a successor is to have; empty where there is none to come. */
+  /** During a handover the names of the listeners that the successor is to get; otherwise empty. */
   #promised: ReadonlySet<string> = new Set();
-  /** Closed by the app while a handover was under way. */
+  /** Names of listeners that the app closed during a handover; their descriptors are still open. */
   readonly #closedMeanwhile = new Set<string>();
   readonly #asked = new Map<string, Asked>();
 
@@ -65,8 +67,8 @@ export class Resources {
   }
 
   /**
-   * Claims or binds, and has the server accept from `servers.acceptAll()` on. Waits only where something takes time, so
-   * that a server without TLS at an IP address or a path listens when the call returns, as by Node's own `listen()`.
+   * Claims or binds a listener. The server accepts from `servers.acceptAll()` on. Waits only for what takes time, so that a
+   * server without TLS at an IP address or a path listens when the call returns, as by Node's own `listen()`.
    */
   async listen(listener: Listener, options: ListenOptions, isOptional: boolean = false): Promise<Listening> {
     const { name: given, migrate, ...where } = checkListenOptions(options);
@@ -75,9 +77,9 @@ export class Resources {
     const resolution = resolving(asked);
     const endpoint = resolution === undefined ? asked : await resolution;
     const wanted = given ?? endpoint.canonical;
-    // No successor has to know it by its name.
+    // A successor need not claim an optional listener, so any free name will do.
     const name = isOptional ? this.ledger.freeName(wanted) : wanted;
-    // What a successor may leave is this process' own.
+    // An optional listener is this process' own: the supervisor does not lend it.
     const borrowing = isOptional ? undefined : this.#borrowing(name, endpoint);
     const borrowed =
       borrowing &&
@@ -86,7 +88,7 @@ export class Resources {
         (error: unknown) => ({ error }),
       ));
     const entry = this.#take(name, endpoint, isOptional, borrowed);
-    // Now: the app may close the server as soon as it says that it listens.
+    // Read now, because the app may close the server on 'listening'.
     const address = addressOf(entry);
     const managed = manage(listener, name, where.backlog, () => this.#release(name), migrate);
     const backlogAsked = isDatagram(entry) ? undefined : (where.backlog ?? DEFAULT_BACKLOG);
@@ -98,7 +100,10 @@ export class Resources {
     return { name, address, origin: entry.origin };
   }
 
-  /** A place that only what was inherited keeps from being bound is free for those who do not know of that. */
+  /**
+   * Opens the listener. Where only an unclaimed inherited listener occupies the address, and the app is just checking it
+   * (`announceAtOnce`), the app gets a stand-in instead of an error.
+   */
   #take(
     name: string,
     endpoint: Endpoint,
@@ -122,26 +127,26 @@ export class Resources {
   }
 
   /**
-   * A handover begins: from here on a listener that the app closes stays open for the successor, which may not have it yet:
-   * who connects waits in its queue. Not one that it opens from here on.
+   * Called when a handover begins. From now on a listener that the app closes stays open for the successor, which may not
+   * have it yet; clients wait in its queue. Does not apply to listeners that the app opens later.
    */
   keepClosed(): void {
     this.#promised = new Set(this.ledger.listeners.map(({ name }) => name));
   }
 
-  /** The successor has them all. */
+  /** Called when the successor has all listeners. */
   keepNoMore(): void {
     this.#promised = new Set();
   }
 
-  /** There is no successor after all, to whom they would be left. */
+  /** Called when the handover failed: closes the listeners that the app has closed meanwhile. */
   closeKept(): void {
     this.keepNoMore();
     for (const name of this.#closedMeanwhile) this.#close(name);
     this.#closedMeanwhile.clear();
   }
 
-  /** Claims, has the lender bind, or binds. */
+  /** Claims a listener, borrows it from the supervisor, or binds it. The ledger owns the descriptor. */
   async open(name: string, endpoint: Endpoint): Promise<Entry> {
     await this.#borrowing(name, endpoint);
     return this.ledger.listener(name, endpoint);
@@ -153,8 +158,8 @@ export class Resources {
   }
 
   /**
-   * Stops accepting, but on what a successor may leave and has left, or did not know of when it claimed. Without a successor:
-   * but on what any may leave.
+   * Stops accepting, except on listeners that the successor does not take over: optional ones that it did not claim, and
+   * ones that were opened after the offer. Without a successor: except on optional ones.
    */
   suspend(claimed: readonly string[] = [], offered?: ReadonlySet<ManifestEntry>): void {
     const isLeft = (name: string): boolean => {
@@ -165,13 +170,15 @@ export class Resources {
     this.servers.suspendAll(isLeft);
   }
 
-  /** Listeners a predecessor handed over that this process has not claimed, and so has closed when it is in charge. */
+  /**
+   * Names of the listeners that the predecessor handed over and this process did not claim; closed once it is in charge.
+   */
   get unclaimed(): readonly string[] {
-    // COMMIT may bring more that no release as old as this one could claim.
+    // COMMIT may bring further listeners of kinds that this release does not know.
     return [...new Set([...this.#unclaimed, ...this.ledger.unknown])];
   }
 
-  /** What became of the listeners a predecessor handed over. */
+  /** What this process did with the listeners that the predecessor handed over, for CLAIMED. */
   claims(unclaimed: Unclaimed): Claims {
     const report = this.ledger.report();
     this.#unclaimed = report.unclaimed;
@@ -180,11 +187,11 @@ export class Resources {
       .map(({ name }) => name);
     const bound = this.ledger.listeners.filter(({ origin }) => origin === 'bound');
     const own = bound.map(({ name, address }) => ({ name, address }));
-    // A release that does not know a kind of listener cannot claim one: were it to fail, nothing could go back to it.
+    // This release cannot claim a kind of listener that it does not know. Failing for that would forbid a rollback to it.
     return { ...report, ...(own.length > 0 && { bound: own }), left: [...left, ...this.ledger.unknown] };
   }
 
-  /** What a successor of `self` needs to load; the sockets to reach this process follow at COMMIT. */
+  /** The descriptors that a successor of `self` needs while it loads; the takeover and control sockets follow at COMMIT. */
   early(self: Hello, { stderr, tickets, arbiter }: Wanted): DescriptorList {
     const { entries, fds } = this.ledger.manifest();
     const early = entries
@@ -197,7 +204,7 @@ export class Resources {
     return tickets ? join(all, this.#ticketKeys.collect()) : all;
   }
 
-  /** Everything, the app's state and the ticket keys as they are now. */
+  /** All descriptors, with the app's state and the ticket keys as of now. */
   async all(): Promise<DescriptorList> {
     const state = await this.kept.collect();
     const { entries, fds } = this.ledger.manifest();
@@ -207,14 +214,14 @@ export class Resources {
     );
   }
 
-  /** Nobody takes what was handed over: listens again. `reopen`: also what the app has closed since it stopped. */
+  /** Accepts again after a failed handover. `reopen`: also servers that the app has closed since `suspend()`. */
   takeBack(options: { readonly reopen: boolean }): Promise<void> {
     this.kept.release();
     this.closeKept();
     return this.servers.resumeAll(options);
   }
 
-  /** Takes descriptors that a predecessor hands over. */
+  /** Takes the descriptors that a predecessor hands over, and owns them. */
   inherit({ entries, standby = false }: Manifest, fds: Int32Array): void {
     this.isStandby ||= standby;
     this.ledger.inherit(entries, fds);
@@ -225,7 +232,7 @@ export class Resources {
     this.#helpersStderr.claim(entries);
   }
 
-  /** stderr is a pipe into the predecessor, which ends: from here on it is what the predecessor writes to (FACTS P1). */
+  /** Replaces stderr, a pipe that breaks when the predecessor ends (FACTS P1), by the predecessor's own stderr. */
   adoptStderr(): void {
     const entry = this.ledger.claim(STDERR);
     if (!entry) return;
@@ -234,34 +241,35 @@ export class Resources {
   }
 
   /**
-   * Takes what whoever started this process passed along by environment variables. An heir has a predecessor that passes on
-   * everything, and a supervisor lends every listener: what the variables say is then superfluous, or not true any more.
-   * @throws ERR_HANDOVER_ACTIVATION
+   * Takes the listeners that environment variables announce (systemd, Server::Starter, einhorn), and removes the variables.
+   * Ignores the announcement in a process with a predecessor, which passes on every listener, or a supervisor, which lends
+   * every listener: it is superfluous there, or out of date.
+   * @throws ERR_HANDOVER_ACTIVATION a variable is malformed, or names no such listener
    */
-  activate({ isHeir, isLent }: { readonly isHeir: boolean; readonly isLent: boolean }): void {
+  activate({ isSuccessor, isLent }: { readonly isSuccessor: boolean; readonly isLent: boolean }): void {
     const { variables, pid, parentPid } = this.#env;
-    if (isHeir || isLent) forgetActivation(variables);
+    if (isSuccessor || isLent) forgetActivation(variables);
     else this.ledger.activate(takeActivation(variables, pid, parentPid));
   }
 
-  /** The predecessor is gone: what it read of others is read here. */
+  /** Reads the stderr pipes of helper processes from now on, because the predecessor that read them has ended. */
   readHelpersStderr(): void {
     this.#helpersStderr.read();
   }
 
-  /** Closes everything; `removePaths`: nobody comes after this process. */
+  /** Closes everything. `removePaths`: also removes Unix paths, because no process follows this one. */
   close(options: { readonly removePaths: boolean }): void {
     this.kept.release();
     this.arbiter.close();
     this.ledger.close(options);
   }
 
-  /** Undefined where there is nothing to wait for. */
+  /** Borrows the listener from the supervisor. Undefined without a supervisor, or if the listener is inherited. */
   #borrowing(name: string, endpoint: Endpoint): Promise<void> | undefined {
     return this.ledger.isInherited(name, endpoint) ? undefined : this.lender?.borrow(name, endpoint, this.ledger);
   }
 
-  /** Closed meanwhile, and opened again by the app at the same address. */
+  /** The entry of a listener that the app closed during the handover and opens again at the same address. */
   #reclaim(name: string, { kind, canonical }: Endpoint): Entry | undefined {
     const entry = this.#closedMeanwhile.has(name) ? this.ledger.get(name) : undefined;
     if (entry?.kind !== kind || entry.address !== canonical) return undefined;
@@ -277,7 +285,7 @@ export class Resources {
   }
 
   #close(name: string): void {
-    // What waits to be claimed again is in use.
+    // False: the listener waits to be claimed again, so the supervisor must still hold it.
     if (this.ledger.release(name)) this.lender?.giveBack();
     this.onChange();
   }

@@ -1,4 +1,4 @@
-// The last part of a process: it serves what is open to its end, and if it has a successor, that may still fail.
+// The drain of a process: open connections end or migrate. A successor may still fail meanwhile, and this process recalls.
 import { publish } from '../events.js';
 import { type Fates, OutcomeRelay } from '../handover/handover-record.js';
 import { beatEvery, REPORT_INTERVAL } from '../handover/heartbeat.js';
@@ -11,37 +11,40 @@ import type { DrainResult, Servers } from '../transfer/servers.js';
 import type { AppDuties } from './app-duties.js';
 
 /**
- * Milliseconds for requests under way before the app is told to end: an app that then destroys its sockets, as Vite's preview
- * does, would close connections that move as soon as they are answered.
+ * Milliseconds for requests under way before the app is told to end. An app that then destroys its sockets, as Vite's
+ * preview does, would close connections that migrate as soon as they are answered.
  */
 const REQUEST_GRACE = 1_000;
 
-/** The process that ends. */
+/** The process that drains, and its limits. */
 export interface Retiring {
   readonly generation: number;
   readonly servers: Servers;
   readonly duties: AppDuties;
   readonly clock: Clock;
-  /** Milliseconds for all of it. */
+  /** Milliseconds for the whole drain. */
   readonly timeout: number;
-  /** Milliseconds without a byte that end a busy connection before that; 0: none. */
+  /** Milliseconds without a byte after which a busy connection is cut earlier; 0: never. */
   readonly idleTimeout: number;
-  /** Of which WebSockets that stay are closed in so many, at the beginning. */
+  /** Milliseconds, from the beginning, in which WebSockets that do not migrate are closed. */
   readonly spread: number;
 }
 
-/** What is different beside a successor. */
+/** What a drain beside a successor needs in addition. */
 export interface Beside {
   readonly outgoing: OutgoingHandover;
-  /** Connections that can move do. */
+  /** Whether connections may migrate (option `migrate`). */
   readonly moves: boolean;
-  /** This process as the successor of an older one, where there was any. */
+  /** The link of this process to its predecessor; undefined without one. */
   readonly incoming: Pick<IncomingHandover, 'alone' | 'relay'> | undefined;
-  /** Tells the successor what is left. */
+  /** Tells the successor how many connections are left. */
   readonly report: () => void;
 }
 
-/** Ends what is open, with no successor to take it over; `give` starts to move it to others, and returns what ends that. */
+/**
+ * Drains without a successor. `give` begins to migrate connections to other workers, and returns the function that ends
+ * that and resolves with their number.
+ */
 export async function drain(retiring: Retiring, give?: () => () => Promise<number>): Promise<void> {
   const { generation, duties } = retiring;
   duties.beginDrain();
@@ -52,13 +55,14 @@ export async function drain(retiring: Retiring, give?: () => () => Promise<numbe
 }
 
 /**
- * Moves and drains beside a successor in charge, and says the last word to it.
- * @returns undefined once retired; the error when the successor failed and everything was taken back
+ * Migrates and drains connections beside a successor in charge, then sends it RETIRE.
+ * @returns undefined once retired; the error if the successor failed and this process took everything back, or another
+ *    generation took charge (`outgoing.isRelieved`)
  */
 export async function retireOrRecall(retiring: Retiring, beside: Beside): Promise<unknown> {
   const { generation, servers, duties, clock } = retiring;
   const { outgoing, report } = beside;
-  // A generation that still drains would take this one's end for a failure, and everything back.
+  // An older generation that still drains would take the end of this process for a failure, and take everything back.
   const { alone: older, relay = new OutcomeRelay() } = beside.incoming ?? {};
   const { record } = outgoing;
   publish('superseded', { handoverId: record.id, generation, successorPid: outgoing.successorPid });
@@ -71,7 +75,8 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
   };
   const answered = new Deferred<void>();
   let isSettled = false;
-  // What can move at once has: an app that ends what is idle, as many do, ends none of those.
+  // The connections that can migrate at once have: an app that then closes idle connections, as many do, closes none of
+  // these.
   const settle = (): void => {
     outgoing.settle();
     if (!isSettled) void endApp(answered.promise);
@@ -93,7 +98,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     return undefined;
   } catch (reason) {
     recalled.abort();
-    // Ending the successor may take its time: what was not offered goes on at once.
+    // Stopping the successor may take time: connections that were not offered go on here at once.
     stopMoving();
     const failure = await outgoing.giveUp(reason);
     record.recalled(stopMoving());
@@ -107,7 +112,10 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
   }
 }
 
-/** Connections first, then what the app is still at, then the generations before. */
+/**
+ * Drains the connections, then waits for the app's work and the older generations, then drains what these have migrated
+ * here.
+ */
 async function endConnections(
   { servers, duties, clock, timeout, idleTimeout, spread }: Retiring,
   { moves, older, recalled }: Ending,
@@ -120,25 +128,25 @@ async function endConnections(
     servers.drainAll({ timeout: left(), idleTimeout, spread, moves, ...(recalled && { recalled }) });
   let result = await drainAll();
   await settlesWithin(Promise.all([duties.worked(), older]), left(), clock);
-  // What an older generation still had may have moved here meanwhile.
+  // An older generation may have migrated its last connections here meanwhile.
   if (servers.connectionCount > 0 && result.cut === 0 && !recalled?.aborted) result = await drainAll();
   return { ...result, before, durationMs: elapsed() };
 }
 
 interface Ending {
   readonly moves: boolean;
-  /** Settles when the generations before are gone. */
+  /** Settles when the predecessor, and so every older generation, has ended. */
   readonly older: Promise<void> | undefined;
   readonly recalled?: AbortSignal;
 }
 
 interface Ended extends DrainResult {
   readonly durationMs: number;
-  /** Connections there were. */
+  /** Open connections when the drain began. */
   readonly before: number;
 }
 
-/** Some may have come meanwhile: what waits in a queue is accepted to the last. */
+/** Never negative: connections that were accepted from the queue during the drain are not in `before`. */
 function fatesOf(moved: number, { before, cut }: Ended): Fates {
   return { moved, cut, ended: Math.max(0, before - moved - cut) };
 }
@@ -147,7 +155,10 @@ function lastOf({ cutConnections, durationMs }: Ended): Pick<Ended, 'cutConnecti
   return { cutConnections, durationMs };
 }
 
-/** At once, and as more becomes idle. The function returned ends that, and says how many the successor has. */
+/**
+ * Migrates connections to the successor, now and as more become idle. The returned function ends that, and returns the
+ * number of connections that the successor has.
+ */
 function startMoving(outgoing: OutgoingHandover, servers: Servers, settle: () => void): () => number {
   const offering = outgoing.moving.start(() => servers.movable(), settle);
   const stopWatching = servers.whenMovable(() => offering.sweepSoon());

@@ -1,4 +1,4 @@
-// Who keeps this process and is told what it is at the moment: the supervisor that started it, or systemd.
+// Tells the state of this process to the supervisor that started it, or to systemd.
 
 import { closeFd, FdSocket } from '../fd/index.js';
 import { failureText } from '../handover/outcome.js';
@@ -14,14 +14,15 @@ import { SupervisorLink, type Worker } from './supervisor-link.js';
 
 export class ServiceIntegration {
   readonly supervisor: SupervisorLink | undefined;
-  /** Hears nothing from a worker: its supervisor is the main process of the unit. */
+  /** The link to systemd. A worker tells systemd nothing, because its supervisor is the main process of the unit. */
   readonly manager: ServiceManager;
   readonly #env: Env;
   readonly #start: Start;
   readonly #worker: Worker;
   readonly #resources: Resources;
-  /** Started by its predecessor, which tells systemd of it, and is its main process until it has. */
-  #isHeir = false;
+  /** Whether this process has a predecessor, which tells systemd of it. */
+  #isSuccessor = false;
+  /** Whether this process is the main process of the unit: a successor is only when its predecessor has ended. */
   #isMain = true;
 
   constructor(env: Env, { systemd }: CheckedOptions, start: Start, worker: Worker & { readonly resources: Resources }) {
@@ -41,30 +42,33 @@ export class ServiceIntegration {
   }
 
   /**
-   * Takes what the environment says of this process. Returns the channel to the predecessor that started it, or in whose place
-   * its supervisor did.
-   * @throws ERR_HANDOVER_SUPERVISOR_REFUSED the supervisor does not know this process
+   * Reads and removes the variables that are meant for this process. Returns the channel to the predecessor that started
+   * this process, or in whose place the supervisor did; undefined without a predecessor.
+   * @throws ERR_HANDOVER_SUPERVISOR_REFUSED the supervisor does not know this process; ERR_HANDOVER_ACTIVATION
    */
   greet(): Channel | undefined | Promise<Channel | undefined> {
     this.supervisor?.greet();
     const fd = this.#start.takeChannel();
     if (!this.supervisor?.isDialled)
       return this.#greeted(fd === undefined ? undefined : new Channel(new FdSocket(fd), 'successor'));
-    // The wrapper has a copy, which it keeps open when this process ends.
+    // A wrapper has a copy of this descriptor and keeps it open after the end of this process, so the supervisor gives a
+    // new channel.
     if (fd !== undefined) closeFd(fd);
     return this.supervisor.channel().then((channel) => this.#greeted(channel));
   }
 
   #greeted(channel: Channel | undefined): Channel | undefined {
-    this.#isHeir = channel !== undefined;
-    this.#isMain = !this.#isHeir;
-    const kind = { isHeir: this.#isHeir, isLent: this.supervisor !== undefined };
+    this.#isSuccessor = channel !== undefined;
+    this.#isMain = !this.#isSuccessor;
+    const kind = { isSuccessor: this.#isSuccessor, isLent: this.supervisor !== undefined };
     consume(this.#env, this.#start, () => this.#resources.activate(kind));
     return channel;
   }
 
-  /** One process of many: what there can be one of is the supervisor's. */
-  chargesOf(options: CheckedOptions): CheckedOptions {
+  /**
+   * The options that hold for this process: of several workers none has the takeover socket, control socket or pid file.
+   */
+  ownOptions(options: CheckedOptions): CheckedOptions {
     return this.supervisor ? { ...options, takeover: undefined, control: undefined, pidFile: undefined } : options;
   }
 
@@ -75,31 +79,31 @@ export class ServiceIntegration {
 
   inCharge(generation: number): void {
     this.supervisor?.tell('in-charge');
-    if (this.#isHeir) this.manager.watch();
+    if (this.#isSuccessor) this.manager.watch();
     else this.manager.ready(generation);
     this.#store();
   }
 
-  /** Its predecessor is gone. */
+  /** Called when the predecessor has ended. */
   alone(generation: number, predecessor?: Hello): void {
-    if (this.#isHeir) this.manager.alone(generation, predecessor);
+    if (this.#isSuccessor) this.manager.alone(generation, predecessor);
     this.#isMain = true;
     this.#store();
   }
 
-  /** Resolves when this process may end. */
+  /** Called when the successor is in charge. Resolves when systemd has read that, so that this process may end. */
   superseded(generation: number, successor: SuccessorProcess): Promise<void> {
     this.supervisor?.tell('superseded');
     return this.manager.superseded(generation, successor);
   }
 
-  /** In charge again, after a successor was. */
+  /** Called when this process is in charge again after its successor failed. */
   servesOn(generation: number, error: Error): void {
     this.supervisor?.tell('in-charge');
     this.manager.serving(generation, failureText(error));
   }
 
-  /** `isLast`: nobody comes after this process. */
+  /** `isLast`: no process follows this one. */
   closing({ isLast }: { readonly isLast: boolean }): void {
     this.supervisor?.tell('closing');
     if (isLast) this.manager.stopping();
@@ -110,7 +114,7 @@ export class ServiceIntegration {
     this.manager.end();
   }
 
-  /** The main process only: systemd may listen to no other. */
+  /** Only the main process stores listeners: systemd may ignore any other (NotifyAccess=). */
   #store(): void {
     if (this.#worker.describe().isInCharge && this.#isMain) this.manager.store(this.#resources.ledger);
   }

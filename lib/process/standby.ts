@@ -4,23 +4,29 @@ import type { UpgradeOutcome } from '../handover/outcome.js';
 import type { OutgoingHandover } from '../handover/outgoing.js';
 import type { Claims } from '../protocol/frames.js';
 
-/** Made by `handover.prepare()`. Ends with `commit()` or `discard()`; leaving the scope of `await using` discards it. */
+/**
+ * A successor that is ready and waits, made by `handover.prepare()`. `commit()` or `discard()` ends it; leaving the scope
+ * of `await using` discards it.
+ */
 export interface Standby extends AsyncDisposable {
   readonly generation: number;
   readonly pid: number;
-  /** What it did with the listeners on offer: names, and listeners of its own. */
+  /**
+   * What the standby did with the offered listeners: the names it claimed and did not claim, and listeners that it bound.
+   */
   readonly claims: Claims;
-  /** Resolves with the reason when it is lost before it was committed: it died, or was told to end. Never rejects. */
+  /** Resolves with the reason when the standby dies, or is told to end, before it is committed. Never rejects. */
   readonly lost: Promise<unknown>;
   /**
-   * Puts it in charge: state is taken now, and so are listeners bound since. Resolves and rejects as `upgrade()`.
+   * Puts the standby in charge. State is taken now, and so are listeners that were bound since. Resolves and rejects as
+   * `upgrade()`.
    */
   commit(): Promise<UpgradeOutcome>;
-  /** Ends it. Without effect once it is committed. */
+  /** Ends the standby. Without effect after `commit()`. */
   discard(): Promise<void>;
 }
 
-/** How the process that prepared it ends the waiting. */
+/** The actions of the process that prepared the standby. */
 export interface StandbyEnds {
   commit(): Promise<UpgradeOutcome>;
   discard(): Promise<void>;

@@ -1,4 +1,4 @@
-// What a process says of a listener to an operator.
+// The status of a listener, for operators.
 
 import { authority, isIp } from '../endpoints/ip.js';
 import { acceptQueue } from '../fd/accept-queue.js';
@@ -6,13 +6,13 @@ import { describeFd } from '../fd/index.js';
 import type { ListenerStatus } from '../protocol/control-commands.js';
 import type { Entry } from '../resources/ledger.js';
 
-/** What was asked for when a listener was opened. */
+/** The options with which a listener was opened. */
 export interface Asked {
   readonly backlog: number | undefined;
   readonly reusePort: boolean;
 }
 
-/** The descriptor is borrowed. */
+/** Reads a listener's state from the kernel. Borrows the descriptor. */
 export function listenerStatus({ name, address, fd }: Entry, asked: Asked | undefined): ListenerStatus {
   const { inode, socket } = describeFd(fd);
   const queue = acceptQueue(fd);

@@ -1,11 +1,11 @@
-// The named steps of a start: each runs when those it waits for are done, independent ones side by side.
+// The named steps of a start: each runs when the steps it waits for are done; independent steps run side by side.
 import { typeError } from '../errors.js';
 import { publish } from '../events.js';
 import { expectOptions, expectString } from '../fd/arguments.js';
 import { RESERVED } from '../resources/ledger.js';
 
 export interface StepOptions {
-  /** Names of steps, declared before, that must be done. */
+  /** Names of earlier steps that must be done first. */
   readonly after?: string | readonly string[];
 }
 
@@ -13,21 +13,21 @@ export class Steps {
   readonly #steps = new Map<string, Promise<unknown>>();
 
   /**
-   * Runs `work` once the steps it names are done. Where one of these fails, it never runs, and rejects with that error.
-   * Rejects with a TypeError for a name that is taken, or one in `after` that no step has
+   * Runs `work` once the steps in `after` are done. If one of these fails, `work` does not run, and the promise rejects
+   * with that error. Rejects with a TypeError if the name is taken, or if no step has a name in `after`.
    */
   run<T>(name: string, work: () => T | Promise<T>, options: StepOptions = {}): Promise<T> {
     try {
       const step = this.#start(name, work, this.#check(name, work, options));
       this.#steps.set(name, step);
-      // This very promise, not one of its own: whoever waits for the step has then heard of its failure.
+      // The stored promise itself, not a copy: when the caller handles its rejection, no other promise is left unhandled.
       return step;
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  /** Waits for all of them, then for `warmup`. @throws what the first that failed threw */
+  /** Waits for all steps, then runs `warmup`. @throws the error of the first step that failed */
   async finish(warmup: (() => unknown) | undefined): Promise<void> {
     for (let done = -1; done < this.#steps.size; ) {
       done = this.#steps.size;
@@ -68,5 +68,5 @@ export class Steps {
   }
 }
 
-/** The option `warmup`, as a step. */
+/** Name under which the option `warmup` is published as a step. */
 const WARMUP = `${RESERVED}warmup`;

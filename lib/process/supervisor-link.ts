@@ -1,5 +1,5 @@
-// The supervisor, as a worker of `handover run` sees it: it holds the listeners, and joins this process to its successor
-// or, when it is not needed any more, to those that stay.
+// The link of a worker to its supervisor, `handover run`. The supervisor holds the listeners, and connects the worker to
+// its successor or, when there are too many workers, to those that stay.
 
 import type { Endpoint } from '../endpoints/endpoint.js';
 import { isListenerKind } from '../endpoints/kinds.js';
@@ -19,20 +19,20 @@ import { receiveConnections } from '../transfer/rebalance-target.js';
 import type { ListenerBroker, Resources } from './resources.js';
 import type { UpgradeOptions } from './types.js';
 
-/** What a supervisor has its worker do. */
+/** What a worker does at its supervisor's request. */
 export interface WorkerOrders {
-  /** A process that was started in its place takes over. Resolves when it is in charge. */
+  /** Hands over to a process that the supervisor started. Resolves when that process is in charge. */
   replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome>;
   /**
-   * Gives its connections to the processes at the other ends, drains the rest, and ends; one that is not in charge yet never
-   * is. Resolves when that has begun.
+   * Migrates connections to the workers at the other ends, drains the rest, and ends. A worker that is not in charge yet
+   * never takes charge. Resolves when that has begun.
    */
   transferTo(channels: readonly Channel[]): Promise<void>;
-  /** The supervisor is gone: nobody keeps this process any more. */
+  /** Ends the worker, because its supervisor is gone. */
   close(): Promise<void>;
 }
 
-/** A worker, as its supervisor finds it. */
+/** The state and the actions of a worker, for its link. */
 export interface Worker {
   describe(): {
     readonly hello: Hello;
@@ -45,16 +45,18 @@ export interface Worker {
 
 export class SupervisorLink implements ListenerBroker {
   readonly #rpc: Rpc;
-  /** Told when the supervisor will end: this process serves on, and is not ready for more. */
+  /** Called when the supervisor is about to end: this process serves on, and reports itself as not ready. */
   onLeaving: () => void = () => {};
-  /** Whether this process has dialled, behind a wrapper that passed on no descriptor. */
+  /** Whether this process dialled the supervisor, because a wrapper (npm, tsx) did not pass on the descriptor. */
   readonly isDialled: boolean;
   #isOpen = true;
   readonly #worker: Worker;
-  /** How this process was replaced: known here before the supervisor could say so, which may find nobody any more. */
+  /**
+   * The outcome of replacing this process. The supervisor's own answer comes later, maybe after the end of this process.
+   */
   #replaced = new Deferred<UpgradeOutcome>();
 
-  /** Attempts to replace this process that it has told of itself. */
+  /** Number of failed attempts to replace this process that this process has published. */
   #failures = 0;
 
   private constructor({ fd, isDialled }: SupervisorSocket, worker: Worker) {
@@ -72,8 +74,7 @@ export class SupervisorLink implements ListenerBroker {
         leaveTo: ({ fds }) => this.#transferTo(fds),
         receive: async ({ fds: [other, ...rest] }) => {
           closeFds(rest);
-          if (other === undefined)
-            throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'receive came without a channel', { stillServing: true });
+          if (other === undefined) throw noChannel('receive');
           const channel = new Channel(new FdSocket(other), 'successor');
           const { hello } = worker.describe();
           const moved = await receiveConnections(channel, hello, (listener) => servers.adopterOf(listener));
@@ -81,7 +82,7 @@ export class SupervisorLink implements ListenerBroker {
         },
       },
     });
-    // A process under a supervisor ends by its own connections and timers, not by this socket.
+    // This socket does not keep the process alive; its connections and timers do.
     this.#rpc.unref();
     void this.#rpc.closed.then(() => {
       this.#isOpen = false;
@@ -93,20 +94,20 @@ export class SupervisorLink implements ListenerBroker {
     return this.#isOpen;
   }
 
-  /** The supervisor that started this process; undefined where none did. */
+  /** The link to the supervisor that started this process; undefined where none did. */
   static open(env: Env, worker: Worker): SupervisorLink | undefined {
     const way = openSupervisorWay(env);
     return way && new SupervisorLink(way, worker);
   }
 
-  /** This process knows what a handover is. */
+  /** Tells the supervisor that this process uses the package. */
   greet(): void {
     this.#rpc.tell('hello', { pid: process.pid });
   }
 
   /**
-   * The channel to the predecessor, for a process that has dialled; undefined where there is none.
-   * @throws ERR_HANDOVER_SUPERVISOR_REFUSED this process is of no worker, or its worker has a server already
+   * The channel to the predecessor, for a process that has dialled; undefined without a predecessor.
+   * @throws ERR_HANDOVER_SUPERVISOR_REFUSED this process belongs to no worker, or its worker has a server already
    */
   async channel(): Promise<Channel | undefined> {
     const { fds } = await this.#rpc.call('channel');
@@ -115,24 +116,24 @@ export class SupervisorLink implements ListenerBroker {
     return fd === undefined ? undefined : new Channel(new FdSocket(fd), 'successor');
   }
 
-  /** Says what this process is now: in charge of its place, superseded, closing. */
+  /** Tells the supervisor the new state of this process. */
   tell(state: 'in-charge' | 'superseded' | 'closing'): void {
-    // In charge again: the next one to replace it is another.
+    // In charge again: the next replacement has an outcome of its own.
     if (state === 'in-charge') this.#replaced = new Deferred();
     this.#rpc.tell(state, this.#status());
   }
 
-  /** Puts a listener that the supervisor holds into the ledger, to be claimed. @throws what bind(2) said there */
+  /** @throws EADDRINUSE, EACCES … as bind(2) in the supervisor; ERR_HANDOVER_PEER_LOST the supervisor is gone */
   async borrow(name: string, endpoint: Endpoint, ledger: Ledger): Promise<void> {
     const { kind, canonical, bind } = endpoint;
-    // Twice in one process: that is refused as it is without a supervisor.
+    // The name or address is in use in this process: the ledger refuses it, as without a supervisor.
     if (ledger.holds(name, endpoint)) return;
     const { fds } = await this.#rpc.call('listener', { name, kind, canonical, bind: toParams(bind) });
-    // Without the identity of its file: a Unix path is the supervisor's to remove.
+    // The entry has no file identity, because only the supervisor removes a Unix path.
     ledger.inherit([{ name, kind, address: canonical }], fds);
   }
 
-  /** The arbiter of this process' place: a descriptor that is the caller's. Undefined from a supervisor that has none. */
+  /** The descriptor of the slot's arbiter, which the caller owns. Undefined if the supervisor has none. */
   async arbiter(): Promise<number | undefined> {
     try {
       const { fds } = await this.#rpc.call('arbiter');
@@ -143,12 +144,12 @@ export class SupervisorLink implements ListenerBroker {
     }
   }
 
-  /** Listeners are not used any more. */
+  /** Tells the supervisor which listeners this process still uses. */
   giveBack(): void {
     this.#rpc.tell('listeners', this.#status());
   }
 
-  /** Has this process replaced. @throws as `upgrade()`; ERR_HANDOVER_UNSUPPORTED its start cannot be profiled */
+  /** Asks the supervisor to replace this process. @throws as `upgrade()`; ERR_HANDOVER_UNSUPPORTED `profile` is given */
   async replace(options: UpgradeOptions): Promise<UpgradeOutcome> {
     const told = this.#failures;
     try {
@@ -156,7 +157,7 @@ export class SupervisorLink implements ListenerBroker {
       const asked = this.#rpc.call('replace').then(({ params }) => params as unknown as UpgradeOutcome);
       return await Promise.race([this.#replaced.promise, asked]);
     } catch (error) {
-      // What failed in this process has been told.
+      // A failure in this process has been published already.
       if (this.#failures === told) tellFailure(this.#worker.describe().hello, options, error);
       throw error;
     }
@@ -177,8 +178,7 @@ export class SupervisorLink implements ListenerBroker {
 
   async #replace({ pid }: Params, [channel, pidfd, ...rest]: Int32Array): Promise<{ readonly params: Params }> {
     closeFds(rest);
-    if (channel === undefined)
-      throw new HandoverError('ERR_HANDOVER_PROTOCOL', 'giveWay came without a channel', { stillServing: true });
+    if (channel === undefined) throw noChannel('giveWay');
     const process = foreignProcess(Number(pid), pidfd, { wasStarted: true });
     const giving = this.#worker.orders.replace(new Channel(new FdSocket(channel), 'predecessor'), process);
     giving.catch(() => this.#failures++);
@@ -205,19 +205,22 @@ export class SupervisorLink implements ListenerBroker {
   }
 }
 
-/** The supervisor starts workers side by side, and none of them is its successor. */
+function noChannel(call: string): HandoverError {
+  const message = `the supervisor sent ${call} without a channel`;
+  return new HandoverError('ERR_HANDOVER_PROTOCOL', message, { stillServing: true });
+}
+
 export function unprofiled(): HandoverError {
-  const message = '"profile" cannot be had under `handover run`, which starts the successors itself';
+  const message = '"profile" does not work under `handover run`, which starts the successors itself';
   return new HandoverError('ERR_HANDOVER_UNSUPPORTED', message, { stillServing: true });
 }
 
 export function keptBySupervisor(): HandoverError {
-  const message =
-    'this process is kept by `handover run`, which starts its successor: a standby of its own would be nobody’s';
+  const message = 'a worker cannot prepare a standby: `handover run`, its supervisor, starts its successor';
   return new HandoverError('ERR_HANDOVER_WOULD_ORPHAN', message, { phase: 'PREPARE', stillServing: true });
 }
 
-/** Raw socket options hold bytes. */
+/** The options as JSON, with the bytes of raw socket options as base64. */
 function toParams(bind: Endpoint['bind']): Params {
   return JSON.parse(
     JSON.stringify(bind, (_, value: unknown) =>

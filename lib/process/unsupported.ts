@@ -1,5 +1,5 @@
-// Where there is no addon (Windows, a platform without a prebuilt file): servers listen as they always did, and nothing
-// is ever handed over.
+// The `Handover` without the addon (Windows, a platform without a prebuilt file): servers listen plainly, and `upgrade()`
+// rejects.
 
 import { kindOf, toEndpoint } from '../endpoints/kinds.js';
 import { HandoverError } from '../errors.js';
@@ -67,7 +67,10 @@ export class UnsupportedHandover implements Handover {
     return this.#closed.promise;
   }
 
-  /** Binds in `ready()`: until then Node has nothing that would hold the address, and the one returned is as asked. */
+  /**
+   * Binds only in `ready()`, because without the addon nothing holds the address until Node listens. Returns the address as
+   * given.
+   */
   async listen(listener: Listener, options: ListenOptions): Promise<Listening> {
     const { migrate, ...address } = checkListenOptions(options);
     expectMigratable(listener, migrate);
@@ -148,7 +151,7 @@ export class UnsupportedHandover implements Handover {
     this.#duties.addWork(work);
   }
 
-  /** There will be nobody to hand it to. */
+  /** Does nothing: there is never a successor. */
   keep(_name: string, _value: Keepable | number): void {}
 
   keepFd(_name: string, _fd: number): void {}

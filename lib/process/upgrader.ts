@@ -1,4 +1,5 @@
-// The handovers this process gives: started by itself or dialled in, at once or by way of a standby, one at a time.
+// Runs the handovers from this process, one at a time: to a successor that it starts or that dials in, at once or by a
+// standby.
 
 import { HandoverError, hasCode, toError } from '../errors.js';
 import { type Phase, publish, type Requester } from '../events.js';
@@ -25,7 +26,7 @@ import type { Resources } from './resources.js';
 import { PreparedStandby, type Standby } from './standby.js';
 import type { UpgradeOptions } from './types.js';
 
-/** What it takes to start a successor, and to hand over to it. */
+/** What is needed to start a successor, and to hand over to it. */
 export interface UpgraderMeans {
   readonly env: Env;
   readonly options: CheckedOptions;
@@ -37,20 +38,23 @@ export interface UpgraderMeans {
   connect(started: Started, record: HandoverRecord): OutgoingHandover;
 }
 
-/** This process, as those who ask for a handover find it. */
+/** The state of this process. */
 export interface UpgradingProcess {
   describe(): { readonly hello: Hello; readonly isInCharge: boolean; readonly draining: readonly DrainingGeneration[] };
-  /** @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY */
+  /** @throws ERR_HANDOVER_CLOSED this process ends; ERR_HANDOVER_NOT_READY it is not in charge yet */
   expectInCharge(): void;
 }
 
-/** What a handover ends with. */
+/** What this process does at the end of a handover. */
 export interface UpgradeEnds {
-  /** The successor is in charge: serve what is open to its end, then leave. */
+  /** Called when the successor is in charge: this process drains, then ends. */
   superseded(outgoing: OutgoingHandover, process: SuccessorProcess): void;
-  /** Neither is this process in charge any more, nor the successor: end. */
+  /** Called when another generation than this one or the successor is in charge: this process ends. */
   relieved(): void;
-  /** A successor that took this process for dead, and has ended, may have written the pid file: it is this one's again. */
+  /**
+   * Called after a failure: writes the pid file again, because a successor that took this process for dead may have written
+   * it.
+   */
   reassert(): void;
 }
 
@@ -58,11 +62,11 @@ interface Attempt {
   readonly record: HandoverRecord;
   outgoing?: OutgoingHandover;
   process?: SuccessorProcess;
-  /** Ready, and waiting for somebody to commit it. */
+  /** The successor is ready, and waits as a standby to be committed. */
   isStandby?: boolean;
-  /** Why it must end, where that was said before there was anything to end. */
+  /** The abort reason, kept because it can arrive before the successor exists. */
   reason?: unknown;
-  /** Settles when the attempt is over, one way or the other. */
+  /** Settles when the attempt has succeeded or failed. */
   over: Promise<unknown>;
 }
 
@@ -70,7 +74,7 @@ export class Upgrader {
   readonly #means: UpgraderMeans;
   readonly #process: UpgradingProcess;
   readonly #ends: UpgradeEnds;
-  /** From the first look at the options until the successor is in charge, or the attempt has failed. */
+  /** The attempt under way: from its begin until the successor is in charge, or the attempt has failed. */
   #attempt: Attempt | undefined;
 
   constructor(means: UpgraderMeans, process: UpgradingProcess, ends: UpgradeEnds) {
@@ -79,7 +83,7 @@ export class Upgrader {
     this.#ends = ends;
   }
 
-  /** Of the handover under way. */
+  /** The phase of the handover under way. */
   get phase(): Phase | undefined {
     return this.#attempt?.outgoing?.phase;
   }
@@ -111,7 +115,7 @@ export class Upgrader {
 
   async #commitPrepared(outgoing: OutgoingHandover): Promise<UpgradeOutcome> {
     const attempt = this.#attempt;
-    // Lost, discarded or committed already.
+    // The standby was lost, discarded or committed already.
     if (attempt?.outgoing !== outgoing || !attempt.isStandby) return outgoing.failed;
     attempt.isStandby = false;
     this.#means.manager.reloading(this.#process.describe().hello.generation);
@@ -134,13 +138,13 @@ export class Upgrader {
     this.#means.resources.closeKept();
   }
 
-  /** A process dialled in: it takes over, or is told why not. */
+  /** Hands over to a process that dialled in, or tells that process why not. Never rejects. */
   async takeOver(channel: Channel, process: SuccessorProcess): Promise<void> {
-    // Nobody here waits for it: a failure has been published.
+    // A failure has been published, and no caller waits for the outcome.
     await this.replace(channel, process).catch(() => {});
   }
 
-  /** The same, for somebody who waits for the outcome. */
+  /** As `takeOver()`, but resolves with the outcome. @throws HandoverError the handover failed or was refused */
   async replace(channel: Channel, process: SuccessorProcess): Promise<UpgradeOutcome> {
     try {
       return await this.#run({ requester: this.#requesterOf(process) }, async (attempt) => {
@@ -160,7 +164,7 @@ export class Upgrader {
     }
   }
 
-  /** Ends what is under way and waits for its end. Resolves with the phase it was in; undefined: there was nothing. */
+  /** Aborts the handover under way. Resolves when it has ended, with the phase it was in; undefined if there was none. */
   async abort(reason: HandoverError): Promise<Phase | undefined> {
     const attempt = this.#attempt;
     if (!attempt) return undefined;
@@ -175,13 +179,13 @@ export class Upgrader {
     return phase;
   }
 
-  /** One at a time: runs the steps, and takes everything back when one fails. */
+  /** Runs the steps of one handover, and takes everything back when one fails. Refuses a second handover at a time. */
   async #run<T>(options: UpgradeOptions, steps: (attempt: Attempt) => Promise<T>): Promise<T> {
     const { signal, requester = { by: 'app', pid: this.#means.env.pid }, profile } = options;
     signal?.throwIfAborted();
     const { manager } = this.#means;
     const { isInCharge, hello } = this.#process.describe();
-    // Also where it is refused next: whoever asked by way of systemd waits for an answer. Not into another one's handover.
+    // Told before a refusal, too, because `systemctl reload` waits for an answer. Not told during another handover.
     const answers = isInCharge && !this.#attempt;
     if (answers) manager.reloading(hello.generation);
     const record = new HandoverRecord(hello, requester, profile);
@@ -198,18 +202,22 @@ export class Upgrader {
     return this.#settle(attempt, signal, () => steps(attempt));
   }
 
-  /** `isOwn`: this process would start its successor itself. */
+  /**
+   * `isOwn`: this process starts the successor itself.
+   * @throws ERR_HANDOVER_CLOSED, ERR_HANDOVER_NOT_READY, ERR_HANDOVER_WOULD_ORPHAN, ERR_HANDOVER_IN_PROGRESS,
+   *    ERR_HANDOVER_TOO_MANY_DRAINING
+   */
   #expectFree(isOwn: boolean): void {
     try {
       this.#process.expectInCharge();
     } catch (error) {
-      // A process that may never hand over hears that, and not that it is too early: a cluster primary gets no readier.
+      // A process that can never hand over, such as a cluster primary, gets that error and not that it is too early.
       if (isOwn && hasCode(error, 'ERR_HANDOVER_NOT_READY') && !this.#means.options.allowOrphan)
         refuseOrphan(this.#means.env, this.#means.manager.isPresent);
       throw error;
     }
     if (this.#attempt) {
-      const message = 'another handover of this process is under way, or a standby is waiting: commit or discard it';
+      const message = 'another handover of this process is under way, or a standby waits: commit or discard it';
       throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', message, { stillServing: true });
     }
     this.#makeRoomForDraining();
@@ -248,12 +256,12 @@ export class Upgrader {
       throw error;
     } finally {
       this.#attempt = undefined;
-      // A process that drains needs them for what moves.
+      // A process that drains needs the descriptors of the reserve to migrate connections.
       if (this.#process.describe().isInCharge) this.#means.reserve.hold();
     }
   }
 
-  /** Everything that can refuse does so before the process is started. */
+  /** Starts the successor. Every check comes before the start. */
   async #startSelf({ record }: Attempt, { profile }: UpgradeOptions): Promise<Started> {
     const { manager } = this.#means;
     if (!this.#means.options.allowOrphan) refuseOrphan(this.#means.env, manager.isPresent);
@@ -287,7 +295,7 @@ export class Upgrader {
     const outgoing = this.#means.connect(started, attempt.record);
     attempt.outgoing = outgoing;
     attempt.process = started.process;
-    // Said while the process was being started.
+    // The abort came while the process was started.
     if (attempt.reason !== undefined) outgoing.abort(attempt.reason);
     return outgoing;
   }

@@ -367,7 +367,7 @@ describe('abort', () => {
     expect(await upgrading).toMatchObject({
       code: 'ERR_HANDOVER_CANCELLED',
       stillServing: true,
-      message: expect.stringMatching(/^an operator gave it up \(handover abort, pid \d+, user \d+\)/),
+      message: expect.stringMatching(/^an operator aborted the handover \(handover abort, pid \d+, user \d+\)/),
     });
     expect(await visit(await targetOf(first))).toEqual({ pid: first.pid });
     await end(first);

@@ -68,7 +68,10 @@ describe('the table', () => {
   it('refuses an event that may not happen, and counts the changes of state', () => {
     const life = new Lifecycle();
     expect(() => life.step('takeBack')).toThrow(
-      expect.objectContaining({ code: 'ERR_HANDOVER_INTERNAL', message: 'takeBack while this process is loading' }),
+      expect.objectContaining({
+        code: 'ERR_HANDOVER_INTERNAL',
+        message: 'the event takeBack came while this process is loading',
+      }),
     );
     life.step('alone');
     expect([life.changes, life.standing.phase]).toEqual([0, 'loading']);
