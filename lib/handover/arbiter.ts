@@ -1,10 +1,11 @@
-// Who is in charge, where more than two generations are alive: the kernel decides, by locks on a file in memory that
-// travels with the listeners. Every attempt at a handover has a number, its turn, higher than any before. A generation
-// that may serve holds the bytes from its turn up to the next one's, and the one in charge holds all from its turn on. So
-// - nobody is in charge without the open end of the file, and one process at most has that;
-// - a generation that drains still has its bytes for as long as it may take back, and it can while nobody younger has any;
-// - a successor that was never committed has none, and takes charge only where nobody else has.
-// A process that dies has no locks any more; one that is stopped keeps them.
+// Decides which process is in charge where more than two generations are alive, by the kernel's locks on a file in memory that
+// travels with the listeners (FACTS K17). Every attempt at a handover has a number, its turn, higher than any before. A
+// generation that may serve holds the bytes from its turn up to the next one's; the one in charge holds all from its turn on.
+// Therefore:
+// - no process is in charge without the open end of the file, and at most one process has that;
+// - a draining generation keeps its bytes as long as it may take back, and can take back while no younger one has any;
+// - a successor that was never committed has no bytes, and takes charge only where no other generation has any.
+// A process that dies loses its locks; a stopped process keeps them.
 
 import { closeFd } from '../fd/index.js';
 import { endLockersOf, lockers } from '../fd/lockers.js';
@@ -18,46 +19,46 @@ import type { DescriptorList } from '../protocol/manifest.js';
 import { HEIR_PATIENCE } from '../protocol/timeouts.js';
 import { RESERVED } from '../resources/ledger.js';
 
-/** The file's name in a MANIFEST; the entry's address is the turn that is offered. */
+/** Name of the file in a MANIFEST; the address of the entry is the offered turn. */
 export const ARBITER: string = `${RESERVED}charge`;
 
-/** What a process says in HELLO when it abides by the arbiter. */
+/** The capability in HELLO of a process that uses the arbiter. */
 export const ARBITER_CAPABILITY = 'arbiter';
 
 /**
- * By which right a process claims the charge: `committed` by its predecessor, whose turn was offered to it; `bereft` of a
- * predecessor that died before, or that it never had; `recall` of what it had handed over.
+ * The right by which a process claims the charge. `committed`: its predecessor offered it a turn and sent COMMIT. `bereft`:
+ * its predecessor died before COMMIT, or it never had one. `recall`: it takes back the charge that it had handed over.
  */
 export type Right = 'committed' | 'bereft' | 'recall';
 
-/** The first byte a claimant must have, with all that follow. */
+/** The first byte that a claimant must lock, with all that follow. */
 export function firstByteOf(right: Right, turn: number, offered: number): number {
   if (right === 'bereft') return 0;
   return right === 'committed' ? turn : offered;
 }
 
-/** `open`: nobody has taken charge yet since the one in charge died, and whoever may has not decided. */
+/** `open`: the process in charge has died, and no other has taken charge yet. */
 export type Verdict = 'obtained' | 'refused' | 'open';
 
 /**
- * `excused`: those who signed last before the claim, and do not serve any more; undefined where that is somebody else's to
- * know.
+ * `holder`: the identity that signed last. `excused`: identities that are known not to serve any more; undefined where that
+ * is for another process to know.
  */
 export function verdictOf(isLocked: boolean, holder: string | undefined, excused?: readonly string[]): Verdict {
   if (isLocked) return 'obtained';
   return holder === undefined || excused === undefined || excused.includes(holder) ? 'open' : 'refused';
 }
 
-/** Who signed last: it was in charge then. */
+/** The process that signed last, and was in charge then. */
 export interface Holder {
   readonly pid: number;
   readonly startTime?: string | undefined;
   readonly generation: number;
-  /** A turn higher than any that was ever offered. */
+  /** The next turn to offer, higher than any before. */
   readonly next: number;
 }
 
-/** Told apart from another process of the same number, also one of another pid namespace. */
+/** Tells a process from another one with the same pid, also in another pid namespace. */
 export function identityOf({ pid, startTime }: Pick<Hello, 'pid' | 'startTime'>): string {
   return `${pid} since ${startTime}`;
 }
@@ -68,11 +69,11 @@ const RECORD_BYTES = 512;
 
 export class Arbiter {
   readonly #clock: Clock;
-  /** Undefined: none came, and this process is not in charge yet; or the platform has none. */
+  /** Undefined if no predecessor gave one and this process is not in charge yet, or if the platform has none. */
   #file: SharedFile | undefined;
   #turn = 0;
   #next = 1;
-  /** The successor's; this process' own where none was offered. */
+  /** The turn offered to the successor; this process' own turn if none was offered. */
   #offered = 0;
   #hasResigned = false;
 
@@ -80,17 +81,17 @@ export class Arbiter {
     this.#clock = clock;
   }
 
-  /** Whether this process abides by one. */
+  /** Whether this process has the file. */
   get isThere(): boolean {
     return this.#file !== undefined;
   }
 
-  /** For an operator. */
+  /** The arbiter's state, for operators. */
   get status(): ChargeStatus | undefined {
     return this.#file && chargeStatus(this.#file);
   }
 
-  /** Takes what a predecessor or supervisor passed on, in place of what there was. Owns the descriptor. */
+  /** Takes the file that a predecessor or supervisor passed on, in place of a former one. Owns the descriptor. */
   adopt(fd: number, turn: number): void {
     this.close();
     this.#file = new SharedFile(fd);
@@ -99,20 +100,20 @@ export class Arbiter {
     this.#offered = turn;
   }
 
-  /** The first of its chain: nobody else knows of the file yet. Without effect where the platform has none. */
+  /** Creates the file, in the first process of a chain. Without effect where the platform has no such file. */
   found(): void {
     try {
       this.#file = SharedFile.create(ARBITER);
       this.#file.tryLock(0);
     } catch {
-      // As before there were arbiters: two generations agree by their channel, three may not.
+      // Without an arbiter two generations agree by their channel; three may not.
       this.close();
     }
   }
 
   /**
-   * A turn for a successor; none for one that knows of no arbiter. The list is to be released when it is sent: the
-   * descriptor has locks of its own.
+   * Offers a turn to a successor; the list is empty for one that does not know the arbiter (`isKnown`). The descriptor has
+   * an open file description, and so locks, of its own. The caller releases the list when it is sent.
    */
   offer(self: Hello, isKnown: boolean): Required<DescriptorList> {
     this.#offered = this.#turn;
@@ -125,21 +126,21 @@ export class Arbiter {
     return { entries, fds: Int32Array.of(fd), release: () => closeFd(fd) };
   }
 
-  /** At COMMIT: the open end is the successor's to take. One that was not offered a turn leaves it here. */
+  /** At COMMIT, unlocks the open end for the successor. Keeps it if no turn was offered. */
   yield(): void {
     if (this.#offered > this.#turn) this.#file?.unlock(this.#offered);
   }
 
-  /** Committed: takes the turn that was offered. False: another generation has taken charge meanwhile. */
+  /** After COMMIT, locks the offered turn. False: another generation has taken charge meanwhile. */
   take(): boolean {
     return this.#file === undefined || this.#file.tryLock(firstByteOf('committed', this.#turn, this.#offered));
   }
 
   /**
-   * Waits for the charge. False: another generation has taken it, and this one never will; or nobody wants it any more.
-   * @param excused whose death or failure is the reason for the claim, and this process; undefined: a supervisor ends this
-   *   one when another is in charge
-   * @param isImpatient ends whoever may take charge and does neither that nor anything else for `HEIR_PATIENCE` ms
+   * Waits for the charge. False: another generation has taken it, or this process has given the arbiter up meanwhile.
+   * @param excused the processes whose death or failure is the reason for the claim, and this process; undefined under a
+   *    supervisor, which ends this process when another is in charge
+   * @param isImpatient kills a process that holds bytes, and has neither taken charge nor ended, after `HEIR_PATIENCE` ms
    */
   async claim(
     right: Right,
@@ -159,7 +160,7 @@ export class Arbiter {
     }
   }
 
-  /** Those who may take charge and do not; not where the one that signed last is alive, and may be in charge. */
+  /** Kills the processes that hold bytes, unless the one that signed last is alive: that one may be in charge. */
   #endTheHung(file: SharedFile): void {
     const { pid, startTime } = this.holder ?? {};
     const isAlive = pid !== undefined && processStartTime(pid) === startTime && !hasProcessEnded(pid);
@@ -173,31 +174,31 @@ export class Arbiter {
     return verdictOf(isLocked, holder && identityOf(holder), excused);
   }
 
-  /** Writes down that this process is in charge. */
+  /** Records in the file that this process is in charge. */
   sign({ pid, startTime, generation }: Hello): void {
     const record: Holder = { pid, startTime, generation, next: this.#next };
     const line = JSON.stringify(record).padEnd(RECORD_BYTES / 2 - 1);
     this.#file?.write(Buffer.from(`${line}\n${line}\n`));
   }
 
-  /** Undefined where nobody has signed, or somebody does at this moment. */
+  /** Undefined if no process has signed, or if one signs at this moment. */
   get holder(): Holder | undefined {
     return this.#file && readHolder(this.#file);
   }
 
-  /** Whether any other process that can be seen has the file. */
+  /** Whether another process that this one can see holds locks on the file. */
   hasOthers(): boolean {
     const inode = this.#file?.inode;
     return lockers().some((locker) => locker.inode === inode && locker.pid !== process.pid);
   }
 
-  /** Leaves the charge to whoever else may have it. */
+  /** Gives the arbiter up for good: another generation takes charge. */
   resign(): void {
     this.close();
     this.#hasResigned = true;
   }
 
-  /** This process will not take charge any more, nor take it back. */
+  /** Releases the locks. This process can no longer take charge, or take it back. */
   close(): void {
     this.#file?.close();
     this.#file = undefined;
@@ -209,7 +210,7 @@ export function chargeStatus(file: SharedFile): ChargeStatus {
   return { inode: file.inode, ...(pid !== undefined && generation !== undefined && { holder: { generation, pid } }) };
 }
 
-/** Written twice: what is half written differs. */
+/** The record is written twice, so that a half-written one is noticed. */
 function readHolder(file: Pick<SharedFile, 'read'>): Holder | undefined {
   const [first, second] = file.read(RECORD_BYTES).toString('latin1').split('\n');
   if (first === undefined || first === '' || first !== second) return undefined;

@@ -1,4 +1,4 @@
-// What is told of handovers to those who count, log and draw them: one account each, from the request to the end.
+// The events of handovers, for counts, logs and timelines: one record for each handover, from the request to the end.
 
 import { HandoverError, toError } from '../errors.js';
 import {
@@ -14,18 +14,18 @@ import {
 import type { EndedHandover, Hello } from '../protocol/frames.js';
 import { PhaseLog } from './phase-log.js';
 
-/** What became of the connections of a process that ended. */
+/** What became of the connections of a draining process. */
 export interface Fates {
   readonly moved: number;
   readonly ended: number;
   readonly cut: number;
 }
 
-/** One handover, as the process that gives knows it. */
+/** The record of one handover in the predecessor. */
 export class HandoverRecord {
   /**
-   * Minted here; the successor learns it by HELLO. Not by an import: loading crypto costs 2 ms, and a process that starts
-   * and hands nothing over is not to pay them.
+   * The successor learns it by HELLO. Crypto is not imported: loading it costs 2 ms, which a process that hands nothing
+   * over should not pay.
    */
   readonly id: string = process.getBuiltinModule('node:crypto').randomUUID();
   readonly log: PhaseLog = new PhaseLog();
@@ -46,14 +46,14 @@ export class HandoverRecord {
     publish('requested', { handoverId: this.id, generation, requester, profile });
   }
 
-  /** The successor was started. */
+  /** Publishes the start of the successor. `since`: `performance.now()` before the start. */
   spawned(pid: number, since: number): void {
     this.#pid = pid;
     const durationMs = performance.now() - since;
     publish('spawn', { handoverId: this.id, pid, startedAt: Date.now() - durationMs, durationMs });
   }
 
-  /** The successor has said who it is. */
+  /** Notes pid and release from the successor's HELLO. */
   met({ pid, release }: Hello): void {
     this.#pid = pid;
     this.#to = nameOf(release);
@@ -69,17 +69,17 @@ export class HandoverRecord {
     this.#fates = { moved, ended, cut };
   }
 
-  /** So many had moved when the successor failed. */
+  /** Notes how many connections had migrated when the successor failed. */
   recalled(moved: number): void {
     this.#fates = { ...this.#fates, moved };
   }
 
-  /** Whoever asked thought better of it, for this reason. */
+  /** Notes that the requester cancelled the handover, for this reason. */
   cancelled(reason: unknown): void {
     this.#cancellation = { reason };
   }
 
-  /** The operating system or the peer said no, or the one who asked thought better of it. */
+  /** Publishes the failure. */
   failed(reason: unknown): void {
     const error = toError(reason);
     const { phase, stillServing = true } = error as Partial<HandoverError>;
@@ -87,7 +87,7 @@ export class HandoverRecord {
     publish('failed', { handoverId: this.id, generation: this.#generation, code, phase, stillServing, error });
   }
 
-  /** It is over: told once, whatever is said later. */
+  /** Publishes the outcome. Further calls do nothing. */
   end(result: HandoverResult, error?: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -105,7 +105,7 @@ export class HandoverRecord {
     });
   }
 
-  /** As it would be, ended now. */
+  /** The counts of the outcome, as if the handover ended now. */
   counts(result: HandoverResult, error?: unknown): HandoverCounts {
     return {
       handoverId: this.id,
@@ -124,7 +124,7 @@ export class HandoverRecord {
   }
 }
 
-/** A handover that was asked for, and is refused, or failed elsewhere: told as one of this process. */
+/** Publishes a handover that was refused before it began, or failed in another process, as one of this process. */
 export function tellFailure(hello: Hello, { requester, profile }: Asked, error: unknown): void {
   const record = new HandoverRecord(hello, requester ?? { by: 'app', pid: hello.pid }, profile);
   record.failed(error);
@@ -136,21 +136,21 @@ interface Asked {
   readonly profile?: string | undefined;
 }
 
-/** The handovers that ended elsewhere: this process is told of them by its predecessor, or learns that it has died. */
+/** Publishes handovers that ended in other processes: the predecessor reports them, or has died. */
 export class OutcomeRelay {
-  /** Since this process gave up what people look at: the next one counts them. */
+  /** Outcomes since COMMIT, which the successor is to count. */
   readonly #ended: EndedHandover[] = [];
 
-  /** What the predecessor said last. */
+  /** Publishes the outcomes of the predecessor's RETIRE. */
   heard(outcomes: readonly EndedHandover[] = []): void {
     for (const outcome of outcomes) {
       const { result } = outcome;
-      // A newer version may know more ways to end.
+      // A newer version may know further results.
       if (isResult(result)) this.#tell({ ...outcome, result }, false);
     }
   }
 
-  /** The predecessor has died while this process took over. */
+  /** Publishes that the predecessor died while this process took over. `since`: `performance.now()` when it joined. */
   lost(predecessor: Hello | undefined, since: number): void {
     if (predecessor?.handoverId === undefined) return;
     const { handoverId, generation } = predecessor;
@@ -163,7 +163,7 @@ export class OutcomeRelay {
     );
   }
 
-  /** For RETIRE: all the next process has not been told, with the handover to it. */
+  /** The outcomes for RETIRE: all that the successor has not been told, and the handover to it. */
   toSay(record: HandoverRecord): readonly EndedHandover[] {
     const { phases, durationMs, code, ...counts } = record.counts('completed');
     const own: EndedHandover = {
@@ -178,7 +178,7 @@ export class OutcomeRelay {
     return [...this.#ended, own];
   }
 
-  /** The state travels with COMMIT: what was counted until then is in it. */
+  /** Forgets the outcomes so far at COMMIT: the state that goes to the successor includes them. */
   begin(): void {
     this.#ended.length = 0;
   }
@@ -216,7 +216,7 @@ function nameOf(release: Hello['release']): ReleaseName | undefined {
   return release && { entry: release.entry, version: release.version };
 }
 
-/** Of what an AbortSignal gives by itself `code` is a number of the DOM. */
+/** The code as text. The `code` of an AbortSignal's own reasons is a number of the DOM. */
 function codeOf(error: unknown): string {
   const { name, code } = (error ?? {}) as { readonly name?: unknown; readonly code?: unknown };
   if (name === 'AbortError' || name === 'TimeoutError') return 'ABORT_ERR';

@@ -1,11 +1,11 @@
-// Heartbeats: sent by a process that lives, and watched by the one that depends on it.
+// Heartbeats: one process sends them, the other watches for them.
 
 import type { Clock } from '../protocol/clock.js';
 
-/** Both sides go by it: a watch counts beats missed, not time. */
+/** Milliseconds between heartbeats. Both sides use it: a watch counts missed beats, not time. */
 export const HEARTBEAT_INTERVAL = 100;
 
-/** What a heartbeat says of the app: one without a check is healthy, one whose check fails is not. */
+/** The `healthy` of a heartbeat: true without a check, false if the check fails. */
 export async function isHealthy(check: (() => boolean | Promise<boolean>) | undefined): Promise<boolean> {
   try {
     return (await check?.()) ?? true;
@@ -14,18 +14,18 @@ export async function isHealthy(check: (() => boolean | Promise<boolean>) | unde
   }
 }
 
-/** A draining predecessor only reports. */
+/** Milliseconds between the reports of a draining predecessor. */
 export const REPORT_INTERVAL = 1_000;
 
-/** Calls `beat` now and every `interval` ms, until the function returned is called. Does not keep the process alive. */
+/** Calls `beat` now and every `interval` ms, until the returned function is called. Does not keep the process alive. */
 export function beatEvery(clock: Clock, interval: number, beat: () => void): () => void {
   beat();
   return clock.every(interval, beat, { isUnref: true });
 }
 
 /**
- * Notices that heartbeats stay away. It counts its own ticks: a process that was stopped, or a clock that jumped, has
- * missed none of them, and finds the heartbeats of the meantime in its socket.
+ * Calls `onStall` when heartbeats stop. It counts its own ticks: when this process was stopped, or the clock jumped, no
+ * tick has run, and the heartbeats of that time are read from the socket first.
  */
 export class HeartbeatWatch {
   readonly #onStall: (silence: number) => void;
@@ -39,12 +39,12 @@ export class HeartbeatWatch {
     this.#cancel = clock.every(HEARTBEAT_INTERVAL, () => this.#tick());
   }
 
-  /** A heartbeat came. */
+  /** Resets the count, because a heartbeat came. */
   beat(): void {
     this.#missed = 0;
   }
 
-  /** How long the silence may be from now on, in ms. */
+  /** Sets the longest silence from now on, in ms. */
   allow(stall: number): void {
     this.#stall = stall;
     this.#missed = 0;

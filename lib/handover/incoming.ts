@@ -1,5 +1,5 @@
-// One handover, from the side of the process that takes. It holds descriptors from MANIFEST on, so from then on a
-// predecessor that dies leaves it in charge.
+// The successor's side of one handover. The successor holds the descriptors from MANIFEST on; if the predecessor dies after
+// that, the successor can take charge.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
 import { publish } from '../events.js';
@@ -29,66 +29,69 @@ import { OlderGenerations } from './older-generations.js';
 import { anotherInCharge, internal, peerLost } from './outcome.js';
 import { unclaimedError } from './unclaimed.js';
 
-/** What this process does with what it inherits. */
+/** What the successor does with the descriptors of its predecessor. */
 export interface Inheritance {
-  /** Takes descriptors that a predecessor hands over. */
+  /** Takes the descriptors that the predecessor hands over, and owns them. */
   inherit(manifest: Manifest, fds: Int32Array): void;
   adoptStderr(): void;
   readHelpersStderr(): void;
 }
 
-/** How this process comes to be in charge. */
+/** How the successor takes charge. */
 export interface Succession {
-  /** COMMIT has come. False: another generation has taken charge meanwhile. */
+  /** Called at COMMIT. False: another generation has taken charge meanwhile. */
   mayTakeCharge(): boolean;
-  /** The predecessor has died before COMMIT. False: an older generation has taken charge; waits until that is decided. */
+  /**
+   * Called when the predecessor died before COMMIT. Resolves when the arbiter has decided; false: an older generation has
+   * taken charge.
+   */
   mayInherit(predecessor: Hello | undefined): Promise<boolean>;
-  /** This process is in charge: by COMMIT, or because the predecessor died. Resolves when it accepts. */
+  /** Called at COMMIT, or because the predecessor died. Resolves when this process is in charge. */
   takeCharge(): Promise<void>;
 }
 
-/** How the handover ends for this process. */
+/** How the handover ends for the successor. */
 export interface IncomingEnds {
-  /** The predecessor has ended: nothing more will be claimed of what it left. */
+  /** Called when the predecessor has ended. */
   becomeAlone(predecessor?: Hello): void;
-  /** The predecessor gave the handover up and serves: this process must end. */
+  /** Called when the handover has failed and another process serves: this process must end. */
   giveUp(error: HandoverError): void;
 }
 
-/** What a heartbeat says of this process. */
+/** The state of the successor, for its heartbeats. */
 export interface Vitals {
   connectionCount(): number;
-  /** Descriptors that are free beyond those of a handover; undefined where they cannot be counted. */
+  /** Number of free descriptors beyond those that a handover needs; undefined where they cannot be counted. */
   room?(): number | undefined;
   readonly health?: (() => boolean | Promise<boolean>) | undefined;
 }
 
-/** What a handover needs of the process that takes. */
+/** What the handover needs of the successor. */
 export interface Taking {
   readonly inheritance: Inheritance;
   readonly succession: Succession;
   readonly ends: IncomingEnds;
   readonly vitals: Vitals;
-  /** Who goes on with connections of a listener. */
+  /** Adopts connections of a listener; undefined where there is no such listener. */
   readonly adopterOf: (listener: string) => Adopter | undefined;
-  /** @default the system's */
+  /** @default the system clock */
   readonly clock?: Clock;
 }
 
-/** A process that has descriptors for fewer connections, its own included, could not serve. */
+/** Number of connections, its own included, for which a successor needs descriptors. */
 const SMALLEST_ROOM = 8;
 
-/** Of the free descriptors, for what this process accepts and opens while connections move to it. */
+/** Share of the free descriptors that is kept for what this process accepts and opens while connections migrate to it. */
 const HEADROOM = 1 / 16;
 
-/** Heartbeats from one that says how much room there is to the next. */
+/** Number of heartbeats from one that reports the room to the next. */
 const ROOM_BEATS = 10;
 
-/** Our HELLO; the generation is the predecessor's to count, and ours is not read. */
+/** The HELLO of the successor. Its generation is not read: the successor has the predecessor's, plus one. */
 export type Greeting = Omit<Hello, 'generation'>;
 
 export class IncomingHandover {
-  /** Of handovers, this one and older ones, that end while this process looks on. */
+  /** Publishes the outcomes of this handover and of older ones. */
   readonly relay: OutcomeRelay = new OutcomeRelay();
   readonly #channel: Channel;
   readonly #greeting: Hello;
@@ -105,7 +108,7 @@ export class IncomingHandover {
   #isBeating = false;
   #beats = 0;
   #isLeaving = false;
-  /** READY was said before the predecessor died. */
+  /** Whether READY was sent before the predecessor died. */
   #wasReady = false;
   #stopBeating: (() => void) | undefined;
 
@@ -120,12 +123,13 @@ export class IncomingHandover {
   }
 
   /**
-   * Greets the predecessor and receives what it hands over. Owns the channel.
-   * @throws HandoverError the predecessor is gone, gave up, or speaks another protocol
+   * Sends HELLO to the predecessor and receives the MANIFEST. Owns the channel.
+   * @throws ERR_HANDOVER_PEER_LOST the predecessor has ended; ERR_HANDOVER_TIMEOUT it is silent; ERR_HANDOVER_ABORTED, or
+   *    the code it gave: it aborted; ERR_HANDOVER_VERSION, ERR_HANDOVER_PROTOCOL
    */
   static async join(channel: Channel, greeting: Greeting, taking: Taking): Promise<IncomingHandover> {
     const successor = new IncomingHandover(channel, greeting, taking);
-    // It may have closed already: the reader says why.
+    // The predecessor may have closed the channel already: the reader then gets the reason.
     channel.send('HELLO', successor.#greeting).catch(() => {});
     void successor.#read();
     const arrived = Promise.race([successor.#loading.promise, successor.#ended.promise]);
@@ -144,36 +148,40 @@ export class IncomingHandover {
     return this.#predecessor?.handoverId;
   }
 
-  /** The older generations that still drain, as the predecessor last said. */
+  /** The older generations that still drain, by the predecessor's last report. */
   get draining(): readonly DrainingGeneration[] {
     return this.#machine.state === 'serving' ? this.#older.now : [];
   }
 
-  /** Whether the predecessor is gone. */
+  /** Whether the predecessor has ended, and this process is in charge or will be when it is ready. */
   get isAlone(): boolean {
     return this.#machine.state === 'alone';
   }
 
-  /** Resolves when it is. */
+  /** Resolves when the predecessor has ended, or this handover has. */
   get alone(): Promise<void> {
     return this.#alone.promise;
   }
 
-  /** @throws ERR_HANDOVER_UNCLAIMED a listener is lost. Where the predecessor is dead, this process is all there is. */
+  /**
+   * Checks that every listener is claimed or left on purpose. Does not throw if the predecessor is dead, because no other
+   * process would serve.
+   * @throws ERR_HANDOVER_UNCLAIMED, ERR_HANDOVER_ADDRESS_IN_USE
+   */
   async expectClaimed(
     claims: Claims,
     { unclaimedListeners, standIns }: Pick<Ledger, 'unclaimedListeners' | 'standIns'>,
   ): Promise<void> {
     const error = unclaimedError(claims, unclaimedListeners, claims.left, standIns);
     if (!error || this.#machine.state === 'ended') return;
-    // Its end may not have been read yet.
+    // The predecessor may have died without its EOF having been read yet.
     if (!this.isAlone && (await hasDied(this.#predecessor, DEATH_GRACE, this.#clock)))
       await settlesWithin(this.#alone.promise, EXIT_GRACE, this.#clock);
     if (this.#machine.state === 'bereft') await this.#alone.promise;
     if (!this.isAlone) throw this.#giveUp(error);
   }
 
-  /** This process could serve: says what it claimed, and READY. Without a predecessor any more it is in charge at once. */
+  /** Sends CLAIMED and READY. If the predecessor has ended, takes charge at once. */
   async announceReady(claims: Claims): Promise<void> {
     if (this.#machine.state === 'ended') await this.#ended.promise;
     if (this.#machine.own('ready') === 'alone') {
@@ -184,7 +192,7 @@ export class IncomingHandover {
       await this.#channel.send('CLAIMED', claims);
       await this.#channel.send('READY', this.#room);
     } catch {
-      // It died this very moment: its end, which is read next, says what this process is now.
+      // The predecessor died at this moment: its EOF, which is read next, decides what this process does.
       await this.#alone.promise;
       await (this.isAlone ? this.#taking.succession.takeCharge() : this.#ended.promise);
       return;
@@ -193,9 +201,8 @@ export class IncomingHandover {
   }
 
   /**
-   * Lets the listeners accept, in a process that has descriptors left to serve with.
-   *
-   * @throws ERR_HANDOVER_DESCRIPTORS there are too few, and the predecessor had better serve on
+   * Lets the listeners accept, if this process has enough descriptors left to serve.
+   * @throws ERR_HANDOVER_DESCRIPTORS too few descriptors are left; the handover is given up
    */
   async acceptWithRoom(accept: () => Promise<void>): Promise<void> {
     this.#expectRoom();
@@ -215,13 +222,13 @@ export class IncomingHandover {
     throw this.#outOfDescriptors(`has descriptors left for ${room} connections, and needs ${SMALLEST_ROOM}`);
   }
 
-  /** Gives the handover up: the predecessor hears of it at once, not when it has waited for READY. */
+  /** Gives the handover up, so that the predecessor need not wait for READY. */
   #outOfDescriptors(what: string, cause?: unknown): unknown {
     const message = `this process ${what}: raise its RLIMIT_NOFILE (ulimit -n)`;
     return this.#giveUp(new HandoverError('ERR_HANDOVER_DESCRIPTORS', message, { stillServing: false, cause }));
   }
 
-  /** What may move here. */
+  /** How many connections may migrate here. */
   get #room(): { readonly room?: number } {
     const room = this.#taking.vitals.room?.();
     return room === undefined ? {} : { room: Math.floor(room * (1 - HEADROOM)) };
@@ -233,8 +240,8 @@ export class IncomingHandover {
   }
 
   /**
-   * This process ends on purpose. A predecessor that still drains does not take anything back, but for what it has offered
-   * and not given; resolves when it is known which is which.
+   * Ends the handover because this process ends on purpose. A predecessor that still drains takes back only connections
+   * that it has offered and not given. Resolves when that is decided for each, or after `LEAVE_GRACE` ms.
    */
   async leave(): Promise<void> {
     const { state } = this.#machine;
@@ -250,27 +257,28 @@ export class IncomingHandover {
     try {
       for await (const frame of this.#channel) {
         this.#onFrame(frame);
-        // A batch parked is a few milliseconds gone: whatever else this process is asked comes before the next one.
+        // Parking a batch takes a few milliseconds: other events get a turn before the next one.
         if (frame.name === 'GO') await nextTurn();
       }
       if (this.#isLeaving) void this.#holding.goAll();
       await this.#onEnd();
     } catch (error) {
-      // In charge: whatever the predecessor sends, it may be retiring, and nobody else would serve.
+      // This process is in charge. Whatever the predecessor sent, no other process may be left to serve.
       if (this.#machine.state === 'serving') await this.#onEnd();
       else this.#giveUp(error);
     }
   }
 
   /**
-   * Usually the predecessor's death. A channel can also end while both live: then the predecessor finds it closed, ends
-   * this process and takes back, also what it has offered and not given. Until it is dead that is not ours (G4).
+   * The channel ends, usually by the predecessor's death. It can also end while both live: the predecessor then finds it
+   * closed, ends this process and takes everything back, also connections that it has offered and not given. Those stay the
+   * predecessor's until it is dead (G4).
    */
   async #onEnd(): Promise<void> {
     this.#channel.close();
     const { state } = this.#machine;
     if ((state === 'loading' || state === 'ready') && !(await hasDied(this.#predecessor, EXIT_GRACE, this.#clock))) {
-      return void this.#giveUp(peerLost('the channel to the predecessor is closed, and it lives and serves'));
+      return void this.#giveUp(peerLost('the channel to the predecessor is closed, and the predecessor serves on'));
     }
     if (state === 'committing' || state === 'serving') await hasDied(this.#predecessor);
     const now = this.#machine.peer('EOF');
@@ -280,10 +288,10 @@ export class IncomingHandover {
     if (now === 'bereft') await this.#inherit();
   }
 
-  /** Never committed, and nobody is left to do it. */
+  /** Claims the charge after the predecessor died without COMMIT. */
   async #inherit(): Promise<void> {
     const isOurs = await this.#taking.succession.mayInherit(this.#predecessor);
-    // It may have been told to end meanwhile.
+    // This process may have been told to end meanwhile.
     if (this.#machine.state !== 'bereft') return;
     if (isOurs) this.#machine.own('obtained');
     else this.#giveUp(anotherInCharge());
@@ -321,13 +329,15 @@ export class IncomingHandover {
     if (name === 'GO') this.#holding.go(frame.payload.batch);
     if (name === 'RETIRE') this.relay.heard(frame.payload.outcomes);
     if (name === 'ABORT') {
-      const message = `the predecessor gave the handover up: ${frame.payload.reason ?? 'it did not say why'}`;
+      const message = `the predecessor aborted the handover: ${frame.payload.reason ?? 'it gave no reason'}`;
       const code = knownCode(frame.payload.code) ?? 'ERR_HANDOVER_ABORTED';
       this.#giveUp(new HandoverError(code, message, { stillServing: false }));
     }
   }
 
-  /** The predecessor has not read yet that this process leaves: what it offers now it takes back then. */
+  /**
+   * Handles frames that the predecessor sent before it read that this process ends; it takes back what it offers in them.
+   */
   #onLateFrame(frame: Frame): void {
     closeFds(frame.fds);
     if (!this.#isLeaving) return;
@@ -365,21 +375,21 @@ export class IncomingHandover {
       await this.#taking.succession.takeCharge();
       if (this.#machine.own('committed') !== 'serving') return;
       this.#channel.unref();
-      // A predecessor that cannot be told has died: its end is read next, and leaves this process in charge.
+      // The send fails only if the predecessor has died: its EOF is read next, and this process stays in charge.
       this.#channel.send('COMMITTED', {}).catch(() => {});
     } catch (error) {
       this.#giveUp(error);
     }
   }
 
-  /** What it was doing when the predecessor died decides: an app still loading takes charge when it is ready. */
+  /** The state when the predecessor died decides: an app that still loads takes charge when it is ready. */
   #onAlone(from: SuccessorState): void {
     this.#stopBeating?.();
-    // A predecessor that retired has nothing on offer; one that died cannot take it back.
+    // A predecessor that retired has no connections on offer; one that died cannot take them back.
     void this.#holding.goAll();
     this.#taking.inheritance.adoptStderr();
     this.#taking.inheritance.readHelpersStderr();
-    // Nobody else would serve: without its pid file or takeover socket, if need be.
+    // No other process would serve, so a failure of the pid file or takeover socket is only published.
     if (from === 'bereft' && this.#wasReady) {
       this.#taking.succession
         .takeCharge()
@@ -391,7 +401,7 @@ export class IncomingHandover {
   }
 
   async #beat(): Promise<void> {
-    // One at a time: a predecessor that was stopped must not find thousands.
+    // One heartbeat at a time: a predecessor that was stopped must not find thousands of them.
     if (this.#isBeating) return;
     this.#isBeating = true;
     const healthy = await isHealthy(this.#taking.vitals.health);
@@ -408,7 +418,7 @@ export class IncomingHandover {
   #giveUp(error: unknown): unknown {
     const reason = error instanceof HandoverError ? error : internal(error);
     if (this.#machine.state === 'alone') return reason;
-    // Before the state says so: it is the reason, and the end of the channel is not.
+    // Before the change of state, so that this reason counts and not the end of the channel.
     this.#ended.reject(reason);
     if (this.#machine.own('abort') === 'ended') {
       this.#sayAbort(reason.code, reason.message);

@@ -1,17 +1,17 @@
-// The state machines of both sides, as tables: what may happen in which state, and what state follows. Nothing here
-// acts; predecessor.ts and successor.ts act on the transitions.
+// The state machines of both sides of a handover, as tables: the events that are legal in each state, and the next state.
+// The tables have no side effects: outgoing.ts and incoming.ts act on the transitions.
 import { HandoverError } from '../errors.js';
 import type { Phase } from '../events.js';
 import { Deferred } from '../protocol/deferred.js';
 
-/** Who caused an event: an illegal one is the peer's fault or a bug of ours. */
+/** The cause of an event: an illegal one is the peer's fault (`peer`) or a bug of this package (`own`). */
 type Origin = 'peer' | 'own';
 
 type Table<State extends string, Event extends string> = Readonly<
   Record<State, Readonly<Partial<Record<Event, State>>>>
 >;
 
-/** The frames, their end (`EOF`: the peer closed or died), and what this side decides (lower case). */
+/** Frames, the end of the channel (`EOF`: the peer closed it or died), and decisions of this side (lower case). */
 export type PredecessorEvent =
   | 'HELLO'
   | 'CLAIMED'
@@ -20,7 +20,7 @@ export type PredecessorEvent =
   | 'COMMITTED'
   | 'HELD'
   | 'ABORT'
-  /** ABORT of a successor in charge that was told to end: nothing is taken back. */
+  /** ABORT of a successor in charge that was told to end: this process takes nothing back. */
   | 'LEFT'
   | 'EOF'
   | 'watch'
@@ -28,30 +28,30 @@ export type PredecessorEvent =
   | 'migrated'
   | 'drained'
   | 'abort'
-  /** What the arbiter says of the charge that was handed over. */
+  /** The arbiter's verdict on taking the charge back. */
   | 'obtained'
   | 'refused';
 
 export type PredecessorState =
-  /** Started or dialled in by the successor, which has not said HELLO. */
+  /** The successor was started or has dialled in, and has not sent HELLO. */
   | 'starting'
-  /** The MANIFEST is on its way; the app of the successor loads. */
+  /** The MANIFEST is being sent; the successor's app loads. */
   | 'offered'
   | 'claimed'
-  /** The successor could serve. */
+  /** The successor sent READY. */
   | 'ready'
   /** Both accept; the successor is watched. */
   | 'probation'
-  /** COMMIT is on its way: this process accepts no more. */
+  /** COMMIT is being sent: this process has stopped accepting. */
   | 'committing'
   | 'migrating'
   | 'draining'
-  /** Drains, and the successor has left on purpose. */
+  /** This process drains; the successor has ended on purpose. */
   | 'last'
   | 'retired'
-  /** Given up after COMMIT: the charge is taken back, if nobody else has it. */
+  /** Given up after COMMIT: this process takes the charge back, unless another generation has it. */
   | 'recalling'
-  /** Given up, and another generation is in charge: drains, and ends. */
+  /** Given up, and another generation is in charge: this process drains, and ends. */
   | 'relieved'
   /** Given up; this process serves. */
   | 'ended';
@@ -59,7 +59,7 @@ export type PredecessorState =
 const GIVE_UP = { ABORT: 'ended', EOF: 'ended', abort: 'ended' } as const;
 const RECALL = { ABORT: 'recalling', EOF: 'recalling', abort: 'recalling' } as const;
 
-/** Whatever is still read of a successor that was given up. */
+/** Frames of a given-up successor that are still read. */
 function late<S extends PredecessorState>(state: S): Record<Late, S> {
   const names: readonly Late[] = [
     'HELLO',
@@ -87,8 +87,8 @@ export const PREDECESSOR: Table<PredecessorState, PredecessorEvent> = {
   migrating: { ...RECALL, HEARTBEAT: 'migrating', HELD: 'migrating', migrated: 'draining', LEFT: 'last' },
   draining: { ...RECALL, HEARTBEAT: 'draining', HELD: 'draining', LEFT: 'last', drained: 'retired' },
   last: { migrated: 'last', EOF: 'last', abort: 'last', drained: 'retired' },
-  // The stream ends after RETIRE, and what the successor said before it read that may still arrive. It may also have
-  // ended before that was sent: then the charge is taken back after all.
+  // The channel ends after RETIRE, and frames that the successor sent before it read RETIRE may still arrive. The successor
+  // may also have ended before RETIRE was sent; this process then takes the charge back after all.
   retired: {
     HEARTBEAT: 'retired',
     LEFT: 'retired',
@@ -122,7 +122,7 @@ export const PREDECESSOR_PHASE: Readonly<Record<PredecessorState, Phase | undefi
 export type SuccessorEvent =
   | 'HELLO'
   | 'MANIFEST'
-  /** A MANIFEST or COMMIT that another one continues. */
+  /** A MANIFEST or COMMIT with `more`, which another one continues. */
   | 'MORE'
   | 'COMMIT'
   | 'OFFER'
@@ -139,7 +139,7 @@ export type SuccessorEvent =
 
 export type SuccessorState =
   | 'greeting'
-  /** Descriptors arrive. */
+  /** The descriptors of the MANIFEST arrive. */
   | 'receiving'
   /** The app loads and claims. */
   | 'loading'
@@ -147,17 +147,18 @@ export type SuccessorState =
   | 'committing'
   /** In charge; the predecessor drains. */
   | 'serving'
-  /** The predecessor died before COMMIT: an older generation may take the charge back, or this process gets it. */
+  /** The predecessor died before COMMIT: either an older generation or this process takes charge. */
   | 'bereft'
-  /** In charge, and the predecessor is gone: retired, or dead. */
+  /** In charge, and the predecessor has retired or died. */
   | 'alone'
-  /** Given up: the predecessor serves. */
+  /** Given up: another process serves. */
   | 'ended';
 
 export const SUCCESSOR: Table<SuccessorState, SuccessorEvent> = {
   greeting: { HELLO: 'receiving', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
   receiving: { MORE: 'receiving', MANIFEST: 'loading', ABORT: 'ended', EOF: 'ended', abort: 'ended' },
-  // From here on this process holds all descriptors: a predecessor that dies leaves it in charge, or an older generation.
+  // From here on this process holds all descriptors: if the predecessor dies, this process or an older generation takes
+  // charge.
   loading: { ready: 'ready', ABORT: 'ended', EOF: 'bereft', abort: 'ended' },
   ready: { MORE: 'ready', COMMIT: 'committing', ABORT: 'ended', EOF: 'bereft', abort: 'ended' },
   bereft: { ready: 'bereft', EOF: 'bereft', obtained: 'alone', abort: 'ended' },
@@ -187,7 +188,7 @@ export const SUCCESSOR: Table<SuccessorState, SuccessorEvent> = {
   },
 };
 
-/** One side's state, and the only place that changes it. */
+/** Holds the state of one side, and alone changes it. */
 export class Machine<State extends string, Event extends string> {
   readonly #table: Table<State, Event>;
   readonly #onEnter: (state: State, from: State) => void;
@@ -209,12 +210,12 @@ export class Machine<State extends string, Event extends string> {
     return this.#deferredFor(state).promise;
   }
 
-  /** Something came from the peer. @throws ERR_HANDOVER_PROTOCOL it may not come now */
+  /** Steps by an event of the peer. @throws ERR_HANDOVER_PROTOCOL the event is not legal in this state */
   peer(event: Event): State {
     return this.#step(event, 'peer');
   }
 
-  /** This side decided something. @throws ERR_HANDOVER_INTERNAL a bug: it may not be decided now */
+  /** Steps by a decision of this side. @throws ERR_HANDOVER_INTERNAL a bug: the event is not legal in this state */
   own(event: Event): State {
     return this.#step(event, 'own');
   }

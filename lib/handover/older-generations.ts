@@ -1,4 +1,4 @@
-// The generations before this one that still drain, as the predecessor last said.
+// The older generations that still drain, by the predecessor's last report.
 import type { Clock } from '../protocol/clock.js';
 import type { DrainingGeneration, Heartbeat, Hello } from '../protocol/frames.js';
 
@@ -13,7 +13,7 @@ export class OlderGenerations {
     this.#clock = clock;
   }
 
-  /** It begins to drain. */
+  /** Called at COMMIT, when the predecessor begins to drain. */
   committed(predecessor: Hello | undefined): void {
     this.#predecessor = predecessor;
     this.#committedAt = this.#clock.now();
@@ -27,7 +27,7 @@ export class OlderGenerations {
     this.#draining = [{ generation, pid, startTime, age, connections }, ...draining];
   }
 
-  /** With their ages as they are by now. */
+  /** The generations with their present ages. */
   get now(): readonly DrainingGeneration[] {
     const since = Math.round(this.#clock.now() - this.#reportedAt);
     return this.#draining.map((older) => ({ ...older, age: older.age + since }));

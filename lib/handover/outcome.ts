@@ -1,4 +1,4 @@
-// How a handover ended, for whoever asked for it: what `upgrade()` resolves with, and the error it rejects with.
+// The end of a handover, for its requester: what `upgrade()` resolves with, and the error it rejects with.
 
 import { HandoverError, type HandoverErrorCode, toError } from '../errors.js';
 import type { Phase } from '../events.js';
@@ -13,10 +13,10 @@ export interface UpgradeOutcome {
   readonly pid: number;
   /** The phases so far; the old process still drains. */
   readonly phases: readonly PhaseRecord[];
-  /** Names the successor took over, and those it did not want. */
+  /** Names of the listeners that the successor claimed, and of those that it did not. */
   readonly claimed: readonly string[];
   readonly unclaimed: readonly string[];
-  /** Listeners it has opened itself, where there are any. */
+  /** Listeners that the successor has bound itself, if any. */
   readonly bound?: Claims['bound'];
 }
 
@@ -25,19 +25,19 @@ export interface Remains {
   readonly phase: Phase | undefined;
   readonly exit: Exit | undefined;
   readonly stderr: string;
-  /** Connections it owned, as it last said; undefined where it never did. */
+  /** Connections that the successor owned, by its last heartbeat; undefined without one. */
   readonly connections: number | undefined;
 }
 
-/** A failure that is the successor's own end: its exit says more than any signal of ours. */
+/** Whether the failure is the successor's own end, so that its exit explains more than a later signal to it. */
 export function hasEnded(error: unknown): boolean {
   return error instanceof HandoverError && error.code === 'ERR_HANDOVER_SUCCESSOR_EXITED';
 }
 
-/** This process was told to end, or to give the handover up: that says nothing about the successor. */
+/** Codes of failures that say nothing about the successor: this process was told to end, or to abort the handover. */
 const NO_JUDGEMENT: readonly HandoverErrorCode[] = ['ERR_HANDOVER_CLOSED', 'ERR_HANDOVER_CANCELLED'];
 
-/** The error with all that is known of the successor: how it ended, what it said, what was lost with it. */
+/** Adds to the error how the successor ended, its last lines on stderr, and the connections lost with it. */
 export function explainFailure(error: HandoverError, { phase, exit, stderr, connections }: Remains): HandoverError {
   const how =
     hasEnded(error) && exit ? ` (${exit.signal ? `killed by ${exit.signal}` : `exit code ${exit.code}`})` : '';
@@ -61,25 +61,25 @@ export function explainFailure(error: HandoverError, { phase, exit, stderr, conn
   );
 }
 
-/** For people: `systemctl status` shows it to everybody, so without what a process said on stderr. */
+/** One line for people. Without the successor's stderr, because `systemctl status` shows it to every user. */
 export function failureText(error: unknown): string {
   const [reason] = toError(error).message.split('\n', 1);
   return `the handover failed: ${reason}`;
 }
 
-/** The process at the other end is gone. */
+/** The error for a peer that has ended. */
 export function peerLost(message: string): HandoverError {
   return new HandoverError('ERR_HANDOVER_PEER_LOST', message, { phase: 'PREPARE', stillServing: false });
 }
 
-/** Three generations were alive, and this one is not the one that goes on. */
+/** The error for a generation that lost the charge to another one. */
 export function anotherInCharge(): HandoverError {
   const message = 'the process in charge died, and another generation has taken charge';
   return new HandoverError('ERR_HANDOVER_ANOTHER_IN_CHARGE', message, { stillServing: false });
 }
 
-/** A bug of ours, or of the app where it was asked. */
+/** The error for an unexpected exception: a bug of this package, or of a function of the app. */
 export function internal(cause: unknown): HandoverError {
-  const message = `unexpected: ${toError(cause).message}`;
+  const message = `an unexpected error: ${toError(cause).message}`;
   return new HandoverError('ERR_HANDOVER_INTERNAL', message, { cause, stillServing: false });
 }

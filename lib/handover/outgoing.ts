@@ -1,6 +1,5 @@
-// One handover, from the side of the process that gives. The steps are prepare, probate, commit, retire; what can go
-// wrong at any time (a frame out of turn, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes
-// everything back.
+// The predecessor's side of one handover. Its steps are prepare, probate, commit, retire. A failure at any time (an illegal
+// frame, a death, a silence, a deadline) ends the step that waits, and `giveUp` takes everything back.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HandoverError, type HandoverErrorCode, hasCode, knownCode } from '../errors.js';
 import type { Phase } from '../events.js';
@@ -34,38 +33,40 @@ export interface Preparation {
   readonly readyTimeout: number;
   readonly standby: boolean;
   readonly probation?: boolean;
-  /** What a successor of an older version, which does not decide that itself, may leave. */
+  /** Listeners that may stay unclaimed, for a successor of an older version, which does not decide that itself. */
   readonly unclaimed?: Unclaimed;
 }
 
-/** The process that takes, and what is written down of the handover to it. */
+/** The successor, and the record of the handover to it. */
 export interface Outgoing {
   readonly channel: Channel;
   readonly process: SuccessorProcess;
-  /** Of the process that gives. */
+  /** The HELLO of the predecessor. */
   readonly hello: Hello;
   readonly record?: HandoverRecord | undefined;
-  /** @default the system's */
+  /** @default the system clock */
   readonly clock?: Clock;
 }
 
-/** What is given. */
+/** What the predecessor hands over. */
 export interface Giving {
-  /** What a successor needs to load; the descriptors are borrowed. */
+  /** The descriptors that a successor needs while it loads; borrowed. */
   list(wanted: Wanted): DescriptorList;
   /**
-   * Gives up being in charge: stops accepting, but where the successor does not: on listeners that are not among the claimed,
-   * and are optional or were opened after all was offered. Resolves with everything that is handed over, state included.
+   * Gives up the charge. Stops accepting, except on listeners that the successor did not claim and that are optional or
+   * were opened after the offer. Resolves with everything that is handed over, including state.
    */
   stepDown(claimed: readonly string[], offered: ReadonlySet<ManifestEntry>): Promise<DescriptorList>;
 }
 
-/** What follows where the successor does not go on. */
+/** What the predecessor does when the successor fails or ends. */
 export interface TakingBack {
-  /** Whether this process may undo `stepDown`: no other than this successor has taken charge since. Waits until that is decided. */
+  /**
+   * Whether this process may undo `stepDown`: no other generation has taken charge. Resolves when the arbiter has decided.
+   */
   mayTakeBack(successor: Hello | undefined): Promise<boolean>;
   takeBack(): Promise<void>;
-  /** The successor left on purpose, and nobody listens any more: clients are to be refused, not kept waiting. */
+  /** Called when the successor ended on purpose: closes the listeners, so that clients are refused instead of waiting. */
   letGo(): void;
 }
 
@@ -83,14 +84,14 @@ export class OutgoingHandover {
   readonly #clock: Clock;
   readonly #pulse: Pulse;
   #peer: Hello | undefined;
-  /** How long the successor may take to hear that it is alone, in milliseconds. */
+  /** Milliseconds that `retire()` waits for the successor to read RETIRE. */
   hearing = 0;
   claims: Claims = { claimed: [], unclaimed: [] };
   #isToProve = false;
   #hasSteppedDown = false;
   #hasSuccessorGivenUp = false;
   #hasSuccessorLeft = false;
-  /** Ends with the channel. */
+  /** Resolves when the channel has ended. */
   readonly #reading: Promise<void>;
   #maySuccessorServe = false;
 
@@ -113,7 +114,7 @@ export class OutgoingHandover {
     this.#reading = this.#read();
   }
 
-  /** The phase going on, or the one it failed in. */
+  /** The present phase, or the one in which the handover failed. */
   get phase(): Phase | undefined {
     return this.record.log.current;
   }
@@ -127,7 +128,11 @@ export class OutgoingHandover {
     return this.#process.pid;
   }
 
-  /** From nothing to a successor that could serve; a standby does not accept before COMMIT. `probate()` comes next or not. */
+  /**
+   * Waits until the successor is ready to serve; a standby does not accept before COMMIT. `probate()` may follow, then
+   * `commit()`.
+   * @throws HandoverError the successor failed, was not ready within `readyTimeout`, or left a listener unclaimed
+   */
   async prepare({ readyTimeout, standby, probation = false, unclaimed = 'fail' }: Preparation): Promise<void> {
     this.#isToProve = probation;
     await this.#within(readyTimeout, 'the successor was not ready', async () => {
@@ -139,12 +144,15 @@ export class OutgoingHandover {
       await sendList(this.#channel, 'MANIFEST', list, standby).finally(list.release);
       await this.#until('ready');
     });
-    // Of a version that does not decide it itself.
+    // Without `left` the successor is of a version that does not decide this itself.
     const error = this.claims.left ? undefined : unclaimedError(this.claims, [...this.#offered], unclaimed);
     if (error) throw error;
   }
 
-  /** Both accept for `probation` ms, and until a heartbeat after that; silence of `stall` ms ends it. */
+  /**
+   * Watches the successor while both processes accept: for `probation` ms, and until the next heartbeat. A silence of
+   * `stall` ms fails the handover.
+   */
   async probate(probation: number, stall: number): Promise<void> {
     await this.#expectGoingOn();
     this.#watchFor(stall);
@@ -152,7 +160,10 @@ export class OutgoingHandover {
     await Promise.race([this.#pulse.next(), this.#failed.promise]);
   }
 
-  /** Puts the successor in charge: this process accepts no more. It is watched on, with more patience. */
+  /**
+   * Puts the successor in charge; this process stops accepting. The successor is still watched, and may be silent for
+   * `SERVING_PATIENCE` times as long.
+   */
   async commit(stall: number): Promise<UpgradeOutcome> {
     await this.#expectGoingOn();
     this.#watchFor(stall * SERVING_PATIENCE);
@@ -161,12 +172,12 @@ export class OutgoingHandover {
       this.#hasSteppedDown = true;
       const given = await this.#giving.stepDown(this.claims.claimed, this.#offered);
       const list = withHelpersStderr(given, this.#process.helpersStderr);
-      // From the first byte of COMMIT on, whether its answer comes or not.
+      // The successor may serve from the first byte of COMMIT on, even if its answer never comes.
       this.#maySuccessorServe = true;
       await sendList(this.#channel, 'COMMIT', without(list, this.#offered)).finally(list.release);
       await this.#until('migrating');
     });
-    // It may have given up in the same read.
+    // The same read may have brought an ABORT of the successor.
     await this.#expectGoingOn();
     const { generation } = this.#hello;
     const { claimed, unclaimed, bound } = this.claims;
@@ -174,23 +185,27 @@ export class OutgoingHandover {
     return { generation: generation + 1, pid: this.#process.pid, phases: this.record.log.records, ...claims };
   }
 
-  /** Whether the successor is there, and can go on with live connections. */
+  /** Whether the successor has not ended, and can adopt live connections. */
   get canMove(): boolean {
     return !this.#hasSuccessorLeft && (this.#peer?.capabilities.includes('move') ?? false);
   }
 
-  /** Nothing moves, or no more for now: the rest drains. */
+  /** Enters the drain: no connection migrates, or none can at present. */
   settle(): void {
     if (this.#machine.state === 'migrating') this.#machine.own('migrated');
   }
 
-  /** Tells the successor what is left to drain. */
+  /** Reports to the successor what is left to drain. */
   report(connections: number, draining: readonly DrainingGeneration[]): void {
     if (this.#machine.state !== 'draining' && this.#machine.state !== 'migrating') return;
     this.#channel.send('HEARTBEAT', { connections, draining }).catch(() => {});
   }
 
-  /** The last word: from here on the successor is alone. Resolves when it has heard that, where `hearing` says so. */
+  /**
+   * Sends RETIRE: the successor no longer has a predecessor. Resolves when it has been sent, or, for at most `hearing` ms,
+   * when the successor has read it.
+   * @throws HandoverError the successor failed before
+   */
   async retire(outcomes: readonly EndedHandover[] = []): Promise<void> {
     await this.#expectGoingOn();
     this.settle();
@@ -201,14 +216,14 @@ export class OutgoingHandover {
     this.#channel.close();
   }
 
-  /** @throws ERR_HANDOVER_SUCCESSOR_EXITED it has died; one that was told to end has said so before */
+  /** @throws ERR_HANDOVER_SUCCESSOR_EXITED the successor has died; one that ended on purpose has sent ABORT before */
   async #sendRetire(outcomes: readonly EndedHandover[]): Promise<void> {
     try {
       await this.#channel.send('RETIRE', { outcomes });
     } catch (cause) {
       await this.#reading;
       if (this.#hasSuccessorLeft) return;
-      const message = 'the successor ended in the moment in which it was to be left alone';
+      const message = 'the successor ended just before the predecessor retired';
       throw new HandoverError('ERR_HANDOVER_SUCCESSOR_EXITED', message, {
         phase: this.phase,
         cause,
@@ -217,15 +232,17 @@ export class OutgoingHandover {
     }
   }
 
-  /** Whoever retires leaves the successor alone, and it may have hung since it took charge, with nobody the wiser yet. */
+  /**
+   * Waits for a heartbeat, because the successor may have hung since it took charge without having been silent long enough.
+   */
   async #signOfLife(): Promise<void> {
     await Promise.race([this.#pulse.next(), this.#until('last')]);
-    // The same read may have brought what ends it: the rest of it has been looked at when the next turn begins.
+    // The same read may have brought a frame that ends the handover; it has been handled when the next turn begins.
     await nextTurn();
     await this.#expectGoingOn();
   }
 
-  /** Ends the handover from this side; the step that waits rejects with the reason. Without effect once it is over. */
+  /** Aborts the handover; the step that waits rejects with the reason. Without effect once the handover is over. */
   abort(reason: unknown): void {
     this.#machine.own('abort');
     if (this.#isGivenUp) this.#failed.reject(reason);
@@ -233,9 +250,9 @@ export class OutgoingHandover {
 
   /**
    * Takes everything back after a failure. A successor that may be in charge, and may only be slow, or alive with its
-   * channel closed, is ended first, so that two never serve; any other ends afterwards, and the kernel gives each
-   * connection to one of us.
-   * @returns the error for whoever asked for the handover: an AbortSignal's reason untouched, else a HandoverError
+   * channel closed, is killed first, so that two processes never serve. Any other is stopped afterwards: until then both
+   * accept, and the kernel gives each connection to one of them.
+   * @returns the error for the requester: the reason of an AbortSignal untouched, otherwise a HandoverError
    */
   async giveUp(reason: unknown): Promise<unknown> {
     this.abort(reason);
@@ -257,7 +274,7 @@ export class OutgoingHandover {
     if (isOurs) await this.#takingBack.takeBack();
   }
 
-  /** Given up, and another generation took charge: nothing was taken back. */
+  /** Whether the handover failed and another generation took charge, so that this process took nothing back. */
   get isRelieved(): boolean {
     return this.#machine.state === 'relieved';
   }
@@ -266,13 +283,15 @@ export class OutgoingHandover {
     return this.#machine.state === 'ended' || this.#machine.state === 'recalling';
   }
 
-  /** Dialled in with something else than a HELLO: it holds nothing, and may be any tool of this user. It is not ours to end. */
+  /**
+   * Whether the peer dialled in and sent no HELLO: it holds nothing, may be any tool of this user, and must not be stopped.
+   */
   get #isStranger(): boolean {
     return !this.#process.wasStarted && this.#peer === undefined;
   }
 
   async #explain(error: HandoverError): Promise<HandoverError> {
-    // A process out of reach may never be seen to end.
+    // This process cannot see the end of a process without a pidfd.
     const hasExited = !this.#isStranger && (await settlesWithin(this.#process.exited, EXIT_GRACE, this.#clock));
     const exit = hasExited ? await this.#process.exited : undefined;
     return explainFailure(error, {
@@ -311,15 +330,15 @@ export class OutgoingHandover {
     }
     if (frame.name === 'CLAIMED') this.claims = frame.payload;
     this.#machine.peer(frame.name as PredecessorEvent);
-    // At once: the same read may have brought a heartbeat that fails the probation.
+    // At once, because the same read may have brought a heartbeat that fails the probation.
     if (frame.name === 'READY' && this.#isToProve) this.#machine.own('watch');
     if (frame.name === 'READY' || frame.name === 'HEARTBEAT') this.moving.roomIs(frame.payload.room);
     if (frame.name === 'HEARTBEAT') this.#pulse.beat(frame.payload);
-    // One that has died since, or is given up, cannot keep what it held.
+    // A successor that has died since, or is given up, cannot keep the connections that it held.
     if (frame.name === 'HELD' && !this.#isGivenUp && !this.#process.hasEnded()) this.moving.onHeld(frame.payload);
   }
 
-  /** A peer of another version may send none. */
+  /** Watches the heartbeats, unless the peer is of a version that sends none. */
   #watchFor(stall: number): void {
     if (this.#peer?.capabilities.includes('heartbeat')) this.#pulse.watch(stall);
   }
@@ -335,7 +354,7 @@ export class OutgoingHandover {
 
   #onAbort({ code, reason }: { readonly code?: string | undefined; readonly reason?: string | undefined }): void {
     const { state } = this.#machine;
-    // Told to end while in charge: it is not a failure, and nobody wants this process back.
+    // The successor was told to end while in charge: no failure, and this process is not to serve again.
     const isInCharge = state === 'migrating' || state === 'draining' || state === 'retired';
     this.#hasSuccessorLeft = code === 'ERR_HANDOVER_CLOSED' && isInCharge;
     this.#machine.peer(this.#hasSuccessorLeft ? 'LEFT' : 'ABORT');
@@ -348,7 +367,7 @@ export class OutgoingHandover {
       return;
     }
     this.#hasSuccessorGivenUp = true;
-    this.#fail(knownCode(code) ?? 'ERR_HANDOVER_ABORTED', `the successor gave up: ${reason ?? 'it did not say why'}`);
+    this.#fail(knownCode(code) ?? 'ERR_HANDOVER_ABORTED', `the successor gave up: ${reason ?? 'it gave no reason'}`);
   }
 
   #fail(code: HandoverErrorCode, message: string): void {
@@ -381,7 +400,9 @@ export class OutgoingHandover {
     }
   }
 
-  /** A send failed because one end of the channel is closed: the last word of the successor, or its EOF, says why. */
+  /**
+   * A send failed because the channel is closed: the reason is in the successor's ABORT or EOF, which is still to be read.
+   */
   #explainedByEnd(error: unknown): Promise<never> {
     if (['EPIPE', 'ECONNRESET', 'ECANCELED'].some((code) => hasCode(error, code))) return this.#failed.promise;
     throw error;

@@ -1,4 +1,4 @@
-// When each phase of one handover began and how long it took.
+// The phases of one handover, with their starts and durations.
 import type { Phase, PhaseTimes } from '../events.js';
 
 export type PhaseRecord = PhaseTimes;
@@ -7,12 +7,12 @@ export class PhaseLog {
   readonly #ended: PhaseRecord[] = [];
   #open: { readonly name: Phase; readonly startedAt: number; readonly start: number } | undefined;
 
-  /** The phase going on, or the last one. */
+  /** The present phase, or the last one. */
   get current(): Phase | undefined {
     return this.#open?.name ?? this.#ended.at(-1)?.name;
   }
 
-  /** Begins a phase and so ends the one before. False: it is the one going on. */
+  /** Begins a phase, and ends the one before. False: the phase has begun already. */
   enter(name: Phase): boolean {
     if (this.#open?.name === name) return false;
     this.end();
@@ -30,7 +30,7 @@ export class PhaseLog {
     return [...this.#ended];
   }
 
-  /** These, and the one going on as if it ended now. */
+  /** The phases that have ended, and the present one as if it ended now. */
   get soFar(): readonly PhaseRecord[] {
     return [...this.#ended, ...this.#going];
   }

@@ -1,4 +1,4 @@
-// What the predecessor knows of its successor's life: the last heartbeat, and that one is missing.
+// The successor's heartbeats in the predecessor: the last one, and whether one is missing.
 
 import type { Clock } from '../protocol/clock.js';
 import { Deferred } from '../protocol/deferred.js';
@@ -6,18 +6,18 @@ import type { Heartbeat } from '../protocol/frames.js';
 import { HeartbeatWatch } from './heartbeat.js';
 
 export class Pulse {
-  /** Connections it owns, as it last said. */
+  /** Connections of the successor, by its last heartbeat. */
   #connections: number | undefined;
-  /** Of those moved to it, how many it knew of then. */
+  /** Number of the migrated connections that this heartbeat includes. */
   #adopted = 0;
-  /** It has shown no sign of life for longer than allowed. */
+  /** Whether the successor was silent for longer than allowed. */
   isSilent = false;
   readonly #clock: Clock;
   readonly #onFailure: (message: string) => void;
   #watch: HeartbeatWatch | undefined;
   #next = new Deferred<void>();
 
-  /** `onFailure` is told of a silence, and of an app that says it is not well. */
+  /** `onFailure` is called at a silence, and at a failed health check of the successor. */
   constructor(clock: Clock, onFailure: (message: string) => void) {
     this.#clock = clock;
     this.#onFailure = onFailure;
@@ -29,7 +29,7 @@ export class Pulse {
     else this.#watch = new HeartbeatWatch(this.#clock, stall, (silence) => this.#onStall(silence));
   }
 
-  /** Resolves with the next heartbeat; at once where none is waited for, because the peer sends none. */
+  /** Resolves at the next heartbeat, or at once if the peer sends none. */
   async next(): Promise<void> {
     if (!this.#watch) return;
     this.#next = new Deferred();
@@ -44,7 +44,10 @@ export class Pulse {
     if (healthy === false) this.#onFailure('the health check of the successor failed');
   }
 
-  /** Connections it owns now that it has been given so many; undefined where it never said, and has none of us. */
+  /**
+   * Connections that the successor owns when `given` have migrated to it; undefined if it never reported any and none have
+   * migrated.
+   */
   owned(given: number): number | undefined {
     return given > this.#adopted ? (this.#connections ?? 0) + given - this.#adopted : this.#connections;
   }

@@ -1,13 +1,13 @@
-// A listener that was handed over and that the new process does not claim: clients would be refused there from the moment in
-// which the old process stops accepting. That fails the handover, unless it is said to be meant.
+// Checks that the successor claims every listener that was handed over. An unclaimed listener would refuse clients from the
+// moment in which the predecessor stops accepting, so it fails the handover, unless the option `unclaimed` allows it.
 
 import { HandoverError, typeError } from '../errors.js';
 import type { Claims, ManifestEntry } from '../protocol/frames.js';
 
-/** `'close'`: all of them may be left; or those of these names. */
+/** `'close'`: every listener may stay unclaimed; a list: the listeners of these names; `'fail'`: none. */
 export type Unclaimed = 'fail' | 'close' | readonly string[];
 
-/** @throws TypeError another word, or no names */
+/** @throws TypeError neither 'fail' nor 'close' nor a list of strings */
 export function checkUnclaimed(unclaimed: unknown = 'fail'): Unclaimed {
   const isNames = Array.isArray(unclaimed) && unclaimed.every((name) => typeof name === 'string');
   if (unclaimed === 'fail' || unclaimed === 'close' || isNames) return unclaimed as Unclaimed;
@@ -18,7 +18,10 @@ export function mayBeLeft(unclaimed: Unclaimed, name: string): boolean {
   return unclaimed === 'close' || (unclaimed !== 'fail' && unclaimed.includes(name));
 }
 
-/** Also where one was bound that has only a stand-in (Ledger.standIn). Undefined where every listener of `offered` was claimed, or may be left. */
+/**
+ * The error for the listeners of `offered` that are lost, or for an address that only a stand-in holds (Ledger.standIn).
+ * Undefined if every listener was claimed or may stay unclaimed.
+ */
 export function unclaimedError(
   { unclaimed, bound = [], left = [] }: Claims,
   offered: readonly ManifestEntry[],
@@ -30,11 +33,11 @@ export function unclaimedError(
   );
   if (lost.length === 0) return standIns[0] && inTheWay(standIns[0]);
   const names = lost.map(({ name, address }) => (name === address ? name : `"${name}" at ${address}`)).join(', ');
-  const instead = bound.length > 0 ? ` It has bound ${bound.map(({ address }) => address).join(', ')}.` : '';
+  const instead = bound.length > 0 ? ` It has bound ${bound.map(({ address }) => address).join(', ')} instead.` : '';
   const list = lost.map(({ name }) => `'${name}'`).join(', ');
   const message =
     `the new process does not listen on ${names}, which was handed over: clients would be refused.${instead} ` +
-    `If it is meant, say so there: unclaimed: 'close' or unclaimed: [${list}]`;
+    `If that is intended, set in the new process: unclaimed: 'close' or unclaimed: [${list}]`;
   return new HandoverError('ERR_HANDOVER_UNCLAIMED', message, { phase: 'PREPARE', stillServing: true });
 }
 
