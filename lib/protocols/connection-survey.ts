@@ -1,4 +1,4 @@
-// What is still open while a server drains: each connection is counted by its protocol, as busy or idle.
+// Lists the open connections of a draining server, each as busy or idle by its protocol.
 import type { Socket } from 'node:net';
 import type { Connections } from './connections.js';
 import type { Counted, Protocol } from './protocol.js';
@@ -17,7 +17,7 @@ export class ConnectionSurvey {
     this.#protocols = protocols;
   }
 
-  /** Every open connection but those that have ended for their client and only linger. */
+  /** Every open connection, except those that this side has ended and that only linger. */
   open(): Open[] {
     const own = new Map<Protocol, Socket[]>();
     for (const socket of this.#connections.open()) {

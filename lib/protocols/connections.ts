@@ -1,22 +1,23 @@
-// The open connections of one server: as accepted, and where a layer such as TLS is between, the sockets it makes of them.
+// The open connections of one server: the accepted sockets and, with a layer such as TLS, the sockets that the layer makes
+// of them.
 import type { Socket } from 'node:net';
 import { tcpTraffic } from '../fd/tcp-traffic.js';
 import { descriptorOf, queuedBytes } from '../sockets/stream-handle.js';
 
 export class Connections {
   readonly accepted: Set<Socket> = new Set();
-  /** By the socket the layer made: the one it was made of. Undefined: there is no layer. */
+  /** The layer's sockets, each with the accepted socket it was made of. Undefined without a layer. */
   #layered: Map<Socket, Socket | undefined> | undefined;
   readonly #since = new WeakMap<Socket, number>();
   readonly #onEmpty: () => void;
   #isClosed = false;
 
-  /** `onEmpty` is called when the last one has gone. */
+  /** `onEmpty` is called when the last accepted socket has closed or migrated. */
   constructor(onEmpty: () => void) {
     this.#onEmpty = onEmpty;
   }
 
-  /** The server has a layer: see {@link addLayered}. */
+  /** Notes that the server has a layer: see {@link addLayered}. */
   addLayer(): void {
     this.#layered ??= new Map();
   }
@@ -30,14 +31,16 @@ export class Connections {
     return this.#layered?.keys() ?? this.accepted;
   }
 
-  /** Those, and what was accepted and of which the layer has made none yet. */
+  /** The speaking sockets, and accepted ones of which the layer has made no socket yet. */
   open(): Socket[] {
     if (!this.#layered) return [...this.accepted];
     const wrapped = new Set(this.#layered.values());
     return [...this.#layered.keys(), ...[...this.accepted].filter((socket) => !wrapped.has(socket))];
   }
 
-  /** Also one that was moved here, once: it may come again as a 'connection'. */
+  /**
+   * Adds an accepted or a migrated socket. A second call does nothing: a migrated socket may come again as a 'connection'.
+   */
   add(socket: Socket): void {
     if (this.#isClosed || this.accepted.has(socket)) return;
     this.accepted.add(socket);
@@ -50,7 +53,7 @@ export class Connections {
     if (this.accepted.size === 0) this.#onEmpty();
   }
 
-  /** `accepted`: what the layer has made it of. */
+  /** `accepted`: the socket that the layer made it of. */
   addLayered(socket: Socket, accepted: Socket | undefined): void {
     if (this.#isClosed && !(accepted && this.accepted.has(accepted))) return;
     this.#layered?.set(socket, accepted);
@@ -58,12 +61,15 @@ export class Connections {
     socket.once('close', () => this.#layered?.delete(socket));
   }
 
-  /** The server is closed: one that listens anew is managed anew, and counts its own. */
+  /**
+   * Adds no more sockets, because the app has closed the server. If it listens again, another object counts its
+   * connections.
+   */
   close(): void {
     this.#isClosed = true;
   }
 
-  /** Milliseconds since it was accepted, or since the layer has made it. */
+  /** Milliseconds since the socket was accepted, or since the layer made it. */
   ageOf(socket: Socket): number {
     return performance.now() - (this.#since.get(socket) ?? 0);
   }
@@ -73,14 +79,15 @@ export class Connections {
   }
 }
 
-/** Whether bytes wait to be read by the app, or to be taken by the kernel. */
+/** Whether bytes wait for the app to read them, or for the kernel to take them. */
 export function hasBytesWaiting(socket: Socket): boolean {
   return socket.readableLength > 0 || socket.writableLength > 0 || queuedBytes(socket) > 0;
 }
 
 /**
- * A number that changes when a byte of this connection moves. Where the kernel tells, it is what it has received and what
- * the client has acknowledged: the last megabytes of a response leave the kernel's buffer long after they left Node's.
+ * A number that changes when a byte of this connection moves. Where the kernel gives them, it is the bytes received and the
+ * bytes that the client has acknowledged: the last megabytes of a response leave the kernel's buffer long after they left
+ * Node's.
  */
 export function trafficOf(socket: Socket): number {
   const fd = descriptorOf(socket);

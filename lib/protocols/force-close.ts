@@ -1,11 +1,11 @@
-// The end by force: all that is left at the hard stop, or before it a connection on which no byte has moved for too long.
-// What was cut is told, group by group.
+// Cuts connections: all that are left at the drain's deadline and, before it, one on which no byte has moved for too long.
+// Counts the cut connections by groups.
 import type { Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
 import type { ConnectionSurvey, Open } from './connection-survey.js';
 import { trafficOf } from './connections.js';
 
-/** How often it is looked whether bytes move: a connection is cut at most a quarter too late. */
+/** Checks in one idle timeout: a connection is cut at most a quarter of the timeout too late. */
 const LOOKS = 4;
 
 interface Watched {
@@ -30,12 +30,12 @@ export class ForceClose {
     this.#ageOf = ageOf;
   }
 
-  /** What was cut since the drain began. */
+  /** The connections that were cut since the drain began. */
   get groups(): readonly CutConnections[] {
     return [...this.#groups.values()];
   }
 
-  /** A drain begins; `idleTimeout` ms without a byte cut a busy connection, 0: never. */
+  /** Called when a drain begins. `idleTimeout` ms without a byte cut a busy connection; 0: never. */
   start(idleTimeout: number): void {
     this.stop();
     this.#groups.clear();
@@ -51,14 +51,17 @@ export class ForceClose {
     this.#watched.clear();
   }
 
-  /** Cuts all that is open, and says how many connections that were. */
+  /** Cuts every open connection, and returns their number. */
   cutAll(): number {
     const open = this.#survey.open();
     for (const connection of open) this.#cut(connection, 'drainTimeout');
     return open.length;
   }
 
-  /** Of a protocol whose idle connections do not end by themselves nobody knows whether they are idle. */
+  /**
+   * Cuts connections without a byte. Leaves idle ones alone only where their protocol ends them (`endsIdle`): of any other
+   * protocol this process cannot tell whether they are idle.
+   */
   #look(idleTimeout: number): void {
     if (!this.#watching) return;
     const now = performance.now();

@@ -1,5 +1,5 @@
-// HTTP/1: connections of node:http, of https, and of an http2 server that allows it. In the clear they migrate between two
-// requests; where they stay, the next response ends them, or they end when idle.
+// HTTP/1: connections of node:http, of https, and of an http2 server that allows it. Without TLS they migrate between two
+// requests. Otherwise they end with the next response, or when idle.
 import type { Server, Socket } from 'node:net';
 import { idleHttpConnections } from '../sockets/http-server.js';
 import type { Connections } from './connections.js';
@@ -16,7 +16,7 @@ function isHttp1(server: Server): server is HttpServer {
   return 'closeIdleConnections' in server;
 }
 
-/** Whether a server speaks HTTP/1 in the clear: with TLS, the state of a connection cannot be taken along. */
+/** Whether a server speaks HTTP/1 without TLS: the TLS state of a connection cannot migrate. */
 export function speaksPlainHttp1(server: Server): boolean {
   return isHttp1(server) && !('setSecureContext' in server);
 }
@@ -43,7 +43,7 @@ class Http1 implements Protocol, Drain {
     this.migrate = migrate;
   }
 
-  /** What the server's other protocols do not have. */
+  /** True: the server's other protocols are asked first. */
   recognise(): boolean {
     return true;
   }
@@ -74,7 +74,7 @@ class Http1 implements Protocol, Drain {
   }
 }
 
-/** What HTTP/1 is, or will be, spoken on. */
+/** The sockets on which HTTP/1 is spoken, or may be. */
 function speaking(connections: Connections): Iterable<Socket> {
   if (!connections.hasLayer) return connections.accepted;
   const isHttp1 = (socket: Socket): boolean => (socket as { alpnProtocol?: unknown }).alpnProtocol !== 'h2';
@@ -82,7 +82,7 @@ function speaking(connections: Connections): Iterable<Socket> {
   return [...[...connections.speaking].filter(isHttp1), ...[...connections.accepted].filter(isFresh)];
 }
 
-/** Node's parser does not know those that are parked, and `close()` ends idle ones by this method. */
+/** Makes Node's `close()`, which calls this method, end parked connections, too: Node's parser does not know them. */
 function alsoCloseParked(server: HttpServer, migrate: Http1Migrator): void {
   const { closeIdleConnections } = server;
   server.closeIdleConnections = () => {

@@ -1,12 +1,16 @@
-// HTTP/2. Connections stay, and end politely: GOAWAY at once, and open streams finish. A stream that the client opens at that
-// moment is beyond the last one GOAWAY names: it was not acted on, and the client may send it again (RFC 9113 §6.8).
+// HTTP/2. Connections stay, and drain: GOAWAY is sent at once, and open streams finish. A stream that the client opens at
+// that moment has a higher number than GOAWAY names: the server has not acted on it, and the client may send it again (RFC
+// 9113 §6.8).
 import type { Http2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import type { Connections } from './connections.js';
 import { limitLinger } from './linger.js';
 import type { Counted, Drain, Protocol, Site } from './protocol.js';
 
-/** Milliseconds in which the first stream of a connection that was accepted just before must come to be answered here. */
+/**
+ * Milliseconds for the first stream of a connection that was accepted just before the drain; a later one is not answered
+ * here.
+ */
 const FIRST_STREAM_GRACE = 1_000;
 
 export function http2({ server, connections }: Site): Protocol | undefined {
@@ -27,17 +31,17 @@ class Http2 implements Protocol, Drain {
     server.on('session', (session: Http2Session) => this.#track(session));
   }
 
-  /** With TLS a client may have chosen HTTP/1. */
+  /** With TLS, a client may have chosen HTTP/1 (ALPN). */
   recognise(socket: Socket): boolean {
     return !this.#connections.hasLayer || (socket as { alpnProtocol?: unknown }).alpnProtocol === 'h2';
   }
 
-  /** Sessions without a stream have ended at once. */
+  /** All are busy: a session without a stream has ended at once. */
   count(sockets: readonly Socket[]): Counted[] {
     return sockets.filter(({ writableEnded }) => !writableEnded).map((socket) => ({ socket, state: 'busy' }));
   }
 
-  /** None migrates: there is nothing left to be asked. */
+  /** Does nothing: none migrates, so `begin` has ended all. */
   stay(): void {}
 
   begin(): void {
@@ -45,7 +49,7 @@ class Http2 implements Protocol, Drain {
     for (const session of this.#sessions) end(session);
   }
 
-  /** Sessions still to come are not asked to end. */
+  /** New sessions get no GOAWAY any more. */
   stop(): void {
     this.#isDraining = false;
   }
@@ -57,17 +61,17 @@ class Http2 implements Protocol, Drain {
   }
 }
 
-/** GOAWAY is sent by `session.close()` on every Node, by `server.close()` on 24 and 26 only (FACTS C8). */
+/** Sends GOAWAY by `session.close()`, which does so on every Node; `server.close()` does on 24 and 26 only (FACTS C8). */
 function end(session: Http2Session): void {
   if (session.destroyed) return;
-  // Once the last stream has ended Node sends FIN and reads on; the listener is called with the socket behind the proxy.
+  // Node sends FIN when the last stream has ended, and reads on. `this` is the socket itself; `session.socket` is a proxy.
   session.socket.once('finish', function (this: Socket) {
     limitLinger(this);
   });
   session.close();
 }
 
-/** Its client has just connected, to ask something: it gets that answer, then GOAWAY. */
+/** Answers the first stream of a client that has just connected, then sends GOAWAY. */
 function endAfterFirst(session: Http2Session): void {
   const timer = setTimeout(() => end(session), FIRST_STREAM_GRACE);
   session.once('close', () => clearTimeout(timer));

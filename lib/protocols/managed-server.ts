@@ -1,5 +1,5 @@
-// A net, http, https or http2 server under the handover: accepts, stops and starts again without the app hearing of it,
-// and drains.
+// A net, http, https or http2 server under the handover: stops and starts accepting without an event for the app, and
+// drains.
 import type { Server, Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
 import { outsideCluster, stopAccepting } from '../sockets/listening.js';
@@ -12,7 +12,7 @@ import type { Migration } from './migration.js';
 import type { DrainOptions, Migrator, Movable, Protocol, ProtocolAt } from './protocol.js';
 import { PROTOCOLS } from './registry.js';
 
-/** Milliseconds until the hard stop, where the caller does not say. */
+/** Default milliseconds until the drain's deadline. */
 const DEFAULT_DRAIN_TIMEOUT = 30_000;
 
 export class ManagedServer implements Managed {
@@ -31,10 +31,7 @@ export class ManagedServer implements Managed {
   #isMoving = false;
   #whenEmpty: (() => void) | undefined;
 
-  /**
-   * `onClose` is told when the app closes the server by itself; `migration`: how connections migrate of which the app knows
-   * something.
-   */
+  /** `onClose` is called when the app closes the server; `migration`: the app's own functions to migrate connections. */
   constructor(
     server: Server,
     name: string,
@@ -64,7 +61,7 @@ export class ManagedServer implements Managed {
     return this.#forceClose.groups;
   }
 
-  /** Those that migrate. Asked anew each time: one may be added later. */
+  /** The protocols that migrate. Read anew each time, because a migrator may be added later. */
   get #migrators(): Migrator[] {
     return this.#protocols.flatMap(({ migrate }) => migrate ?? []);
   }
@@ -127,7 +124,7 @@ export class ManagedServer implements Managed {
       this.#withheld?.release({ deliver: false });
       this.#withheld = undefined;
     }
-    // It may have been closed while it began to listen.
+    // The app may have closed the server while it began to listen.
     if (this.#closedByApp) this.#server.close();
   }
 
@@ -155,7 +152,7 @@ export class ManagedServer implements Managed {
 
   cut(): number {
     const count = this.#forceClose.cutAll();
-    // And those that only lingered.
+    // Also connections that only lingered.
     this.#connections.destroyAll();
     return count;
   }
@@ -167,12 +164,12 @@ export class ManagedServer implements Managed {
     this.#withheld = undefined;
   }
 
-  /** The app's own `server.close()`: drain now, and hand the address over no more. */
+  /** Handles the app's own `server.close()`: the server drains now, and its address is not handed over any more. */
   #interceptClose(): void {
     const server = this.#server;
     const close = server.close;
     server.close = (callback?: (error?: Error) => void) => {
-      // For the app it listened until now.
+      // For the app, the server has listened until now.
       if (this.#finished && !this.#closedByApp && !server.listening) {
         this.#closedByApp = true;
         if (callback) this.#finished.whenClosed(callback);
@@ -184,14 +181,14 @@ export class ManagedServer implements Managed {
       }
       if (this.#isHeldBack) return this.#closeHeldBack(callback);
       this.#closedByApp = true;
-      // Those that migrate are not to be ended: apps close their servers when they are superseded.
+      // Connections that migrate must not end here: apps close their servers when they are superseded.
       if (this.#isDraining && !this.#isMoving) for (const { drain } of this.#protocols) drain.closeIdle?.();
       if (callback) this.#withheld.whenClosed(callback);
       return server;
     };
   }
 
-  /** It only tried the place, or so it seems: all is as if it had listened, and the address is given back. */
+  /** The app has probably only checked the address: frees it, with the events of a server that had listened. */
   #closeHeldBack(callback?: (error?: Error) => void): Server {
     const { hasClosed = false } = this.#withheld ?? {};
     this.#isHeldBack = false;
@@ -199,12 +196,12 @@ export class ManagedServer implements Managed {
     this.#withheld = undefined;
     this.#tellClosed();
     if (callback) this.#server.once('close', callback);
-    // Node says it itself where it has not yet.
+    // Node emits 'close' itself if it has not done so yet.
     if (hasClosed) process.nextTick(() => this.#server.emit('close'));
     return this.#server;
   }
 
-  /** Once: by then the name may be another server's. */
+  /** Calls `onClose` once only, because the name may be another server's afterwards. */
   #tellClosed(): void {
     if (!this.#hasToldClosed) this.#onClose();
     this.#hasToldClosed = true;

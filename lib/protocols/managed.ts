@@ -1,9 +1,9 @@
-// What the handover does with a server or socket of the app, whatever its protocol.
+// The interface by which the handover controls a server or socket of the app, whatever its protocol.
 
 import type { CutConnections } from '../events.js';
 import type { Adopter, DrainOptions, Movable } from './protocol.js';
 
-/** Where Node shall listen: on a descriptor that becomes Node's, or plainly at an address. */
+/** Where Node listens: on a descriptor, which Node then owns, or at an address. */
 export interface Where {
   readonly fd?: number;
   readonly port?: number;
@@ -12,39 +12,42 @@ export interface Where {
   readonly ipv6Only?: boolean;
 }
 
-/** A server or datagram socket the app gave us. It owns no descriptor of the ledger. */
+/** A server or datagram socket of the app. Owns no descriptor of the ledger. */
 export interface Managed {
-  /** Accepts, or receives. */
+  /** Begins to accept, or to receive. */
   accept(where: Where): Promise<void>;
-  /** Stops accepting; connections stay, and the app is not told. */
+  /** Stops accepting; connections stay, and the app gets no event. */
   suspend(): void;
   /**
-   * As `suspend`, for one that has said that it listens and has accepted nothing yet: closed by the app meanwhile, it is
-   * closed. False: it does not listen any more.
+   * As `suspend`, for a server that has emitted 'listening' and accepted nothing yet: if the app closes it meanwhile, it is
+   * really closed. False: it does not listen any more.
    */
   holdBack(): boolean;
   /**
-   * Undoes `suspend`: what waited in the queue is served. One that the app has closed meanwhile is closed then, or with
-   * `reopen` listens again.
+   * Undoes `suspend`: connections that waited in the queue are accepted. A server that the app has closed meanwhile is
+   * closed now, or listens again with `reopen`.
    */
   resume(where: () => Where, options?: { readonly reopen: boolean }): Promise<void>;
-  /** Asks every connection to end politely; resolves when the last has. */
+  /** Ends every connection politely; resolves when the last has ended. */
   drain(options: DrainOptions): Promise<void>;
-  /** While draining: those left alone because they would move are asked as well. */
+  /** During a drain, also ends the connections that were left to migrate. */
   stay(): void;
-  /** Undoes `drain`: connections are asked to end no more. */
+  /** Undoes `drain`: no further connection is ended. */
   endDrain(): void;
-  /** Ends what is left and says how many connections that were. */
+  /** Cuts the remaining connections, and returns their number. */
   cut(): number;
-  /** What was cut since the drain began. */
+  /** The connections that were cut since the drain began. */
   readonly wasCut: readonly CutConnections[];
-  /** The handover is over for good: the app hears the events that were withheld. */
+  /** Emits the withheld events to the app, because this process cannot take back any more. */
   finish(): void;
-  /** Goes on with connections of a predecessor; undefined where none can move here. */
+  /** Adopts connections of a predecessor; undefined where none can migrate here. */
   readonly adopter: Adopter | undefined;
-  /** Those that could move now; asked for in a macrotask. */
+  /** The connections that could migrate now. Call it in a macrotask. */
   movable(): Iterable<Movable>;
-  /** Calls back when another may have become movable, to be looked for in a macrotask. The function returned ends that. */
+  /**
+   * Calls back when another connection may have become movable: look for it in a macrotask. The returned function ends
+   * that.
+   */
   whenMovable(callback: () => void): () => void;
   /** Open connections. */
   readonly connectionCount: number;

@@ -1,27 +1,28 @@
-// How the app itself migrates its connections: what it knows of one, saved in one process and restored in the next.
+// The functions of an app that migrates its own connections: it saves its state of one, and restores it in the successor.
 import type { Socket } from 'node:net';
 
 /**
- * How live connections of a `net.Server` move, or of an `http.Server` whose connections the app sees before Node's HTTP
- * does: what the app knows of one, out of this process and into the next.
+ * Migrates live connections of a `net.Server`, or of an `http.Server` whose connections the app sees before Node's HTTP
+ * does, with the app's state of each.
  */
 export interface Migration<State = unknown> {
   /**
-   * Asked once for each connection when the move starts. From this call on the app gets no more bytes of it; what it has
-   * written by the time the state is there is sent first. The state is a `Uint8Array` or a JSON value; undefined: this one
-   * stays until it ends. It is the last the app hears of a connection that moves. For an `http.Server`: called between two
-   * requests, and the state must be there at once, because the client may send the next one.
+   * Called once for each connection when the migration starts. From this call on the app gets no more bytes of the
+   * connection; bytes that the app has written by the time the state is there are sent first. Returns the state, a
+   * `Uint8Array` or a JSON value, or undefined: the connection stays until it ends. The app hears no more of a connection
+   * that migrates. For an `http.Server`: called between two requests, and must return the state itself, not a promise,
+   * because the client may send the next request.
    */
   save(socket: Socket): State | undefined | Promise<State | undefined>;
   /**
-   * Called in the successor, in place of 'connection'. Bytes that had come and were not consumed are read first. The socket
-   * reads once the app asks for data. One that throws ends the connection. For an `http.Server`: called when the first byte
-   * of the next request has come; it should not read, and when it has settled Node's HTTP does.
+   * Called in the successor, in place of 'connection'. The socket first gives the bytes that had come and were not
+   * consumed, and reads once the app asks for data. If this function throws, the connection ends. For an `http.Server`:
+   * called when the first byte of the next request has come; it should not read, and when it has settled, Node's HTTP does.
    */
   restore(socket: Socket, state: State): unknown;
   /**
-   * Called where one whose state was saved stays after all: the successor refused it, or failed. What `save` stopped goes on;
-   * bytes that came meanwhile follow.
+   * Called when a connection whose state was saved stays after all, because the successor refused it or failed. The app
+   * resumes what `save` has stopped; bytes that came meanwhile follow.
    */
   stay?(socket: Socket): unknown;
 }

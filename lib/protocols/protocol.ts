@@ -1,88 +1,90 @@
-// What a protocol is to the server that speaks it: it recognises, migrates, drains and counts its connections. One file a
-// protocol, which alone knows it; registry.ts lists them.
+// The interface of a protocol: it recognises, migrates, drains and counts its connections of one server. Each protocol has
+// one file, and no other part knows it by name; registry.ts lists them.
 import type { Server, Socket } from 'node:net';
 import type { CutConnections } from '../events.js';
 import type { OfferedConnection } from '../protocol/batches.js';
 import type { Connections } from './connections.js';
 import type { Migration } from './migration.js';
 
-/** What a protocol gets of the server it works for. */
+/** What a protocol gets of its server. */
 export interface Site {
   readonly server: Server;
-  /** The listener's, as the ledger has it. */
+  /** Name of the listener in the ledger. */
   readonly name: string;
   readonly connections: Connections;
-  /** What the app knows of its connections. */
+  /** The app's own functions to migrate connections. */
   readonly migration: Migration | undefined;
 }
 
-/** A protocol at a server; undefined: the server does not speak it. */
+/** Makes the protocol for one server; undefined if the server does not speak it. */
 export type ProtocolAt = (site: Site) => Protocol | undefined;
 
 export interface Protocol {
   /** Its name in events and logs. */
   readonly name: CutConnections['protocol'];
-  /** Whether this connection speaks it now. Of the protocols of a server the first that says so has it. */
+  /**
+   * Whether this connection speaks the protocol now. The first protocol of the server that returns true has the connection.
+   */
   recognise(socket: Socket): boolean;
-  /** How its connections migrate; undefined: they stay, and drain. It may be there only later. */
+  /** How its connections migrate; undefined: they stay, and drain. May be set later. */
   readonly migrate: Migrator | undefined;
   readonly drain: Drain;
-  /** Its idle connections end politely by themselves while it drains: the drain's idle timeout is for the busy ones. */
+  /** Whether the drain itself ends idle connections, so that the drain's idle timeout concerns busy ones only. */
   readonly endsIdle: boolean;
-  /** Of open connections it has: each, but those that have ended for their client and only linger. */
+  /** The state of each of these connections, except those that this side has ended and that only linger. */
   count(sockets: readonly Socket[]): Counted[];
 }
 
 export interface Counted extends Pick<CutConnections, 'state'> {
-  /** What ends it when it is destroyed. */
+  /** The socket to destroy to cut the connection. */
   readonly socket: Socket;
 }
 
 export interface DrainOptions {
-  /** Those that can migrate are left alone, because they will. */
+  /** Whether connections migrate: those that can are not ended. */
   readonly moves: boolean;
   /** Milliseconds until `cut` will be called. @default 30000 */
   readonly timeout?: number;
-  /** Milliseconds without a byte after which a busy connection is cut before that; 0: none. @default 0 */
+  /** Milliseconds without a byte after which a busy connection is cut earlier; 0: never. @default 0 */
   readonly idleTimeout?: number;
   /** Milliseconds over which WebSockets that cannot migrate are closed with 1012. */
   readonly spread?: number;
 }
 
-/** The polite end of the connections of one server. */
+/** Ends the connections of one server politely. */
 export interface Drain {
-  /** Asks every connection to end, but for those that can migrate where the server `moves`. */
+  /** Ends every connection; with `moves` not those that can migrate. */
   begin(options: Required<DrainOptions>): void;
-  /** Those that were left alone because they could migrate, and now never will, are asked as well. */
+  /** Also ends the connections that were left to migrate, because none migrates any more. */
   stay(): void;
-  /** Connections are asked to end no more. */
+  /** Ends no further connections. */
   stop(): void;
-  /** The app has closed the server, and nothing migrates: ends what Node's `close()` would end. */
+  /** Ends the connections that Node's `close()` would end: the app has closed the server, and nothing migrates. */
   closeIdle?(): void;
 }
 
-/** Where nothing polite can be said. */
+/** For a protocol that has no polite end. */
 export const NO_DRAIN: Drain = { begin() {}, stay() {}, stop() {} };
 
-/** A connection that could move now. Asked for from a macrotask. */
+/** A connection that could migrate now. Ask for it in a macrotask. */
 export interface Movable {
   readonly listener: string;
   readonly protocol: string;
-  /** The connection itself: offered once in a handover, whatever becomes of it. */
+  /** The connection itself: it is offered only once in a handover. */
   readonly identity: object;
   /**
-   * Stops reading and writing. The descriptor stays the connection's. Undefined: it is busy again, or cannot be stopped
-   * after all, and stays as it is.
+   * Stops reading and writing. The connection still owns the descriptor. Undefined: the connection is busy again, or cannot
+   * be stopped, and is unchanged.
    */
   detach(): Detached | undefined;
-  /** It is the successor's: this process' copy goes, without a FIN. */
+  /** Closes this process' copy without a FIN, because the successor owns the connection. */
   release(): void;
   /**
-   * Of one that is not detached: there is no room for it in the successor. It is served here meanwhile, and may be offered
-   * when there is.
+   * Called for a connection that is not detached, when the successor has no room for it. It is served here, and may be
+   * offered when there is room.
    */
   stay(): void;
-  /** It stays here: reads on as if nothing had happened. `forGood`: and ends politely, because the successor refused it. */
+  /** Reads on, because the connection stays here. `forGood`: it then drains, because the successor refused it. */
   resume(options: { readonly forGood: boolean }): void;
 }
 
@@ -90,34 +92,40 @@ export interface Detached {
   readonly fd: number;
   /** Bytes that were read and not consumed. */
   readonly head: Uint8Array;
-  /** What the protocol exported. */
+  /** State that the protocol of the successor needs. */
   readonly state: Uint8Array;
 }
 
-/** A connection on offer that this process can go on with; until one of the two is called it is not touched. */
+/** An offered connection that this process can adopt. It is neither read nor written until one of these is called. */
 export interface HeldConnection {
-  /** It is ours. */
+  /** Adopts the connection: it is this process' own. */
   go(): void;
-  /** It stays the predecessor's: this process' copy goes, without a FIN. */
+  /** Closes this process' copy without a FIN, because the connection stays the predecessor's. */
   abort(): void;
 }
 
-/** Undefined: refused, and the descriptor closed. */
+/** Undefined: the connection is refused, and its descriptor closed. */
 export type Hold = HeldConnection | undefined;
 
-/** How the connections of one server migrate. One machine (offering.ts and holding.ts) asks all of them. */
+/**
+ * Migrates the connections of one server. transfer/offering.ts and transfer/holding.ts drive the migrators of all
+ * protocols.
+ */
 export interface Migrator {
-  /** Its name on the wire. */
+  /** Name of the protocol on the wire. */
   readonly protocol: string;
-  /** Whether connections of this server migrate by it at all, as the server is now. */
+  /** Whether connections of this server can migrate at all, as the server is now. */
   readonly canMove: boolean;
-  /** Looks at an offered connection and takes its descriptor; a protocol that must ask the app first answers later. */
+  /** Checks an offered connection, and owns its descriptor. A protocol that must ask the app first returns a promise. */
   hold(fd: number, connection: OfferedConnection): Hold | Promise<Hold>;
-  /** Those that could migrate now; asked for in a macrotask. Some may not any more when their turn comes: see `detach`. */
+  /** The connections that could migrate now. Call it in a macrotask. `detach` checks each again when its turn comes. */
   movable(): Iterable<Movable>;
-  /** Calls back when another may have become movable, to be looked for in a macrotask. The function returned ends that. */
+  /**
+   * Calls back when another connection may have become movable: look for it in a macrotask. The returned function ends
+   * that.
+   */
   whenMovable(callback: () => void): () => void;
 }
 
-/** Where connections of one listener go, by protocol; undefined for one it does not speak. */
+/** Finds the migrator of a listener by the name of the protocol; undefined if the listener does not speak it. */
 export type Adopter = (protocol: string) => Migrator | undefined;

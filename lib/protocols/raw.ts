@@ -1,5 +1,6 @@
-// What is no HTTP: a protocol that only the app knows. Connections of a plain net.Server, TCP or Unix, migrate by what the app
-// saves of each and restores in the successor; the others stay until they end, for nothing polite can be said in it.
+// A protocol that is not HTTP and that only the app knows. Connections of a plain net.Server, TCP or Unix, migrate by the
+// state that the app saves of each and restores in the successor. The others stay until they end, because this package
+// cannot end them politely.
 import type { Server, Socket } from 'node:net';
 import { toError } from '../errors.js';
 import { publish } from '../events.js';
@@ -23,7 +24,7 @@ import {
 import { Slices } from './slices.js';
 import { decodeState, encodeState } from './state.js';
 
-/** Servers of node:http, https and http2 speak nothing else. */
+/** Members of the servers of node:http, https and http2, which speak no other protocol. */
 const HTTP_MEMBERS = ['closeIdleConnections', 'updateSettings'];
 
 export function raw({ server, name, connections, migration }: Site): Protocol | undefined {
@@ -39,7 +40,7 @@ class Raw implements Protocol {
 
   constructor(migrate: RawMigrator | undefined) {
     this.migrate = migrate;
-    // They read and write on.
+    // No polite end: connections read and write on.
     this.drain = { ...NO_DRAIN, stay: () => migrate?.keepAll() };
   }
 
@@ -47,24 +48,24 @@ class Raw implements Protocol {
     return true;
   }
 
-  /** Only the app knows which are idle; what waits is seen. */
+  /** Busy if bytes wait. Otherwise idle, as far as this process can tell: only the app knows. */
   count(sockets: readonly Socket[]): Counted[] {
     return sockets.map((socket) => ({ socket, state: hasBytesWaiting(socket) ? 'busy' : 'idle' }));
   }
 }
 
-/** One that leaves: fenced, then saved (its state is there), then offered. */
+/** A connection on its way out: fenced, then saved, then offered. */
 interface Leaving {
   readonly fence: Fence;
   readonly watch: Watch;
   /** The app has given its state. */
   isSaved: boolean;
-  /** There once what the app wrote is out. */
+  /** The saved state; set once everything that the app wrote has been sent. */
   state: Uint8Array | undefined;
   isOffered: boolean;
 }
 
-/** One handover's interest in those that move. */
+/** The callback of one handover for connections that can migrate. */
 interface Watch {
   readonly callback: () => void;
   isAnnouncing: boolean;
@@ -83,7 +84,7 @@ class RawMigrator implements Migrator {
   readonly #migration: Migration;
   readonly #connections: Connections;
   readonly #leaving = new Map<Socket, Leaving>();
-  /** Here, and the app does not know it yet. */
+  /** Adopted sockets that the app has not got yet. */
   readonly #arriving = new WeakSet<Socket>();
   readonly #saves = new Slices<Socket>((socket) => void this.#save(socket));
   readonly #restores = new Slices<Arriving>((arriving) => void this.#restore(arriving));
@@ -99,7 +100,7 @@ class RawMigrator implements Migrator {
   hold(fd: number, { head, state }: OfferedConnection): Hold {
     try {
       const decoded = decodeState(state);
-      // Not a view of the frame, which would live as long as this.
+      // A copy, because a view would keep the whole frame in memory.
       const bytes = Buffer.from(head);
       return { go: () => this.#adopt(fd, bytes, decoded), abort: () => closeFds([fd]) };
     } catch (error) {
@@ -115,7 +116,7 @@ class RawMigrator implements Migrator {
     }
   }
 
-  /** The move begins: the app is asked for the state of each. */
+  /** The migration begins: asks the app for the state of each connection. */
   whenMovable(callback: () => void): () => void {
     const watch = { callback, isAnnouncing: false };
     this.#watch = watch;
@@ -125,14 +126,14 @@ class RawMigrator implements Migrator {
     };
   }
 
-  /** Those that have not been offered stay here. */
+  /** Keeps the connections that have not been offered. */
   keepAll(): void {
     this.#watch = undefined;
     this.#saves.clear();
     for (const [socket, leaving] of this.#leaving) if (!leaving.isOffered) this.#keep(socket, leaving);
   }
 
-  /** It stays here, as if nothing had happened. */
+  /** Lifts the fence, because the connection stays here, and tells the app if it has saved. */
   #keep(socket: Socket, leaving: Leaving): void {
     if (this.#leaving.get(socket) !== leaving) return;
     this.#leaving.delete(socket);
@@ -168,7 +169,7 @@ class RawMigrator implements Migrator {
 
   #onSaved(socket: Socket, leaving: Leaving, state: Uint8Array): void {
     leaving.isSaved = true;
-    // The handover failed meanwhile, and it has been reading on since.
+    // The handover failed meanwhile, and the connection has read on since.
     if (this.#leaving.get(socket) !== leaving) {
       if (isOpenBothWays(socket)) void this.#tellStays(socket);
       return;
@@ -180,12 +181,12 @@ class RawMigrator implements Migrator {
     });
   }
 
-  /** What the app wrote is sent by this process; what ends one direction ends the move. */
+  /** Calls `done` when everything that the app wrote is sent. If one direction has ended, the connection stays. */
   #whenFlushed(socket: Socket, leaving: Leaving, done: () => void): void {
     if (this.#leaving.get(socket) !== leaving) return;
     if (!isOpenBothWays(socket)) this.#keep(socket, leaving);
     else if (socket.writableLength === 0) done();
-    // No event tells when the last byte is out: an empty write comes back after it.
+    // Node has no event for the last byte sent; the callback of an empty write comes after it.
     else socket.write('', () => this.#whenFlushed(socket, leaving, done));
   }
 
@@ -209,11 +210,12 @@ class RawMigrator implements Migrator {
         leaving.fence.release();
         this.#connections.remove(socket);
       },
-      // The app is asked once: until there is room it could be read by nobody.
+      // The app is asked only once, and until the successor has room no process would read the connection: it stays for
+      // good.
       stay: () => this.#keep(socket, leaving),
       resume: ({ forGood }) => {
         leaving.isOffered = false;
-        // It may be offered again, and the app is asked once.
+        // The connection may be offered again with the same state, because the app is asked only once.
         if (!forGood && this.#watch === leaving.watch) leaving.fence.resumeWriting();
         else this.#keep(socket, leaving);
       },
@@ -233,7 +235,7 @@ class RawMigrator implements Migrator {
     return undefined;
   }
 
-  /** From here on it is ours, and counts; the app gets it in its turn. */
+  /** Makes the socket and counts it; the app gets it in a later slice. */
   #adopt(fd: number, head: Uint8Array, state: unknown): void {
     let socket: Socket;
     try {
@@ -255,7 +257,7 @@ class RawMigrator implements Migrator {
     if (socket.destroyed) return;
     try {
       await this.#migration.restore(socket, state);
-      // The next handover may have begun; but not before the app has it.
+      // The next handover may have begun; a connection is saved only after the app has got it.
       if (this.#watch) this.#saves.add(socket);
     } catch (error) {
       this.#failed('restore', error);

@@ -1,4 +1,4 @@
-// The protocols there are. A new one is added here, and to the names in events.ts.
+// All protocols. Add a new one here, and its name in events.ts.
 import { http1 } from './http1.js';
 import { http2 } from './http2.js';
 import type { ProtocolAt } from './protocol.js';
@@ -6,5 +6,5 @@ import { raw } from './raw.js';
 import { tls } from './tls.js';
 import { websocket } from './websocket.js';
 
-/** In the order in which they are asked whether they recognise a connection: the last two take what is left. */
+/** In the order in which they are asked to recognise a connection; the last two recognise every connection. */
 export const PROTOCOLS: readonly ProtocolAt[] = [tls, http2, websocket, http1, raw];

@@ -1,6 +1,6 @@
-// The app's own code run for thousands of connections, a few milliseconds in each turn of the loop.
+// Runs code of the app for thousands of connections, a few milliseconds in each turn of the event loop.
 
-/** Between two slices whatever else waits gets its turn. */
+/** Milliseconds of one slice; other events get their turn between two slices. */
 const SLICE = 4;
 
 export class Slices<T> {
@@ -19,7 +19,7 @@ export class Slices<T> {
     this.#schedule();
   }
 
-  /** Forgets those that wait. */
+  /** Drops the items that wait. */
   clear(): void {
     this.#items = [];
     this.#next = 0;

@@ -1,11 +1,11 @@
-// What an app exports of a connection, as bytes: one tag, then the bytes themselves or a JSON text.
+// The app's state of a connection, as bytes: one tag, then the app's bytes or a JSON text.
 import { typeError } from '../errors.js';
 
 const TAG = { bytes: 0, json: 1 } as const;
 
 /**
- * `u8 tag · bytes | UTF-8 JSON`.
- * @throws TypeError `name` is neither bytes nor a value that JSON can carry
+ * Encodes as `u8 tag · bytes | UTF-8 JSON`. `name` is the subject of the error.
+ * @throws TypeError the state is neither bytes nor a value that JSON can carry
  */
 export function encodeState(name: string, state: unknown): Uint8Array {
   if (state instanceof Uint8Array) return Buffer.concat([Uint8Array.of(TAG.bytes), state]);
@@ -13,8 +13,8 @@ export function encodeState(name: string, state: unknown): Uint8Array {
 }
 
 /**
- * The app's own copy: a Buffer, or the JSON value.
- * @throws SyntaxError a newer version wrote it, or it is no JSON
+ * Decodes to a Buffer that is a copy, or to the JSON value.
+ * @throws SyntaxError the tag is of a newer version, or the text is no JSON
  */
 export function decodeState(bytes: Uint8Array): unknown {
   const [tag] = bytes;
@@ -24,7 +24,7 @@ export function decodeState(bytes: Uint8Array): unknown {
   throw new SyntaxError(`the state of a connection begins with the tag ${tag}, which this version does not know`);
 }
 
-/** JSON says nothing of functions and symbols, and throws at cycles and bigints. */
+/** JSON.stringify() returns undefined for functions and symbols, and throws at cycles and bigints. */
 function toJson(name: string, state: unknown): string {
   let json: string | undefined;
   try {

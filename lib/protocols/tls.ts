@@ -1,5 +1,5 @@
-// TLS below the app's protocol: the decrypted sides of a server's connections are what that is spoken on. A connection whose
-// handshake is not done yet speaks nothing else, and can only be cut.
+// TLS below the app's protocol, which is spoken on the decrypted sides of the connections. A connection whose handshake is
+// not done yet belongs to this protocol, and can only be cut.
 import type { Socket } from 'node:net';
 import { encryptedSide } from '../sockets/stream-handle.js';
 import type { Connections } from './connections.js';
@@ -23,7 +23,7 @@ class Tls implements Protocol {
     this.#connections = connections;
   }
 
-  /** The encrypted side of a connection that has no other. */
+  /** Whether this is an accepted socket, which the survey lists only before its handshake is done. */
   recognise(socket: Socket): boolean {
     return this.#connections.accepted.has(socket);
   }

@@ -1,4 +1,4 @@
-// A UDP socket under the handover. There are no connections; a process may send to its end.
+// A UDP socket under the handover. It has no connections, and the predecessor may send until its end.
 import type { BindOptions, Socket } from 'node:dgram';
 import { startReceiving, stopReceiving } from '../sockets/datagram.js';
 import type { Managed, Where } from './managed.js';
@@ -12,7 +12,7 @@ export class ManagedDatagram implements Managed {
   #isSuspended = false;
   #isDeaf = false;
 
-  /** `onClose` is told when the app closes the socket by itself. */
+  /** `onClose` is called when the app closes the socket. */
   constructor(socket: Socket, onClose: () => void) {
     this.#socket = socket;
     socket.once('close', onClose);
@@ -28,7 +28,10 @@ export class ManagedDatagram implements Managed {
     });
   }
 
-  /** Where Node cannot stop it, it reads on until `finish`: the kernel gives each datagram to one of the two. */
+  /**
+   * Stops receiving. Where Node cannot, the socket reads on until `finish`, and the kernel gives each datagram to one of
+   * the two processes.
+   */
   suspend(): void {
     this.#isSuspended = true;
     this.#isDeaf = stopReceiving(this.#socket);
@@ -39,7 +42,7 @@ export class ManagedDatagram implements Managed {
     return this.#isDeaf;
   }
 
-  /** Its descriptor was never closed: it needs no new one. */
+  /** Needs no new descriptor, because the socket was not closed. */
   async resume(): Promise<void> {
     this.#isSuspended = false;
     if (startReceiving(this.#socket)) this.#isDeaf = false;
@@ -63,15 +66,15 @@ export class ManagedDatagram implements Managed {
     return 0;
   }
 
-  /** An answer may still be on its way, and nothing tells: the socket can send as long as something keeps the process. */
+  /** Leaves the socket open for answers that the app may still send, but lets it no longer keep the process alive. */
   finish(): void {
     if (this.#isDeaf) this.#socket.unref();
-    // One that was never handed over is the app's alone.
+    // A socket that was not suspended was not handed over, and stays the app's.
     else if (this.#isSuspended) this.#socket.close();
   }
 }
 
-/** Of all that listens, a datagram socket alone calls the host an address. */
+/** Renames `host`: `dgram` calls it `address`. */
 function toBindOptions({ host, ...where }: Where): BindOptions {
   // Exclusive: in a cluster worker Node would look the descriptor up in its primary (FACTS N7).
   return { ...where, exclusive: true, ...(host !== undefined && { address: host }) };

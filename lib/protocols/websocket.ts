@@ -1,5 +1,5 @@
-// HTTP/1 connections that have been upgraded: WebSockets, and whatever else an app speaks there. Those that cannot migrate are
-// closed with 1012 between two messages. What migrates them (websocket/migrate) is loaded only by apps that ask for it.
+// HTTP/1 connections that have been upgraded: WebSockets and others. WebSockets that cannot migrate are closed with 1012
+// between two messages. The migrator (websocket/migrate) is loaded only by apps that ask for it.
 import type { Server, Socket } from 'node:net';
 import { isUpgraded } from '../sockets/http-server.js';
 import { hasBytesWaiting } from './connections.js';
@@ -7,19 +7,19 @@ import { speaksPlainHttp1 } from './http1.js';
 import type { Counted, Drain, DrainOptions, Migrator, Protocol, Site } from './protocol.js';
 import { Upgrades } from './websocket/upgrades.js';
 
-/** What a migrator of upgraded connections gets of their server. */
+/** What a migrator of upgraded connections gets of its server. */
 export interface UpgradeSite extends Site {
   readonly upgrades: Upgrades;
 }
 
 export interface UpgradeMigrator extends Migrator {
-  /** Those that have not been offered stay here. */
+  /** Resumes the connections that have not been offered: they stay here. */
   resumeAll(): void;
 }
 
 type MigratorAt = (site: UpgradeSite) => UpgradeMigrator;
 
-/** Whichever comes first waits here for the other: the app's wish, or the handover that gets the server. */
+/** Joins the app's migrator with the server's protocol, in whichever order they come. */
 interface Meeting {
   migratorAt: MigratorAt | undefined;
   protocol: WebSocket | undefined;
@@ -85,7 +85,7 @@ class WebSocket implements Protocol, Drain {
     this.#upgrades.stop();
   }
 
-  /** Only the app knows which are idle; what waits is seen. */
+  /** Busy if bytes wait. Otherwise idle, as far as this process can tell: only the app knows. */
   count(sockets: readonly Socket[]): Counted[] {
     return sockets
       .filter(({ writableEnded }) => !writableEnded)

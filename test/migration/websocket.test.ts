@@ -130,7 +130,7 @@ describe('a WebSocket of `ws`', () => {
     expect(await client.asked('x')).toBe(`${SUCCESSOR}:2:x`);
     await turns();
     expect([failed, client.pending]).toEqual([
-      [expect.stringContaining('moved to another process'), expect.stringContaining('not open')],
+      [expect.stringContaining('migrated to another process'), expect.stringContaining('not open')],
       0,
     ]);
     expect(setup.from.heard).toEqual(['new /chat']);

@@ -146,9 +146,9 @@ describe('ERR_HANDOVER_CERTIFICATE, and the pair in use stays:', () => {
     [
       'authorities of which the last is cut short',
       () => ({ ...one(), ca: `${one().cert}${other().cert.slice(0, 300)}` }),
-      /authorities are not PEM: it is cut short/,
+      /authorities are not PEM: the PEM text is cut short/,
     ],
-    ['a key too small for OpenSSL', () => pairOf('small', ['-newkey', 'rsa:512', '-nodes']), /OpenSSL does not take/],
+    ['a key too small for OpenSSL', () => pairOf('small', ['-newkey', 'rsa:512', '-nodes']), /OpenSSL refuses/],
   ])('%s', async (_, make, message) => {
     const old = pairOf('old');
     const server = await site(old);

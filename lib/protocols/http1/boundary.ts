@@ -1,11 +1,12 @@
-// HTTP/1 connections stopped at the boundary between a response and the next request, for as long as it takes to offer
-// them: a client that asks again in the instant it has the answer is idle in no turn of the event loop, and its connection
-// would not move before the drain cuts it. What the client sends meanwhile waits in the kernel, for whoever reads next.
+// Stops HTTP/1 connections at the boundary between a response and the next request until they have been offered. A client
+// that asks again in the instant in which it has the answer is idle in no turn of the event loop, so its connection would
+// not migrate before the drain cuts it (FACTS C3g). What the client sends meanwhile waits in the kernel for the process
+// that reads next.
 import type { Socket } from 'node:net';
 import { Fence } from '../../sockets/fence.js';
 import { currentRequest, currentResponse, isUpgraded } from '../../sockets/http-server.js';
 
-/** Milliseconds after which one that could not be offered is served here until its next response: the successor is slow. */
+/** Milliseconds after which a connection that a slow successor did not take is served here until its next response. */
 const LONGEST_STOP = 1_000;
 
 interface Stopped {
@@ -18,11 +19,11 @@ export class Boundary {
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * A response has ended, or the rest of a body has come after it. Not stopped is one whose app waits for a body. Requests
-   * that were pipelined and have been read are answered first.
+   * Stops reading when a response has ended, or when the rest of a request body has come after it. Does not stop a
+   * connection whose app waits for a body. Pipelined requests that have been read are answered first.
    */
   stop(socket: Socket): void {
-    // What ends is read to its end (linger.ts), what is upgraded is not HTTP any more.
+    // A connection that ends is read to its end (linger.ts), and an upgraded one is no longer HTTP.
     if (socket.destroyed || socket.writableEnded || isUpgraded(socket)) this.start(socket);
     else if (!this.#stopped.has(socket) && currentRequest(socket)?.complete !== false) {
       const fence = Fence.raise(socket);
@@ -33,12 +34,14 @@ export class Boundary {
     }
   }
 
-  /** It reads on. Without effect where it was not stopped. */
+  /** Reads on. Without effect on a connection that was not stopped. */
   start(socket: Socket): void {
     this.take(socket)?.lift();
   }
 
-  /** Those of which a part of the next request has been read go on, and are stopped again after its response. */
+  /**
+   * Starts all but the idle ones: of these a part of the next request has been read. They stop again after its response.
+   */
   startAllBut(idle: readonly Socket[]): void {
     if (this.#stopped.size === 0) return;
     const kept = new Set(idle);
@@ -49,7 +52,7 @@ export class Boundary {
     for (const socket of this.#stopped.keys()) this.start(socket);
   }
 
-  /** The fence of one that is stopped, which the caller lifts from now on. */
+  /** Gives the fence of a stopped connection to the caller, who lifts it. */
   take(socket: Socket): Fence | undefined {
     const stopped = this.#stopped.get(socket);
     if (!stopped) return undefined;

@@ -1,6 +1,6 @@
-// The polite end of an HTTP/1 connection: its next response whose head has not gone says `Connection: close`, and the end
-// lingers. Of pipelined requests it is the last one's: the others are to be answered as well. One that stays idle is ended
-// in the end (idle-close.ts).
+// The polite end of an HTTP/1 connection: the next response whose head has not been sent says `Connection: close`, and the
+// close lingers. With pipelined requests the last response says it, because the others must be answered, too. A connection
+// that stays idle is closed later (idle-close.ts).
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
@@ -9,7 +9,7 @@ import { currentRequest, currentResponse } from '../../sockets/http-server.js';
 import { lingerAtEnd } from '../linger.js';
 import { IdleClose } from './idle-close.js';
 
-/** What Node says of each HTTP/1 request when it hands it to the app, pipelined ones included. */
+/** Node's message on the channel for each HTTP/1 request that it hands to the app, pipelined ones included. */
 export interface Started {
   readonly server: Server;
   readonly socket: Socket;
@@ -22,14 +22,14 @@ interface Marked {
 }
 
 /**
- * Of the time there is; then connections that could move and have not are to end: the hard stop tells nobody anything. What
- * is left is enough for those that are idle.
+ * Share of the drain's time after which connections that could migrate and have not are ended, too: the deadline cuts them
+ * without a word. The rest of the time is enough to end idle ones.
  */
 const LAST_CALL = 0.75;
 
 export const REQUEST_START = 'http.server.request.start';
 
-/** Costs nothing until the server drains: only then the channel is listened to. */
+/** Ends the connections of one server. Subscribes to the channel only during a drain, so that it costs nothing before. */
 export class HttpDrain {
   readonly #server: Server;
   readonly #sockets: () => Iterable<Socket>;
@@ -38,12 +38,14 @@ export class HttpDrain {
   readonly #lingering = new WeakSet<Socket>();
   #endsAll = false;
   #ending = new WeakSet<Socket>();
-  /** When the hard stop comes. */
+  /** Deadline of the drain, as `performance.now()`. */
   #deadline = Number.POSITIVE_INFINITY;
   #lastCall: NodeJS.Timeout | undefined;
   #isDraining = false;
 
-  /** `sockets`: what HTTP/1 is spoken on; with TLS the decrypted side, and those on which no handshake has begun. */
+  /**
+   * `sockets`: those on which HTTP/1 is spoken; with TLS the decrypted sides, and sockets on which no handshake has begun.
+   */
   constructor(server: Server, sockets: () => Iterable<Socket>) {
     this.#server = server;
     this.#sockets = sockets;
@@ -51,8 +53,8 @@ export class HttpDrain {
   }
 
   /**
-   * Whichever connection ends from now on ends with a lingering close. `timeout`: milliseconds until the hard stop; before
-   * it every connection is asked to end.
+   * From now on every connection that ends lingers. `timeout`: milliseconds until the deadline; after `LAST_CALL` of them
+   * every connection is ended.
    */
   begin(timeout: number): void {
     this.#deadline = performance.now() + timeout;
@@ -62,7 +64,7 @@ export class HttpDrain {
     for (const socket of this.#sockets()) if (currentResponse(socket)) this.#linger(socket);
   }
 
-  /** Every connection of the server ends with its next response, or idle. */
+  /** Ends every connection of the server with its next response, or when idle. */
   endAll(): void {
     clearTimeout(this.#lastCall);
     this.#listen();
@@ -71,7 +73,7 @@ export class HttpDrain {
     this.#idle.start(this.#timeLeft);
   }
 
-  /** This one does. */
+  /** Ends this connection with its next response, or when idle. */
   end(socket: Socket): void {
     this.#listen();
     this.#ending.add(socket);
@@ -79,12 +81,12 @@ export class HttpDrain {
     this.#idle.start(this.#timeLeft);
   }
 
-  /** Whether a connection is to end with its next response, or idle. */
+  /** Whether a connection is to end with its next response, or when idle. */
   ends(socket: Socket): boolean {
     return this.#endsAll || this.#ending.has(socket);
   }
 
-  /** Requests still to come end nothing any more. */
+  /** Later requests no longer end their connections. */
   stop(): void {
     this.#endsAll = false;
     this.#ending = new WeakSet();
@@ -103,7 +105,7 @@ export class HttpDrain {
     return Math.max(0, this.#deadline - performance.now());
   }
 
-  /** One that is on offer is not this process' to end. */
+  /** The connections to end. Not one on offer: this process may not end it. */
   #toEnd(): Socket[] {
     return [...this.#sockets()].filter((socket) => this.ends(socket) && !isHeld(socket));
   }
@@ -121,7 +123,7 @@ export class HttpDrain {
     if (this.ends(socket)) this.#tell(socket, response);
   };
 
-  /** The response being made, or the first of those pipelined behind it, that is the last of them and has no head yet. */
+  /** Marks the response to the last request that has been read, if its head has not been sent. */
   #tellCurrent(socket: Socket): void {
     const response = currentResponse(socket);
     if (!response || response === this.#lastMarked.get(socket)?.response) return;
@@ -134,7 +136,7 @@ export class HttpDrain {
   }
 
   #tell(socket: Socket, response: ServerResponse): void {
-    // This one was pipelined behind it: the one before must not end the connection after all.
+    // The request of this response was pipelined behind another one, whose response must not end the connection.
     const previous = this.#lastMarked.get(socket);
     if (previous && !previous.response.headersSent) previous.response.shouldKeepAlive = previous.keptAlive;
     this.#lastMarked.set(socket, { response, keptAlive: response.shouldKeepAlive });

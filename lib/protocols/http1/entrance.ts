@@ -1,5 +1,5 @@
-// How HTTP/1 connections that have moved enter their server: as new ones do, or, where code of the app comes before Node's
-// HTTP, by what the app saves of each and restores.
+// Migrated HTTP/1 connections enter their server here: as new ones do or, where code of the app comes before Node's HTTP,
+// by the state that the app saves of each and restores.
 import type { Server, Socket } from 'node:net';
 import { toError } from '../../errors.js';
 import { publish } from '../../events.js';
@@ -10,11 +10,14 @@ import { decodeState, encodeState } from '../state.js';
 const NOTHING = new Uint8Array(0);
 
 export class Entrance {
-  /** Its name on the wire: whoever restores nothing must not take what is to be restored, nor the other way round. */
+  /**
+   * Name on the wire. The two differ so that a server with `restore` gets only connections with saved state, and vice
+   * versa.
+   */
   readonly protocol: 'http1' | 'http1-saved';
   readonly #server: Server;
   readonly #migration: Migration | undefined;
-  /** Moved here, and not restored yet: it may move on before a byte comes. */
+  /** States of migrated connections that are not restored yet: one may migrate again before a byte comes. */
   readonly #saved = new WeakMap<Socket, Uint8Array>();
 
   constructor(server: Server, migration: Migration | undefined) {
@@ -23,12 +26,12 @@ export class Entrance {
     this.protocol = migration ? 'http1-saved' : 'http1';
   }
 
-  /** Whether a connection can come in a second time. Asked anew each time: the app adds its listeners when it likes. */
+  /** Whether a migrated connection can enter. Read anew each time, because the app may add listeners at any time. */
   get isOpen(): boolean {
     return this.#migration !== undefined || entersHttpFirst(this.#server);
   }
 
-  /** What the successor needs of a connection; undefined: it stays. */
+  /** The state that the successor needs; undefined: the connection stays. */
   save(socket: Socket): Uint8Array | undefined {
     if (!this.#migration) return NOTHING;
     const moved = this.#saved.get(socket);
@@ -42,18 +45,18 @@ export class Entrance {
     }
   }
 
-  /** A connection that was saved stays after all. */
+  /** Tells the app that a saved connection stays. */
   stay(socket: Socket): void {
     if (this.#saved.has(socket)) return;
     void this.#run('stay', () => this.#migration?.stay?.(socket));
   }
 
-  /** It waits for its first byte. */
+  /** Keeps the state of a migrated connection until its first byte comes. */
   await(socket: Socket, saved: Uint8Array): void {
     if (this.#migration) this.#saved.set(socket, saved);
   }
 
-  /** Its first byte has come. */
+  /** Lets a migrated connection enter when its first byte has come. */
   async enter(socket: Socket): Promise<void> {
     const saved = this.#saved.get(socket);
     if (!this.#migration || !saved) {
@@ -69,7 +72,7 @@ export class Entrance {
     else socket.destroy();
   }
 
-  /** False: it has failed, and that is published. */
+  /** False: the call failed, and the failure is published. */
   async #run(hook: keyof Migration, call: () => unknown): Promise<boolean> {
     try {
       await call();

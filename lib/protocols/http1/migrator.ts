@@ -1,5 +1,5 @@
-// HTTP/1.1 connections that move: each as soon as it is between two requests, and back into Node's parser with the first
-// byte of the next one.
+// Migrates HTTP/1.1 connections, each as soon as it is between two requests. In the successor a connection enters Node's
+// parser with the first byte of its next request.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
@@ -17,15 +17,15 @@ import { Parking } from './parking.js';
 
 interface HttpServer extends Server {
   readonly keepAliveTimeout?: number;
-  /** How much longer than announced a connection is kept, so that a request at the last moment still gets in; Node 22 on. */
+  /** Milliseconds that Node keeps an idle connection longer than announced, for a late request (FACTS C11). */
   readonly keepAliveTimeoutBuffer?: number;
   readonly headersTimeout?: number;
 }
 
 const NOTHING = new Uint8Array(0);
-/** The state begins so where no request was ever sent on the connection. */
+/** First byte of the state of a connection on which no request was ever sent. */
 const FRESH = Uint8Array.of(1);
-/** And so where one was, and the app's own state follows; without that such a connection has no state. */
+/** First byte of the state of a used connection with the app's state; without the app's state it has no state. */
 const USED = Uint8Array.of(0);
 
 export class Http1Migrator implements Migrator {
@@ -35,15 +35,15 @@ export class Http1Migrator implements Migrator {
   readonly #sockets: ReadonlySet<Socket>;
   readonly #parking: Parking;
   readonly #ending: HttpDrain;
-  /** Moved here after a request: without one more it is still a used one for the next process. */
+  /** Connections that migrated here after a request: if they migrate again without another, they still count as used. */
   readonly #used = new WeakSet<Socket>();
   readonly #boundary = new Boundary();
-  /** While this process moves its own connections on. */
+  /** Set while this process migrates its connections. */
   #onMovable: (() => void) | undefined;
-  /** The app does not want them to move in the handover going on. */
+  /** Connections that the app keeps in the present handover. */
   #staying = new WeakSet<Socket>();
 
-  /** `migration`: what the app knows of each. */
+  /** `migration`: the app's own functions to migrate connections. */
   constructor(
     server: Server,
     name: string,
@@ -73,19 +73,19 @@ export class Http1Migrator implements Migrator {
     return undefined;
   }
 
-  /** A parked one moves on without asking any parser: it has read nothing, as one that never sent a byte. */
+  /** Includes parked connections, which no parser knows: they have read nothing, as a connection that never sent a byte. */
   *movable(): Generator<Movable> {
     if (!this.canMove) {
       this.#boundary.startAll();
       return;
     }
     const idle = idleHttpConnections(this.#server, this.#sockets);
-    // Those whose turn comes in a later turn of the loop are idle still if nothing was read from them.
+    // A connection that is offered in a later turn of the event loop is still idle if nothing was read from it.
     const seen = idle.map(({ bytesRead }) => bytesRead);
     this.#boundary.startAllBut(idle);
     for (const [i, socket] of idle.entries()) {
       yield this.#toMovable(socket, seen[i] ?? 0);
-      // Its turn is over, and nobody has taken it.
+      // It was not taken.
       this.#boundary.start(socket);
     }
   }
@@ -96,7 +96,7 @@ export class Http1Migrator implements Migrator {
     const atBoundary = (socket: Socket): void => {
       if (this.#onMovable && this.canMove && !this.#ending.ends(socket)) this.#boundary.stop(socket);
       else this.#boundary.start(socket);
-      // What is still being written must be out first.
+      // Pending output must be sent first.
       if (socket.writableLength > 0) socket.once('drain', callback);
       else callback();
     };
@@ -105,11 +105,11 @@ export class Http1Migrator implements Migrator {
       if (watched.has(response)) return;
       watched.add(response);
       response.once('close', () => {
-        // Pipelined behind it, and handed to the app before anybody watched.
+        // A pipelined request behind this one, which the app got before the watch began.
         const next = currentResponse(socket);
         if (next) watch(socket, next);
         atBoundary(socket);
-        // The rest of a body may come after the response to it.
+        // The rest of a request body may come after the response.
         if (!response.req.complete) response.req.once('close', () => atBoundary(socket));
       });
     };
@@ -131,7 +131,7 @@ export class Http1Migrator implements Migrator {
     };
   }
 
-  /** As `closeIdleConnections()` does with those that Node's parser knows. */
+  /** Ends parked connections, as `closeIdleConnections()` ends those that Node's parser knows. */
   closeParked(): void {
     this.#parking.close();
   }
@@ -149,7 +149,7 @@ export class Http1Migrator implements Migrator {
       if (!isFresh) this.#used.add(socket);
       this.#entrance.await(socket, state.subarray(1));
     });
-    // From a predecessor that still moves, into a process that hands over itself.
+    // The predecessor may still migrate connections to this process while this process hands over itself.
     this.#onMovable?.();
   }
 

@@ -1,5 +1,5 @@
-// Where a moved connection waits for its first byte. Handing an idle connection straight to the HTTP server starts Node's
-// clock for a request's headers, and a minute later its client gets a 408 it never asked for (FACTS C3a).
+// Parks a migrated connection until its first byte. An idle connection that enters the HTTP server at once starts Node's
+// header timeout, and its client gets an unsolicited 408 a minute later (FACTS C3a).
 import type { Server, Socket } from 'node:net';
 import { countConnection, socketOf } from '../../sockets/new-socket.js';
 import type { Connections } from '../connections.js';
@@ -10,11 +10,11 @@ export class Parking {
   readonly #enter: (socket: Socket) => void;
   readonly #sockets = new Set<Socket>();
 
-  /** The same functions for thousands of sockets: they learn theirs by `this`. */
+  /** One function for thousands of sockets, for memory; `this` is the socket. */
   readonly #onData: (this: Socket, chunk: Buffer) => void;
   readonly #onClose: (this: Socket) => void;
 
-  /** `enter` gets a socket when bytes have come: it is paused, and holds them. */
+  /** `enter` gets a socket when bytes have come; the socket is paused, and still holds the bytes. */
   constructor(server: Server, connections: Connections, enter: (socket: Socket) => void) {
     this.#server = server;
     this.#connections = connections;
@@ -31,9 +31,7 @@ export class Parking {
     };
   }
 
-  /**
-   * Takes the descriptor. `idleTimeout` ms without a byte end the connection; 0: never. `before` gets the socket first.
-   */
+  /** Owns the descriptor. `idleTimeout` ms without a byte end the connection; 0: never. `before` gets the socket first. */
   park(fd: number, head: Uint8Array, idleTimeout: number, before: (socket: Socket) => void): void {
     const socket = socketOf(this.#server, fd, { readable: true, writable: true, allowHalfOpen: true });
     countConnection(this.#server, socket);
@@ -65,7 +63,7 @@ export class Parking {
       .off('close', this.#onClose);
   }
 
-  /** Ends those that wait. */
+  /** Destroys the parked connections. */
   close(): void {
     for (const socket of [...this.#sockets]) socket.destroy();
   }

@@ -1,4 +1,4 @@
-// Another key and certificate for a TLS server that runs: looked at first, then used for every new handshake.
+// Replaces key and certificate of a running TLS server: checks them first, then uses them for every new handshake.
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -13,35 +13,35 @@ import { FollowedFiles } from './files.js';
 /** PEM: text or bytes. */
 export type Pem = string | Uint8Array;
 
-/** A pair in memory. */
+/** Key and certificate in memory. */
 export interface CertificatePair {
   /** The private key, PEM. */
   readonly key: Pem;
-  /** The certificate, PEM, followed by those that lead to the root. */
+  /** The certificate, PEM, followed by its intermediate certificates. */
   readonly cert: Pem;
-  /** Authorities for client certificates, PEM. @default those the server has */
+  /** Authorities for client certificates, PEM. @default the server's present ones */
   readonly ca?: Pem | readonly Pem[];
-  /** Of an encrypted key. */
+  /** Passphrase of an encrypted key. */
   readonly passphrase?: string;
   readonly watch?: false;
 }
 
-/** A pair in files that are followed. */
+/** Key and certificate in files that are watched. */
 export interface CertificateFiles {
   /** Path of the private key, PEM. */
   readonly key: string | URL;
-  /** Path of the certificate, PEM, followed by those that lead to the root. */
+  /** Path of the certificate, PEM, followed by its intermediate certificates. */
   readonly cert: string | URL;
-  /** Path of the authorities for client certificates, PEM. @default those the server has */
+  /** Path of the authorities for client certificates, PEM. @default the server's present ones */
   readonly ca?: string | URL;
-  /** Of an encrypted key. */
+  /** Passphrase of an encrypted key. */
   readonly passphrase?: string;
   readonly watch: true;
 }
 
-/** The certificate a server has from `reloadCertificates`. */
+/** The certificate that a server has from `reloadCertificates`. The caller closes it to end the watch. */
 export interface Certificates extends Disposable {
-  /** The one in use now. */
+  /** The certificate in use. */
   readonly certificate: X509Certificate;
   /** Ends the watch; the certificate in use stays. */
   close(): void;
@@ -62,21 +62,21 @@ interface Paths {
 const inUse = new WeakMap<Server, Certificates>();
 
 /**
- * Swaps the certificate of a running `tls`, `https` or secure `http2` server for the handshakes to come, without a
- * restart; open connections are not touched.
+ * Replaces the certificate of a running `tls`, `https` or secure `http2` server for new handshakes, without a restart;
+ * open connections are not touched.
  *
  * The key and the certificate must belong together, and the certificate must be in date; otherwise the pair in use stays.
- * Ticket keys and session id context stay too, so that clients still resume (Node's own `setSecureContext` drops them);
- * only where the server asks for client certificates and `ca` is another one the keys are renewed, because a session that
- * is resumed is not verified again. All other TLS options of the server stay. Contexts of `addContext` and `SNICallback`
- * are not touched.
+ * Ticket keys and session id context stay, too, so that clients still resume (Node's own `setSecureContext` drops them).
+ * Only where the server asks for client certificates and `ca` changes, the ticket keys are renewed, because a resumed
+ * session is not verified again. All other TLS options of the server stay. Contexts of `addContext` and `SNICallback` are
+ * not touched.
  *
- * With `watch: true` `key`, `cert` and `ca` are paths, which are followed through renames and symlinks (certbot,
- * Kubernetes secrets): after a change all are read again, as one pair. What cannot be used is published as
+ * With `watch: true`, `key`, `cert` and `ca` are paths, which are followed through renames and symlinks (certbot,
+ * Kubernetes secrets): after a change all are read again, as one pair. A pair that cannot be used is published as
  * `handover:certificates-refused`, and the next change is another try. The watch ends with `close()`, with the server's
- * 'close', or with the next call for the same server, and keeps no process alive.
+ * 'close', or with the next call for the same server, and does not keep the process alive.
  *
- * @throws ERR_HANDOVER_CERTIFICATE they do not belong together, are not in date, or are not PEM
+ * @throws ERR_HANDOVER_CERTIFICATE key and certificate do not belong together, are not in date, or are not PEM
  * @throws ENOENT, EACCES … as open(2), for `watch: true`; TypeError a bad or unknown option
  * @example
  * ```ts
@@ -109,7 +109,7 @@ function swap(server: Server, material: Material, passphrase: string | undefined
   return { certificate, close() {}, [Symbol.dispose]() {} };
 }
 
-/** One server and the files its certificate comes from. */
+/** One server, and the watched files of its certificate. */
 class Following implements Certificates {
   readonly #server: Server;
   readonly #paths: Paths;
@@ -125,7 +125,7 @@ class Following implements Certificates {
     this.#paths = paths;
     this.#passphrase = passphrase;
     const { key, cert, ca } = paths;
-    // Watched before it is read: what changes in between is seen.
+    // The watch begins before the read, so that a change in between is noticed.
     const all = [key, cert, ...(ca === undefined ? [] : [ca])];
     this.#files = new FollowedFiles(all, () => {
       this.#reading = this.#reading.then(() => this.#read());
@@ -170,7 +170,7 @@ class Following implements Certificates {
   }
 }
 
-/** Looks at all of it before any of it is used. */
+/** Checks everything before it uses any of it. */
 function apply(server: Server, { key, cert, ca }: Material, passphrase: string | undefined): X509Certificate {
   const certificate = expectUsable({ key, cert, ca }, passphrase);
   const authorities = ca ?? authoritiesOf(server).ca;
@@ -181,11 +181,11 @@ function apply(server: Server, { key, cert, ca }: Material, passphrase: string |
     ...(authorities !== undefined && { ca: [authorities].flat().map(toNode) }),
     ...(passphrase !== undefined && { passphrase }),
   };
-  refusing('OpenSSL does not take them', () => createSecureContext(secureOptions));
+  refusing('OpenSSL refuses the key and the certificate', () => createSecureContext(secureOptions));
   const { verifies, ca: former } = authoritiesOf(server);
   const ticketKeys = server.getTicketKeys();
   server.setSecureContext(secureOptions);
-  // Who is resumed is not verified again. Keys the app gave are its own to renew.
+  // A resumed session is not verified again. Ticket keys that the app has set are the app's to renew.
   const maySessionsStay = !verifies || hasOwnTicketKeys(server) || toText(authorities) === toText(former);
   if (maySessionsStay) server.setTicketKeys(ticketKeys);
   ticketKeys.fill(0);
@@ -194,7 +194,7 @@ function apply(server: Server, { key, cert, ca }: Material, passphrase: string |
   return certificate;
 }
 
-/** @throws ERR_HANDOVER_CERTIFICATE */
+/** @throws ERR_HANDOVER_CERTIFICATE not PEM, a key of another certificate, or a certificate that is not in date */
 function expectUsable({ key, cert, ca }: Material, passphrase: string | undefined): X509Certificate {
   const certificate = refusing('the certificate is not PEM', () => firstOf(cert));
   for (const one of ca === undefined ? [] : [ca].flat()) refusing('the authorities are not PEM', () => firstOf(one));
@@ -211,7 +211,7 @@ function expectUsable({ key, cert, ca }: Material, passphrase: string | undefine
 
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
 
-/** The first of one or more certificates, all of which are whole. Node skips authorities it cannot read. */
+/** The first of one or more certificates. Checks that all are whole, because Node skips authorities that it cannot read. */
 function firstOf(pem: Pem): X509Certificate {
   const text = toText(pem);
   const blocks = [...text.matchAll(BLOCK)];
@@ -220,7 +220,7 @@ function firstOf(pem: Pem): X509Certificate {
     .map(([block]) => new X509Certificate(block));
   const [first] = certificates;
   if (first && blocks.length === text.split('-----BEGIN ').length - 1) return first;
-  throw new Error(first ? 'it is cut short' : 'it holds no certificate');
+  throw new Error(first ? 'the PEM text is cut short' : 'the PEM text holds no certificate');
 }
 
 function refusing<T>(what: string, act: () => T): T {
@@ -248,7 +248,7 @@ function expectMaterial({ key, cert, ca }: { key?: unknown; cert?: unknown; ca?:
 function expectPem(name: string, value: unknown): Pem {
   const isText = typeof value === 'string' && value.includes('-----BEGIN ');
   if (isText || value instanceof Uint8Array) return value;
-  // It may be a key: an error is no place for it.
+  // Names the type only: the value may be a key, which must not be in an error.
   throw typeError(name, 'PEM text or bytes (a path is for watch: true)', typeof value);
 }
 

@@ -1,14 +1,17 @@
-// Follows files by their paths, through renames and symlinks: what certbot does (`live/x/key.pem` becomes another link)
-// and Kubernetes (`..data` becomes another directory) changes no file that was open, only what a name means.
+// Follows files by their paths, through renames and symlinks. certbot (`live/x/key.pem` becomes another link) and
+// Kubernetes (`..data` becomes another directory) change no open file, but the file that a path leads to.
 import { type FSWatcher, lstatSync, readlinkSync, watch } from 'node:fs';
 import { basename, dirname, isAbsolute, join, parse, resolve, sep } from 'node:path';
 
-/** path_resolution(7): more links than that are a loop. */
+/** More links than this are a loop (path_resolution(7)). */
 const MAX_LINKS = 40;
-/** What belongs together is written within this time, mostly; the file that comes later makes for one more look. */
+/**
+ * Milliseconds from a change to the call. A key and its certificate are mostly written in this time; otherwise a second
+ * call follows.
+ */
 const SETTLE_INTERVAL = 100;
 
-/** Directory to the names in it that decide what a path means. */
+/** Directories, each with the names in it that a path goes through. */
 type Places = Map<string, Set<string>>;
 
 export class FollowedFiles {
@@ -19,9 +22,9 @@ export class FollowedFiles {
   #isClosed = false;
 
   /**
-   * Calls back some time after one of the paths has come to mean another file, or that file has changed. Keeps no process
-   * alive.
-   * @throws what inotify_add_watch(2) says, ENOSPC where the user has too many watches
+   * Calls back, `SETTLE_INTERVAL` ms later, when one of the paths leads to another file, or when that file has changed.
+   * Does not keep the process alive.
+   * @throws ENOSPC … as inotify_add_watch(2): the user has too many watches
    */
   constructor(paths: readonly string[], onChange: () => void) {
     this.#paths = paths.map((path) => resolve(path));
@@ -42,7 +45,7 @@ export class FollowedFiles {
     try {
       for (const [directory, names] of places) {
         const watcher = watch(directory, { persistent: false }, (_, name) => {
-          // Of itself a directory tells by its own name: it was moved or removed.
+          // An event with the directory's own name: the directory was moved or removed.
           if (name === null || names.has(name) || name === basename(directory)) this.#settle();
         });
         watcher.on('error', () => this.#settle());
@@ -58,7 +61,7 @@ export class FollowedFiles {
     for (const watcher of this.#watchers.splice(0)) watcher.close();
   }
 
-  /** From the first change on, so that a directory that never rests is looked at all the same. */
+  /** Waits from the first change on, so that constant changes of a directory do not delay the call for ever. */
   #settle(): void {
     if (this.#isClosed) return;
     this.#timer ??= setTimeout(() => {
@@ -67,13 +70,13 @@ export class FollowedFiles {
     }, SETTLE_INTERVAL).unref();
   }
 
-  /** Watches where the paths lead now, and only then has them read: what changes later is seen. */
+  /** Watches where the paths lead now, and only then calls back, so that a later change is noticed. */
   #follow(): void {
     this.#unwatch();
     try {
       this.#watch();
     } catch {
-      // Out of watches, or a directory went in this very moment: it is tried again.
+      // The user has too many watches, or a directory was just removed: try again.
       this.#settle();
     }
     this.#onChange();

@@ -1,38 +1,38 @@
-// Where the frames of one direction of a WebSocket begin and end (RFC 6455 §5.2): headers only, payloads are counted and
-// not looked at. Pure: bytes in, numbers out.
+// Tracks where the frames of one direction of a WebSocket begin and end (RFC 6455 §5.2). Reads headers only, and counts
+// payloads.
 
 const FIN = 0x80;
 const MASKED = 0x80;
 const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
-/** Two bytes, eight of length, four of mask. */
+/** Two bytes, eight bytes of length, four bytes of mask. */
 const MAX_HEADER_BYTES = 14;
 const MAX_CONTROL_BYTES = 125;
 
 type Whole = 'message' | 'ping' | 'pong' | 'part';
 
 export class FrameTracker {
-  /** Data messages that are complete, in however many frames. */
+  /** Number of complete data messages, whatever their number of frames. */
   messages = 0;
   pings = 0;
   pongs = 0;
-  /** A close frame has begun: nothing that counts comes after it. */
+  /** Whether a close frame has begun. Frames after it are not counted. */
   hasClosed = false;
-  /** These are no frames, or extensions we do not know: nothing can be said any more. */
+  /** Whether the bytes are no frames, or of an unknown extension: the tracker no longer knows the boundaries. */
   isBroken = false;
-  /** A header that was cut. */
+  /** The beginning of a header that has not come whole yet. */
   #header: Uint8Array | undefined;
-  /** Payload still to come. */
+  /** Bytes of the payload still to come. */
   #left = 0;
-  /** What is there when it has come. */
+  /** What is complete at the end of this payload. */
   #whole: Whole = 'part';
   #isFragmented = false;
 
-  /** No frame has begun that has not ended. */
+  /** Whether no frame is half done. */
   get isBetweenFrames(): boolean {
     return this.#left === 0 && this.#header === undefined && !this.isBroken;
   }
 
-  /** And no message has. */
+  /** Whether neither a frame nor a message is half done. */
   get isBetweenMessages(): boolean {
     return this.isBetweenFrames && !this.#isFragmented;
   }
@@ -50,14 +50,14 @@ export class FrameTracker {
     }
   }
 
-  /** Reads a header, or what there is of it; returns how many of these bytes belong to it. */
+  /** Reads a header, or the part of it that has come. Returns the number of these bytes that belong to it. */
   #begin(bytes: Uint8Array, at: number): number {
     const former = this.#header;
     const known = former?.length ?? 0;
     const header = former ? joined(former, bytes.subarray(at, at + MAX_HEADER_BYTES - known)) : bytes.subarray(at);
     const size = sizeOf(header);
     if (size === undefined || header.length < size) {
-      // A copy: the buffer it was read into is much larger.
+      // A copy, because a view would keep the much larger read buffer in memory.
       this.#header = Uint8Array.from(header);
       return header.length - known;
     }
@@ -99,7 +99,7 @@ function joined(before: Uint8Array, after: Uint8Array): Uint8Array {
   return both;
 }
 
-/** Bytes of a header; undefined while it does not say yet. */
+/** Bytes of a header; undefined until its second byte has come. */
 function sizeOf(header: Uint8Array): number | undefined {
   const second = header[1];
   if (second === undefined) return undefined;

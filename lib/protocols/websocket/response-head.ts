@@ -1,6 +1,6 @@
-// The head of the response to an upgrade: what was agreed on, so that a second one can be compared with the first.
+// The head of the response to an upgrade, with what was negotiated, so that the answer to a replay can be compared with it.
 
-/** What a client was promised; header values as they were sent, parts separated by one comma. */
+/** The negotiated values; headers as they were sent, their parts separated by one comma. */
 export interface ResponseHead {
   readonly status: number;
   /** The protocol switched to, in lower case. */
@@ -12,12 +12,12 @@ export interface ResponseHead {
 }
 
 const HEAD_END = '\r\n\r\n';
-/** As much as Node allows a request; what is longer is no answer to an upgrade. */
+/** Node's limit for the head of a request; a longer head is no answer to an upgrade. */
 const MAX_HEAD_BYTES = 16 * 1024;
 
 /**
- * Reads a head that may come in pieces. `length`: how many of these bytes it takes; undefined: it is not whole yet.
- * @throws Error it is none
+ * Parses a head that may come in pieces. `length`: bytes of the head; undefined: the head is not whole yet.
+ * @throws Error the bytes are no head of a response
  */
 export function parseResponseHead(
   bytes: Uint8Array,
@@ -52,14 +52,17 @@ function valuesOf(lines: readonly string[], name: string): string[] {
   });
 }
 
-/** Whether a client that was promised the one can go on with the other. `Sec-WebSocket-Accept` follows from its key. */
+/**
+ * Whether a client that got the one response can go on with the other. `Sec-WebSocket-Accept` is not compared, because it
+ * follows from the client's key.
+ */
 export function isSamePromise(one: ResponseHead, other: ResponseHead): boolean {
   const isAlike = one.status === other.status && one.upgrade === other.upgrade;
   return isAlike && one.extensions === other.extensions && one.subprotocol === other.subprotocol;
 }
 
 /**
- * Whether another process can go on between two messages: no extension, or deflate that begins anew with each message in
+ * Whether another process can continue between two messages: there is no extension, or deflate without context takeover in
  * both directions (RFC 7692 §7.1.1).
  */
 export function isStateless({ extensions }: ResponseHead): boolean {

@@ -1,38 +1,38 @@
-// One connection after an HTTP upgrade: what was asked, what was answered, and where in its frames either direction is.
-// Its bytes are seen as they come from the kernel and as the app writes them.
+// One connection after an HTTP upgrade: its request, its response, and the position in the frames of both directions. Sees
+// the bytes as they come from the kernel and as the app writes them.
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { UpgradeRequest } from '../../sockets/upgrade-request.js';
 import { FrameTracker } from './frame-tracker.js';
 import { isStateless, parseResponseHead, type ResponseHead } from './response-head.js';
 
-/** What an app that lets the connection move has to do with it. */
+/** The app's side of a connection that may migrate. */
 export interface Attachment {
-  /** Everything that came has reached the app, and everything it sent is with the socket. */
+  /** Whether everything that came has reached the app, and everything that the app sent has reached the socket. */
   isQuiet(upgraded: Upgraded): boolean;
-  /** Undefined: it stays. */
+  /** Asks the app for its state; undefined: the connection stays. */
   save(upgraded: Upgraded): unknown;
-  /** It was saved and stays after all. */
+  /** Tells the app that a saved connection stays. */
   stay(upgraded: Upgraded): unknown;
   restore(state: unknown, request: IncomingMessage, upgraded: Upgraded): unknown;
-  /** The app hears no more of it. */
+  /** Removes the app's listeners, so that the app hears no more of the connection. */
   silence(upgraded: Upgraded): void;
 }
 
 const upgradedOfSocket = new WeakMap<object, Upgraded>();
 
-/** The upgraded connection on this socket. */
+/** The upgraded connection on this socket; undefined if it is none. */
 export function upgradedOf(socket: object): Upgraded | undefined {
   return upgradedOfSocket.get(socket);
 }
 
 type Callback = (error?: Error | null) => void;
 
-/** The server it belongs to. */
+/** The server of an upgraded connection. */
 export interface UpgradedHost {
-  /** Who has to do with those that no WebSocket library of the app has taken. */
+  /** The attachment of connections that no WebSocket library of the app has taken. */
   readonly attachment: Attachment | undefined;
-  /** Something may be different from before. */
+  /** Called when the state of a connection may have changed. */
   onActivity(upgraded: Upgraded): void;
 }
 
@@ -40,22 +40,22 @@ const NOTHING = Buffer.alloc(0);
 
 export class Upgraded {
   readonly socket: Socket;
-  /** One string, for memory: a field holds no line end. Undefined where it can never move. */
+  /** The request as one string, for memory; no field holds a line end. Undefined if the connection can never migrate. */
   readonly #request: string | undefined;
   readonly isWebSocket: boolean;
   readonly inbound: FrameTracker = new FrameTracker();
   readonly outbound: FrameTracker = new FrameTracker();
   /** Undefined until the app has answered. */
   response: ResponseHead | undefined;
-  /** Who hears 'close' beside the app: Node, this library, the app's WebSocket library. */
+  /** Listeners of 'close' that are not the app's: of Node, this package, and the app's WebSocket library. */
   closeListeners: readonly unknown[] = [];
-  /** It was refused, or its app wants it to end here. */
+  /** Whether the successor refused it, or the app keeps it here. */
   stays = false;
-  /** It was moved here, and the app has not got it back whole yet: until then it cannot move on. */
+  /** Whether it has migrated here and the app has not restored it yet: until then it cannot migrate again. */
   isArriving = false;
   #hasPing = false;
   #isFlushing = false;
-  /** The beginning of a response whose head is not whole. */
+  /** The beginning of a response whose head is not whole yet. */
   #beginning: Buffer | undefined;
   readonly #host: UpgradedHost;
   #attachment: Attachment | undefined;
@@ -86,7 +86,7 @@ export class Upgraded {
     this.#attachment = attachment;
   }
 
-  /** The promise to the client can be kept by another process, and the app agrees. */
+  /** Whether another process can continue with the negotiated response, and the app agrees. */
   get canEverMove(): boolean {
     return (
       !this.stays &&
@@ -97,7 +97,7 @@ export class Upgraded {
     );
   }
 
-  /** Nothing is half read, half written, or waiting for an answer the protocol demands. */
+  /** Whether no message is half read or half written, and no ping waits for its pong. */
   get isAtBoundary(): boolean {
     const { socket, inbound, outbound } = this;
     if (this.isArriving) return false;
@@ -108,7 +108,7 @@ export class Upgraded {
     return inbound.isBetweenMessages && outbound.isBetweenMessages;
   }
 
-  /** Bytes of the client: those that came with the request, and each chunk read. */
+  /** Tracks bytes of the client: those that came with the request, and each chunk read. */
   read(bytes: Uint8Array): void {
     if (!this.isWebSocket) return;
     const { pings } = this.inbound;
@@ -116,16 +116,17 @@ export class Upgraded {
     if (this.inbound.pings > pings) this.#hasPing = true;
   }
 
-  /** Something may be different from before. */
+  /** Tells the server that the state may have changed. */
   stir(): void {
     this.#host.onActivity(this);
   }
 
-  /** Stirs when all that is written so far is with the kernel. */
+  /** Stirs when the kernel has everything that is written so far. */
   stirWhenFlushed(): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;
-    // Past what holds the app's writes meanwhile: no event tells when the last byte is out, an empty write comes after it.
+    // Node has no event for the last byte sent; the callback of an empty write comes after it. The prototype's `write`
+    // bypasses a fence that holds the app's writes.
     Socket.prototype.write.call(this.socket, NOTHING, undefined, () => {
       this.#isFlushing = false;
       this.stir();
@@ -155,7 +156,7 @@ export class Upgraded {
     }
   }
 
-  /** Own methods of this one socket, over whatever own ones it has: `push` gets what the kernel gave, `write` what the app says. */
+  /** Puts own methods on this socket, in front of those it has: `push` gets the kernel's bytes, `write` the app's. */
   #tap(): void {
     const { socket } = this;
     const { push, write } = socket;

@@ -1,37 +1,37 @@
-// The upgraded connections of one server: noticed as the app gets them, and ended politely where they cannot move.
+// The upgraded connections of one server. Notices each when the app gets it, and ends those politely that cannot migrate.
 import type { IncomingMessage } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { UpgradeRequest } from '../../sockets/upgrade-request.js';
 import { type Attachment, Upgraded, type UpgradedHost, upgradedOf } from './upgraded.js';
 
-/** A close frame of the server: 1012, "service restart" (IANA WebSocket Close Code registry). */
+/** A close frame of the server with code 1012, "service restart" (IANA WebSocket Close Code registry). */
 const CLOSE_1012 = Uint8Array.of(0x88, 2, 0x03, 0xf4);
-/** Of the time there is; then those that could move and have not are asked to end, too: the hard stop says nothing. */
+/** Share of the drain's time after which connections that could migrate and have not are ended, too. */
 const LAST_CALL = 0.75;
-/** Milliseconds in which an app closes the connection after the closing handshake. */
+/** Milliseconds for the app to close the connection after the closing handshake. */
 const CLOSE_GRACE = 1_000;
 
 export interface EndOptions {
-  /** Milliseconds over which clients are sent away: all at once they would come back all at once. */
+  /** Milliseconds over which connections are closed: clients that are closed together would reconnect together. */
   readonly spread: number;
-  /** Milliseconds until the hard stop. */
+  /** Milliseconds until the drain's deadline. */
   readonly timeout: number;
-  /** Those that can move are left alone. */
+  /** Whether connections migrate: those that can are not ended. */
   readonly moves: boolean;
 }
 
 export class Upgrades implements UpgradedHost {
   readonly connections: Set<Upgraded> = new Set();
   attachment: Attachment | undefined;
-  /** Some protocol may move them: requests are kept. */
+  /** Whether requests are kept, because connections may migrate. */
   keepsRequests = false;
-  /** Hears of every connection on which something happened; undefined while nobody must. */
+  /** Called for every connection whose state may have changed; undefined while no handover migrates. */
   watcher: ((upgraded: Upgraded) => void) | undefined;
   readonly #server: Server;
   #ending: EndOptions | undefined;
   #lastCall: NodeJS.Timeout | undefined;
   readonly #timers = new Map<Upgraded, NodeJS.Timeout>();
-  /** Their time has come, and a message is still being written. */
+  /** Connections to close now, as soon as no message is half written. */
   readonly #due = new Set<Upgraded>();
 
   constructor(server: Server) {
@@ -52,17 +52,17 @@ export class Upgrades implements UpgradedHost {
     if (this.hasApp) this.#listen();
   }
 
-  /** Whether the app takes upgrades: a listener of ours alone would change what Node does with such requests. */
+  /** Whether the app listens to upgrades. This package's listener alone would change what Node does with such requests. */
   get hasApp(): boolean {
     return this.#server.listeners('upgrade').some((listener) => listener !== this.#onUpgrade);
   }
 
-  /** One that was moved here. */
+  /** Adds a connection that has migrated here. */
   adopt(socket: Socket, request: UpgradeRequest, isWebSocket: boolean): Upgraded {
     return this.#add(new Upgraded(socket, { isWebSocket, request }, this));
   }
 
-  /** From now on those that cannot move, or all of them, are asked to end. */
+  /** From now on ends connections that cannot migrate, or without `moves` all. */
   endAll(options: EndOptions): void {
     clearTimeout(this.#lastCall);
     this.#ending = options;
@@ -71,18 +71,18 @@ export class Upgrades implements UpgradedHost {
     for (const upgraded of this.connections) this.#endIfDue(upgraded);
   }
 
-  /** Those that were left alone as well. */
+  /** Also ends the connections that were left to migrate. */
   stay(): void {
     this.#stayWithin(Number.POSITIVE_INFINITY);
   }
 
-  /** This one stays and is asked to end. */
+  /** Ends this connection, which stays. */
   end(upgraded: Upgraded): void {
     upgraded.stays = true;
     this.#schedule(upgraded, this.#ending?.spread ?? 0);
   }
 
-  /** Nobody else is asked any more. */
+  /** Ends no further connections. */
   stop(): void {
     this.#ending = undefined;
     clearTimeout(this.#lastCall);
@@ -104,7 +104,7 @@ export class Upgrades implements UpgradedHost {
   }
 
   readonly #onUpgrade = (request: IncomingMessage, socket: Socket, head: Uint8Array): void => {
-    // One that was moved here is known already.
+    // A connection that has migrated here is known already.
     if (upgradedOf(socket)) return;
     const isWebSocket = request.headers.upgrade?.toLowerCase() === 'websocket';
     if (!isWebSocket && !this.keepsRequests) return;
@@ -117,7 +117,7 @@ export class Upgrades implements UpgradedHost {
   #add(upgraded: Upgraded): Upgraded {
     this.connections.add(upgraded);
     upgraded.socket.on('close', this.#onClose);
-    // Known to be ours, so that it is not taken for the app's.
+    // Noted, so that these listeners are not taken for the app's.
     if (this.keepsRequests) upgraded.closeListeners = upgraded.socket.rawListeners('close');
     return upgraded;
   }
@@ -134,7 +134,7 @@ export class Upgrades implements UpgradedHost {
 
   onActivity(upgraded: Upgraded): void {
     if (this.#due.has(upgraded)) setImmediate(() => this.#close(upgraded));
-    // New: whether it can move is known when the app has taken it, after its answer.
+    // A new connection: whether it can migrate is known when the app has answered and taken it.
     else if (this.#ending && !this.#timers.has(upgraded)) setImmediate(() => this.#endIfDue(upgraded));
     this.watcher?.(upgraded);
   }
@@ -157,7 +157,8 @@ export class Upgrades implements UpgradedHost {
     const { socket, inbound, outbound } = upgraded;
     if (!this.#due.has(upgraded)) return;
     if (outbound.hasClosed) {
-      // By us or by the app; then the client closes, too, and then the app should.
+      // This package or the app has sent the close frame. When the client has sent its own, the app should close the
+      // connection.
       if (inbound.hasClosed) this.#closeAfterGrace(upgraded);
     } else if (outbound.isBetweenMessages && socket.writable) socket.write(CLOSE_1012);
   }

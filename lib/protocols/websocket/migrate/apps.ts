@@ -1,5 +1,5 @@
-// What apps ask for their upgraded connections, and how this library looks at the WebSockets of the `ws` package from
-// outside: by its public methods and events only.
+// The app's functions for its upgraded connections, and the WebSockets of the package `ws`, of which only public methods
+// and events are used.
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { type Attachment, type Upgraded, upgradedOf } from '../upgraded.js';
@@ -10,14 +10,14 @@ interface Emitter {
   removeListener(name: string, listener: (...args: unknown[]) => void): unknown;
 }
 
-/** A WebSocket of `ws`, as far as it is looked at. */
+/** The members of a WebSocket of `ws` that are used. */
 export interface WebSocketLike extends Emitter {
   readonly readyState: number;
   readonly bufferedAmount: number;
   on(name: string, listener: (...args: unknown[]) => void): unknown;
 }
 
-/** A WebSocketServer of `ws`, as far as it is looked at. */
+/** The members of a WebSocketServer of `ws` that are used. */
 export interface WebSocketServerLike<W> {
   handleUpgrade(
     request: IncomingMessage,
@@ -36,7 +36,7 @@ export interface Movers<C> {
 
 const OPEN = 1;
 
-/** Attaches to every WebSocket that a server of `ws` makes from now on, whoever calls its `handleUpgrade`. */
+/** Attaches to every WebSocket that a server of `ws` makes from now on by `handleUpgrade`. */
 export function attachTo<W extends WebSocketLike>(wss: WebSocketServerLike<W>, movers: Movers<W>): void {
   const { handleUpgrade } = wss;
   wss.handleUpgrade = function (request, socket, head, callback): void {
@@ -51,12 +51,12 @@ export function attachTo<W extends WebSocketLike>(wss: WebSocketServerLike<W>, m
 class WsAttachment<W extends WebSocketLike> implements Attachment {
   readonly #ws: W;
   readonly #movers: Movers<W>;
-  /** Who hears its 'close' beside the app: `ws` itself, which forgets it as a client. */
+  /** Listeners of 'close' that are not the app's: `ws` itself, which then removes the WebSocket from its clients. */
   readonly #closeListeners: readonly unknown[];
-  /** Messages the app has got. */
+  /** Number of messages that the app has got. */
   #messages = 0;
 
-  /** Before the app has seen the WebSocket. */
+  /** Call it before the app gets the WebSocket. */
   constructor(ws: W, upgraded: Upgraded, movers: Movers<W>) {
     this.#ws = ws;
     this.#movers = movers;
@@ -92,7 +92,7 @@ class WsAttachment<W extends WebSocketLike> implements Attachment {
   }
 }
 
-/** For any server on 'upgrade': the app knows its own connections by their socket. */
+/** For an app that handles 'upgrade' itself, and knows its connections by their sockets. */
 export class SocketAttachment implements Attachment {
   readonly #movers: Movers<Upgraded['socket']>;
 

@@ -1,5 +1,5 @@
-// One upgraded connection on its way out of this process: reading stops, the app saves, writing stops, and then it can be
-// offered.
+// One upgraded connection on its way out of this process: reading stops, the app saves, writing stops, and then the
+// connection can be offered.
 
 import { toError } from '../../../errors.js';
 import { publish } from '../../../events.js';
@@ -10,25 +10,25 @@ import type { ResponseHead } from '../response-head.js';
 import type { Upgraded } from '../upgraded.js';
 import { encodeUpgrade } from './state.js';
 
-/** Milliseconds for `save`: its client is read by nobody meanwhile. */
+/** Milliseconds for `save`, in which no process reads from the client. */
 const SAVE_TIMEOUT = 5_000;
 
 const NOTHING = new Uint8Array(0);
 
-/** Whether it could leave now: the app, too, is between two messages. */
+/** Whether the connection could migrate now: it and the app are between two messages. */
 export function canLeave(upgraded: Upgraded): boolean {
   return upgraded.canEverMove && upgraded.isAtBoundary && upgraded.attachment?.isQuiet(upgraded) === true;
 }
 
 export class Leaving {
   readonly upgraded: Upgraded;
-  /** Whoever offers it says what becomes of it. */
+  /** Whether it is on offer. Only the offer then decides its end. */
   isOffered = false;
   readonly #fence: Fence;
   readonly #onSaved: (leaving: Leaving) => void;
   #timer: NodeJS.Timeout | undefined;
   #hasResumed = false;
-  /** Saving, or what became of it; `stays`: the app wants it to, or failed. */
+  /** `stays`: the app keeps the connection, or its `save` failed; bytes: the saved state. */
   #state: 'saving' | 'stays' | 'over' | Uint8Array = 'saving';
 
   private constructor(upgraded: Upgraded, fence: Fence, onSaved: (leaving: Leaving) => void) {
@@ -37,7 +37,10 @@ export class Leaving {
     this.#onSaved = onSaved;
   }
 
-  /** Stops reading and asks the app to save; `onSaved` is called if it answers later. Undefined: this Node cannot. */
+  /**
+   * Stops reading, and calls the app's `save`. Calls `onSaved` if that takes time. Undefined: this Node cannot stop
+   * reading.
+   */
   static begin(upgraded: Upgraded, onSaved: (leaving: Leaving) => void): Leaving | undefined {
     const fence = Fence.raise(upgraded.socket);
     if (!fence) return undefined;
@@ -50,7 +53,7 @@ export class Leaving {
     return this.#state === 'stays';
   }
 
-  /** What to offer; undefined while the app saves, or what it wrote before is on its way. */
+  /** What to offer; undefined while the app saves, or while bytes that it wrote before are being sent. */
   detach(): Detached | undefined {
     if (!(this.#state instanceof Uint8Array)) return undefined;
     const { socket, outbound } = this.upgraded;
@@ -60,7 +63,7 @@ export class Leaving {
       return undefined;
     }
     if (!outbound.isBetweenMessages || outbound.hasClosed) {
-      // `save` itself closed it, or left a message half written.
+      // `save` closed the connection, or left a message half written.
       this.#state = 'stays';
       return undefined;
     }
@@ -68,7 +71,7 @@ export class Leaving {
     return { fd: this.#fence.fd, head: NOTHING, state: this.#state };
   }
 
-  /** Reads and writes on, as if nothing had happened. */
+  /** Reads and writes on. Tells the app that the connection stays, if its state was saved. */
   resume(): void {
     const { upgraded } = this;
     const wasSaved = this.#state instanceof Uint8Array;
@@ -78,11 +81,11 @@ export class Leaving {
     if (wasSaved && !upgraded.socket.destroyed) void tellStays(upgraded);
   }
 
-  /** It is the successor's: this process' copy goes, without a FIN, and the app hears nothing of it. */
+  /** Closes this process' copy without a FIN, because the successor owns the connection; the app gets no event. */
   release(): void {
     this.#end();
     this.upgraded.attachment?.silence(this.upgraded);
-    const error = Object.assign(new Error('this connection has moved to another process'), { code: 'EPIPE' });
+    const error = Object.assign(new Error('this connection has migrated to another process'), { code: 'EPIPE' });
     this.#fence.drop(error);
     this.upgraded.socket.destroy();
   }
@@ -112,7 +115,8 @@ export class Leaving {
     const settle = (act: () => void): void => {
       clearTimeout(this.#timer);
       if (this.#state !== 'saving') {
-        // It stays, as was decided while the app still saved; and the app has stopped what it must start again.
+        // The connection was resumed while the app still saved. The app is told, to start again what its `save` has
+        // stopped.
         if (this.#hasResumed && !upgraded.socket.destroyed) void tellStays(upgraded);
         return;
       }
@@ -125,7 +129,10 @@ export class Leaving {
     );
   }
 
-  /** From here on what the app writes is not part of what it saved, and counts only if the connection stays. */
+  /**
+   * Keeps the state and holds the app's writes from now on: they are not in the state, and are sent only if the connection
+   * stays.
+   */
   #keep(saved: unknown): void {
     const { request, response } = this.upgraded;
     if (saved === undefined) {

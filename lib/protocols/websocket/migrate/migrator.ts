@@ -1,4 +1,4 @@
-// Upgraded connections that move, each as soon as it is between two messages. Loaded only by apps that ask for it.
+// Migrates upgraded connections, each as soon as it is between two messages. Loaded only by apps that ask for it.
 
 import type { Server } from 'node:net';
 import { typeError } from '../../../errors.js';
@@ -10,16 +10,19 @@ import type { Attachment, Upgraded } from '../upgraded.js';
 import { canLeave, Leaving } from './leaving.js';
 import { replay } from './replay.js';
 
-/** What the apps of one server have asked for. */
+/** The attachments that the app has asked for on one server. */
 interface Apps {
-  /** For those that no WebSocket library of the app has taken; undefined: they stay. */
+  /** For connections that no WebSocket library of the app has taken; undefined: they stay. */
   generic: Attachment | undefined;
   onGeneric: ((generic: Attachment) => void) | undefined;
 }
 
 const appsOf = new WeakMap<Server, Apps>();
 
-/** Lets the upgraded connections of a server move. `generic` takes those nobody else attaches to. @throws TypeError twice */
+/**
+ * Lets the upgraded connections of a server migrate. `generic` takes those without another attachment.
+ * @throws TypeError `generic` is given a second time
+ */
 export function moveUpgraded(server: Server, generic?: Attachment): void {
   const known = appsOf.get(server);
   const apps: Apps = known ?? { generic: undefined, onGeneric: undefined };
@@ -103,7 +106,7 @@ export class WebSocketMigrator implements UpgradeMigrator {
   #detach(upgraded: Upgraded): Detached | undefined {
     let leaving = this.#leaving.get(upgraded);
     if (!leaving) {
-      // Its turn may have come in a later turn of the loop.
+      // The connection may have become busy since `movable()`.
       if (!canLeave(upgraded)) return undefined;
       leaving = Leaving.begin(upgraded, (later) => this.#onSaved(later));
       if (!leaving) {
@@ -132,7 +135,7 @@ export class WebSocketMigrator implements UpgradeMigrator {
     leaving?.resume();
   }
 
-  /** What has not been offered: what has is taken back by who offered it. */
+  /** Resumes the connections that are not on offer; the offer takes back the others. */
   resumeAll(): void {
     for (const [upgraded, leaving] of this.#leaving) if (!leaving.isOffered) this.#resume(upgraded);
   }

@@ -1,5 +1,5 @@
-// One upgraded connection on its way into this process: the upgrade is replayed, so that the app's own handlers run, on a
-// socket that neither reads nor writes. The app's answer is compared with what the client was promised, and swallowed.
+// One upgraded connection on its way into this process. The upgrade is replayed, so that the app's own handlers run, on a
+// socket that neither reads nor writes. The app's answer is compared with the response that the client got, and discarded.
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { closeFds } from '../../../fd/index.js';
@@ -13,17 +13,17 @@ import type { Upgraded } from '../upgraded.js';
 import { hookFailed, isThenable } from './leaving.js';
 import { decodeUpgrade, type UpgradeState } from './state.js';
 
-/** Milliseconds in which the app must have answered the upgrade. */
+/** Milliseconds for the app to answer the upgrade. */
 const ANSWER_TIMEOUT = 5_000;
 
 const migrated = new WeakSet<IncomingMessage>();
 
-/** Whether a request is a replay, made for a connection that has moved here. */
+/** Whether a request is the replay of a connection that has migrated here. */
 export function isMigrated(request: IncomingMessage): boolean {
   return migrated.has(request);
 }
 
-/** Replays the upgrade of an offered connection; undefined if the app does not answer as it did before. */
+/** Replays the upgrade of an offered connection, and owns its descriptor. Undefined if the app answers differently now. */
 export function replay(site: UpgradeSite, fd: number, bytes: Uint8Array): Hold | Promise<Hold> {
   let socket: Socket;
   let state: UpgradeState;
@@ -82,7 +82,7 @@ class Replay implements HeldConnection {
         if (this.#answer() === 'none') return;
         this.#hear = () => {};
         clearTimeout(timer);
-        // The app goes on with the socket after it has written its answer.
+        // The app attaches to the socket only after it has written its answer.
         setImmediate(() => resolve(this.#conclude(this.#answer())));
       };
     });
@@ -91,7 +91,7 @@ class Replay implements HeldConnection {
   go(): void {
     const { attachment } = this.#upgraded;
     this.#fence.resumeWriting();
-    // The app has ended it meanwhile.
+    // The app has ended the connection meanwhile.
     if (this.#upgraded.socket.destroyed) return;
     let restored: unknown;
     try {
@@ -103,7 +103,7 @@ class Replay implements HeldConnection {
       this.#arrive();
       return;
     }
-    // What the client says is for an app that knows who it is.
+    // Read on only when the app has restored its state: it must know the client before it gets messages.
     restored.then(
       () => this.#arrive(),
       (error) => {
@@ -113,7 +113,7 @@ class Replay implements HeldConnection {
     );
   }
 
-  /** From here on it is as any other: a handover that goes on meanwhile may take it along. */
+  /** Reads on. From now on the connection may migrate again. */
   #arrive(): void {
     this.#fence.resumeReading();
     this.#upgraded.isArriving = false;
@@ -122,11 +122,11 @@ class Replay implements HeldConnection {
 
   abort(): void {
     this.#upgraded.attachment?.silence(this.#upgraded);
-    this.#fence.drop(new Error('the other process has taken this connection back'));
+    this.#fence.drop(new Error('the predecessor has taken this connection back'));
     this.#upgraded.socket.destroy();
   }
 
-  /** How many bytes the right answer takes, or what else there is. */
+  /** Bytes of the app's answer, if it is the same as before; otherwise `wrong`, or `none` so far. */
   #answer(): number | 'wrong' | 'none' {
     const written: Uint8Array[] = [];
     for (const call of this.#fence.calls) {
@@ -148,10 +148,10 @@ class Replay implements HeldConnection {
     return this;
   }
 
-  /** The app sees it end; the client does not. */
+  /** Ends the socket for the app. The client does not notice: the predecessor keeps the connection. */
   #refuse(): undefined {
     this.#hear = () => {};
-    this.#fence.drop(new Error('the answer is not the one the client was given'));
+    this.#fence.drop(new Error('the app answered the upgrade in another way than the predecessor did'));
     this.#upgraded.socket.destroy();
     return undefined;
   }
