@@ -338,7 +338,12 @@ describe('predecessor', () => {
     const before = open();
     const begun = begin();
     await begun.peer.send('HELLO', { ...hello(2, 0), protocol: { min: 2, max: 3 }, version: '9.0.0' });
-    await givesUp(begun, 'ERR_HANDOVER_VERSION', /this process speaks 1, the other \(version 9\.0\.0\) 2 to 3/, before);
+    await givesUp(
+      begun,
+      'ERR_HANDOVER_VERSION',
+      /this process speaks 1, the other one \(handover 9\.0\.0\) speaks 2 to 3/,
+      before,
+    );
   });
 
   it('G8: the successor gives up and says why', async () => {
