@@ -115,7 +115,10 @@ describe('one of those that stay', () => {
     await offered(heir);
     await heir.send('READY', {});
     expect(await heir.rest()).toEqual(['ABORT']);
-    for (const client of from.clients) expect((await client.ask('/again')).pid).toBe(PREDECESSOR);
+    for (const client of from.clients) {
+      expect((await client.ask('/again')).pid).toBe(PREDECESSOR);
+      client.close();
+    }
     expect([(await drained).cut, await stop()]).toEqual([0, 0]);
   });
 
@@ -172,8 +175,11 @@ test('G2: all of them die: what is open is told at its next response, and ends h
     from,
     heirs.map(({ channel }) => channel),
   );
-  for (const heir of heirs) await offered(heir);
-  for (const heir of heirs) heir.close();
+  // The second is offered what the first leaves: until the first has died, that one has all of it.
+  for (const heir of heirs) {
+    await offered(heir);
+    heir.close();
+  }
   const responses = await Promise.all(from.clients.map((client) => client.ask('/last')));
   expect(responses.map(({ pid, head }) => [pid, head.includes('Connection: close')])).toEqual(
     Array(COUNT).fill([PREDECESSOR, true]),

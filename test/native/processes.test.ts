@@ -156,8 +156,25 @@ describe.runIf(addon.flavor === 'linux')('pidfdOpen and pidfdSignal', () => {
     poller.close();
   });
 
+  test('one that has ended is not opened by its pid, whoever has the pid by now', async () => {
+    const results: (number | 'another')[] = [];
+    for (let i = 0; i < 5; i++) {
+      const child = await running('true');
+      if (child.exitCode === null) await once(child, 'exit');
+      const result = addon.pidfdOpen(child.pid);
+      // A pidfd stands for one process for ever: that of one that has ended takes no signal.
+      const isAnother = result >= 0 && addon.pidfdSignal(result, 0) === 0;
+      results.push(isAnother ? 'another' : result);
+      if (result >= 0) close(result);
+    }
+    expect(results).toContain(failed('ESRCH'));
+    // EINVAL, since Linux 6.15 ENOENT: a thread has it.
+    const known = [failed('ESRCH'), 'another', failed('EINVAL'), failed('ENOENT')];
+    expect(results.filter((result) => !known.includes(result))).toEqual([]);
+  });
+
   test('a process that is not there, and numbers that are none', () => {
-    // No pid reaches PID_MAX_LIMIT (proc(5)). That of an ended process may be another's by now, also as a thread.
+    // No pid reaches PID_MAX_LIMIT (proc(5)).
     expect(addon.pidfdOpen(2 ** 22)).toBe(failed('ESRCH'));
     expect(addon.pidfdOpen(0)).toBe(failed('EINVAL'));
     expect(addon.pidfdOpen(-1)).toBe(failed('EINVAL'));
