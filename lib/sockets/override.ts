@@ -6,8 +6,13 @@ export interface Override {
   readonly get?: () => unknown;
 }
 
-/** Defines own properties that are not enumerable. Returns a function whose first call puts the former ones back. */
-export function override(target: object, properties: Readonly<Record<string, Override>>): () => void {
+export type Overrides = Readonly<Record<string, Override>>;
+
+/**
+ * Defines own properties that are not enumerable. Returns a function whose first call puts the former ones back. A caller that
+ * overrides many objects gives all of them the same values: V8 then makes one hidden class for all, not one for each.
+ */
+export function override(target: object, properties: Overrides): () => void {
   const former: [string, PropertyDescriptor | undefined][] = [];
   for (const key in properties) {
     former.push([key, Object.getOwnPropertyDescriptor(target, key)]);
@@ -16,7 +21,8 @@ export function override(target: object, properties: Readonly<Record<string, Ove
     else Object.defineProperty(target, key, { value, configurable: true, writable: true });
   }
   return () => {
-    for (const [key, property] of former.splice(0)) {
+    // The last one first: V8 then goes back to the former hidden class. Any other order makes the object a dictionary.
+    for (const [key, property] of former.splice(0).reverse()) {
       if (property) Object.defineProperty(target, key, property);
       else Reflect.deleteProperty(target, key);
     }

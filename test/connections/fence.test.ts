@@ -90,6 +90,43 @@ describe('a fence', () => {
     expect(got()).toBe('abcde');
   });
 
+  test('gives a method that was taken while it held back to Node, and leaves none of its own behind', async () => {
+    const { socket, got } = await pair();
+    const before = Object.getOwnPropertyNames(socket);
+    const fence = raise(socket);
+    fence.hold({ destroy: true });
+    const { write } = socket;
+    write.call(socket, 'a');
+    fence.lift();
+    expect(Object.getOwnPropertyNames(socket)).toEqual(before);
+    write.call(socket, 'b');
+    await until(() => got() === 'ab', { what: 'both bytes' });
+  });
+
+  test('holds one socket and not the others, whose methods it shares', async () => {
+    const [held, other] = [await pair(), await pair()];
+    const fences = [raise(held.socket), raise(other.socket)];
+    for (const fence of fences) fence.hold();
+    fences[1]?.resumeWriting();
+    held.socket.write('kept');
+    other.socket.write('sent');
+    await until(() => other.got() === 'sent', { what: 'the byte of the other' });
+    expect([held.got(), isHeld(held.socket), isHeld(other.socket)]).toEqual(['', true, false]);
+  });
+
+  test('puts back a `write` of the socket itself, and asks it about a wrong chunk', async () => {
+    const { socket } = await pair();
+    const own: unknown[] = [];
+    const write = (chunk: unknown): boolean => own.push(chunk) > 0;
+    socket.write = write as Socket['write'];
+    const fence = raise(socket);
+    fence.hold();
+    socket.write(1 as unknown as string);
+    expect(own).toEqual([1]);
+    fence.lift();
+    expect([socket.write, Object.keys(socket).includes('write')]).toEqual([write, true]);
+  });
+
   test('leaves it to Node to say what is wrong with a chunk', async () => {
     const { socket } = await pair();
     raise(socket).hold();
