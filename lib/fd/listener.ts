@@ -205,7 +205,7 @@ function expectSafeDirectory(path: string): void {
     return;
   }
   if (reason === undefined) return;
-  const message = `${reason}: no place for a socket with a mode or an owner (chmod go-w or +t, own it)`;
+  const message = `${reason}, so another user could exchange the socket's file before its mode and owner are set: the directory must belong to root or to the user of this process, and only its owner may write to it, or it must be sticky (chown, chmod go-w or +t)`;
   throw new HandoverError('ERR_HANDOVER_UNSAFE_DIRECTORY', message, { stillServing: false });
 }
 

@@ -35,7 +35,10 @@ export function unsafety(directory: string, rule: DirectoryRule = {}): string | 
 /** @throws Error other users can write to the directory; the error of stat(2) */
 export function expectSafe(directory: string): void {
   const reason = unsafety(directory);
-  if (reason !== undefined) throw new Error(`${reason} (chmod go-w, own it)`);
+  if (reason === undefined) return;
+  throw new Error(
+    `${reason}: the directory must belong to root or to the user of this process, and only its owner may write to it (chown, chmod go-w)`,
+  );
 }
 
 /**

@@ -1,5 +1,4 @@
-// Takes the descriptors that the starter of this process announced in the environment: each is looked at before anything
-// happens to it.
+// Takes the descriptors that the parent process announced in the environment. Each is described before any is changed.
 import { kindOfSocket } from '../endpoints/kinds.js';
 import { hasCode } from '../errors.js';
 import { describeFd, type FdDescription, setCloexec } from '../fd/index.js';
@@ -9,10 +8,9 @@ import { parseStoreName } from '../resources/store-name.js';
 import { type Announced, activationVariables, readConventions } from './conventions.js';
 
 /**
- * Takes what the environment announces to this process: every descriptor is described first, then all are made
- * close-on-exec and the variables are removed. What is for another process is left alone, and so is everything on failure.
- * The descriptors are the caller's now.
- * @throws ERR_HANDOVER_ACTIVATION a variable is malformed, or names a descriptor that is not what it says
+ * Takes the descriptors that the environment announces to this process; the caller owns them. Describes each first, then makes
+ * all close-on-exec and removes the variables. Changes nothing where the announcement is for another process, or on failure.
+ * @throws ERR_HANDOVER_ACTIVATION a variable is malformed, or names a descriptor that is not open or no listener
  */
 export function takeActivation(variables: NodeJS.ProcessEnv, pid: number, parentPid: number): Activated[] {
   const isOwnPidfd = (inode: bigint): boolean => (pidfdInode(pid) ?? inode) === inode;
@@ -23,7 +21,7 @@ export function takeActivation(variables: NodeJS.ProcessEnv, pid: number, parent
   return activated;
 }
 
-/** Removes every variable of every convention: a predecessor has handed over what they announced. */
+/** Removes the variables of every convention: a successor gets the descriptors that they announced from its predecessor. */
 export function forgetActivation(variables: NodeJS.ProcessEnv): void {
   for (const name of activationVariables(variables)) delete variables[name];
 }
@@ -33,7 +31,7 @@ function describeActivated({ fd, name, source, isCertain }: Announced): Activate
   const { socket } = description;
   const kind = kindOfSocket(socket) ?? 'descriptor';
   const stored = parseStoreName(name);
-  // Beyond what was passed along the next number is Node's own epoll; in a child that got the variables alone, anything.
+  // Behind the passed descriptors comes Node's own epoll. In a child that inherited the variables alone, any file can be there.
   if (description.kind === 'other' || (kind === 'descriptor' && !isCertain))
     throw malformed(source, `descriptor ${fd} is ${what(description)}, not a listener`);
   return {

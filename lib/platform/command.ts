@@ -1,42 +1,42 @@
-// What the successor is started with: the command this process was started with, resolved anew so that a `current` symlink
-// that was switched meanwhile starts the new release, on the Node that is there now.
+// The command of the successor: the one that started this process, resolved again. So a `current` symlink that was switched
+// meanwhile starts the new release, with the `node` that the path leads to now.
 import { join, relative, resolve, sep } from 'node:path';
 import { HandoverError, toError } from '../errors.js';
 import type { Command, Env } from './env.js';
 import { locate, type Start, type StartDirectory } from './start.js';
 
-/** What differs from the command this process was started with. */
+/** The differences from the command that started this process. */
 export interface SuccessorCommand {
   /** The executable. */
   readonly command?: string;
-  /** Everything behind it; `execArgv` is then not added. */
+  /** All arguments of the executable; `execArgv` is not added to them. */
   readonly args?: readonly string[];
   readonly execArgv?: readonly string[];
-  /** Relative to the directory this process was started in. */
+  /** Working directory, relative to the one in which this process was started. */
   readonly cwd?: string;
   /**
-   * On top of the environment this process was started with; `undefined` removes a variable. A function is called for every
-   * handover, with a copy of that environment, and may return a promise.
+   * Added to the environment with which this process was started; `undefined` removes a variable. A function is called for
+   * every handover, with a copy of that environment, and may return a promise.
    */
   readonly env?: NodeJS.ProcessEnv | SuccessorEnv;
 }
 
 export type SuccessorEnv = (started: NodeJS.ProcessEnv) => NodeJS.ProcessEnv | Promise<NodeJS.ProcessEnv>;
 
-/** What is run, and where. */
+/** The executable, its arguments and its directory. */
 export type CommandFiles = Omit<Command, 'variables'>;
 
 /**
  * The command of the successor.
- * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable has vanished: an update may have removed it;
- *   ERR_HANDOVER_SPAWN_FAILED the function that was to say its environment failed
+ * @throws ERR_HANDOVER_COMMAND_NOT_FOUND the executable is gone: an update may have removed it; ERR_HANDOVER_SPAWN_FAILED the
+ *   function `successor.env` failed
  */
 export async function successorCommand(env: Env, start: Start, overrides: SuccessorCommand): Promise<Command> {
   return { ...successorFiles(env, start, overrides), variables: await successorVariables(start, overrides.env) };
 }
 
 /**
- * The same without an environment, which says nothing of what is run.
+ * The command without its environment, which has no part in identifying the release.
  * @throws ERR_HANDOVER_COMMAND_NOT_FOUND
  */
 export function successorFiles(env: Env, start: Start, overrides: SuccessorCommand): CommandFiles {
@@ -51,7 +51,7 @@ export function successorFiles(env: Env, start: Start, overrides: SuccessorComma
 
 function executableOf(env: Env, start: Start, command: string | undefined, cwd: string): ExecutableFile {
   if (command !== undefined) return { file: command.includes(sep) ? existing(env, resolve(cwd, command)) : command };
-  // As it was typed, anew: `current/node` is the new release's, and may be all that is left of this one's name.
+  // The command as it was typed is looked up again: `current/node` is the new release's, and the file that runs may be gone.
   const found = start.executable === undefined ? undefined : locate(env, start.executable, start);
   if (start.executable !== undefined && found !== undefined && env.isExecutable(found))
     return { file: found, argv0: start.executable };
@@ -78,13 +78,13 @@ async function successorVariables({ variables }: Start, more: SuccessorCommand['
   }
 }
 
-/** Node makes `argv[1]` absolute with the physical directory: put the logical one back. */
+/** Node makes `argv[1]` absolute by the physical directory. Puts the logical one back, which goes through the symlinks. */
 function throughLink(entry: string, { physical, logical }: StartDirectory): string {
   if (logical === physical || !entry.startsWith(physical + sep)) return entry;
   return join(logical, relative(physical, entry));
 }
 
-/** Two inspectors on one port: the second only complains (FACTS P3). */
+/** Removes the options of the inspector: the port is taken by this process, so a second inspector only complains (FACTS P3). */
 function withoutInspector(execArgv: readonly string[]): string[] {
   const isInspector = (arg: string): boolean => /^--(inspect|debug-port)/.test(arg);
   const takesNext = (arg: string | undefined): boolean =>

@@ -1,30 +1,30 @@
-// How supervisors say in the environment which sockets they pass along: systemd and its imitators, Server::Starter,
-// einhorn. Nothing is touched here: names and values only.
+// The conventions by which a parent process announces passed sockets in the environment: systemd and its imitators,
+// Server::Starter, einhorn. This file only reads variables, and touches no descriptor.
 import { malformed } from '../resources/activated.js';
 
-/** One descriptor as a supervisor announces it. */
+/** One announced descriptor. */
 export interface Announced {
   readonly fd: number;
-  /** As LISTEN_FDNAMES names it, or as it can be told from others. */
+  /** Its name in LISTEN_FDNAMES, or one made from the variable and its number or address. */
   readonly name: string;
-  /** What said so, for messages: `LISTEN_FDS=2`. */
+  /** The variable and its value, for messages: `LISTEN_FDS=2`. */
   readonly source: string;
-  /** Whether the supervisor named this very process, and may pass along other things than listeners. */
+  /** Whether the variables name this very process: then the descriptor need not be a listener. */
   readonly isCertain: boolean;
 }
 
-/** Who reads the environment. */
+/** The process that reads the environment. */
 export interface Reader {
   readonly pid: number;
   readonly parentPid: number;
-  /** Whether LISTEN_PIDFDID, the inode of a pidfd, means this process. */
+  /** Whether LISTEN_PIDFDID is the inode of a pidfd of this process. */
   isOwnPidfd(inode: bigint): boolean;
 }
 
-/** What one convention says; undefined where it says nothing, or to another process. */
+/** The announcement of one convention. */
 interface Announcement {
   readonly announced: readonly Announced[];
-  /** What is to be removed once the descriptors are taken: a child must not believe it is meant. */
+  /** Variables to remove once the descriptors are taken: a child must not take the announcement for its own. */
   readonly variables: readonly string[];
 }
 
@@ -32,14 +32,14 @@ type Convention = (variables: NodeJS.ProcessEnv, reader: Reader) => Announcement
 
 /** SD_LISTEN_FDS_START of sd_listen_fds(3). */
 const FIRST_FD = 3;
-/** Far more than any supervisor passes: a typo must not become a loop over a billion descriptors. */
+/** Far more than any parent passes: a typo must not become a loop over a billion descriptors. */
 const MAX_FD = 1_048_576;
 
 const LISTEN = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_PIDFDID', 'LISTEN_FDNAMES'] as const;
 const EINHORN = /^EINHORN_(FDS|FD_COUNT|FD_\d+|FD_FAMILY_\d+)$/;
 
 /**
- * What the environment announces to this process, each descriptor once.
+ * The descriptors that the environment announces to this process, each of them once.
  * @throws ERR_HANDOVER_ACTIVATION naming the variable and its value
  */
 export function readConventions(variables: NodeJS.ProcessEnv, reader: Reader): Announcement {
@@ -47,7 +47,7 @@ export function readConventions(variables: NodeJS.ProcessEnv, reader: Reader): A
   const used: string[] = [];
   for (const convention of CONVENTIONS) {
     const announcement = convention(variables, reader);
-    // LISTEN_FD of the same supervisor is not for us, either.
+    // The LISTEN_FD of a parent whose LISTEN_FDS is for another process is for that process, too.
     if (announcement === 'not for us') return { announced: [], variables: [] };
     used.push(...(announcement?.variables ?? []));
     for (const announced of announcement?.announced ?? []) {
@@ -57,13 +57,13 @@ export function readConventions(variables: NodeJS.ProcessEnv, reader: Reader): A
   return { announced: [...byFd.values()], variables: used };
 }
 
-/** Every variable of every convention that is set, whoever it is for. */
+/** The names of all set variables of every convention, also of announcements for another process. */
 export function activationVariables(variables: NodeJS.ProcessEnv): string[] {
   const fixed: readonly string[] = [...LISTEN, 'LISTEN_FD', 'SERVER_STARTER_PORT'];
   return Object.keys(variables).filter((name) => fixed.includes(name) || EINHORN.test(name));
 }
 
-/** sd_listen_fds(3); without LISTEN_PID it is what systemfd --no-pid and the listenfd crate speak. */
+/** Reads the convention of sd_listen_fds(3). `systemfd --no-pid` and the listenfd crate leave LISTEN_PID out. */
 function fromListenFds(variables: NodeJS.ProcessEnv, { pid, isOwnPidfd }: Reader): ReturnType<Convention> {
   const { LISTEN_FDS, LISTEN_PID = '', LISTEN_PIDFDID = '', LISTEN_FDNAMES } = variables;
   if (LISTEN_FDS === undefined) return undefined;
@@ -82,7 +82,7 @@ function fromListenFds(variables: NodeJS.ProcessEnv, { pid, isOwnPidfd }: Reader
   return { announced, variables: LISTEN };
 }
 
-/** One descriptor by its number: `LISTEN_FD=3`. */
+/** Reads one descriptor by its number: `LISTEN_FD=3`. */
 function fromListenFd({ LISTEN_FD }: NodeJS.ProcessEnv): ReturnType<Convention> {
   if (LISTEN_FD === undefined) return undefined;
   const fd = toInteger('LISTEN_FD', LISTEN_FD, 0);
@@ -90,7 +90,7 @@ function fromListenFd({ LISTEN_FD }: NodeJS.ProcessEnv): ReturnType<Convention> 
   return { announced: [announced], variables: ['LISTEN_FD'] };
 }
 
-/** `127.0.0.1:8080=3;9090=4;/run/app.sock=5` (Server::Starter, start_server). A path may hold an equals sign. */
+/** Reads `127.0.0.1:8080=3;9090=4;/run/app.sock=5` of Server::Starter (start_server). A path may contain an equals sign. */
 function fromServerStarter({ SERVER_STARTER_PORT: value }: NodeJS.ProcessEnv): ReturnType<Convention> {
   if (value === undefined) return undefined;
   const source = `SERVER_STARTER_PORT=${value}`;
@@ -106,11 +106,11 @@ function fromServerStarter({ SERVER_STARTER_PORT: value }: NodeJS.ProcessEnv): R
   return { announced, variables: ['SERVER_STARTER_PORT'] };
 }
 
-/** EINHORN_FD_COUNT and EINHORN_FD_0 …; EINHORN_FDS, a list with spaces, in versions before 0.5. */
+/** Reads EINHORN_FD_COUNT and EINHORN_FD_0 …; of einhorn before 0.5 EINHORN_FDS, a list with spaces. */
 function fromEinhorn(variables: NodeJS.ProcessEnv, { parentPid }: Reader): ReturnType<Convention> {
   const { EINHORN_FD_COUNT, EINHORN_FDS, EINHORN_MASTER_PID } = variables;
   if (EINHORN_FD_COUNT === undefined && EINHORN_FDS === undefined) return undefined;
-  // A child of a worker has the variables and not the descriptors.
+  // A child of einhorn's worker inherits the variables, but not the descriptors.
   if (EINHORN_MASTER_PID !== undefined && toInteger('EINHORN_MASTER_PID', EINHORN_MASTER_PID, 1) !== parentPid)
     return undefined;
   const used = Object.keys(variables).filter((name) => EINHORN.test(name));
@@ -145,5 +145,5 @@ function toInteger(variable: string, text: string, minimum: number, value: strin
 
 function toInode(text: string): bigint {
   if (/^\d+$/.test(text)) return BigInt(text);
-  throw malformed(`LISTEN_PIDFDID=${text}`, 'it is not the number of an inode');
+  throw malformed(`LISTEN_PIDFDID=${text}`, 'the value is not the number of an inode');
 }

@@ -1,5 +1,5 @@
-// The seam to the operating system: what a handover asks of it besides descriptors. Tests drive both sides in one
-// process by giving another one.
+// The seam to the operating system: everything that a handover asks of it besides descriptors. With an `Env` of their own,
+// tests run both sides of a handover in one process.
 import cluster from 'node:cluster';
 import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
@@ -8,31 +8,31 @@ import { type Clock, systemClock } from '../protocol/clock.js';
 import { spawn } from './spawn.js';
 import { stderrRoom, writeStderr } from './write-stderr.js';
 
-/** What to start as successor. */
+/** The process to start as successor. */
 export interface Command {
   readonly file: string;
   readonly args: readonly string[];
-  /** What the process shall see as its own `argv[0]`. @default `file` */
+  /** The `argv[0]` of the process. @default `file` */
   readonly argv0?: string;
   readonly cwd: string;
   readonly variables: NodeJS.ProcessEnv;
 }
 
-/** How a process ended, as child_process says it. */
+/** Exit code or signal of an ended process, as node:child_process gives them. */
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A process this one started. */
+/** A process that this one started. */
 export interface StartedProcess {
   readonly pid: number;
   readonly exited: Promise<Exit>;
-  /** Whether it has, as the kernel says at this moment: before `exited` can. */
+  /** Whether the process has ended, asked of the kernel now: `exited` resolves later. */
   hasEnded(): boolean;
-  /** Signals its whole process group; SIGKILL also what is left of it when it has ended. False: it is gone. */
+  /** Signals the whole process group; after the process has ended only SIGKILL is sent. False: no process was left. */
   kill(signal: NodeJS.Signals): boolean;
-  /** It keeps this process alive no longer. */
+  /** Lets this process end before the started one. */
   unref(): void;
 }
 
@@ -41,31 +41,35 @@ export interface Env {
   readonly pid: number;
   readonly parentPid: number;
   readonly variables: NodeJS.ProcessEnv;
-  /** As they were when the process was started. */
+  /** The environment with which the process was started. */
   readonly startVariables: NodeJS.ProcessEnv;
   readonly argv: readonly string[];
   readonly argv0: string;
   readonly execPath: string;
   readonly execArgv: readonly string[];
-  /** True where a parent talks to this process over Node's IPC. */
+  /** Whether this process has Node's IPC channel to its parent. */
   readonly hasIpc: boolean;
   readonly isClusterWorker: boolean;
-  /** As the primary of node:cluster, now. */
+  /** Whether this process is the primary of node:cluster and has workers now. */
   readonly hasClusterWorkers: boolean;
   readonly isWorkerThread: boolean;
   cwd(): string;
-  /** A file, and this process may execute it. */
+  /** Whether the path is a regular file that this process may execute. */
   isExecutable(file: string): boolean;
-  /** Starts a process of its own group, with these as its descriptors 2 and 3. @throws the system's error */
+  /**
+   * Starts a process in a group of its own, with these as its descriptors 2 and 3. Borrows the descriptors.
+   * @throws the system's error
+   */
   start(command: Command, stderr: number, channel: number): Promise<StartedProcess>;
-  /** The descriptor that is stderr. */
+  /** The descriptor of stderr. */
   readonly stderrFd: number;
-  /** Never waits. False: {@link stderrRoom} first, before more. */
+  /** Writes or queues, and never waits. False: await {@link stderrRoom} before the next call. */
   writeStderr(bytes: Uint8Array): boolean;
+  /** Resolves when the queue has room, or its reader has stalled. */
   stderrRoom(): Promise<void>;
 }
 
-/** The channel's number in the successor: the first after stdio, so that Node finds no hole before it (FACTS N11). */
+/** The channel's descriptor in the successor: the first after stdio, so that Node finds no hole before it (FACTS N11). */
 export const CHANNEL_FD = 3;
 
 export const processEnv: Env = {
@@ -102,9 +106,9 @@ function isExecutable(file: string): boolean {
 }
 
 /**
- * The block the kernel keeps (proc_pid_environ(5)): neither changes to process.env nor process.title touch it. Read at once,
- * because a process that drops its privileges later cannot. Where there is none, the variables as they are now, which
- * `--env-file` has added to.
+ * The environment block of the start, which the kernel keeps (proc_pid_environ(5)): changes to process.env and process.title
+ * do not touch it (FACTS P6). It is read when this file is loaded, because a process that has dropped its privileges may not
+ * read it. Without /proc: process.env as it is now, to which `--env-file` may have added variables.
  */
 function readStartVariables(): NodeJS.ProcessEnv {
   try {
@@ -114,7 +118,7 @@ function readStartVariables(): NodeJS.ProcessEnv {
   }
 }
 
-/** As getenv(3): of several of one name the first. */
+/** Parses NAME=value entries. Of several with one name the first counts, as for getenv(3). */
 function parseBlock(block: string): NodeJS.ProcessEnv {
   const variables: NodeJS.ProcessEnv = {};
   for (const entry of block.split('\0')) {
@@ -129,7 +133,7 @@ async function startProcess(command: Command, stderr: number, channel: number): 
     cwd: command.cwd,
     env: command.variables,
     ...(command.argv0 !== undefined && { argv0: command.argv0 }),
-    // Its own group: it outlives this one's terminal, and can be stopped with all it started.
+    // In a session and group of its own the successor outlives this process' terminal, and can be stopped with its children.
     detached: true,
     stdio: ['inherit', 'inherit', stderr, channel],
   });
@@ -141,7 +145,7 @@ async function startProcess(command: Command, stderr: number, channel: number): 
     exited,
     hasEnded: () => hasProcessEnded(pid),
     kill(signal) {
-      // Reaped: the number is still the group's while it has members, and nobody else is killed by it.
+      // The process was reaped. While its group has members, no other process or group gets the number, so SIGKILL is safe.
       if (signal !== 'SIGKILL' && (child.exitCode !== null || child.signalCode !== null)) return false;
       return killGroup(pid, signal);
     },

@@ -1,19 +1,19 @@
-// A process above this one whose end takes all below with it, and which ends when this one does: npm as the main process
-// of a service, an init that ends with its child as pid 1 of a container. By what /proc shows (FACTS P2, P5).
+// Finds an ancestor that ends when this process does, and whose end kills the successor: npm as the main process of a service,
+// an init as pid 1 of a container that ends with its child. It is recognised by what /proc shows (FACTS P2, P5).
 import { basename } from 'node:path';
 import { childrenOf, isFirstPidNamespace, lineageOf, type Neighbour } from './process-table.js';
 
 export interface Fatal {
   readonly process: Neighbour;
-  /** Whether it is the process that was asked about. */
+  /** Whether `process` is the process that was asked about, and no ancestor of it. */
   readonly isSelf: boolean;
-  /** What ends with it; a `service` is told of another main process where it listens. */
+  /** The surroundings that end with `process`. A `service` does not end if systemd can be told of another main process. */
   readonly world: 'pid namespace' | 'container' | 'service';
 }
 
 const SHELLS = ['sh', 'bash', 'dash', 'ash', 'zsh', 'ksh', 'mksh', 'fish', 'busybox'];
 
-/** Known to end when what they started ends. */
+/** Programs that end when the program that they started ends. */
 const WRAPPERS = new Set([
   ...SHELLS,
   ...['npm', 'npx', 'npm-cli.js', 'npx-cli.js', 'yarn', 'yarn.js', 'yarnpkg', 'pnpm', 'pnpm.cjs', 'pnpx', 'corepack'],
@@ -23,17 +23,20 @@ const WRAPPERS = new Set([
   ...['concurrently', 'foreman', 'honcho', 'overmind', 'hivemind', 'goreman'],
 ]);
 
-/** Known to go on when one of those they started ends. */
+/** Programs that go on when a program that they started ends. */
 const LASTING = new Set([
   ...['systemd', 'init', 'launchd', 'openrc-init', 'dinit', 'runit', 'runsvdir', 'runsv', 's6-svscan', 's6-supervise'],
   ...['supervisord', 'supervise', 'supervise-daemon', 'svscan', 'perpd', 'monit', 'circusd', 'my_init', 'god'],
   ...['cron', 'crond', 'atd', 'sshd', 'sshd-session', 'tmux', 'screen', 'login', 'dockerd', 'containerd', 'unitd'],
 ]);
 
-/** Those that start a container in control groups of its own, and kill what is left in there when its first process ends. */
+/** Programs that start a container in control groups of its own, and kill the rest of it when its first process ends. */
 const RUNTIMES = /^(containerd-shim|conmon|crun|runc|lxc-start|systemd-nspawn)/;
 
-/** The process whose end takes `pid` along; undefined where there is none, or nothing can be read. */
+/**
+ * The process that ends with `pid`, and whose end kills a successor of `pid`; undefined where there is none, or /proc does not
+ * show it.
+ */
 export function fatalAncestorOf(pid: number, variables: NodeJS.ProcessEnv): Fatal | undefined {
   const lineage = lineageOf(pid);
   const at = lineage.findIndex((process, i) => worldOf(process, lineage[i + 1], variables) !== undefined);
@@ -43,14 +46,14 @@ export function fatalAncestorOf(pid: number, variables: NodeJS.ProcessEnv): Fata
   return { process, isSelf: at === 0, world };
 }
 
-/** What ends with this process. */
+/** The surroundings that end with this process; undefined where none do. */
 function worldOf(
   process: Neighbour,
   parent: Neighbour | undefined,
   variables: NodeJS.ProcessEnv,
 ): Fatal['world'] | undefined {
   if (process.pid === 1) return isFirstPidNamespace() ? undefined : 'pid namespace';
-  // Several containers in one pid namespace; a process that was put into one later is in the control groups of its pid 1.
+  // Several containers can share one pid namespace. A process that entered a container later has the control groups of its pid 1.
   if (process.parent === 0) {
     const first = lineageOf(1)[0];
     return first && !isFirstPidNamespace() && first.cgroup !== process.cgroup ? 'container' : undefined;
@@ -61,13 +64,13 @@ function worldOf(
   const isService =
     parent.name === 'systemd' && /\.service$/m.test(process.cgroup.replace(/\.service\/.*$/gm, '.service'));
   if (!isService || variables.INVOCATION_ID === undefined) return undefined;
-  // The main process, as systemd itself says from version 248 on.
+  // systemd names the main process in SYSTEMD_EXEC_PID from version 248 on.
   return (variables.SYSTEMD_EXEC_PID ?? String(process.pid)) === String(process.pid) ? 'service' : undefined;
 }
 
 /**
- * Whether the last of them ends when the first does. A program that is not known may be a wrapper; of two, or where it has
- * started others, one will go on.
+ * Whether the last process of the lineage ends when the first one does. One unknown program may be a wrapper; it counts as
+ * lasting where it has other children, or is the second unknown one.
  */
 function endsWith(lineage: readonly Neighbour[]): boolean {
   let strangers = 0;
@@ -76,7 +79,7 @@ function endsWith(lineage: readonly Neighbour[]): boolean {
     if (!child) continue;
     const names = namesOf(process);
     if (names.some((name) => LASTING.has(name))) return false;
-    // With job control a shell is somebody's, who goes on.
+    // A shell with job control (a terminal, the child in another group) is interactive, and goes on.
     if (names.some((name) => SHELLS.includes(name)) && process.hasTerminal && child.group !== process.group)
       return false;
     if (names.some((name) => WRAPPERS.has(name))) continue;
@@ -85,7 +88,7 @@ function endsWith(lineage: readonly Neighbour[]): boolean {
   return true;
 }
 
-/** The program, and the script where it is an interpreter's; of a title like `npm start` its first word. */
+/** Names of the program: its executable, the script of an interpreter, and the first word of a title such as `npm start`. */
 function namesOf({ name, words }: Neighbour): string[] {
   const script = words.slice(1).find((word) => !word.startsWith('-'));
   return [name, words[0] ?? '', script ?? ''].map((word) => basename(word.split(' ', 1)[0] ?? '').replace(/^-/, ''));

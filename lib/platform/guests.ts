@@ -1,18 +1,18 @@
-// Those who have dialled a socket of this process. Each costs it a descriptor, and some never say anything: so many at a
-// time, and each so long without a word. Otherwise a thousand idle clients of a control socket would end the server's accepting.
+// The guests of a socket of this process: clients that have connected to it. Each costs a descriptor, so their number and their
+// idle time are limited. Otherwise a thousand idle clients of a control socket would keep the server from accepting.
 
 export interface GuestRules<T> {
-  /** How many at a time. One more takes the place of whoever has been idle longest. */
+  /** The most guests at a time. Another one takes the place of the guest that has been idle longest. */
   readonly limit: number;
-  /** Milliseconds one may be idle. */
+  /** Milliseconds that a guest may be idle. */
   readonly timeout: number;
-  /** Ends the guest's connection. It has left already. */
+  /** Ends the guest's connection. The guest is removed already. */
   readonly hangUp: (guest: T) => void;
 }
 
 export class Guests<T extends object> {
   readonly #rules: GuestRules<T>;
-  /** In the order in which they fell idle; a busy one has no timer. */
+  /** The guests in the order in which they became idle. A busy guest has no timer. */
   readonly #timers = new Map<T, NodeJS.Timeout | undefined>();
 
   constructor(rules: GuestRules<T>) {
@@ -23,7 +23,7 @@ export class Guests<T extends object> {
     yield* this.#timers.keys();
   }
 
-  /** Idle from now on. False: all places are taken by busy ones, and this guest has been hung up on. */
+  /** Adds an idle guest. False: busy guests take all places, and the connection of this guest was ended. */
   admit(guest: T): boolean {
     if (this.#timers.size >= this.#rules.limit && !this.#makeRoom()) {
       this.#rules.hangUp(guest);
@@ -33,19 +33,20 @@ export class Guests<T extends object> {
     return true;
   }
 
-  /** Something is being done for the guest: it may take as long as it takes. */
+  /** This process works for the guest from now on: it has no limit of time meanwhile. */
   busy(guest: T): void {
     if (!this.leave(guest)) return;
     this.#timers.set(guest, undefined);
   }
 
+  /** The guest is idle from now on. */
   idle(guest: T): void {
     this.leave(guest);
     const timer = setTimeout(() => this.#end(guest), this.#rules.timeout).unref();
     this.#timers.set(guest, timer);
   }
 
-  /** False: it was no guest any more. */
+  /** Removes a guest. False: it was removed before. */
   leave(guest: T): boolean {
     clearTimeout(this.#timers.get(guest));
     return this.#timers.delete(guest);

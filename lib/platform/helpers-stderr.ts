@@ -1,6 +1,6 @@
-// A process that a successor starts while it loads inherits a pipe as its stderr, which the predecessor reads. It may outlive
-// the predecessor, and would die of EPIPE: the reading end is handed on from generation to generation, and read by the
-// oldest that is left.
+// A helper, which is a process that a successor starts while it loads, inherits a pipe as its stderr, which the predecessor
+// reads. A helper that outlives the predecessor would die of EPIPE (FACTS P1). So each generation hands the reading end on, and
+// the oldest generation that lives reads it.
 import { randomUUID } from 'node:crypto';
 import { dupFd } from '../fd/index.js';
 import type { ManifestEntry } from '../protocol/frames.js';
@@ -10,7 +10,7 @@ import { type Stderr, StderrTee } from './stderr-tee.js';
 
 const HELPERS_STDERR = `${RESERVED}helpers-stderr:`;
 
-/** A list with the pipe of the successor's own helpers; those of older generations are in it as entries of the ledger. */
+/** Adds the pipe of the successor's own helpers to a list. The pipes of older generations are entries of the ledger already. */
 export function withHelpersStderr(list: DescriptorList, fd: number | undefined): DescriptorList {
   if (fd === undefined) return list;
   const entry: ManifestEntry = { name: `${HELPERS_STDERR}${randomUUID()}`, kind: 'descriptor', address: '' };
@@ -27,14 +27,14 @@ export class HelpersStderr {
     this.#stderr = stderr;
   }
 
-  /** Takes them out of what was inherited: they are handed on, whoever reads them. */
+  /** Claims the inherited pipes, so that the next generation gets them, too. */
   claim(entries: readonly ManifestEntry[]): void {
     for (const { name } of entries) {
       if (name.startsWith(HELPERS_STDERR) && this.#ledger.claim(name)) this.#names.add(name);
     }
   }
 
-  /** The predecessor is gone. Each pipe is let go of when nobody writes to it any more. */
+  /** Reads the pipes, because the predecessor is gone. Closes each when its last writer has. */
   read(): void {
     for (const name of this.#names) {
       const entry = this.#ledger.get(name);

@@ -1,16 +1,16 @@
-// Messages to a service manager: datagrams of VARIABLE=value lines to NOTIFY_SOCKET (sd_notify(3)). What they mean, and
-// when they are due, is in service-manager.ts.
+// Messages to a service manager: datagrams of VARIABLE=value lines to NOTIFY_SOCKET (sd_notify(3)). service-manager.ts decides
+// which messages are sent when.
 import { systemError } from '../errors.js';
 import { dialDatagram } from '../fd/dial.js';
 import { closeFd, FdSocket, socketpair } from '../fd/index.js';
 import { settlesWithin } from '../protocol/deadline.js';
 
-/** Lines of a message; a line break in a value is a blank. */
+/** Lines of a message. Whitespace in a value becomes one blank, as a line break would begin another line. */
 export type Fields = Readonly<Record<string, string | number | undefined>>;
 
 export class Notifier {
   readonly #path: string;
-  /** One after another: the manager acts on them in this order. */
+  /** The last message. The next one waits for it, because the manager acts on messages in the order of their arrival. */
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
@@ -19,38 +19,41 @@ export class Notifier {
     this.#path = socket.startsWith('@') ? `\0${socket.slice(1)}` : socket;
   }
 
-  /** Whether NOTIFY_SOCKET is of a kind that this can talk to; vsock: of virtual machines is not. */
+  /** Whether this class can send to such a NOTIFY_SOCKET. It cannot send to `vsock:` addresses of virtual machines. */
   static speaks(socket: string): boolean {
     return /^[/@]./.test(socket);
   }
 
-  /** Whether the manager does not read as fast as it is told: what is said again and again can wait. */
+  /** Whether messages wait for the manager to read: a periodic message can then be left out. */
   get isBehind(): boolean {
     return this.#waiting > 0;
   }
 
   /**
-   * Sends one message, with copies of `fds`, which must stay open until then. Resolves when the kernel has it.
-   * @throws what connect(2) and sendmsg(2) say: the manager is gone
+   * Sends one message with copies of `fds`. Resolves when the kernel has it, and borrows the descriptors until then.
+   * @throws the system's error of connect(2) or sendmsg(2), for example because the manager is gone
    */
   send(fields: Fields, fds: readonly number[] = []): Promise<void> {
     const text = textOf(fields);
     return this.#inTurn(() => this.#transmit(text, fds));
   }
 
-  /** Several messages between which no other of this process comes; `steps` sends them. */
+  /** Sends several messages by `steps`, with no other message of this process between them. */
   together(steps: (send: (fields: Fields) => Promise<void>) => Promise<void>): Promise<void> {
     return this.#inTurn(() => steps((fields) => this.#transmit(textOf(fields), [])));
   }
 
-  /** A socket connected to the manager, the caller's. @throws what connect(2) says */
+  /** A socket connected to the manager, which the caller owns. @throws the system's error of connect(2) */
   dial(): number {
     const fd = dialDatagram(this.#path);
     if (fd < 0) throw systemError(fd, 'connect', { path: this.#path });
     return fd;
   }
 
-  /** True when the manager has read everything sent before; it says so by closing a descriptor (sd_notify_barrier(3)). */
+  /**
+   * True when the manager has read every earlier message: it then closes the descriptor of this one (sd_notify_barrier(3)).
+   * False after `timeout` milliseconds. @throws as `send`
+   */
   async barrier(timeout: number): Promise<boolean> {
     const [ours, theirs] = socketpair();
     const end = new FdSocket(ours);
@@ -73,7 +76,7 @@ export class Notifier {
   }
 
   async #transmit(text: string, fds: readonly number[]): Promise<void> {
-    // Anew each time: the manager may have been started again behind the same path.
+    // Each message connects anew, because the manager may have been restarted at the same path.
     const socket = new FdSocket(this.dial()).unref();
     try {
       await socket.send(Buffer.from(text), fds);

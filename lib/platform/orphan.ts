@@ -1,5 +1,5 @@
-// Where the world ends with the first process: a successor it starts would be killed, or be nobody's. Refused before
-// any side effect (FACTS P2, P5).
+// Refuses a handover where the end of this process would kill the successor, or leave it without a manager: in a container, as
+// the main process of a service, under pm2. It refuses before any side effect (FACTS P2, P5).
 import { basename } from 'node:path';
 import { HandoverError } from '../errors.js';
 import type { Env } from './env.js';
@@ -20,8 +20,8 @@ const KEEPERS: readonly Keeper[] = [
   },
   {
     name: 'systemd',
-    // SYSTEMD_EXEC_PID names the main process (systemd 248); a shell that systemd started leaves it to its children. A
-    // successor has NOTIFY_SOCKET alone.
+    // SYSTEMD_EXEC_PID names the main process (systemd 248), and the children of a shell inherit it. A successor has
+    // NOTIFY_SOCKET only.
     isPresent: ({ variables, pid }, hasManager) =>
       !hasManager && (variables.SYSTEMD_EXEC_PID === String(pid) || variables.NOTIFY_SOCKET !== undefined),
     why: 'systemd ends the service with its main process, and cannot be told of a new one: set Type=notify and NotifyAccess=all in the unit',
@@ -49,7 +49,7 @@ const KEEPERS: readonly Keeper[] = [
   {
     name: 'node:cluster, as the primary of workers',
     isPresent: (env) => env.hasClusterWorkers,
-    why: 'what its workers share would not pass to the successor, which could not bind it again (see handover run)',
+    why: 'the sockets that its workers share would not pass to the successor, which could not bind them (see handover run)',
   },
   {
     name: 'its main thread',
@@ -59,7 +59,7 @@ const KEEPERS: readonly Keeper[] = [
   {
     name: 'a parent with an IPC channel',
     isPresent: (env) => env.hasIpc,
-    why: 'the parent that started this process talks to it over IPC and would lose it',
+    why: 'the parent talks to this process over IPC, and a successor would not have this channel',
   },
 ];
 
@@ -72,7 +72,7 @@ const WHYS: { readonly [W in Fatal['world']]: string } = {
 };
 
 /**
- * `hasManager`: systemd can be told of the successor.
+ * Refuses where a successor of this process would be orphaned. `hasManager`: systemd can be told of the successor.
  * @throws ERR_HANDOVER_WOULD_ORPHAN
  */
 export function refuseOrphan(env: Env, hasManager: boolean): void {
@@ -83,8 +83,8 @@ export function refuseOrphan(env: Env, hasManager: boolean): void {
 }
 
 /**
- * The same where a process has dialled in to take over: it is not this one's child, but may end with the same ancestor.
- * `pid` 0: it lives in a pid namespace that is closed to this one.
+ * Refuses a process that dialled in to take over and would be killed with this one's fatal ancestor: it is no child of this
+ * process, but may have the same ancestor. `pid` 0: the process lives in a pid namespace that this one cannot see.
  * @throws ERR_HANDOVER_WOULD_ORPHAN
  */
 export function refuseSharedEnd(env: Env, hasManager: boolean, pid: number): void {
@@ -101,7 +101,7 @@ function fatalTo({ pid, variables }: Env, hasManager: boolean): Fatal | undefine
 const MAX_COMMAND = 80;
 
 function describe({ process: { pid, words }, isSelf }: Fatal): string {
-  // Without its folder, which may be so long that it alone is left of the command.
+  // The folder of the program is left out: it can be so long that nothing else of the command would be shown.
   const [program = '', ...args] = words;
   const command = [program.startsWith('/') ? basename(program) : program, ...args].join(' ');
   const short = command.length > MAX_COMMAND ? `${command.slice(0, MAX_COMMAND)}…` : command;

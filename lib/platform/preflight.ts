@@ -1,4 +1,4 @@
-// What is looked at before a successor is started, so that a handover that cannot work has no side effect.
+// Checks before a successor is started, so that a handover that must fail has no side effect.
 import { type ExecFileException, execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ export type Check = readonly string[] | ((command: Command) => unknown);
 const CHECK_TIMEOUT = 60_000;
 const STDERR_BYTES = 65_536;
 
-/** @throws ERR_HANDOVER_CHECK_FAILED with what it wrote to stderr, or the function's error as its cause */
+/** Runs the check, for at most 60 s if it is a command. @throws ERR_HANDOVER_CHECK_FAILED with its stderr, and the cause */
 export async function runCheck(check: Check, command: Command): Promise<void> {
   try {
     if (typeof check === 'function') await check(command);
@@ -33,7 +33,7 @@ function runCommand({ file, args, cwd, variables }: Command, extra: readonly str
   });
 }
 
-/** Not the one of Node, whose message and `cmd` are the command line: arguments may hold what nobody is to read in a log. */
+/** Replaces Node's error, whose message and `cmd` hold the command line: its arguments may be secrets, and errors are logged. */
 function failureOf({ code, signal, message }: ExecFileException, stderr: string): Error {
   const end = signal ? `killed by ${signal}` : typeof code === 'number' ? `exit code ${code}` : message;
   const said = stderr ? `\n${stderr.replace(/^/gm, '  | ')}` : '';
@@ -41,7 +41,7 @@ function failureOf({ code, signal, message }: ExecFileException, stderr: string)
 }
 
 /**
- * Two generations need the memory of two. Compares what the cgroup has left with what this process uses.
+ * Checks that the cgroup has room for a second process as large as this one: both run side by side during the handover.
  * @throws ERR_HANDOVER_NO_MEMORY
  */
 export function expectMemory(cgroupRoot: string = '/sys/fs/cgroup', rss: number = process.memoryUsage.rss()): void {
@@ -52,14 +52,14 @@ export function expectMemory(cgroupRoot: string = '/sys/fs/cgroup', rss: number 
   throw new HandoverError('ERR_HANDOVER_NO_MEMORY', message, { phase: 'PREPARE', stillServing: true });
 }
 
-/** Bytes until memory.max of a process' cgroup; undefined where there is no cgroup 2, or no limit. */
+/** Bytes that a process' cgroup may still use below memory.max; undefined where there is no cgroup 2, or no limit. */
 export function memoryHeadroom(root: string, membership: string = '/proc/self/cgroup'): number | undefined {
   try {
     const [, path = ''] = /^0::(.*)$/m.exec(readFileSync(membership, 'utf8')) ?? [];
     const read = (name: string): string => readFileSync(join(root, path, name), 'utf8').trim();
     const limit = read('memory.max');
     if (limit === 'max') return undefined;
-    // Page cache is given back when memory is short.
+    // The kernel frees inactive page cache when memory is short.
     const [, cache = '0'] = /^inactive_file (\d+)$/m.exec(read('memory.stat')) ?? [];
     return Number(limit) - Number(read('memory.current')) + Number(cache);
   } catch {

@@ -1,10 +1,10 @@
-// Where `handover/auto` was loaded from by `node --import`, which is said to one process alone; NODE_OPTIONS says it to all that
-// are started.
+// Whether `node --import` has loaded `handover/auto`. That option is for one process; NODE_OPTIONS is inherited by all that it
+// starts.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { packageRoot } from '../fd/package.js';
 
-/** What a process that is started would need in NODE_OPTIONS to load it, too; undefined where no option of this one did. */
+/** The NODE_OPTIONS by which a child loads `handover/auto`, too; undefined where no option of this process loaded it. */
 export function optionOfAuto(execArgv: readonly string[]): string | undefined {
   const root = packageRoot();
   if (root === undefined) return undefined;

@@ -1,16 +1,16 @@
-// Other processes as /proc shows them. Undefined where there is no /proc, or no such process in it.
+// Other processes as /proc shows them. The functions return undefined where there is no /proc, or no such process in it.
 import { readFileSync, readlinkSync, statSync } from 'node:fs';
 import { type ProcessStat, processStat } from '../fd/proc.js';
 
-/** A process, as far as its neighbours can tell. */
+/** A process, as other processes see it. */
 export interface Neighbour extends Pick<ProcessStat, 'name' | 'parent' | 'group' | 'hasTerminal'> {
   readonly pid: number;
-  /** The command line; of a kernel thread, or one that hides it, its name. */
+  /** The command line; the name where the command line is empty, as that of a kernel thread is. */
   readonly words: readonly string[];
   readonly cgroup: string;
 }
 
-/** The process and all above it, nearest first. Empty where /proc does not show this pid namespace. */
+/** The process and its ancestors, nearest first. Empty where /proc does not show this pid namespace. */
 export function lineageOf(pid: number): Neighbour[] {
   const lineage: Neighbour[] = [];
   if (linkOf('/proc/self') !== String(process.pid)) return lineage;
@@ -23,17 +23,17 @@ export function lineageOf(pid: number): Neighbour[] {
   return lineage;
 }
 
-/** The control groups of a process, as text to be compared: of each hierarchy the path (cgroups(7)). */
+/** The control groups of a process as a text to compare: the path in each hierarchy (cgroups(7)). */
 export function cgroupOf(pid: number | 'self'): string | undefined {
   return read(`/proc/${pid}/cgroup`);
 }
 
-/** How many children it has that are not dead; undefined where the kernel does not say (proc_pid_children(5)). */
+/** Number of children of a process that were not reaped; undefined where the kernel does not say (proc_pid_children(5)). */
 export function childrenOf(pid: number): number | undefined {
   return read(`/proc/${pid}/task/${pid}/children`)?.trim().split(' ').filter(Boolean).length;
 }
 
-/** Whether this is the first pid namespace of the machine, whose pid 1 ends with it (its inode is fixed in the kernel). */
+/** Whether this is the first pid namespace of the machine, whose inode is fixed in the kernel. True where /proc does not say. */
 export function isFirstPidNamespace(): boolean {
   try {
     return statSync('/proc/self/ns/pid').ino === 0xef_ff_ff_fc;

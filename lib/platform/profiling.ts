@@ -1,15 +1,15 @@
-// The profile of a successor's start: how it is told to make one, before any code of the app is loaded.
+// Tells a successor to profile its start, from before any code of the app is loaded.
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { packageRoot } from '../fd/package.js';
 
-/** Tells a process into which file to write the CPU profile of its start. */
+/** Variable with the path of the file into which a process writes the CPU profile of its start. */
 const PROFILE_VARIABLE = 'HANDOVER_PROFILE';
 
 /**
- * Variables for a successor that profiles itself until it is ready. Makes the directory.
- * @throws what mkdir(2) says
+ * Variables with which a successor profiles itself until it is ready. Makes the directory.
+ * @throws the system's error of mkdir(2)
  */
 export function profileStart(directory: string, handoverId: string, variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   mkdirSync(directory, { recursive: true });
@@ -18,7 +18,7 @@ export function profileStart(directory: string, handoverId: string, variables: N
   return { [PROFILE_VARIABLE]: file, NODE_OPTIONS: [options, preload()].filter(Boolean).join(' ') };
 }
 
-/** What a process was started with, less what made it profile its start: that goes on to no successor. Changes `variables`. */
+/** Removes from `variables`, and returns them, what made this process profile its start: a successor must not inherit it. */
 export function withoutProfiling(variables: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   if (variables[PROFILE_VARIABLE] === undefined) return variables;
   delete variables[PROFILE_VARIABLE];
@@ -28,7 +28,7 @@ export function withoutProfiling(variables: NodeJS.ProcessEnv): NodeJS.ProcessEn
   return variables;
 }
 
-/** Undefined in a bundle without the package beside it, which starts no successor. */
+/** The option that loads the profiler; undefined in a bundle without the package beside it, which starts no successor. */
 function preload(): string | undefined {
   const root = packageRoot();
   return root && `--import=${pathToFileURL(join(root, 'dist/observe/profile-start.js')).href}`;

@@ -1,17 +1,17 @@
-// Whether a successor would run another release than this process: what its command names, as the file system has it.
+// Whether a successor would run another release than this process, judged by the files that its command names.
 import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import type { ReleaseName } from '../events.js';
 import type { CommandFiles } from './command.js';
 
-/** A file as it was: a changed one differs in size or time, another release also in its path. */
+/** Path, size and time of a file. A changed file differs in size or time, that of another release also in its path. */
 export type FilePrint = { readonly path: string; readonly size: number; readonly modifiedMs: number };
 export type PackagePrint = { readonly path: string; readonly version: string };
 
 /**
- * What a command would run: the executable and every argument that is a file, through all symlinks, with the version of
- * the packages they are in. What those files import is not looked at: a release is a new directory, a new version, or a
- * new entry file.
+ * The files that a command would run: the executable and every argument that is a file, through all symlinks, with the
+ * versions of their packages. Files that these import are not compared: a new release is a new directory, a new version of
+ * the package, or a new entry file.
  */
 export type Release = {
   readonly command: readonly string[];
@@ -28,13 +28,13 @@ export function identifyRelease({ file, args, cwd }: CommandFiles): Release {
   return { command: [file, ...args], cwd, files, packages };
 }
 
-/** A process by the file it was started with. */
+/** Names the release of a process by the file with which it was started. */
 export function nameRelease(entry: string | undefined): ReleaseName {
   const [file] = entry === undefined ? [] : printOf(entry);
   return { entry: file?.path, version: file && packageOf(file.path)[0]?.version };
 }
 
-/** What is different, in words; empty where nothing is. */
+/** The differences between two releases, one text each; empty where there is none. */
 export function changesBetween(old: Release, young: Release): string[] {
   const changes: string[] = [];
   for (const [i, file] of young.files.entries()) {
@@ -52,7 +52,7 @@ export function changesBetween(old: Release, young: Release): string[] {
   return changes;
 }
 
-/** Without what is compared as a file: the same one may be named in another way. */
+/** The words of a command that name no file. Files are compared by themselves, as one file can be named in several ways. */
 function wordsOf({ command, cwd }: Release): string {
   return command.filter((word) => printOf(resolve(cwd, word)).length === 0).join('\0');
 }
@@ -60,7 +60,7 @@ function wordsOf({ command, cwd }: Release): string {
 function printOf(path: string): FilePrint[] {
   try {
     const stat = statSync(path);
-    // A directory (`node .`) changes with every file that is put into it.
+    // Size and time of a directory (`node .`) change with every file that is made in it, so they say nothing.
     const [size, modifiedMs] = stat.isDirectory() ? [0, 0] : [stat.size, stat.mtimeMs];
     return [{ path: realpathSync(path), size, modifiedMs }];
   } catch {
@@ -76,7 +76,7 @@ function packageOf(file: string): PackagePrint[] {
       const { version } = JSON.parse(readFileSync(path, 'utf8')) as { version?: unknown };
       if (typeof version === 'string') return [{ path, version }];
     } catch {
-      // None here, or one that says nothing.
+      // This folder has no package.json, or one that is not JSON: the next folder above may have one.
     }
     if (folder === dirname(folder)) return [];
   }

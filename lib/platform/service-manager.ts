@@ -1,5 +1,5 @@
-// What systemd is told of this process: ready, handing over, who is the main process now, stopping; and what it keeps for
-// a crash. Without NOTIFY_SOCKET nothing happens.
+// Tells systemd the state of the service: ready, handing over, the pid of the main process, stopping; and gives it listeners
+// to keep through a crash. Does nothing without NOTIFY_SOCKET.
 
 import { publish } from '../events.js';
 import { expectBoolean, expectOptions } from '../fd/arguments.js';
@@ -11,7 +11,7 @@ import { type Fields, Notifier } from './notify.js';
 import { cgroupOf } from './process-table.js';
 import { StandIn } from './stand-in.js';
 
-/** How systemd is told; `false` as the option leaves NOTIFY_SOCKET to the app. */
+/** The option `systemd`; `false` instead leaves NOTIFY_SOCKET to the app. */
 export interface SystemdOptions {
   /**
    * Have systemd keep the listeners, so that they survive a crash of the whole service; needs FileDescriptorStoreMax= in
@@ -28,10 +28,10 @@ export function checkSystemd(systemd: unknown = {}): SystemdOptions | false {
   return systemd as SystemdOptions;
 }
 
-/** systemd counts from the last message that asks for more time (sd_notify(3)). */
+/** Milliseconds between two messages that ask for more time. systemd counts each from its arrival (sd_notify(3)). */
 const EXTEND_INTERVAL = 5_000;
 const EXTENSION_USEC = 15_000_000;
-/** systemd answers in its next turn; this long only while it loads its units anew. */
+/** Usually systemd answers within milliseconds; it takes longer while it reloads its units. */
 const BARRIER_TIMEOUT = 5_000;
 
 export class ServiceManager {
@@ -44,11 +44,11 @@ export class ServiceManager {
   readonly #stored = new Set<string>();
   #watchdog: NodeJS.Timeout | undefined;
   #extending: NodeJS.Timeout | undefined;
-  /** Another process was named as the main one. */
+  /** Whether this process has named another one as the main process. */
   #isSuperseded = false;
   #isStopping = false;
 
-  /** Removes the variables it answers: a child must not speak for the service. */
+  /** Removes the variables that it uses from `variables`: a child must not send messages for the service. */
   constructor(variables: NodeJS.ProcessEnv, pid: number, options: SystemdOptions | false) {
     const { NOTIFY_SOCKET, WATCHDOG_USEC = '0', WATCHDOG_PID = String(pid), FDSTORE } = variables;
     const isOurs = options !== false && NOTIFY_SOCKET !== undefined && Notifier.speaks(NOTIFY_SOCKET);
@@ -61,17 +61,17 @@ export class ServiceManager {
     if (isOurs) for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete variables[name];
   }
 
-  /** Whether there is one that listens to this process. */
+  /** Whether there is a service manager to which this process can send. */
   get isPresent(): boolean {
     return this.#notifier !== undefined;
   }
 
-  /** Whether listeners outlive this process, and with them their Unix paths. */
+  /** Whether systemd keeps the listeners when this process ends: their Unix paths must then stay, too. */
   get keepsListeners(): boolean {
     return this.#keepsListeners;
   }
 
-  /** For the successor, which comes to be the main process; what names this one's pid is not true of it. */
+  /** Variables for the successor, which will be the main process. Variables with the pid of this process are removed. */
   get successorVariables(): NodeJS.ProcessEnv {
     if (this.#socket === undefined) return {};
     return {
@@ -83,13 +83,16 @@ export class ServiceManager {
     };
   }
 
-  /** This process serves: the first, or one that is the main process of a unit of its own. */
+  /** This process serves as the first of its unit. */
   ready(generation: number): void {
     this.#tell({ READY: 1, STATUS: `generation ${generation} serves` });
     this.watch();
   }
 
-  /** This process is in charge, as its predecessor says; systemd may not listen to this one before it has read that. */
+  /**
+   * Starts the watchdog: this process is in charge. It sends nothing at once, because systemd may accept its messages only once
+   * it has read the predecessor's, which names this process.
+   */
   watch(): void {
     if (this.#watchdogUsec === 0 || this.#watchdog) return;
     const interval = this.#watchdogUsec / 2_000;
@@ -97,8 +100,8 @@ export class ServiceManager {
   }
 
   /**
-   * The predecessor is gone, or ends as soon as it hears that this has returned. If it died before it could say who follows,
-   * this is still in time where NotifyAccess=all.
+   * Names this process as the main one: the predecessor is gone, or ends as soon as it hears that this method has returned. A
+   * predecessor may have died before it named this process; with NotifyAccess=all this message is then in time.
    */
   alone(generation: number, predecessor?: Hello): void {
     const standIn = predecessor && this.#startStandIn();
@@ -108,14 +111,14 @@ export class ServiceManager {
 
   /** A handover begins. */
   reloading(generation: number): void {
-    // CLOCK_MONOTONIC, as uv_hrtime reads it: Type=notify-reload compares it with when it asked (systemd.service(5)).
+    // CLOCK_MONOTONIC, which hrtime reads: for Type=notify-reload it must be later than the request (systemd.service(5)).
     const MONOTONIC_USEC = process.hrtime.bigint() / 1_000n;
     const STATUS = `generation ${generation} hands over`;
     this.#tell({ RELOADING: 1, MONOTONIC_USEC: String(MONOTONIC_USEC), STATUS });
     this.#extend();
   }
 
-  /** The handover is over, and this process serves: it failed, or a standby waits. */
+  /** The handover failed, or a standby waits: this process serves on. */
   serving(generation: number, reason: string): void {
     if (this.#isStopping) return;
     this.#stopExtending();
@@ -126,8 +129,8 @@ export class ServiceManager {
   }
 
   /**
-   * The successor is in charge. Resolves when systemd has read it, so that this process may end; a process of another unit
-   * cannot be the main one of this.
+   * The successor is in charge. Resolves when systemd has read that, so that this process may end. Does not name a successor of
+   * another unit, which cannot be the main process of this one.
    */
   async superseded(generation: number, successor: { readonly pid: number; readonly isChild: boolean }): Promise<void> {
     const isOfThisUnit = successor.isChild || (cgroupOf(successor.pid) ?? '') === cgroupOf('self');
@@ -142,7 +145,7 @@ export class ServiceManager {
     await this.#notifier.barrier(BARRIER_TIMEOUT).catch(fail);
   }
 
-  /** This process ends, and nobody comes after it. */
+  /** This process ends without a successor. */
   stopping(): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
@@ -150,7 +153,7 @@ export class ServiceManager {
     this.#extend();
   }
 
-  /** Has systemd keep what the ledger holds now, and let go of what it holds no more. */
+  /** Lets systemd keep the listeners that the ledger holds now, and close those that it holds no more. */
   store(ledger: Ledger): void {
     if (!this.#keepsListeners) return;
     const { kept, gone } = ledger.storable();
@@ -159,24 +162,25 @@ export class ServiceManager {
     for (const [FDNAME, fd] of kept) {
       if (this.#stored.has(FDNAME)) continue;
       this.#stored.add(FDNAME);
-      // It may be closed while the message waits its turn.
+      // The ledger may close its descriptor while the message waits for earlier ones.
       const copy = dupFd(fd);
       const sending = this.#notifier?.send({ FDSTORE: 1, FDNAME, FDPOLL: 0 }, [copy]);
       sending?.catch(fail).finally(() => closeFd(copy));
     }
   }
 
-  /** Nothing more will be said. */
+  /** Stops all periodic messages. */
   end(): void {
     this.#stopExtending();
     this.#stopWatching();
   }
 
   /**
-   * When the predecessor named this process, systemd found it to be another one's child. It waits for no such main process
-   * when it stops the unit, kills it at once where it is alone in there, and looks again only when the main process
-   * changes. So it changes: to another process and back, as soon as the end of the predecessor has made this one systemd's
-   * child. Until systemd has read that, the other process is the reason why it waits.
+   * Makes systemd treat this process as its own child. When the predecessor named it, this process was the predecessor's child.
+   * For a main process that is not its child, systemd does not wait when it stops the unit, and sends SIGKILL at once where no
+   * other process is in the unit (FACTS S3). It looks at the parent again only when the main process changes. So once the
+   * predecessor has ended, and systemd is the parent, this method names another process of the unit as the main one, and then
+   * this one again. Until systemd has read that, the other process in the unit keeps systemd from the early SIGKILL.
    */
   async #becomeChild(predecessor: Hello, standIn: StandIn): Promise<void> {
     try {
@@ -184,10 +188,10 @@ export class ServiceManager {
       const changed = this.#notifier?.together(async (send) => {
         if (this.#isSuperseded || standIn.hasEnded) return;
         await send({ MAINPID: standIn.pid });
-        // By the process that is the main one now: where NotifyAccess=main no other is heard.
+        // The stand-in is the main process now, and with NotifyAccess=main systemd accepts messages from no other.
         await standIn.say(`MAINPID=${this.#pid}`).catch(() => send({ MAINPID: this.#pid }));
       });
-      // Nobody is kept by it: a manager that does not read may be told to the end of this process.
+      // A manager that does not read must not keep this process alive, so the timer is unref'd.
       const late = new Promise<true>((resolve) => setTimeout(resolve, BARRIER_TIMEOUT, true).unref());
       if (await Promise.race([changed, late])) return;
       await this.#notifier?.barrier(BARRIER_TIMEOUT);
@@ -211,7 +215,7 @@ export class ServiceManager {
     }
   }
 
-  /** A drain, and the start of a successor, may take longer than the unit's timeouts. */
+  /** Asks for more time every few seconds: a drain or a successor's start may take longer than the unit's timeouts. */
   #extend(): void {
     if (!this.#notifier) return;
     const extension = { EXTEND_TIMEOUT_USEC: EXTENSION_USEC };
@@ -232,12 +236,12 @@ export class ServiceManager {
     this.#watchdog = undefined;
   }
 
-  /** Not on top of what a manager that does not read has not read yet. */
+  /** Sends a periodic message, unless earlier ones wait for the manager to read. */
   #repeat(fields: Fields): void {
     if (!this.#notifier?.isBehind) this.#tell(fields);
   }
 
-  /** Nothing fails for a manager that does not listen. */
+  /** Sends a message. A failure is published as an event, and fails nothing else. */
   #tell(fields: Fields): void {
     this.#notifier?.send(fields).catch(fail);
   }

@@ -1,5 +1,5 @@
-// child_process.spawn, without what it does to the stdio of those who share it. libuv makes descriptors 0 to 2 of the child
-// blocking, which are this process' own where they are inherited: its next write to a pipe nobody reads would never return.
+// child_process.spawn, which leaves inherited stdio non-blocking. libuv makes descriptors 0 to 2 of the child blocking, and an
+// inherited one shares this flag with the parent: the parent's next write to a full pipe would block it (FACTS P7).
 import { type ChildProcess, spawn as nodeSpawn, type SpawnOptions } from 'node:child_process';
 import { describeFd, setNonblocking } from '../fd/index.js';
 
@@ -12,12 +12,12 @@ export function spawn(file: string, args: readonly string[], options: SpawnOptio
   };
   const child = nodeSpawn(file, args, options);
   restore();
-  // A Node process puts back what it found, and that may have been before the line above.
+  // A child that is a Node process puts its first flags back at its exit. It may have read them before `restore()` above.
   child.once('exit', restore);
   return child;
 }
 
-/** Whether it is open, and does not wait. */
+/** Whether the descriptor is open and non-blocking. */
 function isNonblocking(fd: number): boolean {
   try {
     return describeFd(fd).nonblocking;

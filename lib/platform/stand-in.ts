@@ -1,11 +1,11 @@
-// A second process of the unit, for the moment in which systemd has to be told of another main process than this one.
+// A second process of the unit, which systemd can be told is the main process for a moment (service-manager.ts says why).
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { setBlocking } from '../fd/dial.js';
 
 /**
- * Says each line it is given to the service manager as its own message, and then that it has. It outlives the signals that
- * systemd sends to a whole unit, and ends with its stdin: with the process that started it, at the latest.
+ * Sends each line of its stdin to the service manager as a message of its own, and confirms each on stdout. Ignores the signals
+ * that systemd sends to a whole unit. Ends with its stdin, so at the latest when the process that started it ends.
  */
 const SCRIPT = `trap '' TERM INT HUP; while read -r line; do printf %s "$line" >&3 && echo; done`;
 
@@ -25,7 +25,7 @@ export class StandIn {
       });
     });
     this.#ended.catch(() => {});
-    // Nothing of it keeps this process, and nothing of it can fail this process.
+    // The stand-in must not keep this process alive, and an error on its streams must not end this process.
     child.unref();
     for (const stream of [child.stdin, child.stdout] as [Writable, Readable]) {
       stream.on('error', () => {});
@@ -34,11 +34,12 @@ export class StandIn {
   }
 
   /**
-   * Starts it; when this returns it is a process of the unit. `notify`, a datagram socket connected to the service manager,
-   * stays the caller's. @throws the system's error, later by `onError` where Node says it so
+   * Starts the process, which belongs to the unit when this returns. Borrows `notify`, a datagram socket connected to the
+   * service manager, and makes it blocking. Undefined where the start failed; `onError` then gets the error.
+   * @throws the system's error
    */
   static start(notify: number, onError: (error: Error) => void): StandIn | undefined {
-    // A shell waits for room in the manager's queue, and knows of no other way.
+    // The shell's printf cannot handle EAGAIN, so a blocking socket waits for room in the manager's queue.
     setBlocking(notify);
     const child = spawn('/bin/sh', ['-c', SCRIPT], {
       cwd: '/',
@@ -54,7 +55,7 @@ export class StandIn {
     return this.#hasEnded;
   }
 
-  /** Resolves when the kernel has the message. Rejects when the process ends before. */
+  /** Sends a message. Resolves when the kernel has it. Rejects when the stand-in ends before. */
   async say(line: string): Promise<void> {
     const { stdin, stdout } = this.#child as { stdin: Writable; stdout: Readable };
     const said = new Promise<void>((resolve) => stdout.once('data', () => resolve()));
@@ -64,7 +65,7 @@ export class StandIn {
 
   end(): void {
     this.#child.stdin?.destroy();
-    // It may wait for a manager that does not read.
+    // The shell may be blocked by a manager that does not read, and then does not see the end of its stdin.
     this.#child.kill('SIGKILL');
   }
 }

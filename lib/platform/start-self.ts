@@ -1,4 +1,4 @@
-// Way 1: this process starts its successor, joined to it by a socketpair.
+// The first way to a successor: this process starts it, and a socketpair joins the two.
 import { fstatSync } from 'node:fs';
 import { HandoverError, hasCode } from '../errors.js';
 import { closeFds, describeFd, FdSocket, isSupported, setCloexec, socketpair } from '../fd/index.js';
@@ -8,21 +8,22 @@ import { CHANNEL_FD, type Command, type Env } from './env.js';
 import { StderrTee } from './stderr-tee.js';
 import { childProcess, type SuccessorProcess } from './successor-process.js';
 
-/** Tells a process which of its descriptors leads to its predecessor. */
+/** Variable with the descriptor of the channel to the predecessor. */
 export const CHANNEL_VARIABLE = 'HANDOVER_CHANNEL';
 
-/** Tells which socket that is, as fstat(2) does: a child may inherit the variables, and not the descriptor. */
+/** Variable with the device and inode of that socket: a child may inherit the variables without the descriptor. */
 export const CHANNEL_FILE_VARIABLE = 'HANDOVER_CHANNEL_FILE';
 
-/** A successor on its way: the channel to it, and the process. */
+/** A started successor, which loads: the channel to it, and its process. */
 export interface Started {
   readonly channel: Channel;
   readonly process: SuccessorProcess;
 }
 
 /**
- * Starts it with `more` variables, and without those that announce descriptors: it gets them from this process.
- * @throws ERR_HANDOVER_SPAWN_FAILED with the system's error as its cause; nothing is left open
+ * Starts the successor with `more` variables, and without those that announce descriptors, which it gets over the channel. The
+ * caller owns the channel.
+ * @throws ERR_HANDOVER_SPAWN_FAILED with the system's error as its cause; every descriptor is then closed
  */
 export async function startSuccessor(env: Env, command: Command, more: NodeJS.ProcessEnv): Promise<Started> {
   const [ours, theirs] = socketpair();
@@ -43,8 +44,9 @@ export async function startSuccessor(env: Env, command: Command, more: NodeJS.Pr
 }
 
 /**
- * Takes the descriptor that leads to the predecessor which started this process out of the environment; undefined where none
- * did. At once: whatever is started from here on has no predecessor, and may have another descriptor of that number.
+ * Takes the channel to the predecessor that started this process, and removes its variables: children that this process starts
+ * later have no predecessor, and may have another file at that descriptor. The caller owns the descriptor. Undefined where no
+ * predecessor started this process.
  */
 export function takeChannel({ variables, isWorkerThread }: Env): number | undefined {
   const { [CHANNEL_VARIABLE]: value, [CHANNEL_FILE_VARIABLE]: file } = variables;
@@ -57,19 +59,20 @@ export function takeChannel({ variables, isWorkerThread }: Env): number | undefi
   return fd;
 }
 
-/** The variables by which a process is told of its channel to its predecessor: the descriptor it becomes there, and its own. */
+/** The variables for a successor whose channel is descriptor `number` there, and `channel` in this process. */
 export function channelVariables(number: number, channel: number): NodeJS.ProcessEnv {
-  // Number() reads it in every version. A version that knows no file leaves an older one's to what it starts, without the sign.
+  // The sign says that the file variable belongs to this value. An older version, which does not know the file variable, sets a
+  // number without a sign and may pass on a file variable that it inherited. Number() reads the sign in every version.
   return { [CHANNEL_VARIABLE]: `+${number}`, [CHANNEL_FILE_VARIABLE]: fileOf(channel) };
 }
 
-/** The same for all who share it: a socket has an inode of its own. */
+/** Device and inode of the socket, which are equal in all processes that share it, and differ from every other socket's. */
 function fileOf(fd: number): string {
   const { dev, ino } = fstatSync(fd, { bigint: true });
   return `${dev}:${ino}`;
 }
 
-/** A grandchild can inherit the variable without the descriptor: it has no predecessor. */
+/** Whether the descriptor is a connected Unix stream socket. A grandchild may inherit the variable without the descriptor. */
 export function isUnixStream(fd: number): boolean {
   if (!Number.isInteger(fd) || fd < 0) return false;
   try {

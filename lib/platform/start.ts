@@ -1,5 +1,5 @@
-// How this process was started, which is how its successor is started: executable, environment and directory. Noted when the
-// package is loaded, because the app may change all of them afterwards.
+// How this process was started: executable, environment and directory. Its successor is started in the same way. All is noted
+// when the package is loaded, because the app may change it afterwards.
 import { realpathSync } from 'node:fs';
 import { delimiter, resolve, sep } from 'node:path';
 import type { Env } from './env.js';
@@ -10,27 +10,27 @@ import { SUPERVISOR_VARIABLE } from './supervisor-way.js';
 export interface Start {
   readonly directory: StartDirectory;
   /**
-   * The environment block of the start, without what was said to this process alone: {@link consume} takes out what turns
-   * out to be. What an app or `--env-file` puts into `process.env`, or takes out of it, does not change it.
+   * The environment block of the start, without variables that are for this process alone; {@link consume} removes further
+   * ones. Changes of `process.env` by the app or by `--env-file` are not in it.
    */
   readonly variables: NodeJS.ProcessEnv;
-  /** `argv[0]`, where it led to the executable: followed anew for a successor. */
+  /** `argv[0]`, where it leads to the executable of this process. For a successor it is looked up again. */
   readonly executable: string | undefined;
   readonly argv: readonly string[];
   readonly execArgv: readonly string[];
   /** Whether a predecessor started this process. */
   readonly hasPredecessor: boolean;
-  /** The descriptor that leads to it, for the first who asks. */
+  /** The descriptor of the channel to the predecessor. The first caller owns it, and later ones get undefined. */
   takeChannel(): number | undefined;
 }
 
-/** Where the process was started, as the shell said it: through symlinks. */
+/** The directory in which the process was started: as the kernel has it, and as the shell names it in PWD, with symlinks. */
 export interface StartDirectory {
   readonly physical: string;
   readonly logical: string;
 }
 
-/** Names descriptors that only this process got, or what only it is; Node takes its own out of process.env at once, too. */
+/** Variables for this process alone, about its descriptors and its role. Node removes its own three from process.env, too. */
 const NOBODY_ELSES = [
   CHANNEL_VARIABLE,
   CHANNEL_FILE_VARIABLE,
@@ -40,7 +40,7 @@ const NOBODY_ELSES = [
   'NODE_UNIQUE_ID',
 ] as const;
 
-/** Removes HANDOVER_CHANNEL from the environment. */
+/** Notes the start. Takes the channel to the predecessor, and removes its variables from the environment. */
 export function noteStart(env: Env): Start {
   const variables = withoutProfiling({ ...env.startVariables });
   for (const name of NOBODY_ELSES) delete variables[name];
@@ -69,8 +69,8 @@ function directoryOf(physical: string, PWD: string | undefined): StartDirectory 
 }
 
 /**
- * Takes from the environment by `take` what is meant for this process alone; what has gone from it then is no successor's,
- * either.
+ * Calls `take`, which removes variables for this process alone from the environment, and removes the same variables from the
+ * environment of a successor.
  */
 export function consume<T>({ variables }: Env, start: Pick<Start, 'variables'>, take: () => T): T {
   const before = Object.keys(variables);
@@ -80,8 +80,8 @@ export function consume<T>({ variables }: Env, start: Pick<Start, 'variables'>, 
 }
 
 /**
- * The file a command leads to, looked for as execvp(3) does it, from the directory of the start; undefined where PATH has
- * none.
+ * The file to which a command leads, looked up as execvp(3) does it, from the directory of the start; undefined where no
+ * directory of PATH has it.
  */
 export function locate(
   env: Env,

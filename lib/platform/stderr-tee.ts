@@ -1,11 +1,11 @@
-// What the successor writes to stderr before it is ready, and for ever what inherited that pipe from it: passed on as it
-// comes, and its end kept for the error message.
+// Copies the stderr of a successor to this process' stderr: its own until it is ready, and that of its children for as long as
+// they hold the pipe. Keeps the last lines for the error message.
 import { Socket } from 'node:net';
 
 const TAIL_BYTES = 8_192;
 const TAIL_LINES = 20;
 
-/** Where it goes: as of {@link Env}. */
+/** The stderr of this process, as {@link Env} has it. */
 export interface Stderr {
   writeStderr(bytes: Uint8Array): boolean;
   stderrRoom(): Promise<void>;
@@ -23,31 +23,31 @@ export class StderrTee {
     this.#stream.on('data', (chunk: Buffer) => {
       this.#tail = Buffer.concat([this.#tail, chunk]).subarray(-TAIL_BYTES);
       if (writeStderr(chunk)) return;
-      // Whoever writes waits for the reader, as it would without this process in between.
+      // This stops reading, so the writer waits for the reader of this process' stderr, as it would without this copy.
       this.#stream.pause();
       void stderrRoom().then(() => this.#stream.resume());
     });
-    // The pipe only ends: an error on it is the same to us, and the process' exit says more.
+    // An error on the pipe is treated as its end. The exit of the successor says more.
     this.#stream.on('error', () => {});
   }
 
-  /** To be handed on, borrowed; undefined where nobody has the other end any more. */
+  /** The reading end, borrowed, to be handed on; undefined where the pipe has ended: no process has its writing end. */
   get fd(): number | undefined {
     return this.#hasEnded ? undefined : this.#fd;
   }
 
-  /** The last lines so far. */
+  /** The last 20 lines so far, of at most the last 8 KiB. */
   get tail(): string {
     return this.#tail.toString('utf8').trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
   }
 
-  /** Resolves when the pipe has ended: what the process wrote is here then. */
+  /** Resolves when the pipe has ended, and everything was read. */
   async ended(): Promise<void> {
     if (this.#hasEnded) return;
     await new Promise<void>((resolve) => this.#stream.once('close', resolve));
   }
 
-  /** It keeps this process alive no longer. */
+  /** Lets this process end although the pipe is open. */
   unref(): void {
     this.#stream.unref();
   }

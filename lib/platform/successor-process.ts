@@ -1,4 +1,4 @@
-// The process at the other end, as far as this one can reach it: its own child, or a stranger's by its pidfd.
+// The process of the successor, as far as this process can watch and stop it: a child, or another process by its pidfd.
 
 import { hasProcessEnded, Pidfd } from '../fd/pidfd.js';
 import { type Clock, systemClock } from '../protocol/clock.js';
@@ -8,29 +8,32 @@ import type { Exit, StartedProcess } from './env.js';
 import type { StderrTee } from './stderr-tee.js';
 
 export interface SuccessorProcess {
-  /** 0 where it lives in a pid namespace this process cannot see. */
+  /** 0 where the process lives in a pid namespace that this one cannot see. */
   readonly pid: number;
-  /** Of one that dialled in, as the kernel says. */
+  /** User of a process that dialled in, as the kernel says (SO_PEERCRED). */
   readonly uid?: number | undefined;
-  /** Whether it has, as the kernel says at this moment: before `exited` can. */
+  /** Whether the process has ended, asked of the kernel now: `exited` resolves later. */
   hasEnded(): boolean;
-  /** How it ended; undefined where only its parent is told, or it cannot be watched at all. */
+  /** How the process ended; undefined where only its parent is told, or where this process cannot watch it. */
   readonly exited: Promise<Exit | undefined>;
-  /** Whether it has this process' stdio. */
+  /** Whether it is a child of this process, and so shares its stdio. */
   readonly isChild: boolean;
-  /** Whether it was started for this handover, and may still be loading; otherwise it dialled in by itself. */
+  /** Whether it was started for this handover, and may be loading; false for a process that dialled in by itself. */
   readonly wasStarted: boolean;
-  /** The pipe that is stderr to what it has started while it loaded, borrowed; undefined where there is none, or no more. */
+  /** Reading end of the stderr of its helpers (helpers-stderr.ts), borrowed; undefined where there is none, or it has ended. */
   readonly helpersStderr?: number | undefined;
-  /** The last lines it wrote to stderr before it was ready. */
+  /** The last lines that it wrote to stderr before it was ready; empty where this process did not start it. */
   stderrTail(): Promise<string>;
-  /** SIGTERM, when it has ended or after `grace` ms SIGKILL to what is left. Resolves when it is gone, or out of reach. */
+  /**
+   * Sends SIGTERM, and SIGKILL to the rest when the process has ended or after `grace` milliseconds. Resolves when it has ended,
+   * at once for one that no signal reaches.
+   */
   stop(options?: { readonly grace?: number }): Promise<void>;
-  /** This process no longer waits for it. */
+  /** Stops watching the process, and lets this process end before it. */
   release(): void;
 }
 
-/** A process this one started, with its process group. */
+/** A child of this process, with its process group. */
 export function childProcess(process: StartedProcess, tee: StderrTee, clock: Clock): SuccessorProcess {
   return {
     pid: process.pid,
@@ -54,8 +57,8 @@ export function childProcess(process: StartedProcess, tee: StderrTee, clock: Clo
 }
 
 /**
- * A process that dialled in, or that a supervisor started. Owns the pidfd; without one it can be neither watched nor
- * stopped.
+ * A process that dialled in, or that a supervisor started. Owns the pidfd; without one, this process can neither watch nor stop
+ * it.
  */
 export function foreignProcess(
   pid: number,
@@ -77,7 +80,7 @@ export function foreignProcess(
   };
 }
 
-/** Nobody is waited for that no signal reaches. */
+/** Stops a process by its signals. Does not wait for a process that a signal did not reach. */
 async function stopBy(
   kill: (signal: 'SIGTERM' | 'SIGKILL') => boolean,
   exited: Promise<unknown>,
@@ -85,6 +88,6 @@ async function stopBy(
   clock: Clock = systemClock,
 ): Promise<void> {
   if (grace > 0 && kill('SIGTERM')) await settlesWithin(exited, grace, clock);
-  // Also when it has ended: it may have left others in its group.
+  // SIGKILL is sent also to a process that has ended: others of its group may be left.
   if (kill('SIGKILL')) await exited;
 }

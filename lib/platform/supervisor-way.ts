@@ -1,13 +1,13 @@
-// How a process finds the supervisor that started it: by a descriptor it inherited, or, behind a wrapper that passed on none
-// (npm, yarn, npx, tsx), at a socket. The variable goes through wrappers; what it says is checked with the kernel.
+// How a worker reaches the supervisor that started it: by an inherited descriptor, or by a socket where a wrapper (npm, yarn,
+// npx, tsx) did not pass the descriptor on. Wrappers pass the variable on, and the kernel tells whether it is still true.
 import { dial } from '../fd/dial.js';
 import { closeFd, peerCredentials, setCloexec } from '../fd/index.js';
 import { CHANNEL_FD, type Env } from './env.js';
 import { isUnixStream } from './start-self.js';
 
 /**
- * Tells a worker which of its descriptors leads to its supervisor, the supervisor's pid, and the path of a socket where it
- * answers: `3:4711:/tmp/handover-run-x/workers`; without the path from releases before.
+ * Variable for a worker: the descriptor that leads to its supervisor, the supervisor's pid, and the path of the supervisor's
+ * socket, as in `3:4711:/tmp/handover-run-x/workers`. Older releases leave the path out.
  */
 export const SUPERVISOR_VARIABLE = 'HANDOVER_SUPERVISOR';
 
@@ -17,21 +17,24 @@ export interface SupervisorWay {
   readonly path: string | undefined;
 }
 
-/** An open way. */
+/** An open connection to the supervisor. */
 export interface SupervisorSocket {
-  /** The caller's. */
+  /** The caller owns it. */
   readonly fd: number;
-  /** What else was meant for this process, such as the channel to its predecessor, has to be asked for. */
+  /** Whether this process dialled: then it must ask for everything else, such as the channel to its predecessor. */
   readonly isDialled: boolean;
 }
 
-/** What the variable says; undefined where it is not set. */
+/** Reads the variable; undefined where it is not set, or malformed. */
 export function parseSupervisorWay({ [SUPERVISOR_VARIABLE]: value }: NodeJS.ProcessEnv): SupervisorWay | undefined {
   const [, fd, pid, path] = /^(\d+):(\d+)(?::(.+))?$/s.exec(value ?? '') ?? [];
   return pid === undefined ? undefined : { fd: Number(fd), supervisorPid: Number(pid), path };
 }
 
-/** The way to the supervisor that started this process; undefined where none did, or it is gone. Removes the variable. */
+/**
+ * Opens the connection to the supervisor that started this process; undefined where none did, or it is gone. Removes the
+ * variable.
+ */
 export function openSupervisorWay(env: Env): SupervisorSocket | undefined {
   const way = parseSupervisorWay(env.variables);
   delete env.variables[SUPERVISOR_VARIABLE];
@@ -40,19 +43,19 @@ export function openSupervisorWay(env: Env): SupervisorSocket | undefined {
   if (isInherited && (env.parentPid === way.supervisorPid || way.path === undefined)) return inherited(way.fd);
   const dialled = way.path === undefined ? undefined : dialSupervisor(way.path, way.supervisorPid);
   if (dialled === undefined) return isInherited ? inherited(way.fd) : undefined;
-  // The wrapper has a copy of it, which it keeps open when this process ends.
+  // The wrapper keeps its copy of the inherited descriptor open when this process ends, so the dialled one is used.
   if (isInherited) closeFd(inherited(way.fd).fd);
   return { fd: dialled, isDialled: true };
 }
 
-/** The listeners that came with it are for those who know no better: this process asks for its own. */
+/** Closes the listeners below the descriptor: they are for programs without this package, and this process asks for its own. */
 function inherited(fd: number): SupervisorSocket {
   setCloexec(fd);
   for (let listener = CHANNEL_FD; listener < fd; listener++) closeFd(listener);
   return { fd, isDialled: false };
 }
 
-/** A path that another supervisor has by now, in a process that got the variable from somewhere, leads to none of its own. */
+/** Dials the supervisor. Refuses another supervisor that has the path by now: the variable of this process is then outdated. */
 function dialSupervisor(path: string, supervisorPid: number): number | undefined {
   const fd = dial(path);
   if (fd < 0) return undefined;
@@ -61,9 +64,9 @@ function dialSupervisor(path: string, supervisorPid: number): number | undefined
   return undefined;
 }
 
-/** A descriptor of the same number that is another one's channel, in a child that got the variable alone, is not it. */
+/** Whether the supervisor made this socket. A child that inherited the variable alone may have another one at the number. */
 function isFrom(supervisorPid: number, fd: number): boolean {
   const { pid } = peerCredentials(fd);
-  // Out of sight, in a pid namespace above.
+  // The kernel says 0 for a process in a pid namespace above this one.
   return pid === supervisorPid || pid === 0;
 }

@@ -1,5 +1,5 @@
-// Way 2: an independently started process dials the one in charge. The socket is the key to every listener, so only its
-// owner may reach it, and only one process at a time may ask.
+// The second way to a successor: an independently started process dials the one in charge. The socket gives access to every
+// listener, so only the same user may connect, and only one process at a time may dial.
 import { constants } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { Endpoint } from '../endpoints/endpoint.js';
@@ -17,15 +17,15 @@ import { Guests } from './guests.js';
 import { expectSafeDirectory, isSameUser, SOCKET_MODE } from './socket-rules.js';
 import { foreignProcess, type SuccessorProcess } from './successor-process.js';
 
-/** Who may take over. */
+/** The takeover socket, and the processes that may use it. */
 export interface TakeoverOptions {
-  /** A Unix socket in a directory that nobody else can write to. */
+  /** Path of a Unix socket, in a directory that no other user can write to. */
   readonly path: string;
-  /** Decides by what the kernel says of the process that asks. @default the same user */
+  /** Decides by the kernel's credentials of the process that asks. @default a process of the same user may take over */
   readonly allow?: (peer: PeerCredentials) => boolean;
 }
 
-/** Gets the channel to a process that dialled in, and may take over. */
+/** Called with a process that dialled in and may take over, and owns the channel to it. */
 export type OnDial = (channel: Channel, process: SuccessorProcess) => void;
 
 /** The takeover socket's name in the ledger. */
@@ -38,7 +38,7 @@ const MAX_SILENT = 16;
 export class Takeover {
   readonly #path: string;
   readonly #allow: (peer: PeerCredentials) => boolean;
-  /** Those who have dialled in and not said HELLO. */
+  /** Processes that have dialled in and not sent HELLO yet. */
   readonly #silent: Guests<Channel> = new Guests({
     limit: MAX_SILENT,
     timeout: GREETING_TIMEOUT,
@@ -57,10 +57,11 @@ export class Takeover {
   }
 
   /**
-   * The channel to the process in charge; undefined where there is none. Processes started together queue up: the lock is
-   * held until `unlock()`, which is called when this process is in charge, or by its end.
-   * @throws ERR_HANDOVER_TAKEOVER_UNSAFE others can write to the directory; ERR_HANDOVER_TIMEOUT another process starts
-   *   and does not get ready
+   * Dials the process in charge; undefined where there is none. The caller owns the channel. Takes a lock, so that processes
+   * which are started together wait for each other. The lock is held until `unlock()` or the end of this process.
+   * @throws ERR_HANDOVER_TAKEOVER_UNSAFE other users can write to the directory; ERR_HANDOVER_TIMEOUT another process holds the
+   *   lock for `timeout` milliseconds; ERR_HANDOVER_IN_PROGRESS the accept queue of the process in charge is full; the system's
+   *   error of connect(2)
    */
   async dial(timeout: number): Promise<Channel | undefined> {
     expectSafeDirectory(dirname(this.#path), 'takeover', 'ERR_HANDOVER_TAKEOVER_UNSAFE');
@@ -71,19 +72,24 @@ export class Takeover {
     this.unlock();
     const path = this.#path;
     if (fd !== -EAGAIN) throw systemError(fd, 'connect', { path });
-    throw new HandoverError('ERR_HANDOVER_IN_PROGRESS', `the process at ${path} answers nobody: its queue is full`, {
-      stillServing: true,
-    });
+    throw new HandoverError(
+      'ERR_HANDOVER_IN_PROGRESS',
+      `the process at ${path} does not accept: its accept queue is full`,
+      {
+        stillServing: true,
+      },
+    );
   }
 
+  /** Lets the next process dial: this one is in charge, or has failed. */
   unlock(): void {
     this.#unlock?.();
     this.#unlock = undefined;
   }
 
   /**
-   * Lets others dial in, on a listener that stays the ledger's. A process is passed on with its HELLO: before it there is
-   * nothing to hand over, and one that says nothing must not keep another handover waiting.
+   * Accepts processes that dial in, on a listener that the ledger owns. Calls `onDial` when the HELLO of a process has arrived:
+   * a process that sends none must not block other handovers.
    */
   accept(listener: number, onDial: OnDial, makeRoom: () => void): void {
     const onAccept = (fd: number): void => {
@@ -111,7 +117,7 @@ export class Takeover {
     channel.close();
   }
 
-  /** A policy that throws has not allowed it. */
+  /** Asks `allow`. An `allow` that throws refuses. */
   #isAllowed(peer: PeerCredentials): boolean {
     let reason = 'not allowed';
     try {
@@ -129,7 +135,7 @@ export class Takeover {
   }
 }
 
-/** False: it has hung up, or speaks something else, and has been told so. */
+/** Waits for HELLO. False: the process hung up, or broke the protocol and was sent the reason. */
 async function hasGreeted(channel: Channel): Promise<boolean> {
   try {
     return await channel.hasGreeted();
@@ -139,14 +145,14 @@ async function hasGreeted(channel: Channel): Promise<boolean> {
   }
 }
 
-/** Tells a process that dialled in why it cannot take over, and hangs up. */
+/** Sends a process that dialled in the reason why it cannot take over, and closes the channel. */
 export function refuse(channel: Channel, { code, message }: HandoverError): void {
   channel.send('ABORT', { code, reason: message }).catch(() => {});
   channel.close();
 }
 
 function silent(): HandoverError {
-  const message = `no HELLO within ${GREETING_TIMEOUT} ms, or too many wait who say nothing`;
+  const message = `the process sent no HELLO within ${GREETING_TIMEOUT} ms, or more than ${MAX_SILENT} processes dialled in and sent none`;
   return new HandoverError('ERR_HANDOVER_TIMEOUT', message, { stillServing: true });
 }
 
@@ -161,6 +167,6 @@ async function waitForLock(path: string, timeout: number): Promise<() => void> {
     const unlock = tryLock(path);
     if (unlock) return unlock;
   }
-  const message = `another process holds ${path} for more than ${timeout} ms: it starts, and does not get ready`;
+  const message = `another process has held the lock ${path} for more than ${timeout} ms: it starts, and does not get ready`;
   throw new HandoverError('ERR_HANDOVER_TIMEOUT', message, { phase: 'PREPARE', stillServing: false });
 }

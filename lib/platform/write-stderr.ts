@@ -1,19 +1,19 @@
-// Bytes for stderr, which never make this process wait: a log collector that has stalled, or a terminal after Ctrl-S, must
-// not stop what is served (G5). Beside env.ts, as those who log lines need nothing else of it.
+// Writes to stderr without ever blocking this process: a stalled log collector, or a terminal after Ctrl-S, must not stop the
+// server (G5). It is no part of env.ts, because loggers need nothing else of that file.
 import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
 import { hasCode } from '../errors.js';
 import { canWriteNow, writeNow } from '../fd/write-now.js';
 
 const STDERR = 2;
-/** What waits for a reader that is slow, where the writer waits with more; at most, where it does not. */
+/** Bytes in the queue from which `writeStderr` asks the caller to wait, and the limit for callers that do not wait. */
 const MAX_QUEUED_BYTES = 262_144;
 const LIMIT_BYTES = 1_048_576;
-/** Milliseconds after which a reader that took nothing counts as stalled: what comes then is lost, and counted. */
+/** Milliseconds after which a reader that took nothing counts as stalled: further bytes are then dropped and counted. */
 const STALL = 1_000;
-/** Milliseconds between two tries: doubled until one succeeds. */
+/** Milliseconds between two tries: the delay doubles until a try succeeds. */
 const MIN_DELAY = 1;
 const MAX_DELAY = 50;
-/** Milliseconds an ending process gives a slow reader, which it has as long as it takes something. */
+/** Milliseconds that an ending process waits for a reader that takes nothing. */
 const EXIT_PATIENCE = 500;
 
 const queue: Uint8Array[] = [];
@@ -25,17 +25,17 @@ let isTrying = false;
 const waiting: (() => void)[] = [];
 
 /**
- * Writes as much as stderr takes, and the rest when it takes more. Never by an exception: what is said there must not end
- * this process. False: so much waits that whoever has more should await {@link stderrRoom} first.
+ * Writes as much as stderr takes now, and queues the rest. Never throws: a failed log line must not end this process. False: the
+ * queue is long, and the caller should await {@link stderrRoom} before it writes more.
  */
 export function writeStderr(bytes: Uint8Array): boolean {
-  // Never past what waits already.
+  // Bytes in the queue go first.
   const written = queuedBytes > 0 ? 0 : writeSome(bytes);
   if (written < bytes.length) enqueue(bytes.subarray(written));
   return queuedBytes < MAX_QUEUED_BYTES;
 }
 
-/** Resolves when more fits, or when nobody seems to read any more: what does not fit is lost then. */
+/** Resolves when the queue has room, or its reader has stalled: bytes beyond the limit are then dropped. */
 export async function stderrRoom(): Promise<void> {
   if (queuedBytes < MAX_QUEUED_BYTES || hasStalled()) return;
   await new Promise<void>((resolve) => waiting.push(resolve));
@@ -53,7 +53,7 @@ function enqueue(bytes: Uint8Array): void {
   const limit = hasStalled() ? MAX_QUEUED_BYTES : LIMIT_BYTES;
   const fitting = bytes.subarray(0, lostBytes > 0 ? 0 : Math.max(0, limit - queuedBytes));
   lostBytes += bytes.length - fitting.length;
-  // A copy: the caller's memory is the caller's.
+  // The queue keeps a copy, because the caller may reuse its memory.
   if (fitting.length > 0) queue.push(Buffer.from(fitting));
   queuedBytes += fitting.length;
   tryAgainSoon();
@@ -73,7 +73,7 @@ function retry(): void {
   if (queuedBytes < MAX_QUEUED_BYTES || hasStalled()) for (const resolve of waiting.splice(0)) resolve();
 }
 
-/** Whether anything went out. */
+/** Writes from the queue. True: stderr took at least one byte. */
 function flush(): boolean {
   let hasMoved = false;
   for (let first = queue[0]; first !== undefined; first = queue[0]) {
@@ -89,14 +89,14 @@ function flush(): boolean {
   return hasMoved;
 }
 
-/** In its place among what was written. */
+/** Queues a note about lost bytes, at the place in the output where they are missing. */
 function noteLoss(): void {
-  const note = `\nhandover[${process.pid}]: ${lostBytes} bytes for stderr were lost here: nobody read it\n`;
+  const note = `\nhandover[${process.pid}]: ${lostBytes} bytes for stderr were lost here: its reader had stalled\n`;
   lostBytes = 0;
   enqueue(Buffer.from(note));
 }
 
-/** Nothing is served any more, and a reader that only is slow gets it all. */
+/** Writes the queue at the exit. It blocks, because nothing is served any more, and gives up on a stalled reader. */
 function flushAtExit(): void {
   const pause = new Int32Array(new SharedArrayBuffer(4));
   for (let since = performance.now(); queuedBytes > 0 && performance.now() - since < EXIT_PATIENCE; ) {
@@ -105,11 +105,11 @@ function flushAtExit(): void {
   }
 }
 
-/** How much stderr took without waiting. What it will never take counts as taken. */
+/** Number of bytes that stderr took without blocking. Where stderr is closed or has no reader, all bytes count as taken. */
 function writeSome(bytes: Uint8Array): number {
   let at = 0;
   try {
-    // Lines of the app, in the queue of its stream.
+    // The app's own lines wait in the stream's queue, and go first.
     if (process.stderr.writableLength > 0) return 0;
     const stat = fstatSync(STDERR);
     const fd = isReopened(stat) ? reopen() : undefined;
@@ -119,27 +119,27 @@ function writeSome(bytes: Uint8Array): number {
       if (fd !== undefined) closeSync(fd);
     }
   } catch (error) {
-    // Closed, or nobody will ever read it.
+    // Stderr is closed, or its pipe has no reader and never will have.
     if (!hasCode(error, 'EAGAIN')) return bytes.length;
   }
   return at;
 }
 
 /**
- * O_NONBLOCK belongs to the open file description, which all who share stderr have in common and libuv sets and clears as
- * it likes: of a pipe and a terminal this process can have one of its own.
+ * Whether to write through an open file description of this process' own. O_NONBLOCK belongs to the description, which all
+ * processes with this stderr share, and libuv sets and clears it (FACTS P7). A pipe and a terminal can be opened again.
  */
 function isReopened(stat: Stats): boolean {
   return process.platform === 'linux' && (stat.isFIFO() || stat.isCharacterDevice());
 }
 
-/** Undefined where it may not be opened: it may be another user's, whose process passed it along. */
+/** Opens stderr again. Undefined where open(2) is refused, for example because the file belongs to another user. */
 function reopen(): number | undefined {
   try {
     const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants;
     return openSync('/proc/self/fd/2', O_WRONLY | O_NONBLOCK | O_NOCTTY);
   } catch (error) {
-    // A pipe nobody reads from.
+    // ENXIO: the pipe has no reader.
     if (hasCode(error, 'ENXIO')) throw error;
     return undefined;
   }
@@ -147,7 +147,7 @@ function reopen(): number | undefined {
 
 function write(bytes: Uint8Array, own: number | undefined, stat: Stats): number {
   if (own !== undefined) return writeSync(own, bytes);
-  // A disk takes what it is given.
+  // A regular file never makes write(2) wait for a reader.
   if (stat.isFile() || !canWriteNow()) return writeSync(STDERR, bytes);
   return writeNow(STDERR, bytes);
 }
