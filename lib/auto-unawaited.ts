@@ -1,5 +1,5 @@
-// `handover/auto` where no module can await: for `require` and for bundlers, whose CommonJS output has no top-level await. The app
-// runs at once; in a successor it listens when what the predecessor hands over is there.
+// `handover/auto` where no module can await: for `require`, and for bundlers, whose CommonJS output has no top-level await.
+// The app starts at once; in a successor it listens when everything that the predecessor hands over has arrived.
 import { beginAuto, throwOutside } from './auto/begin.js';
 
 beginAuto()?.catch(throwOutside);

@@ -1,5 +1,5 @@
-// `node --import handover/auto server.js`: a server that knows nothing of this package hands over. The app is not run before all
-// that a predecessor hands over is there.
+// `node --import handover/auto server.js`: hands over a server that does not use this package. The app starts only when
+// everything that a predecessor hands over has arrived.
 import { beginAuto } from './auto/begin.js';
 
 await beginAuto();

@@ -1,8 +1,8 @@
-// Every error the package raises: what the OS refused, what a handover failed of, what the caller got wrong.
+// The errors of the package: of the operating system, of a failed handover, and of a caller's mistake.
 import { getSystemErrorMap, inspect } from 'node:util';
 import type { Phase } from './events.js';
 
-/** An error of the operating system, in the shape Node gives its own. */
+/** An error of the operating system, in the shape of Node's own. */
 export interface SystemError extends Error {
   /** Negative errno. */
   errno: number;
@@ -12,11 +12,11 @@ export interface SystemError extends Error {
   address?: string;
   port?: number;
   path?: string;
-  /** Of recvmsg ENOBUFS: the bytes that came with the descriptors that were lost. */
+  /** With ENOBUFS of recvmsg(2): the bytes that came with the lost descriptors. */
   bytes?: Buffer;
 }
 
-/** What the failed call was about; each is copied onto the error. */
+/** The subject of the failed call; each member is copied onto the error. */
 export interface SystemErrorDetails {
   readonly fd?: number | undefined;
   readonly address?: string | undefined;
@@ -43,12 +43,12 @@ function describeDetails({ fd, address, port, path }: SystemErrorDetails): strin
   return fd === undefined ? '' : `, fd ${fd}`;
 }
 
-/** True for an error that carries this `code`, whoever raised it. */
+/** Whether the value is an error with this `code`. */
 export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && (error as { code?: unknown }).code === code;
 }
 
-/** What was thrown, or an error with the text of it where code throws something else. */
+/** The thrown error, or an error with the text of another thrown value. */
 export function toError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown));
 }
@@ -107,15 +107,15 @@ export const HANDOVER_ERROR_CODES = [
 
 export type HandoverErrorCode = (typeof HANDOVER_ERROR_CODES)[number];
 
-/** The code another process named, if this version knows it. */
+/** The code that another process sent, if this version knows it. */
 export function knownCode(code: string | undefined): HandoverErrorCode | undefined {
   return HANDOVER_ERROR_CODES.find((known) => known === code);
 }
 
-/** What a {@link HandoverError} carries beside its code and message. */
+/** The members of a {@link HandoverError} beside its code and message. */
 export interface HandoverErrorDetails {
   readonly phase?: Phase | undefined;
-  /** Whoever makes an error knows whether its process still accepts and answers: nothing stands in for that. */
+  /** Required, without a default: the code that makes an error must know whether its process still accepts and answers. */
   readonly stillServing: boolean;
   readonly cause?: unknown;
   readonly exitCode?: number | null | undefined;
@@ -130,16 +130,16 @@ const BRAND: unique symbol = Symbol.for('handover.error') as never;
 export class HandoverError extends Error {
   override readonly name = 'HandoverError';
   readonly code: HandoverErrorCode;
-  /** The phase it ended in; undefined where none had begun. */
+  /** The phase in which the handover failed; undefined if none had begun. */
   readonly phase: Phase | undefined;
   /** Whether the process that raised this still accepts and answers. */
   readonly stillServing: boolean;
-  /** How the successor ended, where it did: its exit code and signal, as `child_process` gives them. */
+  /** Exit code and signal of the successor, as `child_process` gives them; undefined if it has not ended. */
   readonly exitCode: number | null | undefined;
   readonly exitSignal: string | null | undefined;
-  /** The last lines the successor wrote to stderr before it was ready. */
+  /** The last lines that the successor wrote to stderr before it was ready. */
   readonly stderr: string | undefined;
-  /** Connections the successor owned when it died or was stopped, as far as it had said. */
+  /** Connections that the successor owned when it died or was stopped, by its last heartbeat. */
   readonly connectionsLost: number | undefined;
 
   constructor(code: HandoverErrorCode, message: string, details: HandoverErrorDetails) {

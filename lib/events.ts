@@ -1,45 +1,47 @@
-// What the package publishes on node:diagnostics_channel: names and payload types. Nobody has to listen.
+// The events that the package publishes on node:diagnostics_channel: names and payload types.
 import { type Channel, channel } from 'node:diagnostics_channel';
 
 /** The phases of a handover, in their order. */
 export const PHASES = ['PREPARE', 'PROBATION', 'COMMIT', 'MIGRATE', 'DRAIN', 'RETIRE'] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** Connections that were cut while a process drained, alike in all that is told of them. */
+/** A group of connections that were cut while a process drained, with the same listener, protocol, state and reason. */
 export interface CutConnections {
   /** The listener's name. */
   readonly listener: string;
-  /** `upgraded`: began as HTTP/1; `raw`: of a server of net or tls; `tls`: its handshake was not over. */
+  /** `upgraded`: began as HTTP/1; `raw`: of a server of net or tls; `tls`: the handshake was not done. */
   readonly protocol: 'http1' | 'http2' | 'upgraded' | 'raw' | 'tls';
   readonly isTls: boolean;
-  /** `busy`: a request, a response or a stream was under way; upgraded and raw: bytes waited in this process. */
+  /** `busy`: a request, a response or a stream was under way; for `upgraded` and `raw`: bytes waited in this process. */
   readonly state: 'busy' | 'idle';
-  /** Which deadline had passed. */
+  /** The deadline that had passed. */
   readonly reason: 'drainTimeout' | 'drainIdleTimeout';
   readonly connections: number;
-  /** By all of them, from their beginning. */
+  /** Bytes of all these connections since they were accepted. */
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** Age of the oldest, since it was accepted. */
+  /** Age of the oldest connection in ms, since it was accepted. */
   readonly oldestMs: number;
 }
 
-/** Who asked for a handover. */
+/** The requester of a handover. */
 export interface Requester {
-  /** `app`: its own code; `takeover`: the process that dialled in; `control`: an operator on the control socket. */
+  /** `app`: code of the app; `takeover`: the process that dialled in; `control`: an operator at the control socket. */
   readonly by: 'app' | 'signal' | 'takeover' | 'supervisor' | 'control';
   readonly signal?: string | undefined;
   readonly pid?: number | undefined;
   readonly uid?: number | undefined;
 }
 
-/** What a process runs: the file it was started with, through all symlinks, and the version of the package that holds it. */
+/**
+ * The release of a process: the file it was started with, through all symlinks, and the version of the package that has it.
+ */
 export interface ReleaseName {
   readonly entry: string | undefined;
   readonly version: string | undefined;
 }
 
-/** One phase as it was. */
+/** The times of one phase. */
 export interface PhaseTimes {
   readonly name: Phase;
   /** Milliseconds since the epoch. */
@@ -48,24 +50,24 @@ export interface PhaseTimes {
 }
 
 /**
- * How a handover can end. `recalled`: the successor failed after it was in charge; `discarded`: a standby was not wanted;
- * `predecessor-lost`: the successor is in charge because the process that gave has died.
+ * How a handover can end. `recalled`: the successor failed after it was in charge; `discarded`: a standby was discarded;
+ * `predecessor-lost`: the predecessor died, and the successor is in charge.
  */
 export const HANDOVER_RESULTS = ['completed', 'failed', 'recalled', 'discarded', 'predecessor-lost'] as const;
 export type HandoverResult = (typeof HANDOVER_RESULTS)[number];
 
-/** All that is counted of a handover that is over. */
+/** The counts of a handover that has ended. */
 export interface HandoverCounts {
   readonly handoverId: string;
-  /** Of the process that gave. */
+  /** Generation of the predecessor. */
   readonly generation: number;
   readonly result: HandoverResult;
-  /** Of the failure, where it is one. */
+  /** Code of the failure; undefined if there is none. */
   readonly code: string | undefined;
-  /** From the request to the end of the process that gave. */
+  /** Milliseconds from the request to the end of the handover. */
   readonly durationMs: number;
   readonly phases: readonly PhaseTimes[];
-  /** Connections that went on in the successor, ended by themselves or politely, and did not end before the deadline. */
+  /** Connections that migrated to the successor (`moved`), that ended or drained (`ended`), and that were cut (`cut`). */
   readonly moved: number;
   readonly ended: number;
   readonly cut: number;
@@ -79,21 +81,21 @@ export interface HandoverEvents {
     readonly address: string;
     readonly origin: 'inherited' | 'activated' | 'bound';
   };
-  /** Somebody asked this process for a handover: its id is from here on known to both processes, and to nobody else's. */
+  /** A handover from this process was requested. Both processes use this id in their events and records. */
   requested: {
     readonly handoverId: string;
     readonly generation: number;
     readonly requester: Requester;
-    /** Where profiles of it are wanted. */
+    /** Directory for CPU profiles of the handover, if they are wanted. */
     readonly profile: string | undefined;
   };
-  /** The successor has been started; it has yet to load. */
+  /** The successor has been started; its app is not loaded yet. */
   spawn: { readonly handoverId: string; readonly pid: number; readonly startedAt: number; readonly durationMs: number };
   /** A step of this process' start has ended (`handover.step()`; `handover:warmup` is the option `warmup`). */
   step: {
     readonly name: string;
     readonly after: readonly string[];
-    /** Milliseconds since the epoch: when it began to run. */
+    /** When the step began to run, in milliseconds since the epoch. */
     readonly startedAt: number;
     readonly durationMs: number;
     readonly hasFailed: boolean;
@@ -107,11 +109,16 @@ export interface HandoverEvents {
   };
   /** This process is in charge from now on. */
   'in-charge': {
-    /** Of the handover it came by; undefined where it is the first, or its predecessor too old to say. */
+    /**
+     * The handover that put this process in charge; undefined for a first process, or with a predecessor of an older
+     * version.
+     */
     readonly handoverId: string | undefined;
     readonly generation: number;
     readonly claimed: readonly string[];
-    /** Inherited or passed along by a supervisor, claimed by nobody, closed. */
+    /**
+     * Listeners that were inherited or passed along by a service manager, and that the app did not claim: they are closed.
+     */
     readonly unclaimed: readonly string[];
   };
   /** A successor is in charge; this process drains. */
@@ -120,7 +127,10 @@ export interface HandoverEvents {
   failed: {
     readonly handoverId: string;
     readonly generation: number;
-    /** The error's own; `ABORT_ERR` where whoever asked cancelled it, `ERR_HANDOVER_INTERNAL` where it has none. */
+    /**
+     * Code of the error; `ABORT_ERR` if the requester cancelled the handover, `ERR_HANDOVER_INTERNAL` if the error has
+     * none.
+     */
     readonly code: string;
     readonly phase: string | undefined;
     readonly stillServing: boolean;
@@ -131,12 +141,12 @@ export interface HandoverEvents {
     /** Undefined where there is no successor. */
     readonly handoverId: string | undefined;
     readonly generation: number;
-    /** Connections that went on in the successor. */
+    /** Connections that migrated to the successor. */
     readonly moved: number;
-    /** Those that ended in this process, by themselves or politely. */
+    /** Connections that ended or drained in this process. */
     readonly ended: number;
     readonly cut: number;
-    /** What these were. */
+    /** The connections of `cut`, in groups. */
     readonly cutConnections: readonly CutConnections[];
     readonly durationMs: number;
   };
@@ -145,29 +155,32 @@ export interface HandoverEvents {
     readonly direction: 'sent' | 'received';
     readonly name: string;
     readonly role: 'predecessor' | 'successor';
-    /** Of OFFER, HELD, GO and the ABORT of a batch: its number. */
+    /** Number of the batch, in OFFER, HELD, GO and the ABORT of a batch. */
     readonly batch: number | undefined;
-    /** Of OFFER: connections in the batch; of HELD: those the successor holds. */
+    /** In OFFER the connections of the batch; in HELD those that the successor holds. */
     readonly connections: number | undefined;
-    /** Of the predecessor's HELLO. */
+    /** In the predecessor's HELLO. */
     readonly handoverId: string | undefined;
   };
   /**
-   * A handover is over: published once by the process that gave (`role: 'predecessor'`), and in the one it was given to for
-   * each that ended since (`role: 'successor'`: also those of older generations, which had drained on).
+   * A handover has ended. The predecessor publishes it once (`role: 'predecessor'`). A successor publishes it for each
+   * handover that ended after its own COMMIT (`role: 'successor'`), including those of older generations that still
+   * drained.
    */
   outcome: HandoverCounts & {
     readonly role: 'predecessor' | 'successor';
-    /** Of each handover once, over all processes: this one gave, or learned that the one that gave has died. */
+    /**
+     * True once for each handover, over all processes: in the predecessor, or in the successor if the predecessor has died.
+     */
     readonly isFirstHand: boolean;
-    /** The last phase it was in. */
+    /** The last phase of the handover. */
     readonly phase: string | undefined;
-    /** Connections the successor owned when it failed, as far as it had said: those that had moved, and its own. */
+    /** Connections that the successor owned when it failed, by its last heartbeat: migrated ones and its own. */
     readonly lost: number | undefined;
-    /** Known to the process that gave. */
+    /** Known to the predecessor only, as the members below. */
     readonly requester: Requester | undefined;
     readonly from: ReleaseName | undefined;
-    /** Undefined where the successor never said it. */
+    /** Undefined if the successor sent no HELLO. */
     readonly to: ReleaseName | undefined;
     readonly successorPid: number | undefined;
   };
@@ -177,18 +190,21 @@ export interface HandoverEvents {
   'takeover-refused': { readonly uid: number; readonly pid: number | undefined; readonly reason: string };
   /** A process that asked to control this one was refused. */
   'control-refused': { readonly uid: number; readonly pid: number | undefined };
-  /** A process that serves on after a failed handover, whose app had begun to end: it may have stopped more than its servers. */
+  /**
+   * This process serves on after a failed handover, and its app had begun to end: the app may have stopped more than its
+   * servers.
+   */
   'app-recalled': { readonly generation: number };
-  /** This process should have ended and has not: what keeps it alive. */
+  /** This process should have ended and has not; `resources` keep it alive. */
   stuck: { readonly generation: number; readonly resources: readonly string[] };
   /** A server has another certificate for new handshakes (`reloadCertificates`). */
   certificates: { readonly subject: string; readonly fingerprint256: string; readonly validTo: string };
-  /** Watched files hold no pair that can be used; the one before stays. */
+  /** Watched files hold no usable pair; the pair in use stays. */
   'certificates-refused': { readonly key: string; readonly cert: string; readonly error: Error };
   /**
-   * What stops nothing else failed or did not end in time: a hook of `onClose`, by its name; one of `migrate`, as
-   * `migrate.save`; a duty of `whenInCharge`; the pid file or a socket of a process that serves anyhow; `log`, `audit`,
-   * `timeline`, `profile` or `metrics`: who looks on, and cannot write or has thrown.
+   * A part failed or did not end in time, and nothing else stops because of it: a hook of `onClose`, by its name; one of
+   * `migrate`, as `migrate.save`; a duty of `whenInCharge`; the pid file or a socket of a process that serves all the same;
+   * an observer (`log`, `audit`, `timeline`, `profile` or `metrics`) that cannot write or has thrown.
    */
   'hook-failed': { readonly name: string; readonly error: Error };
 }

@@ -1,4 +1,4 @@
-// `handover`: what authors of servers use.
+// `handover`: the entry for authors of servers.
 
 export type { ListenAddress } from './endpoints/endpoint.js';
 export { HandoverError, type HandoverErrorCode, type HandoverErrorDetails } from './errors.js';

@@ -1,4 +1,4 @@
-// `handover/timeline`: handovers recorded by the option `timeline`, as traces to look at.
+// `handover/timeline`: traces of the handovers that the option `timeline` has recorded.
 
 export { joinTimeline, type Trace, type TraceEvent, toTrace } from './observe/timeline.js';
 export {

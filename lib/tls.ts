@@ -1,4 +1,4 @@
-// `handover/tls`: what servers with TLS need beside the handover. Loaded only when used.
+// `handover/tls`: renews certificates of TLS servers. Loaded only when used.
 
 export { HandoverError, type HandoverErrorCode } from './errors.js';
 export {

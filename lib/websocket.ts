@@ -1,5 +1,5 @@
-// `handover/websocket`: WebSockets, and other upgraded connections, that go on in the successor. Loaded only by apps that
-// import it; the `ws` package is theirs, and never imported here.
+// `handover/websocket`: migrates WebSockets and other upgraded connections. Loaded only by apps that import it; the package
+// `ws` is the app's, and never imported here.
 import type { IncomingMessage } from 'node:http';
 import { Server, type Socket } from 'node:net';
 import { typeError } from './errors.js';
@@ -17,37 +17,40 @@ import { moveUpgraded } from './protocols/websocket/migrate/migrator.js';
 export { isMigrated } from './protocols/websocket/migrate/replay.js';
 export type { WebSocketLike, WebSocketServerLike };
 
-/** What `restore` gets for what `save` gave: bytes come as a Buffer, everything else through JSON. */
+/** Type of the state in `restore`: bytes arrive as a Buffer, other values through JSON. */
 export type Restored<S> = S extends Uint8Array ? Buffer : S;
 
 export interface MigrateUpgradesOptions<C, S> {
   /**
-   * What the next process must know of this connection: bytes or a JSON value; undefined: it stays here and ends with
-   * code 1012. Nothing is read while it runs, and what the app sends before it has settled is sent. What it sends after
-   * that is sent only if the connection stays after all. Called once in a handover; a rejection, or 5 s, mean undefined.
+   * Returns the state that the successor needs of this connection, bytes or a JSON value; undefined: the connection stays,
+   * and a WebSocket is closed with code 1012. Nothing is read while it runs. What the app sends before it has settled is
+   * sent; what the app sends later is sent only if the connection stays after all. Called once in a handover. A rejection
+   * counts as undefined, and so does a promise that has not settled after 5 s.
    */
   readonly save: (connection: C) => S | undefined | Promise<S | undefined>;
   /**
-   * Takes it up, after the app's own handlers of 'upgrade' and 'connection' have seen the connection. Nothing is read
-   * before it has settled.
+   * Called in the successor, after the app's own handlers of 'upgrade' and 'connection' have run for the connection.
+   * Nothing is read before it has settled.
    */
   readonly restore: (connection: C, state: Restored<NonNullable<S>>, request: IncomingMessage) => unknown;
-  /** Called where one that was saved stays after all: the successor refused it, or failed. What `save` stopped goes on. */
+  /**
+   * Called when a saved connection stays after all, because the successor refused it or failed: resume what `save` stopped.
+   */
   readonly stay?: (connection: C) => unknown;
 }
 
 export interface MigrateWebSocketsOptions<W, S> extends MigrateUpgradesOptions<W, S> {
-  /** The HTTP server, where `wss` was made with `noServer: true`. */
+  /** The HTTP server, if `wss` was made with `noServer: true`. */
   readonly server?: Server;
 }
 
 /**
- * Lets the WebSockets of a server of the `ws` package move to the successor: their clients notice nothing.
+ * Lets the WebSockets of a server of the package `ws` migrate to the successor: their clients notice nothing.
  *
- * There the original upgrade request runs through the app once more ('upgrade' and 'connection' handlers: see
- * {@link isMigrated}), its answer is compared with the first one and not sent, and `restore` gets what `save` gave here.
- * This app hears no 'close' of a WebSocket that moved. Call it before connections are accepted, before or after
- * `handover.listen(server)`. It wraps `wss.handleUpgrade`.
+ * In the successor the original upgrade request runs through the app once more ('upgrade' and 'connection' handlers: see
+ * {@link isMigrated}). The app's answer is compared with the first one and not sent, and `restore` gets the state of `save`.
+ * In this process the app gets no 'close' of a WebSocket that has migrated. Call this function before connections are
+ * accepted, before or after `handover.listen(server)`. It replaces `wss.handleUpgrade` by a wrapper.
  *
  * @throws TypeError a bad or unknown option, or no server
  * @example
@@ -88,9 +91,9 @@ export function migrateWebSockets<W extends WebSocketLike, S>(
 }
 
 /**
- * The same for any server on 'upgrade', whatever speaks there: `save` and `restore` get the socket of the upgrade. Of a
- * WebSocket it is asked between two messages; of another protocol when nothing is waiting to be read or written, and
- * where that is in the middle of something only `save` knows.
+ * As {@link migrateWebSockets}, for any server that handles 'upgrade' itself: `save` and `restore` get the socket of the
+ * upgrade. For a WebSocket `save` is called between two messages. For another protocol it is called when no bytes wait to
+ * be read or written; only the app knows whether the protocol is in the middle of an exchange then.
  *
  * @throws TypeError a bad or unknown option, or called twice for one server
  */
@@ -106,7 +109,7 @@ export function migrateUpgrades<S>(
 
 function expectHandover(handover: unknown): void {
   if (typeof (handover as Partial<Handover> | null)?.listen !== 'function') {
-    throw typeError('handover', 'what openHandover() gave', handover);
+    throw typeError('handover', 'the result of openHandover()', handover);
   }
 }
 
