@@ -154,11 +154,14 @@ export class ActiveRole {
     this.unlock();
   }
 
-  /** Drops the role where another process is in charge, again or still. */
-  abandon(): void {
+  /**
+   * Drops the role where another process is in charge, again or still. Resolves when the duties have ended: the other process
+   * begins its own when this one releases the arbiter.
+   */
+  async abandon(): Promise<void> {
     this.#health?.stop();
-    this.#stopAccepting();
     this.unlock();
+    await this.#giveUp();
   }
 
   /** The last step: stops answering probes, and closes control connections once their calls have been answered. */

@@ -354,6 +354,32 @@ describe('recall', () => {
     await expectServing(world, a);
   });
 
+  it('begins its duties only when those of a successor that it cannot stop have ended', async () => {
+    const log: string[] = [];
+    const addDuty = ({ duties }: Side, name: string): void =>
+      duties.addDuty(async (signal) => {
+        log.push(`${name} begins`);
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        log.push(`${name} ends`);
+      });
+    const { world, a } = await World.begin();
+    addDuty(a, 'a');
+    const done = [work(a)];
+    let isHealthy = true;
+    world.options = { health: { check: () => isHealthy } };
+    world.onStart = (b) => {
+      addDuty(b, 'b');
+      done.push(work(b));
+      // As without a pidfd in another pid namespace: no signal reaches it.
+      Object.defineProperty(b, 'process', { value: { ...b.process, kill: () => false } });
+    };
+    await world.settle(a.executor.upgrade());
+    isHealthy = false;
+    await world.clock.until(() => a.isInCharge, 'the charge of the predecessor');
+    expect([log, world.b.isClosed]).toEqual([['a begins', 'a ends', 'b begins', 'b ends', 'a begins'], false]);
+    for (const end of done) end();
+  });
+
   it('G5: and where it hangs for five times as long as it might on probation', async () => {
     const { world, a, b } = await draining({ probation: { duration: 0, stallTimeout: 1_000 } });
     b.stop();
