@@ -19,7 +19,7 @@ async function run(context: Context): Promise<ExitCode> {
 
 function textOf({ phase, workers }: ControlAnswers['abort']): string {
   if (phase === undefined) return 'no handover is under way';
-  if (workers === undefined) return `given up in ${phase}: the old process serves on`;
+  if (workers === undefined) return `the handover was given up in ${phase}: the old process serves on`;
   const which = workers.length === 1 ? `worker ${workers[0]}` : `workers ${workers.join(', ')}`;
-  return `given up: ${which} not replaced; go on with \`handover resume\`, back with \`handover rollback\``;
+  return `the roll was given up: ${which} not replaced; \`handover resume\` goes on, \`handover rollback\` goes back`;
 }

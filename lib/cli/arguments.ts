@@ -1,4 +1,4 @@
-// From the command line to the options of a command; and the help, from the same declaration.
+// Reads the command line by the declaration of a command's options, and writes the help from the same declaration.
 import { parseArgs } from 'node:util';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Command, NamedCommand, Option, Values } from './command.js';
@@ -8,7 +8,7 @@ export interface Parsed {
   readonly args: readonly string[];
 }
 
-/** @throws CommandError for a usage that is wrong */
+/** Reads the options and arguments of a command. @throws CommandError the usage is wrong */
 export function parse(command: NamedCommand, argv: readonly string[]): Parsed {
   try {
     const { values, positionals } = parseArgs({
@@ -33,7 +33,7 @@ function declared({ options }: Command): Record<string, Pick<Option, 'type' | 'm
   return Object.fromEntries(entries.map(([name, { type, multiple = false }]) => [name, { type, multiple }]));
 }
 
-const EXIT_CODES = '0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed';
+const EXIT_CODES = '0 done, 1 failed, 2 wrong usage, 3 no process there, 4 not allowed';
 
 export function generalHelp(commands: readonly NamedCommand[]): string {
   const rows = commands.map(

@@ -12,7 +12,7 @@ export const command: Command = {
 
 const SCRIPT = fileURLToPath(new URL('../../native/install.mjs', import.meta.url));
 
-/** What the compiler says goes to stderr. */
+/** Compiles the addon. The output of the compiler goes to stderr. */
 function run(): number {
   const { status } = spawnSync(process.execPath, [SCRIPT, '--rebuild'], { stdio: ['ignore', 2, 2] });
   return status === 0 ? EXIT.ok : EXIT.failed;

@@ -1,4 +1,5 @@
-// Who is in charge, as the kernel has it: which processes hold the arbiter's file, and which part of it each has locked.
+// Finds the process in charge from what the kernel says: which processes hold the arbiter's file, and which bytes each has
+// locked.
 
 import { holdersOf } from '../fd/holders.js';
 import { type Locker, lockers } from '../fd/lockers.js';
@@ -8,7 +9,7 @@ import type { Machine } from './machine.js';
 
 type Shareholders = Required<Pick<ChargeStatus, 'inCharge' | 'mayTakeBack' | 'others'>>;
 
-/** What each process of an arbiter may. */
+/** The pids of the processes that have the arbiter's file open, by the bytes that each has locked. */
 export function shareholdersOf(seen: readonly Locker[], inode: string): Shareholders {
   const all = seen.filter((locker) => locker.inode === inode);
   const pidsOf = (isOne: (locker: Locker) => boolean): number[] => [
@@ -20,16 +21,18 @@ export function shareholdersOf(seen: readonly Locker[], inode: string): Sharehol
   return { inCharge, mayTakeBack, others: others.filter((pid) => ![...inCharge, ...mayTakeBack].includes(pid)) };
 }
 
-/** In words, for people. */
+/** Describes the state of a charge in words. */
 export function describeCharge({ holder, inCharge = [], mayTakeBack = [], others = [] }: ChargeStatus): string {
   const name = (pid: number): string => `pid ${pid}${holder?.pid === pid ? ` (generation ${holder.generation})` : ''}`;
-  const parts = [inCharge.length > 0 ? `held by ${inCharge.map(name).join(', ')}` : 'held by nobody that can be seen'];
+  const parts = [
+    inCharge.length > 0 ? `held by ${inCharge.map(name).join(', ')}` : 'held by no process that can be seen',
+  ];
   if (mayTakeBack.length > 0) parts.push(`may take it back: ${mayTakeBack.map(name).join(', ')}`);
   if (others.length > 0) parts.push(`no part in it: ${others.map(name).join(', ')}`);
   return parts.join('; ');
 }
 
-/** Whether the charge is where it belongs, and nobody else is in charge of the same listeners. */
+/** For each charge: its state, and whether a process of another arbiter is in charge of the same listeners. */
 export function chargeFindings(machine: Machine): Finding[] {
   const { charges = [], listeners } = machine.status ?? { listeners: [] };
   const proc = machine.path('proc');
@@ -54,7 +57,7 @@ export function chargeFindings(machine: Machine): Finding[] {
       severity: 'fail',
       value,
       wrong: `pid ${pids.join(', ')} is in charge of the same listeners, by another arbiter`,
-      why: 'both serve, an upgrade reaches one of them, and clients are answered by two releases',
+      why: 'both processes serve, an upgrade reaches only one of them, and clients are answered by two releases',
       fix: `kill -TERM ${pids.join(' ')}`,
     };
   });

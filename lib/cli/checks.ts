@@ -1,5 +1,5 @@
-// The doctor's checks of the kernel and the process: each says a value, and where that is not well what is wrong, why it
-// matters and what mends it.
+// The doctor's checks of the kernel and the process. Each gives a value, and for a bad value what is wrong, why it matters and
+// the command that fixes it.
 import { readdirSync } from 'node:fs';
 import { DEFAULT_BACKLOG } from '../fd/listener.js';
 import { memoryHeadroom } from '../platform/preflight.js';
@@ -11,17 +11,17 @@ export interface Finding {
   readonly name: string;
   readonly severity: Severity;
   readonly value: string;
-  /** These three where it is not ok. */
+  /** `wrong`, `why` and `fix` are set unless the severity is `ok`. */
   readonly wrong?: string;
   readonly why?: string;
   /** A command to type. */
   readonly fix?: string;
 }
 
-/** Undefined where the machine does not have what is looked at. */
+/** A check; undefined where the machine does not have the thing that is checked. */
 export type Check = (machine: Machine) => Finding | undefined;
 
-/** A value that must be at least so much. */
+/** A check that a value of sysctl(8) is at least the minimum. */
 function atLeast(name: string, minimum: (machine: Machine) => number, why: string): Check {
   return (machine) => {
     const [value] = machine.sysctl(name) ?? [];
@@ -33,7 +33,7 @@ function atLeast(name: string, minimum: (machine: Machine) => number, why: strin
   };
 }
 
-/** The next power of two, and no less than 4096. */
+/** The next power of two, at least 4096. */
 function roomy(needed: number): number {
   return Math.max(4096, 2 ** Math.ceil(Math.log2(needed)));
 }
@@ -55,8 +55,8 @@ function portRange(machine: Machine): Finding | undefined {
       name,
       severity: 'warn',
       value,
-      wrong: `the listener on port ${ports} is inside it`,
-      why: 'an outgoing connection can take the port while nobody listens, and then a plain restart fails with EADDRINUSE',
+      wrong: `the listener on port ${ports} is inside the range`,
+      why: 'an outgoing connection can take the port while no process listens, and then a plain restart fails with EADDRINUSE',
       fix: `sysctl -w net.ipv4.ip_local_reserved_ports=${ports}`,
     };
   }
@@ -66,12 +66,12 @@ function portRange(machine: Machine): Finding | undefined {
     severity: 'warn',
     value,
     wrong: `only ${high - low + 1} ports`,
-    why: 'each outgoing connection to one address needs a port, also while it is in TIME_WAIT: a proxy runs out of them',
+    why: 'each outgoing connection to one address needs a port, also while it is in TIME_WAIT: a proxy runs out of ports',
     fix: `sysctl -w ${name}="32768 60999"`,
   };
 }
 
-/** Of listeners at a port that was asked for. */
+/** The ports of the TCP listeners, without those that the kernel chose for port 0. */
 function tcpPorts({ status }: Machine): number[] {
   const ports = (status?.listeners ?? []).map(({ address }) => /^tcp:.*:(\d+)(\?|$)/.exec(address)?.[1]);
   return ports.flatMap((port) => (port === undefined || port === '0' ? [] : [Number(port)]));
@@ -163,8 +163,8 @@ function memory(machine: Machine): Finding | undefined {
     severity: headroom < rss ? 'fail' : 'warn',
     value,
     wrong: `the process uses ${mebibytes(rss)}: ${headroom < rss ? 'no' : 'hardly any'} room for a second one`,
-    why: 'old and new run side by side during a handover, which is refused (ERR_HANDOVER_NO_MEMORY) where there is no room',
-    fix: 'MemoryMax= in the systemd unit, or resources.limits.memory in the pod: twice what one process uses',
+    why: 'both processes run side by side during a handover, which fails with ERR_HANDOVER_NO_MEMORY where there is no room',
+    fix: 'set MemoryMax= in the systemd unit, or resources.limits.memory in the pod, to twice what one process uses',
   };
 }
 
@@ -176,17 +176,17 @@ export const CHECKS: readonly Check[] = [
   atLeast(
     'net.core.somaxconn',
     largestBacklog,
-    'the kernel cuts every accept queue to it; while a process is busy or being replaced, what does not fit is dropped',
+    'the kernel limits every accept queue to it; while a process is busy or replaced, it drops connections that do not fit',
   ),
   atLeast(
     'net.ipv4.tcp_max_syn_backlog',
     () => 1024,
-    'connections that are being opened wait there; beyond it the kernel drops SYNs and clients wait a second and more',
+    'it limits the queue of half-open connections; beyond it the kernel drops SYNs, and clients wait a second and more',
   ),
   atLeast(
     'net.core.netdev_max_backlog',
     () => 1000,
-    'packets wait there for a busy processor; beyond it they are dropped, and a burst of connections becomes slow',
+    'it limits the packets that wait for a busy processor; beyond it they are dropped, and a burst of connections becomes slow',
   ),
   portRange,
   timeWaitReuse,

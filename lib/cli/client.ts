@@ -1,4 +1,4 @@
-// The connection to the process that is asked.
+// Connects a command to the control socket of a process, and asks it.
 import { constants } from 'node:os';
 import { hasCode, systemError } from '../errors.js';
 import { dial } from '../fd/dial.js';
@@ -11,12 +11,13 @@ import { controlPath } from './find-socket.js';
 
 const { ENOENT, ECONNREFUSED, EACCES, EPERM, EAGAIN } = constants.errno;
 
-/** Hears what the process tells while it works. */
+/** Called with each event that the process sends while it works. */
 export type OnEvent = (event: ControlEvent) => void;
 
 /**
- * Asks one thing of the process at the control socket. What it answers is taken as it comes: it is this user's own process,
- * or root's. @throws CommandError nobody is there, or not for this user
+ * Sends one command to the process at the control socket, and returns its answer. Does not check the answer: the process is
+ * this user's own, or root's.
+ * @throws CommandError no process is there, or it refuses this user; the error of the command, with its code
  */
 export async function ask<N extends ControlName>(
   context: Context,
@@ -40,13 +41,15 @@ export async function ask<N extends ControlName>(
 function connect(path: string): number {
   const fd = dial(path);
   if (fd >= 0) return fd;
-  if (fd === -ENOENT) throw new CommandError(EXIT.nobody, `nobody there: ${path} does not exist`);
-  if (fd === -ECONNREFUSED) throw new CommandError(EXIT.nobody, `nobody there: no process listens on ${path} any more`);
+  if (fd === -ENOENT) throw new CommandError(EXIT.nobody, `no process there: ${path} does not exist`);
+  if (fd === -ECONNREFUSED)
+    throw new CommandError(EXIT.nobody, `no process there: no process listens on ${path} any more`);
   if (fd === -EACCES || fd === -EPERM) {
     const who = `user ${process.geteuid?.()}`;
     throw new CommandError(EXIT.forbidden, `${who} may not connect to ${path}: run this as the user of the process`);
   }
-  if (fd === -EAGAIN) throw new CommandError(EXIT.failed, `the process at ${path} answers nobody: its queue is full`);
+  if (fd === -EAGAIN)
+    throw new CommandError(EXIT.failed, `the process at ${path} does not accept: its accept queue is full`);
   throw systemError(fd, 'connect', { path });
 }
 

@@ -1,9 +1,9 @@
-// What a command is, and what it is given when it runs.
+// The type of a command, and of the context in which it runs.
 import type { Output } from '../terminal/output.js';
 
 export interface Option {
   readonly type: 'string' | 'boolean';
-  /** What stands for its value in the help. */
+  /** Placeholder of its value in the help. */
   readonly value?: string;
   /** May be given more than once. */
   readonly multiple?: boolean;
@@ -12,7 +12,7 @@ export interface Option {
 
 export type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
 
-/** What a command gets. */
+/** The context of a running command. */
 export interface Context {
   readonly options: Values;
   readonly args: readonly string[];
@@ -24,11 +24,11 @@ export interface Context {
 export type Run = (context: Context) => number | Promise<number>;
 
 export interface Command {
-  /** Arguments behind the options, for the help; absent where it takes none. */
+  /** Arguments behind the options, for the help; absent for a command without arguments. */
   readonly args?: string;
   readonly summary: string;
   readonly details?: string;
-  /** Where they are others than those of every command. */
+  /** Exit codes for the help, where they differ from the common ones. */
   readonly exitCodes?: string;
   readonly options: Readonly<Record<string, Option>>;
   readonly run: Run;
@@ -46,5 +46,5 @@ export const CONTROL_OPTION: Option = {
   help: 'the control socket; else HANDOVER_CONTROL, else the only *.sock in $XDG_RUNTIME_DIR/handover or /run/handover',
 };
 
-/** What every command takes that asks a process. */
+/** Options of every command that asks a process. */
 export const COMMON_OPTIONS: Command['options'] = { control: CONTROL_OPTION, json: JSON_OPTION };

@@ -4,7 +4,7 @@ import type { Command, NamedCommand } from './command.js';
 
 type Load = () => Promise<{ readonly command: Command }>;
 
-/** In the order of the help. */
+/** Every command, in the order of the help. */
 const COMMANDS: Readonly<Record<string, Load>> = {
   run: () => import('./run.js'),
   upgrade: () => import('./upgrade.js'),
@@ -21,7 +21,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   report: () => import('./report.js'),
 };
 
-/** @throws CommandError there is none of that name */
+/** Loads a command. @throws CommandError there is no command of that name */
 export async function commandOf(name: string): Promise<NamedCommand> {
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (load) return { name, ...(await load()).command };

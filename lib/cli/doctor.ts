@@ -1,4 +1,4 @@
-// `handover doctor`: what on this machine makes a handover refuse, or lose connections.
+// `handover doctor`: finds settings of this machine with which a handover is refused or loses connections.
 
 import { resolve } from 'node:path';
 import type { Status } from '../protocol/control-commands.js';
@@ -13,12 +13,12 @@ import { Machine } from './machine.js';
 import { socketFindings } from './socket-checks.js';
 
 export const command: Command = {
-  summary: 'look for what makes a handover refuse or lose connections on this machine',
+  summary: 'find settings of this machine with which a handover is refused or loses connections',
   options: {
     root: {
       type: 'string',
       value: 'DIRECTORY',
-      help: 'where /proc, /sys and the sockets are looked for (default /)',
+      help: 'directory that has /proc, /sys and the sockets (default /)',
     },
     ...COMMON_OPTIONS,
   },
@@ -49,7 +49,7 @@ interface Found {
   readonly finding: Finding;
 }
 
-/** Without one the machine is looked at all the same. */
+/** Finds the process to check. Without one, the finding says so, and the machine is checked all the same. */
 async function findProcess(context: Context, root: string): Promise<Found> {
   let path: string | undefined;
   try {
@@ -64,10 +64,10 @@ async function findProcess(context: Context, root: string): Promise<Found> {
       severity: 'warn',
       value: 'none',
       wrong: (error as Error).message,
-      why: 'its limits, listeners and sockets cannot be looked at: this is about the machine alone',
+      why: 'the limits, listeners and sockets of a process cannot be checked: these findings are about the machine alone',
       fix: 'handover doctor --control PATH',
     };
-    // A socket nobody may reach, or nobody listens on, is looked at as a file.
+    // The file of a socket to which this user may not connect is checked all the same.
     const isThere = error instanceof CommandError && error.exitCode === EXIT.forbidden;
     return { ...(isThere && { path }), finding };
   }

@@ -1,4 +1,4 @@
-// `handover drain`: ends the process politely and waits for it, as a preStop hook does.
+// `handover drain`: lets a process finish its connections and end, and waits for that, as a preStop hook must.
 import type { ControlEvent } from '../protocol/control-commands.js';
 import { CommandError, EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask, text } from './client.js';
@@ -11,7 +11,7 @@ export const command: Command = {
     delay: {
       type: 'string',
       value: 'SECONDS',
-      help: 'serve on for so long, not ready, until the load balancers know (default 0)',
+      help: 'serve on and report not ready for this time, until the load balancers know (default 0)',
     },
     ...COMMON_OPTIONS,
   },
@@ -24,14 +24,14 @@ async function run(context: Context): Promise<ExitCode> {
   const onEvent = ({ name, ...told }: ControlEvent): void => {
     output.json({ type: name, ...told });
     const phase = 'phase' in told ? told.phase : undefined;
-    if (phase === 'NOT_READY') output.line(`not ready any more; serves on for ${delay / 1000} s`);
-    if (phase === 'DRAIN') output.line('accepts no more; waits for the open connections to end');
+    if (phase === 'NOT_READY') output.line(`the process is not ready any more, and serves on for ${delay / 1000} s`);
+    if (phase === 'DRAIN') output.line('the process accepts no more, and waits for its open connections to end');
   };
   const result = await ask(context, 'drain', { delay }, onEvent);
   output.json({ type: 'drained', ...result });
   const { cut = 0, moved = 0 } = result;
   output.line(
-    `drained${moved === 0 ? '' : `; ${moved} connections moved`}${cut === 0 ? '' : `; ${cut} were cut at the deadline`}`,
+    `drained${moved === 0 ? '' : `; ${moved} connections migrated`}${cut === 0 ? '' : `; ${cut} were cut at the deadline`}`,
   );
   return EXIT.ok;
 }

@@ -13,7 +13,7 @@ export const command: Command = {
 
 const PREFIX = 'ERR_HANDOVER_';
 
-/** `TIMEOUT`, `err_handover_timeout`, `ERR_HANDOVER_TIMEOUT`: all the same. */
+/** Prints the page of one code, or all codes. `TIMEOUT`, `err_handover_timeout` and `ERR_HANDOVER_TIMEOUT` are the same. */
 function run({ output, args }: Context): ExitCode {
   const [asked, ...more] = args;
   if (more.length > 0) throw new CommandError(EXIT.usage, `one code at a time; too many: ${more.join(' ')}`);

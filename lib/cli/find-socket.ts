@@ -1,9 +1,12 @@
-// Where the process to ask is: said, or the only control socket in the usual places.
+// Finds the control socket: the one that the user names, or the only one in the usual directories.
 import { readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
 
-/** By the option, the environment, or the usual directories below `root`. @throws CommandError none, or more than one */
+/**
+ * The path from the option, from HANDOVER_CONTROL, or from the usual directories below `root`.
+ * @throws CommandError the directories have no control socket, or several
+ */
 export function controlPath(option: string | undefined, variables: NodeJS.ProcessEnv, root: string = '/'): string {
   const said = option ?? (variables.HANDOVER_CONTROL || undefined);
   if (said !== undefined) return resolve(said);
@@ -13,11 +16,14 @@ export function controlPath(option: string | undefined, variables: NodeJS.Proces
   if (only === undefined) {
     throw new CommandError(
       EXIT.nobody,
-      `no control socket in ${folders.join(' or ')}: open the handover with the option control, and say --control PATH`,
+      `no control socket in ${folders.join(' or ')}: open the handover with the option control, and give --control PATH`,
     );
   }
   if (others.length === 0) return only;
-  throw new CommandError(EXIT.usage, `${found.length} control sockets, say --control PATH: ${found.join(', ')}`);
+  throw new CommandError(
+    EXIT.usage,
+    `there are ${found.length} control sockets, give one as --control PATH: ${found.join(', ')}`,
+  );
 }
 
 function usualFolders({ XDG_RUNTIME_DIR }: NodeJS.ProcessEnv, root: string): string[] {
@@ -25,7 +31,7 @@ function usualFolders({ XDG_RUNTIME_DIR }: NodeJS.ProcessEnv, root: string): str
   return [...folders, '/run/handover'].map((folder) => join(root, folder));
 }
 
-/** A takeover socket may live there, too: it is told by its name, because dialling it would begin a handover. */
+/** The sockets in a directory, without a takeover socket: it is known by its name, because dialling it begins a handover. */
 function socketsIn(folder: string): string[] {
   try {
     return readdirSync(folder)

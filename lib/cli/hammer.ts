@@ -18,7 +18,7 @@ import { writePage } from './report.js';
 export const command: Command = {
   args: 'URL',
   summary: 'put a load on any server, and account for every single request',
-  details: 'With --report, --baseline or --sla it says and ends as handover report does.',
+  details: 'With --report, --baseline or --sla its output and exit code are also those of handover report.',
   exitCodes:
     '0 done, 1 something was lost, a limit is broken, a trigger failed, NO-GO, or worse than the baseline, 2 wrong usage, 5 REVIEW',
   options: { ...HAMMER_OPTIONS, ...REPORT_OPTIONS },
@@ -26,8 +26,8 @@ export const command: Command = {
 };
 
 /**
- * Ends with 1 when something was lost or nothing measured, a limit is broken or a trigger failed; with `--baseline` and `--sla` also as
- * `handover report` does.
+ * Runs the load. Exit code 1: a request was lost or none was sent, a limit is broken, or a trigger failed; with `--baseline` and
+ * `--sla` also the exit codes of `handover report`.
  */
 async function run({ options: values, args, output }: Context): Promise<ExitCode> {
   const options = readOptions(values as HammerValues, args);
@@ -94,7 +94,7 @@ interface Judged {
   readonly lines: readonly string[];
 }
 
-/** The report, where one is wanted. If there can be none, that is said, and the result of the run is not lost with it. */
+/** Makes the report, where an option asks for one. A failure is printed, so that the result of the run is printed, too. */
 function conclude(wanted: WantedReport | undefined, output: Output, run: readonly object[]): Judged {
   if (wanted === undefined) return { exitCode: EXIT.ok, lines: [] };
   try {
@@ -113,7 +113,7 @@ function conclude(wanted: WantedReport | undefined, output: Output, run: readonl
   }
 }
 
-/** Prints what was found, and says how it is to be taken. */
+/** Prints the result, and returns the exit code. */
 function account(
   { limits, allowsLost }: HammerOptions,
   finished: Finished,

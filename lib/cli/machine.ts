@@ -1,4 +1,4 @@
-// What the doctor reads: files of /proc and /sys below a root, and what the process says of itself.
+// The input of the doctor: files of /proc and /sys below a root, and the status of the process.
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ export class Machine {
       .map(Number);
   }
 
-  /** A file of the process in question; of this one where there is none. */
+  /** Path of a file in /proc of the checked process; of this process where none was found. */
   processFile(name: string): string {
     return `/proc/${this.status?.pid ?? 'self'}/${name}`;
   }

@@ -6,13 +6,13 @@ import { Output } from '../terminal/output.js';
 import { generalHelp, helpOf, parse } from './arguments.js';
 import { allCommands, commandOf } from './commands.js';
 
-// A reader that has gone (`| head`) is no failure of ours.
+// A reader of stdout that has gone (`| head`) is no failure of the command.
 process.stdout.on('error', () => {});
 
 process.exitCode = await main(process.argv.slice(2));
 
 async function main([name, ...rest]: readonly string[]): Promise<number> {
-  // Behind `--` it is another program's.
+  // Words behind `--` belong to another program.
   const own = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest;
   const output = new Output(own.includes('--json'), process.env);
   const print = (text: string): ExitCode => {
@@ -34,7 +34,7 @@ async function main([name, ...rest]: readonly string[]): Promise<number> {
   }
 }
 
-/** What went wrong, for people on stderr and for programs as the last line of stdout. */
+/** Prints the error: as text on stderr, and with --json as the last line of stdout. */
 function fail(output: Output, error: unknown): ExitCode {
   const { message, code, phase, stillServing } = error as Error & Record<string, string | boolean | undefined>;
   const exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed;

@@ -1,4 +1,4 @@
-// `handover report DATA.json`: a page out of a run that `handover hammer --json` has printed, and what is to be said of it.
+// `handover report DATA.json`: makes a page of a run that `handover hammer --json` has printed, and judges the run.
 import { writeFileSync } from 'node:fs';
 import { readRun } from '../report/data.js';
 import { REPORT_OPTIONS, type ReportValues, readReportOptions } from '../report/options.js';

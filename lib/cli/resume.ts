@@ -1,4 +1,4 @@
-// `handover resume`: goes on with a roll that has paused.
+// `handover resume`: continues a paused roll.
 import { EXIT, type ExitCode } from '../terminal/exit-codes.js';
 import { ask } from './client.js';
 import { COMMON_OPTIONS, type Command, type Context } from './command.js';
@@ -12,6 +12,8 @@ export const command: Command = {
 async function run(context: Context): Promise<ExitCode> {
   const answer = await ask(context, 'resume', {});
   context.output.json({ type: 'resume', ...answer });
-  context.output.line(`went on: ${answer.workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`);
+  context.output.line(
+    `the roll went on: ${answer.workers.map(({ slot, pid }) => `worker ${slot} is pid ${pid}`).join(', ')}`,
+  );
   return EXIT.ok;
 }

@@ -1,5 +1,5 @@
-// `handover run` in a worker of `handover run`, as where a start script has one: its command is the outer one's worker, and
-// this process no more than a wrapper of it.
+// `handover run` in a worker of another `handover run`, for example in a start script. Its command becomes the worker of the
+// outer supervisor, and this process is only a wrapper of the command.
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { connectsTo } from '../fd/dial.js';
@@ -8,13 +8,13 @@ import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Context } from './command.js';
 import { FORWARDED } from './run-signals.js';
 
-/** The pid of the supervisor that this process has been started by; undefined where there is none, or none any more. */
+/** The pid of the supervisor that started this process; undefined where none did, or it has ended. */
 export function outerSupervisor(variables: NodeJS.ProcessEnv): number | undefined {
   const { path, supervisorPid } = parseSupervisorWay(variables) ?? {};
   return path !== undefined && connectsTo(path) === 0 ? supervisorPid : undefined;
 }
 
-/** Runs the command, which finds the outer supervisor by itself; resolves with its exit code. */
+/** Runs the command, which finds the outer supervisor by itself. Resolves with its exit code, or 128 and its signal's number. */
 export async function stepAside(
   outer: number,
   { options, args: [file, ...args], variables }: Pick<Context, 'options' | 'args' | 'variables'>,
@@ -34,7 +34,7 @@ export async function stepAside(
     );
   });
   for (const signal of ['SIGTERM', 'SIGINT', ...FORWARDED] as const) process.on(signal, () => child.kill(signal));
-  // Whoever sends these wants the workers replaced.
+  // These signals ask for new workers, and only the outer supervisor can replace them.
   for (const signal of ['SIGHUP', 'SIGUSR2'] as const) process.on(signal, () => process.kill(outer, signal));
   return exited;
 }

@@ -1,4 +1,4 @@
-// From the command line of `handover run` to what a supervisor is made of.
+// Turns the command line of `handover run` into the options of a supervisor.
 import { availableParallelism } from 'node:os';
 import { processEnv } from '../platform/env.js';
 import type { SystemdOptions } from '../platform/service-manager.js';
@@ -12,7 +12,7 @@ import type { Values } from './command.js';
 export interface RunOptions extends SupervisorOptions {
   readonly watch: boolean;
   readonly systemd: SystemdOptions;
-  /** The control socket; none without. */
+  /** Path of the control socket; undefined for none. */
   readonly control: string | undefined;
 }
 
@@ -28,7 +28,7 @@ export function runOptions(
   const integer = (name: string, byDefault: number, minimum: number): number =>
     toInteger(`--${name}`, String(options[name] ?? byDefault), minimum);
   const { control = variables.HANDOVER_CONTROL } = options;
-  // The workers are not what it controls.
+  // HANDOVER_CONTROL is the path of the supervisor's socket. The workers must not inherit it.
   delete variables.HANDOVER_CONTROL;
   return {
     program,
@@ -51,7 +51,7 @@ function toInteger(name: string, text: string, minimum: number): number {
   throw new CommandError(EXIT.usage, `"${name}" must be an integer >= ${minimum}. Received '${text}'`);
 }
 
-/** Lines for the operator, on stderr: stdout is the workers'. */
+/** Writes lines for the operator to stderr, because stdout belongs to the workers. */
 function reporter(json: boolean): (line: string) => void {
   return (line) => {
     const text = json ? JSON.stringify({ time: new Date().toISOString(), message: line }) : `handover run: ${line}`;

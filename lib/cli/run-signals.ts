@@ -1,24 +1,24 @@
-// What signals mean to `handover run`.
+// Handles the signals of `handover run`.
 import { constants } from 'node:os';
 import type { Supervisor } from '../supervisor/supervisor.js';
 import { EXIT } from '../terminal/exit-codes.js';
 
-/** Signals that mean something to a worker and nothing to its supervisor. */
+/** Signals that the supervisor passes on to its workers, and that have no meaning of their own for it. */
 export const FORWARDED = ['SIGUSR1', 'SIGQUIT', 'SIGWINCH', 'SIGALRM', 'SIGCONT'] as const;
 
 type Report = (line: string) => void;
 
-/** How a supervisor is ended. */
+/** The end of a supervisor. */
 export interface Ending {
-  /** Aborted when it has been told to end. */
+  /** Aborted when the supervisor is told to end. */
   readonly told: AbortSignal;
-  /** The exit code, when it has. */
+  /** Resolves with the exit code when the supervisor has ended. */
   readonly ended: Promise<number>;
-  /** Tells it, as a SIGTERM does. */
+  /** Tells the supervisor to end, as SIGTERM does. */
   end(why: string): Promise<number>;
 }
 
-/** From the start on: what comes before the workers serve waits, or ends them. */
+/** Handles signals from the start on, also before the workers serve. */
 export function handleSignals(supervisor: Supervisor, report: Report): Ending {
   for (const signal of ['SIGHUP', 'SIGUSR2'] as const) process.on(signal, () => upgrade(supervisor, signal, report));
   const scaleBy = (step: number): void => {
@@ -60,7 +60,7 @@ function handleEnd(supervisor: Supervisor, report: Report): Ending {
   return { told: told.signal, ended, end };
 }
 
-/** What goes wrong is reported by the supervisor. */
+/** Replaces the workers. The supervisor reports a failure itself. */
 export function upgrade(supervisor: Supervisor, why: string, report: Report): void {
   report(`replacing the workers: ${why}`);
   supervisor.upgrade().catch(() => {});

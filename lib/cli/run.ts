@@ -32,7 +32,7 @@ export const command: Command = {
     },
     control: {
       ...CONTROL_OPTION,
-      help: 'the control socket by which the other commands reach it; else HANDOVER_CONTROL',
+      help: 'path of the control socket for the other commands; else HANDOVER_CONTROL',
     },
     'max-surge': { type: 'string', value: 'N', help: 'workers replaced at a time (default 1)' },
     'progress-deadline': {
@@ -57,16 +57,16 @@ export const command: Command = {
 };
 
 /**
- * Runs until a signal ends it. Returns the exit code: 0 every worker has drained; 1 the first start failed, or a worker had
- * to be killed; 2 the command line was wrong; 128 and the signal's number it was told twice.
+ * Runs until a signal or `handover drain` ends it. Returns the exit code: 0 every worker has drained; 1 the first start failed,
+ * or a worker had to be killed; 2 the command line was wrong; 128 and the signal's number after a second signal.
  */
 async function run({ options, args, variables }: Context): Promise<number> {
-  // Whoever read it has gone: what is served matters more than what is said.
+  // A reader of stderr that has gone must not end the supervisor, which serves on.
   process.stderr.on('error', () => {});
   const outer = outerSupervisor(variables);
   if (outer !== undefined) return stepAside(outer, { options, args, variables });
   const chosen = runOptions(options, args, variables);
-  // Removes NOTIFY_SOCKET and its like: a worker must not speak for the service.
+  // This removes NOTIFY_SOCKET and the watchdog's variables: a worker must not send messages for the service.
   const manager = new ServiceManager(variables, process.pid, chosen.systemd);
   const listeners = new Listeners();
   listeners.activate(takeActivation(variables, process.pid, process.ppid));
@@ -81,7 +81,7 @@ async function run({ options, args, variables }: Context): Promise<number> {
   }
 }
 
-/** A bad `--listen` is the command line's fault, a taken address is not. */
+/** Makes the supervisor. A malformed `--listen` is wrong usage (exit code 2); an address in use is a failure. */
 function makeSupervisor(
   options: RunOptions & ConstructorParameters<typeof Supervisor>[0],
   listeners: Listeners,
@@ -103,7 +103,7 @@ async function supervise(
   try {
     await supervisor.start();
   } catch (error) {
-    // Told to end before it served: that is no failure.
+    // A supervisor that was told to end before it served has not failed.
     if (ending.told.aborted) return ending.ended;
     report((error as Error).message);
     return EXIT.failed;
@@ -121,7 +121,10 @@ async function supervise(
   return code;
 }
 
-/** Answers operators from the start on. @throws ERR_HANDOVER_CONTROL_UNSAFE; as bind(2): another supervisor has it */
+/**
+ * Opens the control socket before the workers start. Returns a function that closes it and removes its path.
+ * @throws ERR_HANDOVER_CONTROL_UNSAFE; EADDRINUSE of bind(2), where another supervisor has the path
+ */
 function control(supervisor: Supervisor, { control: path }: RunOptions, { end }: Ending): () => void {
   if (path === undefined) return () => {};
   const ledger = new Ledger();

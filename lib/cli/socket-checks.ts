@@ -1,11 +1,11 @@
-// The doctor's checks of the sockets by which a process can be replaced or ended: whether a stranger could use them.
+// The doctor's checks of the sockets by which a process can be replaced or ended: whether another user could use them.
 import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { unsafety } from '../fd/safe-files.js';
 import type { Finding } from './checks.js';
 import type { Machine } from './machine.js';
 
-/** Of the control and the takeover socket, as far as they are known. */
+/** Checks the control socket and the takeover socket, where their paths are known. */
 export function socketFindings(machine: Machine, control: string | undefined): Finding[] {
   const { status } = machine;
   const paths = [
@@ -16,7 +16,8 @@ export function socketFindings(machine: Machine, control: string | undefined): F
 }
 
 function judge(name: string, path: string): Finding {
-  const why = 'whoever can connect to it, or put his own in its place, can take the listeners or end the process';
+  const why =
+    'a user who can connect to the socket, or put another one in its place, can take the listeners or end the process';
   try {
     const { mode, uid } = lstatSync(path);
     const permissions = (mode & 0o777).toString(8).padStart(4, '0');
@@ -43,7 +44,7 @@ function judge(name: string, path: string): Finding {
       severity: 'fail',
       value: path,
       wrong: gone ? 'the file is gone' : (error as Error).message,
-      why: gone ? 'the process still listens, and nobody can reach it by this path any more' : why,
+      why: gone ? 'the process still listens, but no client can reach it by this path any more' : why,
       fix: gone ? 'hand over by the signal: the new process binds it again' : `ls -ld ${dirname(path)}`,
     };
   }

@@ -1,4 +1,4 @@
-// `handover status`: what the process or supervisor says of itself, and who else holds its listeners.
+// `handover status`: shows the status of a process or supervisor, and which processes hold its listeners.
 
 import { holdersOf } from '../fd/holders.js';
 import { lockers } from '../fd/lockers.js';

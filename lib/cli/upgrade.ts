@@ -1,4 +1,4 @@
-// `handover upgrade`: asks for a handover and shows its phases; or asks what it would do.
+// `handover upgrade`: asks a process to hand over, and shows the phases; with --dry-run it shows what would change.
 
 import { resolve } from 'node:path';
 import { HandoverError } from '../errors.js';
@@ -10,7 +10,7 @@ import { EXPLANATIONS } from './explanations.js';
 
 export const command: Command = {
   summary: 'hand over to a new process, and wait until it is in charge',
-  details: 'Shows the phases as they happen. It goes on when this command is interrupted.',
+  details: 'Shows the phases as they happen. The handover goes on when this command is interrupted.',
   options: {
     'dry-run': {
       type: 'boolean',
@@ -44,7 +44,7 @@ async function upgrade(context: Context): Promise<ExitCode> {
     if (event.name === 'changes') for (const change of event.changes) output.line(`changed: ${change}`);
   };
   try {
-    // Whoever is asked has another working directory.
+    // The process that writes the profiles has another working directory.
     const profile = typeof options.profile === 'string' ? resolve(options.profile) : undefined;
     const answer = await ask(context, 'upgrade', { ifChanged: options['if-changed'] === true, profile }, onEvent);
     output.json({ type: 'outcome', ...answer });
@@ -56,7 +56,7 @@ async function upgrade(context: Context): Promise<ExitCode> {
     // A supervisor has a pid for each worker.
     const who = pid === undefined ? '' : ` (pid ${pid})`;
     output.line(`${output.styled('green', 'done')}: generation ${generation}${who} is in charge`);
-    if (unclaimed.length > 0) output.line(`not wanted any more: ${unclaimed.join(', ')}`);
+    if (unclaimed.length > 0) output.line(`not claimed by the new process: ${unclaimed.join(', ')}`);
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof HandoverError)) throw error;
@@ -65,7 +65,7 @@ async function upgrade(context: Context): Promise<ExitCode> {
   }
 }
 
-/** What a supervisor tells names the worker, too. */
+/** Describes a phase. An event of a supervisor names the worker, too. */
 function describePhase({ phase, generation, worker }: ControlEvents['phase']): string {
   const who = worker === undefined ? '' : `worker ${worker}  `;
   return `${who}${phase}${generation === undefined ? '' : `  (generation ${generation})`}`;
@@ -99,7 +99,7 @@ async function dryRun(context: Context): Promise<ExitCode> {
   return EXIT.ok;
 }
 
-/** One that was given no name is called by its address. */
+/** Name and address of a listener. A listener without a name of its own has its address as its name. */
 function label({ name, address }: PlannedListener): string {
   return name === address ? name : `${name}  ${address}`;
 }

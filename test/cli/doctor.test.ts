@@ -179,7 +179,7 @@ describe('the doctor finds', () => {
       {
         name: 'net.ipv4.ip_local_port_range',
         severity: 'warn',
-        wrong: 'the listener on port 50000 is inside it',
+        wrong: 'the listener on port 50000 is inside the range',
         fix: 'sysctl -w net.ipv4.ip_local_reserved_ports=50000',
       },
     ],

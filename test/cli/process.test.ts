@@ -363,7 +363,11 @@ describe('abort', () => {
     const upgrading = failureOf(first);
     expect(await first.said('handover:phase', 2)).toMatchObject({ phase: 'PROBATION' });
     const ended = await handover(['abort', '--control', control]);
-    expect(ended).toMatchObject({ code: 0, stdout: 'given up in PROBATION: the old process serves on\n', stderr: '' });
+    expect(ended).toMatchObject({
+      code: 0,
+      stdout: 'the handover was given up in PROBATION: the old process serves on\n',
+      stderr: '',
+    });
     expect(await upgrading).toMatchObject({
       code: 'ERR_HANDOVER_CANCELLED',
       stillServing: true,
@@ -429,7 +433,8 @@ describe('drain', () => {
     const { code, stdout } = await handover(['drain', '--control', control]);
     expect({ code, stdout }).toEqual({
       code: 0,
-      stdout: 'accepts no more; waits for the open connections to end\ndrained; 1 were cut at the deadline\n',
+      stdout:
+        'the process accepts no more, and waits for its open connections to end\ndrained; 1 were cut at the deadline\n',
     });
     expect(await held).toHaveProperty('lost');
     await first.gone();
@@ -443,7 +448,7 @@ describe('drain', () => {
     expect(await visit(target)).toEqual({ pid: first.pid });
     const { code, stdout } = await asked;
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^not ready any more; serves on for 1.5 s\naccepts no more/);
+    expect(stdout).toMatch(/^the process is not ready any more, and serves on for 1.5 s\nthe process accepts no more/);
     await first.gone();
   });
 });

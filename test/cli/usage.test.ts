@@ -28,14 +28,14 @@ describe('the help', () => {
         rollback                  put back the release of the workers that a paused roll has replaced
         status                    generation, phase, listeners and their queues, connections, what drains
         drain                     end the process politely, and wait until its last connection has ended
-        doctor                    look for what makes a handover refuse or lose connections on this machine
+        doctor                    find settings of this machine with which a handover is refused or loses connections
         build                     compile the addon where no prebuilt file fits: needs a C++ compiler, make and Python
         explain [CODE]            what an error code means, whether the old process still serves, and what to do
         hammer URL                put a load on any server, and account for every single request
         report DATA.json          make a page of what handover hammer --json has printed
 
       handover COMMAND --help says more; handover --version
-      exit codes: 0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed
+      exit codes: 0 done, 1 failed, 2 wrong usage, 3 no process there, 4 not allowed
       "
     `);
     expect(await handover(['help'])).toEqual({ code: 0, stdout, stderr });
@@ -48,7 +48,7 @@ describe('the help', () => {
       "usage: handover upgrade [OPTIONS]
 
         hand over to a new process, and wait until it is in charge
-        Shows the phases as they happen. It goes on when this command is interrupted.
+        Shows the phases as they happen. The handover goes on when this command is interrupted.
 
         --dry-run       start the new release as a standby, say what would change, and end it; nothing is handed over
         --if-changed    do nothing when the command leads to the same files (path, size, time) and package versions as at the start
@@ -57,7 +57,7 @@ describe('the help', () => {
         --json          lines of JSON instead of text
         --help          this text
 
-      exit codes: 0 done, 1 failed, 2 wrong usage, 3 nobody there, 4 not allowed
+      exit codes: 0 done, 1 failed, 2 wrong usage, 3 no process there, 4 not allowed
       "
     `);
     expect((await handover(['help', 'upgrade'])).stdout).toBe(stdout);
@@ -147,7 +147,7 @@ describe('the control socket', () => {
       ['status', '--control', path],
       ['drain', '--control', path],
     ]) {
-      expect(await handover(said)).toMatchObject({ code: 3, stderr: `nobody there: ${path} does not exist\n` });
+      expect(await handover(said)).toMatchObject({ code: 3, stderr: `no process there: ${path} does not exist\n` });
     }
     expect(await handover(['status'], { env: { HANDOVER_CONTROL: path } })).toMatchObject({ code: 3 });
   });
@@ -168,14 +168,14 @@ describe('the control socket', () => {
     for (const name of ['web.sock', 'api.sock']) await socketAt(join(folder, 'handover', name));
     const { code, stderr } = await handover(['status'], { env: { XDG_RUNTIME_DIR: folder } });
     expect(code).toBe(2);
-    expect(stderr).toContain(`2 control sockets, say --control PATH: ${folder}/handover/api.sock`);
+    expect(stderr).toContain(`there are 2 control sockets, give one as --control PATH: ${folder}/handover/api.sock`);
   });
 
   it('that nobody listens on any more: exit code 3', async () => {
     const path = join(privateFolder(), 'dead.sock');
     closeFd(bindListener({ path }));
     const ended = await handover(['status', '--control', path, '--json']);
-    const message = `nobody there: no process listens on ${path} any more`;
+    const message = `no process there: no process listens on ${path} any more`;
     expect(ended).toMatchObject({ code: 3, stderr: `${message}\n` });
     expect(jsonOf(ended)).toEqual([{ type: 'error', message, exitCode: 3 }]);
   });
