@@ -16,23 +16,28 @@ type OptionsOfBoth = Omit<HandoverOptions, 'migrate'> & Omit<ListenOptions, 'mig
 
 /** What `serve()` takes: the options of `openHandover` and of `listen`, and its own. */
 export interface ServeOptions extends OptionsOfBoth {
-  /** The options of `listen`; or leave the group out, and give them beside the others. */
+  /** The options of `listen`. They can also stand beside the other options, without this group. */
   readonly listen?: ListenOptions;
   /**
-   * `false`: live connections end politely in this process. Or how those of a `net.Server` migrate, as `listen` takes it.
+   * `true`: live connections migrate to the successor. `false`: they end politely in this process. An object of hooks, which
+   * `listen` takes, too: how the connections of a `net.Server` migrate.
    * @default true
    */
   readonly migrate?: boolean | Migration;
   /**
-   * Runs before the server listens: the place for `inherited`, `whenInCharge`, `migrateWebSockets` and whatever else needs
-   * the handover before this process is ready. Awaited.
+   * Runs before the server listens, and is awaited. Calls that need the handover before this process is ready belong here:
+   * `inherited`, `whenInCharge`, `migrateWebSockets`.
    */
   readonly setup?: (handover: Handover) => unknown;
-  /** Other signals, or none. @default { upgrade: 'SIGUSR2', shutdown: ['SIGTERM', 'SIGINT'] } */
+  /**
+   * The signals that hand over and shut down; `false`: no signal handlers are installed.
+   * @default { upgrade: 'SIGUSR2', shutdown: ['SIGTERM', 'SIGINT'] }
+   */
   readonly signals?: ServeSignals | false;
   /**
-   * `true`: lines of text on stderr; or a pino-compatible logger; `false`: nothing. @default on stderr, one line each: a
-   * handover that failed or was refused, why none is possible here, a hook that failed
+   * `true`: all events of handovers, as lines of text on stderr. A pino-compatible logger: all events go to it. `false`: none.
+   * @default failures on stderr, one line each: a handover that failed or was refused, the reason why this process cannot hand
+   * over, a hook that failed
    */
   readonly log?: boolean | Logger;
 }

@@ -198,7 +198,7 @@ it('G8: counters go on through three handovers, a failure, a refusal and a recal
   await sixth.close();
 });
 
-it('G8: gauges of what is there now: queues, descriptors nobody wanted, connections by generation, certificates', async () => {
+it('G8: gauges of what is there now: queues, unclaimed descriptors, connections by generation, certificates', async () => {
   const { chain: processes, first } = await chain([
     boot(async (inside) => {
       await inside.open({ probation: { duration: 0 }, migrate: false });
@@ -391,7 +391,7 @@ describe('G8: gauges fall again', () => {
     expect(await values('in_progress')).toEqual([0]);
   });
 
-  it('listeners nobody wanted: those of the last handover count', async () => {
+  it('unclaimed listeners: those of the last handover count', async () => {
     const { values } = registered();
     inCharge('old', 'older');
     expect(await values('unclaimed_descriptors')).toEqual([2]);
