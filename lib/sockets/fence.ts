@@ -1,12 +1,12 @@
-// A fence around a connected socket: the process neither reads nor writes, and the app hears nothing of it, until the fence is
-// lifted or the connection is another process'. Both processes hold the descriptor meanwhile (guarantee G4).
+// A fence around a connected socket: this process neither reads nor writes, and the app does not notice, until the fence is
+// lifted or the connection belongs to another process. Meanwhile both processes hold the descriptor (guarantee G4).
 import { Socket } from 'node:net';
 import { type Override, type Overrides, override } from './override.js';
 import { streamHandle } from './stream-handle.js';
 
 type Callback = (error?: Error | null) => void;
 
-/** What was done to a fenced socket. */
+/** A call that the app or Node made on a fenced socket, and the fence kept. */
 export type Call =
   | { readonly name: 'write'; readonly bytes: Uint8Array; readonly callback: Callback | undefined }
   | { readonly name: 'end'; readonly callback: Callback | undefined }
@@ -14,13 +14,13 @@ export type Call =
   | { readonly name: 'resetAndDestroy' };
 
 export interface HoldOptions {
-  /** Keeps `destroy` and `resetAndDestroy` as well, which otherwise close this process' copy. @default false */
+  /** Keep calls of `destroy` and `resetAndDestroy`, too. Otherwise both close this process' copy at once. @default false */
   readonly destroy?: boolean;
-  /** Called with each call that is kept. */
+  /** Called after each call that the fence keeps. */
   readonly hear?: () => void;
 }
 
-/** What the app had not read: as the stream keeps it, and the bytes of a character that is not whole yet. */
+/** Data that Node has read and the app has not: the chunks of the stream, and the bytes of an incomplete character. */
 interface Unread {
   readonly chunks: readonly (Buffer | string)[];
   readonly partial: Uint8Array;
@@ -28,18 +28,18 @@ interface Unread {
 
 const up = new WeakMap<Socket, Fence>();
 
-/** The fence that keeps from the client what is done to this socket. */
+/** The fence that keeps the calls on this socket; undefined where none does. */
 function fenceHolding(socket: Socket): Fence | undefined {
   const fence = up.get(socket);
   return fence?.isHolding ? fence : undefined;
 }
 
-/** Whether what is done to this socket is kept from the client. */
+/** Whether a fence keeps the calls on this socket, so that the client sees no effect of them. */
 export function isHeld(socket: Socket): boolean {
   return fenceHolding(socket) !== undefined;
 }
 
-/** A method that keeps calls while a fence holds its socket. Code that took the method then and calls it later gets Node's. */
+/** A method that keeps calls while a fence holds its socket. Code that stored it and calls it after that reaches Node's method. */
 function kept(method: 'write' | 'end' | 'destroy' | 'resetAndDestroy', keep: Keep): Override {
   return {
     value(this: Socket, ...args: unknown[]): unknown {
@@ -52,8 +52,8 @@ function kept(method: 'write' | 'end' | 'destroy' | 'resetAndDestroy', keep: Kee
 type Keep = (fence: Fence, args: readonly unknown[]) => unknown;
 
 /**
- * Whether both directions are open, and nobody but the app reads: no TLS, and no HTTP parser, which would consume the handle
- * (FACTS C5). A FIN that has been read shows before its 'end' is heard.
+ * Whether both directions are open, and only the app reads: no TLS socket and no HTTP parser, which consumes the handle (FACTS
+ * C5). Looks at the state of the stream, because a FIN shows there before Node emits 'end'.
  */
 export function isOpenBothWays(socket: Socket): boolean {
   const { _readableState: state, parser } = socket as { _readableState?: { ended?: boolean }; parser?: unknown };
@@ -67,7 +67,7 @@ function isAlive(socket: Socket): boolean {
 
 export class Fence {
   static readonly #READING: Overrides = { readStart: { value: () => 0 } };
-  /** One set for all sockets: with functions made for each, raising, holding and dropping took 14 us a connection, not 2. */
+  /** All sockets share these functions: with functions for each, raising, holding and dropping took 14 us a connection, not 2. */
   static readonly #WRITING: Overrides = {
     write: kept('write', (fence, [chunk, encoding, callback]) => fence.#write(chunk, encoding, callback)),
     end: kept('end', (fence, args) => fence.#end(args)),
@@ -79,7 +79,7 @@ export class Fence {
     destroy: kept('destroy', (fence, [error]) => fence.#add({ name: 'destroy', error: error as Error | undefined })),
   };
 
-  /** The descriptor, which stays the socket's. */
+  /** The descriptor, which the socket owns. */
   readonly fd: number;
   readonly #socket: Socket;
   #openReading: (() => void) | undefined;
@@ -101,8 +101,8 @@ export class Fence {
   }
 
   /**
-   * Stops reading, also where Node or the app would start it again (HTTP does when a body has been read); what comes waits in
-   * the kernel. Undefined: this Node cannot, or the socket has a fence.
+   * Stops reading, and keeps Node and the app from starting it again (Node's HTTP does so when a body has been read). The
+   * client's bytes wait in the kernel. Undefined: this Node has no way to stop, or the socket has a fence already.
    */
   static raise(socket: Socket): Fence | undefined {
     const handle = streamHandle(socket);
@@ -114,7 +114,7 @@ export class Fence {
     return this.#openWriting !== undefined;
   }
 
-  /** What was held so far. */
+  /** The calls kept so far. */
   get calls(): readonly Call[] {
     return this.#calls;
   }
@@ -129,7 +129,7 @@ export class Fence {
     ]);
   }
 
-  /** Takes what has been read and the app has not seen, without a word to the app; `resumeReading` gives it back. */
+  /** Takes the data that Node has read and the app has not. The stream emits no event for it. `resumeReading` gives it back. */
   takeUnread(): void {
     const socket = this.#socket;
     const chunks: (Buffer | string)[] = [];
@@ -142,7 +142,7 @@ export class Fence {
     this.#unread = { chunks, partial: partialCharacter(socket) };
   }
 
-  /** Stops the socket's own timeout until `resumeReading`: it must not end a connection whose bytes wait in the kernel. */
+  /** Stops the socket's timeout until `resumeReading`: it must not end a connection whose bytes wait in the kernel. */
   stopClock(): void {
     const { timeout = 0 } = this.#socket;
     if (timeout === 0) return;
@@ -151,9 +151,9 @@ export class Fence {
   }
 
   /**
-   * Keeps what is written from now on, by the app or by Node (a 408 to a connection whose first request does not come in
-   * time), and the end: a FIN goes out through every copy of a descriptor (FACTS C4). `resetAndDestroy` resets nothing: it
-   * would set SO_LINGER on the description that both processes share.
+   * Keeps later calls of `write` and `end`, by the app or by Node (a 408 to a client whose first request is late). A FIN of this
+   * process would end the connection of both, as every copy of a descriptor sends it (FACTS C4). Unless kept, `resetAndDestroy` only closes
+   * this copy: it would set SO_LINGER on the open file description, which both processes share.
    */
   hold({ destroy = false, hear }: HoldOptions = {}): void {
     const socket = this.#socket;
@@ -162,7 +162,7 @@ export class Fence {
     this.#openWriting = override(socket, destroy ? Fence.#WRITING_AND_DESTROYING : Fence.#WRITING);
   }
 
-  /** The first so many bytes written were never meant to be: they count as sent. */
+  /** Drops the first `count` bytes of the kept writes. Their callbacks are called as if the bytes were sent. */
   swallow(count: number): void {
     let left = count;
     this.#calls = this.#calls.flatMap((call): Call[] => {
@@ -175,7 +175,7 @@ export class Fence {
     });
   }
 
-  /** Undoes {@link hold}: what was held happens now. */
+  /** Undoes {@link hold}, and makes the kept calls. */
   resumeWriting(): void {
     this.#stopHolding();
     const calls = this.#calls;
@@ -194,23 +194,23 @@ export class Fence {
     this.#wantsDrain = false;
   }
 
-  /** Undoes {@link raise}, {@link takeUnread} and {@link stopClock}: it reads if Node wants it to by now. */
+  /** Undoes {@link raise}, {@link takeUnread} and {@link stopClock}. Reading starts where Node has wanted it meanwhile. */
   resumeReading(): void {
     if (!this.#openReading) return;
     if (up.get(this.#socket) === this) up.delete(this.#socket);
     if (this.#timeout > 0 && !this.#socket.destroyed) this.#socket.setTimeout(this.#timeout);
-    // Listeners of the app get the bytes, and what they throw is the app's.
+    // The app's listeners get the bytes in a later tick: an exception of theirs must reach the app, not the caller.
     if (this.#unread?.chunks.length) process.nextTick(() => this.#startReading());
     else this.#startReading();
   }
 
-  /** Undoes everything. */
+  /** Undoes `hold`, `raise`, `takeUnread` and `stopClock`. */
   lift(): void {
     this.resumeWriting();
     this.resumeReading();
   }
 
-  /** The connection is another process', or nobody's: the socket can be destroyed, and what was held fails. */
+  /** Drops the kept calls, whose callbacks get an error: the connection was given away or ends. The socket can be destroyed now. */
   drop(error?: Error): void {
     this.#stopHolding();
     const calls = this.#calls;
@@ -220,7 +220,7 @@ export class Fence {
     }
   }
 
-  /** Closes this process' copy, without a FIN, and the app hears nothing of it, now or later. */
+  /** Closes this process' copy without a FIN, and without any event to the app. */
   release(): void {
     const socket = this.#socket;
     override(socket, MUTED);
@@ -232,7 +232,7 @@ export class Fence {
   #write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const socket = this.#socket;
     const bytes = toBytes(chunk, encoding);
-    // Node says what is wrong with it.
+    // The socket's own `write` throws the error for a chunk of a wrong type.
     if (!bytes) return Reflect.apply(this.#writeNow, socket, [chunk, encoding, callback]) as boolean;
     const given = (typeof encoding === 'function' ? encoding : callback) as Callback | undefined;
     this.#heldBytes += bytes.length;
@@ -269,13 +269,13 @@ export class Fence {
     try {
       this.#putBack();
     } finally {
-      // A listener that got the bytes just now may have ended it.
+      // An app listener that has just got the bytes may have destroyed the socket.
       const handle = streamHandle(socket);
       if (handle && handle.reading !== false) handle.readStart();
     }
   }
 
-  /** In one piece: a flowing stream passes each on at once. A half character is in the decoder still. */
+  /** Puts all chunks back in one piece, as a flowing stream emits each `unshift` at once. The decoder has kept the half character. */
   #putBack(): void {
     const { chunks = [] } = this.#unread ?? {};
     const encoding = this.#socket.readableEncoding;
@@ -287,7 +287,7 @@ export class Fence {
 
 const MUTED: Overrides = { emit: { value: () => false } };
 
-/** Undefined: Node would not write this. @throws TypeError an encoding that Node does not know */
+/** The bytes of a chunk; undefined for a type that Node does not write. @throws TypeError Node does not know the encoding */
 function toBytes(chunk: unknown, encoding: unknown): Uint8Array | undefined {
   if (typeof chunk === 'string')
     return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8');
@@ -301,7 +301,7 @@ interface Decoder {
   readonly lastChar: Uint8Array;
 }
 
-/** After `setEncoding()` the decoder keeps a half character to itself. */
+/** The bytes of an incomplete character, which the stream's decoder keeps after `setEncoding()`. */
 function partialCharacter(socket: Socket): Uint8Array {
   const { _readableState: state } = socket as { _readableState?: { decoder?: Partial<Decoder> | null } };
   const { lastNeed = 0, lastTotal = 0, lastChar } = state?.decoder ?? {};
@@ -309,5 +309,5 @@ function partialCharacter(socket: Socket): Uint8Array {
 }
 
 function moved(): Error {
-  return Object.assign(new Error('the connection has moved to the successor'), { code: 'ERR_STREAM_DESTROYED' });
+  return Object.assign(new Error('the connection has migrated to the successor'), { code: 'ERR_STREAM_DESTROYED' });
 }
