@@ -101,21 +101,6 @@ it('forceOldest kills the oldest instead', async () => {
   await third.close();
 });
 
-it('an upgrade while one is being prepared is refused, and does not disturb it', async () => {
-  const { chain: processes, first } = await chain(server({ options: { probation: { duration: 300 } } }));
-  const codes = await first.run(async ({ handover }) => {
-    const code = (upgrade: Promise<unknown>) =>
-      upgrade.then(
-        () => 'done',
-        (error) => error.code,
-      );
-    return Promise.all([code(handover.upgrade()), code(handover.upgrade()), code(handover.prepare())]);
-  });
-  expect(codes).toEqual(['done', 'ERR_HANDOVER_IN_PROGRESS', 'ERR_HANDOVER_IN_PROGRESS']);
-  await first.process.gone();
-  await (await processes.generation(2)).close();
-});
-
 it('G7: 15 standbys prepared and discarded, and 5 successors that fail, leave nothing in their predecessor', async () => {
   const { first } = await chain(server({ options: { probation: { duration: 0 } } }));
   const discard = () =>

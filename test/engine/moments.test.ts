@@ -99,24 +99,6 @@ describe('G5: signals', () => {
     await end(second);
   });
 
-  it('G5: a predecessor told to end while it drains does so after a recall, too', async () => {
-    const { chain: processes, first } = await chain(served({ probation: { duration: 0, stallTimeout: 200 } }));
-    const client = new HttpConnection(await targetOf(first));
-    const held = client.request('/hold');
-    await first.said('held');
-    first.process.signal('SIGUSR2');
-    const second = await processes.generation(2);
-    await first.said('handover:superseded');
-    first.process.signal('SIGTERM');
-    await first.run(() => {});
-    second.process.signal('SIGKILL');
-    await first.said('handover:failed');
-    await first.run(({ servers }) => servers.http?.release());
-    expect((await held).pid).toBe(first.pid);
-    client.close();
-    expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
-  });
-
   it('SIGTERM to the one in charge while its predecessor drains: nobody takes anything back', async () => {
     const { chain: processes, first } = await chain(served());
     const client = new HttpConnection(await targetOf(first));
@@ -138,27 +120,6 @@ describe('G5: signals', () => {
     expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
     client.close();
     expect(first.allSaid('handover:failed')).toEqual([]);
-  });
-
-  it('SIGTERM while a successor is prepared ends both', async () => {
-    const { chain: processes, first } = await chain([served(), loads]);
-    first.process.signal('SIGUSR2');
-    const second = await processes.generation(2);
-    await second.said('loading');
-    first.process.signal('SIGTERM');
-    expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
-    await second.process.gone();
-    expect(await first.said('handover:failed')).toMatchObject({ code: 'ERR_HANDOVER_CLOSED', stillServing: false });
-  });
-
-  it('SIGTERM during probation ends both', async () => {
-    const { chain: processes, first } = await chain(served({ probation: { duration: 5_000 } }));
-    first.process.signal('SIGUSR2');
-    const second = await processes.generation(2);
-    await second.booted;
-    first.process.signal('SIGTERM');
-    expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
-    await second.process.gone();
   });
 
   it('SIGTERM to a successor on probation: its predecessor serves', async () => {
@@ -185,32 +146,6 @@ it('an upgrade during a shutdown is refused, and the shutdown goes on', async ()
   expect((await held).pid).toBe(first.pid);
   client.close();
   expect(await processes.program.exit()).toEqual({ code: 0, signal: null });
-});
-
-it('an upgrade cancelled by its signal rejects with the reason, in each phase before COMMIT', async () => {
-  const { first } = await chain(server({ options: { probation: { duration: 5_000 } } }));
-  const visitors = new Visitors(await targetOf(first));
-  for (const phase of ['PREPARE', 'PROBATION']) {
-    const reason = await first.run(async ({ handover }, name) => {
-      const { subscribe, unsubscribe } = process.getBuiltinModule('node:diagnostics_channel');
-      const controller = new AbortController();
-      const listener = (event: unknown): void => {
-        if ((event as { phase: string }).phase === name) setTimeout(() => controller.abort(`cancelled in ${name}`), 20);
-      };
-      subscribe('handover:phase', listener);
-      try {
-        return await handover.upgrade({ signal: controller.signal }).then(String, String);
-      } finally {
-        unsubscribe('handover:phase', listener);
-      }
-    }, phase);
-    expect(reason).toBe(`cancelled in ${phase}`);
-  }
-  await visitors.answered(first.pid, 10);
-  await visitors.stop();
-  expect([visitors.refused, first.allSaid('server')]).toEqual([[], ['listening']]);
-  expect(await first.run(({ children }) => children())).toEqual([]);
-  await first.close();
 });
 
 describe('clocks', () => {

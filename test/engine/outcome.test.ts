@@ -119,21 +119,6 @@ describe('G8: an error carries what is known of the successor', () => {
     await first.close();
   });
 
-  it('a successor that never gets ready', async () => {
-    const { chain: processes, first } = await chain([
-      server({ options: { readyTimeout: 700 } }),
-      server({ before: () => new Promise((resolve) => setTimeout(resolve, 60_000)) }),
-    ]);
-    expect(await failureOf(first)).toMatchObject({
-      code: 'ERR_HANDOVER_TIMEOUT',
-      phase: 'PREPARE',
-      stillServing: true,
-      message: expect.stringContaining('the successor was not ready within 700 ms'),
-    });
-    expect((await processes.generation(2)).process.alive()).toBe(false);
-    await first.close();
-  });
-
   it('a program that is none of ours and just runs', async () => {
     const { first } = await chain(
       server({ options: { readyTimeout: 700, successor: { command: 'sleep', args: ['60'] } } }),

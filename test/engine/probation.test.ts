@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type App, type Boot, useApps } from '../handover/apps.js';
+import { type App, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { failureOf, privateFolder, server, stopped, targetOf, Visitors } from './engine.js';
@@ -65,19 +65,18 @@ it('probation lasts until a heartbeat after its end: a loop blocked across the e
 });
 
 describe('G5: a successor on probation that', () => {
-  /** Generation 2 starts a process of its own and then does this. */
-  const bad = (after: (inside: { say(name: string, payload?: unknown): void }) => unknown): Boot =>
-    server({
-      // It leaves the admin socket on purpose.
+  it.each([
+    ['is killed', 'SIGKILL'],
+    ['stops', 'SIGSTOP'],
+  ] as const)('%s', async (_, signal) => {
+    // It starts a process of its own, and leaves the admin socket on purpose.
+    const bad = server({
       options: { ...options, unclaimed: 'close' },
       before: ({ say }) => {
         const { spawn } = process.getBuiltinModule('node:child_process');
         say('child', spawn('sleep', ['600'], { stdio: 'ignore' }).pid);
       },
-      after,
     });
-
-  const fails = async (boots: Boot, fail: (second: App) => void): Promise<void> => {
     const folder = privateFolder();
     const pidFile = join(folder, 'pid');
     const path = join(folder, 'admin.sock');
@@ -88,7 +87,7 @@ describe('G5: a successor on probation that', () => {
         return handover.listen(createServer(), { path: process.env.ADMIN_PATH as string });
       },
     });
-    const { chain: processes, first } = await chain([listenAdmin, boots, listenAdmin], {
+    const { chain: processes, first } = await chain([listenAdmin, bad, listenAdmin], {
       env: { ADMIN_PATH: path },
     });
     const { ino } = statSync(path);
@@ -98,7 +97,7 @@ describe('G5: a successor on probation that', () => {
     const second = await processes.generation(2);
     const child = follow(await second.said<number>('child'));
     await second.booted.catch(() => {});
-    fail(second);
+    second.process.signal(signal);
     expect(await failure).toMatchObject({
       name: 'HandoverError',
       code: 'ERR_HANDOVER_PROBATION_FAILED',
@@ -122,77 +121,24 @@ describe('G5: a successor on probation that', () => {
     await first.process.gone();
     await (await processes.generation(3)).close();
     expect([existsSync(path), existsSync(pidFile)]).toEqual([false, false]);
-  };
-
-  it('exits', () =>
-    fails(
-      bad(() => setTimeout(() => process.exit(3), 200)),
-      () => {},
-    ));
-  it('is killed', () =>
-    fails(
-      bad(() => {}),
-      (second) => second.process.signal('SIGKILL'),
-    ));
-  it('stops', () =>
-    fails(
-      bad(() => {}),
-      (second) => second.process.signal('SIGSTOP'),
-    ));
-  it('blocks its loop', () =>
-    fails(
-      bad(() =>
-        setTimeout(() => {
-          for (;;);
-        }, 200),
-      ),
-      () => {},
-    ));
-  it('throws', () =>
-    fails(
-      bad(() =>
-        setTimeout(() => {
-          throw new Error('a bug of the new release');
-        }, 200),
-      ),
-      () => {},
-    ));
+  });
 });
 
-describe('G5: a successor whose health check', () => {
-  const sick = async (health: NonNullable<Parameters<typeof server>[0]>['health'], message: RegExp): Promise<void> => {
-    const { chain: processes, first } = await chain([
-      server({ options }),
-      server({ options, ...(health && { health }) }),
-    ]);
-    const visitors = new Visitors(await targetOf(first));
-    const failure = await failureOf(first);
-    expect(failure).toMatchObject({
-      code: 'ERR_HANDOVER_PROBATION_FAILED',
-      message: expect.stringMatching(message),
-      phase: 'PROBATION',
-      stillServing: true,
-    });
-    expect((await processes.generation(2)).process.alive()).toBe(false);
-    await visitors.answered(first.pid, 5);
-    await visitors.stop();
-    expect(visitors.refused).toEqual([]);
-    expect(first.allSaid('server')).toEqual(['listening']);
-    await first.close();
-  };
-
-  it('says no', () => sick(() => false, /health/));
-  it('rejects', () => sick(() => Promise.reject(new Error('no database')), /health/));
-  it('throws', () =>
-    sick(() => {
-      throw new Error('no database');
-    }, /health/));
-  it('never resolves', () => sick(() => new Promise(() => {}), /no heartbeat for \d+ ms/));
-  it('gets worse', () =>
-    sick(({ kept }) => {
-      kept.asked = ((kept.asked as number | undefined) ?? 0) + 1;
-      return (kept.asked as number) < 6;
-    }, /health/));
+it('G5: a successor whose health check says no fails its probation', async () => {
+  const { chain: processes, first } = await chain([server({ options }), server({ options, health: () => false })]);
+  const visitors = new Visitors(await targetOf(first));
+  expect(await failureOf(first)).toMatchObject({
+    code: 'ERR_HANDOVER_PROBATION_FAILED',
+    message: expect.stringMatching(/health/),
+    phase: 'PROBATION',
+    stillServing: true,
+  });
+  expect((await processes.generation(2)).process.alive()).toBe(false);
+  await visitors.answered(first.pid, 5);
+  await visitors.stop();
+  expect(visitors.refused).toEqual([]);
+  expect(first.allSaid('server')).toEqual(['listening']);
+  await first.close();
 });
 
 it('G8: the outcome counts the connections that died with the successor', async () => {

@@ -3,7 +3,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type App, type Boot, useApps } from '../handover/apps.js';
+import { type App, useApps } from '../handover/apps.js';
 import { HttpConnection } from '../handover/clients.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { familyOf, privateFolder, server, stopped, targetOf, Visitors, visit } from './engine.js';
@@ -19,16 +19,13 @@ interface Failed {
 }
 
 /** A successor that has come to fail while the first process answers a long request. */
-async function recalled(
-  bad: (options: object) => Boot,
-  fail: (second: App) => unknown,
-): Promise<{ readonly failed: Failed; readonly visitors: Visitors }> {
+async function recalled(fail: (second: App) => unknown): Promise<Failed> {
   const folder = privateFolder();
   const pidFile = join(folder, 'pid');
   const takeover = join(folder, 'handover.sock');
   const options = { probation: { duration: 0, stallTimeout: 200 }, pidFile, takeover };
   const good = server({ options });
-  const family = await familyOf(apps, [good, bad(options), good, good]);
+  const family = await familyOf(apps, good);
   const { first } = family;
   const target = await targetOf(first);
   const identity = statSync(takeover).ino;
@@ -79,27 +76,20 @@ async function recalled(
   await visitors.stop();
   expect(visitors.refused).toEqual([]);
   await (await family.generation(4)).close();
-  return { failed, visitors };
+  return failed;
 }
-
-const good = (options: object): Boot => server({ options });
 
 describe('G5: while its predecessor drains, a successor', () => {
   it('is killed', async () => {
-    const { failed } = await recalled(good, (second) => second.process.signal('SIGKILL'));
+    const failed = await recalled((second) => second.process.signal('SIGKILL'));
     expect(failed).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', phase: 'DRAIN' });
     expect(failed.error.message).toMatch(/killed by SIGKILL/);
-  });
-
-  it('exits', async () => {
-    const { failed } = await recalled(good, (second) => void second.run(() => process.exit(7)).catch(() => {}));
-    expect(failed.error.message).toMatch(/exit code 7/);
   });
 
   it('stops: what queued up meanwhile is answered, none is refused', async () => {
     let queued: ReturnType<typeof visit>[] = [];
     let target: Awaited<ReturnType<typeof targetOf>> | undefined;
-    const { failed } = await recalled(good, async (second) => {
+    const failed = await recalled(async (second) => {
       target = await targetOf(second);
       await stopped(second);
       const at = target;
@@ -111,148 +101,32 @@ describe('G5: while its predecessor drains, a successor', () => {
     const pids = new Set((await Promise.all(queued)).map((seen) => ('pid' in seen ? seen.pid : JSON.stringify(seen))));
     expect(pids.size).toBe(1);
   });
-
-  it('blocks its loop', async () => {
-    const { failed } = await recalled(good, (second) => {
-      second
-        .run(() => {
-          for (;;);
-        })
-        .catch(() => {});
-    });
-    expect(failed).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'DRAIN' });
-  });
-
-  it('falls ill', async () => {
-    const { failed } = await recalled(
-      (options) => server({ options, health: ({ kept }) => kept.ill !== true }),
-      (second) =>
-        second.run(({ kept }) => {
-          kept.ill = true;
-        }),
-    );
-    expect(failed).toMatchObject({ phase: 'DRAIN' });
-    expect(failed.error.message).toMatch(/health/);
-  });
 });
 
-describe('G5: at COMMIT itself, a successor', () => {
-  /** It fails when it is put in charge, before it says COMMITTED. */
-  const fails = async (before: NonNullable<Parameters<typeof server>[0]>['before']) => {
-    const options = { probation: { duration: 0 } };
-    const { chain, first } = await apps
-      .chain([server({ options }), server({ options, ...(before && { before }) }), server({ options })])
-      .then(({ chain: processes, first: app }) => ({ chain: processes, first: app }));
-    const visitors = new Visitors(await targetOf(first));
-    const message = await first.run(({ handover }) => handover.upgrade().then(String, (error) => error.message));
-    expect(await first.run(({ handover }) => handover.isInCharge)).toBe(true);
-    await visitors.answered(first.pid, 10);
-    expect(first.allSaid('server')).toEqual(['listening']);
-    expect(first.allSaid('duty')).toEqual(['start', 'stop', 'start']);
-    expect(first.allSaid('closing')).toEqual([]);
-    const { pid } = await first.upgrade();
-    await visitors.answered(pid, 10);
-    await visitors.stop();
-    expect(visitors.refused).toEqual([]);
-    await first.process.gone();
-    await (await chain.generation(3)).close();
-    return message;
+it('G5: at COMMIT itself, before it says COMMITTED, a successor is killed', async () => {
+  const options = { probation: { duration: 0 } };
+  const before = (): void => {
+    const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
+    subscribe('handover:frame', (frame) => {
+      const { direction, name } = frame as { direction: string; name: string };
+      if (direction === 'received' && name === 'COMMIT') process.kill(process.pid, 'SIGKILL');
+    });
   };
-
-  it('is killed when COMMIT comes', async () => {
-    const message = await fails(() => {
-      const { subscribe } = process.getBuiltinModule('node:diagnostics_channel');
-      subscribe('handover:frame', (frame) => {
-        const { direction, name } = frame as { direction: string; name: string };
-        if (direction === 'received' && name === 'COMMIT') process.kill(process.pid, 'SIGKILL');
-      });
-    });
-    expect(message).toMatch(/SIGKILL/);
-  });
-
-  it('dies of its first duty', async () => {
-    const message = await fails(({ handover }) => {
-      handover.whenInCharge(() => process.exit(9));
-    });
-    expect(message).toMatch(/exit code 9/);
-  });
-});
-
-describe('G1, G5: dies while the process before it still steps down, a successor', () => {
-  /** What takes its time says `ending`, and then waits for `goOn`. */
-  const dies = async (before: NonNullable<NonNullable<Parameters<typeof server>[0]>['before']>): Promise<void> => {
-    const options = { probation: { duration: 0 } };
-    const { chain: processes, first } = await apps.chain([
-      server({ options, before }),
-      server({ options }),
-      server({ options }),
-    ]);
-    const target = await targetOf(first);
-    const upgrading = first.run(({ handover }) => handover.upgrade().then(String, (error) => error.code));
-    await first.said('ending');
-    const second = await processes.generation(2);
-    second.process.signal('SIGKILL');
-    await second.process.gone();
-    expect(await upgrading).toBe('ERR_HANDOVER_SUCCESSOR_EXITED');
-    await first.run(({ kept }) => (kept.goOn as () => void)());
-    // What steps down does so in a macrotask or two after that.
-    await first.run(() => new Promise((resolve) => setTimeout(resolve, 100)));
-    for (let i = 0; i < 10; i++) expect(await visit(target)).toEqual({ pid: first.pid });
-    expect(await first.run(({ handover }) => [handover.isInCharge, handover.closing.aborted])).toEqual([true, false]);
-    expect(first.allSaid('duty')).toEqual(['start', 'stop', 'start']);
-    // It has the charge, not only the port: the next one gets both.
-    const { pid } = await first.upgrade();
-    expect(await visit(target)).toEqual({ pid });
-    await first.process.gone();
-    await (await processes.generation(3)).close();
-  };
-
-  it('a duty of which is ending: the port is never left refused', () =>
-    dies(({ handover, kept, say }) => {
-      handover.whenInCharge(
-        (signal) =>
-          new Promise<void>((resolve) => {
-            signal.addEventListener('abort', () => {
-              if (kept.goOn) return resolve();
-              say('ending');
-              kept.goOn = resolve;
-            });
-          }),
-      );
-    }));
-
-  it('the state of which is being collected: the same', () =>
-    dies(({ handover, kept, say }) => {
-      handover.keep('state', async () => {
-        if (!kept.goOn) {
-          say('ending');
-          await new Promise<void>((resolve) => {
-            kept.goOn = resolve;
-          });
-        }
-        return new Uint8Array(1);
-      });
-    }));
-});
-
-it('G5: recalled, a process cuts no live connection at the deadline its drain had', async () => {
-  const options = { probation: { duration: 0 }, drain: { timeout: 1_500 } };
-  const { chain: processes, first } = await apps.chain([server({ options }), server({ options })]);
-  const target = await targetOf(first);
-  const client = new HttpConnection(target);
-  const held = client.request('/hold');
-  await first.said('held');
-  await first.upgrade();
-  const second = await processes.generation(2);
-  second.process.signal('SIGKILL');
-  await first.said('handover:in-charge', 2);
-  // Beyond the deadline.
-  await first.run(() => new Promise((resolve) => setTimeout(resolve, 2_000)));
-  await first.run(({ servers }) => servers.http?.release());
-  expect((await held).pid).toBe(first.pid);
-  expect(first.allSaid('handover:drained')).toEqual([]);
-  client.close();
-  await first.close();
+  const { chain, first } = await apps.chain([server({ options }), server({ options, before }), server({ options })]);
+  const visitors = new Visitors(await targetOf(first));
+  const message = await first.run(({ handover }) => handover.upgrade().then(String, (error) => error.message));
+  expect(message).toMatch(/SIGKILL/);
+  expect(await first.run(({ handover }) => handover.isInCharge)).toBe(true);
+  await visitors.answered(first.pid, 10);
+  expect(first.allSaid('server')).toEqual(['listening']);
+  expect(first.allSaid('duty')).toEqual(['start', 'stop', 'start']);
+  expect(first.allSaid('closing')).toEqual([]);
+  const { pid } = await first.upgrade();
+  await visitors.answered(pid, 10);
+  await visitors.stop();
+  expect(visitors.refused).toEqual([]);
+  await first.process.gone();
+  await (await chain.generation(3)).close();
 });
 
 it('G5: a successor that gives up removes no path of the process that serves', async () => {

@@ -178,18 +178,6 @@ it('G5, G8: SIGTERM to a standby ends it; its predecessor serves and knows', asy
   await first.close();
 });
 
-it('one at a time: a handover while a standby waits is refused, and does not disturb it', async () => {
-  const { chain: processes, first } = await chain(server());
-  const pid = await first.run(prepare);
-  expect(await failureOf(first)).toMatchObject({ code: 'ERR_HANDOVER_IN_PROGRESS', stillServing: true });
-  expect(await failureOf(first, ({ handover }) => handover.prepare())).toMatchObject({
-    code: 'ERR_HANDOVER_IN_PROGRESS',
-  });
-  expect((await first.run(commit)).pid).toBe(pid);
-  await first.process.gone();
-  await (await processes.generation(2)).close();
-});
-
 it('closing the predecessor ends its standby', async () => {
   const { chain: processes, first } = await chain(server());
   await first.run(prepare);

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type App, type Boot, boot, exceptReserveNumbers, type InsideError, useApps } from './apps.js';
-import { HttpConnection, LineConnection, loadOf } from './clients.js';
+import { HttpConnection, loadOf } from './clients.js';
 
 expectNoLeaks();
 const { chain } = useApps();
@@ -88,20 +88,6 @@ describe('G5, G7: the successor ends before it is ready', () => {
     });
   });
 
-  it('throws after it has claimed', async () => {
-    const error = await fails(
-      boot(async (inside) => {
-        await inside.open();
-        await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
-        setImmediate(() => {
-          throw new Error('no cache here');
-        });
-      }),
-    );
-    expect(error).toMatchObject({ code: 'ERR_HANDOVER_SUCCESSOR_EXITED', exitCode: 1 });
-    expect(error).toHaveProperty('stderr', expect.stringContaining('no cache here'));
-  });
-
   it.each([0, 1, 42])('exits %i', async (code) => {
     const error = await fails(
       boot((_inside, code) => {
@@ -143,19 +129,6 @@ describe('G5, G7: the successor ends before it is ready', () => {
       message: expect.stringContaining('the successor is shutting down'),
     });
   });
-
-  it('keeps the last lines of its stderr, not all of it', async () => {
-    const error = await fails(
-      boot(() => {
-        for (let i = 1; i <= 5_000; i++) process.stderr.write(`line ${i}\n`);
-        process.exitCode = 3;
-        process.stderr.write('', () => process.exit());
-      }),
-    );
-    const lines = String((error as { stderr?: string }).stderr).split('\n');
-    expect(lines.at(-1)).toBe('line 5000');
-    expect(lines.length).toBeLessThanOrEqual(20);
-  });
 });
 
 describe('G5, G7: ERR_HANDOVER_TIMEOUT', () => {
@@ -164,14 +137,6 @@ describe('G5, G7: ERR_HANDOVER_TIMEOUT', () => {
     phase: 'PREPARE',
     message: expect.stringContaining('not ready within 1000 ms'),
   };
-
-  it('a successor that hangs after it has claimed is ended', async () => {
-    const hangs = boot(async (inside) => {
-      await inside.open();
-      await inside.listen('http', { name: 'web', port: 0, host: '127.0.0.1' });
-    });
-    expect(await fails(hangs, impatient)).toMatchObject({ ...timeout });
-  });
 
   it('a successor that never opens its handover is ended', async () => {
     const never = boot(() => {
@@ -194,71 +159,6 @@ describe('G5, G7: ERR_HANDOVER_TIMEOUT', () => {
     const stopped = boot(() => process.kill(process.pid, 'SIGSTOP'));
     expect(await fails(stopped, impatient)).toMatchObject(timeout);
   }, 30_000);
-});
-
-describe('G5: the successor dies after COMMIT, while the predecessor drains', () => {
-  it('the predecessor takes everything back and serves; only what the dead process had is lost', async () => {
-    const { chain: processes, first } = await chain([web, web, web]);
-    const address = await target(first);
-    const inside = new HttpConnection(address);
-    const held = inside.request('/hold');
-    await first.said('held');
-    const { pid } = await first.upgrade();
-    const second = await processes.generation(2);
-    expect(second.pid).toBe(pid);
-    // One request is the successor's own, and dies with it.
-    const doomed = new HttpConnection(address);
-    const lost = expect(doomed.request('/hold')).rejects.toThrow(/reset|closed|ECONNRESET/);
-    await second.said('held');
-    expect(second.process.signal('SIGKILL')).toBe(true);
-    await lost;
-
-    const { load, close } = loadOf('http', address);
-    await load.answered(first.pid, 20);
-    await load.stop();
-    close();
-    expect(load.failures).toEqual([]);
-    await first.run(({ servers }) => servers.http?.release());
-    expect((await held).pid).toBe(first.pid);
-    // The failure is published, and it is in charge again.
-    expect(await first.said('handover:failed')).toMatchObject({
-      code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
-      phase: 'DRAIN',
-      stillServing: true,
-    });
-    expect(
-      await first.run(({ handover, children }) => [handover.isInCharge, handover.closing.aborted, children()]),
-    ).toEqual([true, false, []]);
-    const again = await first.upgrade();
-    const third = await processes.generation(3);
-    expect(third.pid).toBe(again.pid);
-    inside.close();
-    doomed.close();
-    await first.gone();
-    await third.close();
-  });
-
-  it('no connection attempt is refused meanwhile: what waits in the queue is served after the recall', async () => {
-    const lines = boot(async (inside) => {
-      await inside.open();
-      inside.say('listening', await inside.listen('net', { port: 0, host: '127.0.0.1' }));
-      await inside.handover.ready();
-    });
-    const { chain: processes, first } = await chain(lines);
-    const address = await target(first);
-    const old = new LineConnection(address);
-    await old.echo('keeps the predecessor draining');
-    await first.upgrade();
-    const second = await processes.generation(2);
-    // Stopped, it accepts nothing; then it dies, and the queue is the predecessor's.
-    second.process.signal('SIGSTOP');
-    const waiting = Array.from({ length: 10 }, () => new LineConnection(address));
-    const answers = waiting.map((connection, i) => connection.echo(`${i}`));
-    second.process.signal('SIGKILL');
-    expect((await Promise.all(answers)).map(({ pid }) => pid)).toEqual(waiting.map(() => first.pid));
-    await Promise.all([old, ...waiting].map((connection) => connection.close()));
-    await first.close();
-  });
 });
 
 describe('addresses', () => {

@@ -145,18 +145,6 @@ describe('signals', () => {
     expect(await exit(processes, first)).toEqual({ code: null, signal });
   });
 
-  it('SIGUSR2 twice: one successor, and both live through it', async () => {
-    const { chain: processes, first } = await chain(serving());
-    first.process.signal('SIGUSR2');
-    first.process.signal('SIGUSR2');
-    const second = await processes.generation(2);
-    await second.booted;
-    expect(await exit(processes, first)).toEqual(EXIT_0);
-    expect(await second.run(({ handover }) => handover.generation)).toBe(2);
-    second.process.signal('SIGTERM');
-    await second.gone();
-  });
-
   it('G7: SIGTERM during a handover leaves no successor and exits 0', async () => {
     const { chain: processes, first } = await chain([serving(), loads]);
     first.process.signal('SIGUSR2');

@@ -171,8 +171,16 @@ describe('standby', () => {
 
   it('is the only one', async () => {
     const { world, a } = await World.begin();
-    await world.settle(a.executor.prepare());
-    expect(await failure(world, a.executor.upgrade())).toMatchObject({ code: 'ERR_HANDOVER_IN_PROGRESS' });
+    const standby = await world.settle(a.executor.prepare());
+    const { b } = world;
+    for (const begin of ['upgrade', 'prepare'] as const) {
+      expect(await failure(world, a.executor[begin]())).toMatchObject({
+        code: 'ERR_HANDOVER_IN_PROGRESS',
+        stillServing: true,
+      });
+    }
+    await world.settle(standby.commit());
+    expect([world.b, b.isInCharge]).toEqual([b, true]);
   });
 
   it('G5: takes charge when its predecessor dies', async () => {
@@ -200,10 +208,20 @@ describe('probation', () => {
     expect(world.b.isInCharge).toBe(true);
   });
 
-  it('fails where the app is not well', async () => {
+  it.each<[string, () => boolean | Promise<boolean>]>([
+    ['is not well', () => false],
+    ['cannot say that it is', () => Promise.reject(new Error('no database'))],
+    [
+      'throws where it should say so',
+      () => {
+        throw new Error('no database');
+      },
+    ],
+    ['never says so', () => new Promise(() => {})],
+  ])('fails where the app %s', async (_, ill) => {
     const { world, a } = await World.begin({ probation });
     let isWell = true;
-    world.options = { probation, health: { check: () => isWell } };
+    world.options = { probation, health: { check: () => isWell || ill() } };
     const upgrade = a.executor.upgrade();
     await world.clock.advance(500);
     isWell = false;
@@ -427,17 +445,28 @@ describe('recall', () => {
     expect(a.isInCharge).toBe(false);
   });
 
-  it('G5: where it dies while a duty of this process ends: nobody is refused', async () => {
+  it.each([
+    'a duty of this process ends',
+    'its state is collected',
+  ])('G5: where it dies while %s: nobody is refused', async (what) => {
     const { world, a } = await World.begin();
-    a.duties.addDuty((signal) => {
-      signal.addEventListener('abort', () => world.b.kill());
-      return new Promise<void>(() => {});
-    });
+    const stepped = new Deferred<Uint8Array>();
+    const dies = (): Promise<Uint8Array> => {
+      world.b.kill();
+      return stepped.promise;
+    };
+    if (what === 'its state is collected') a.resources.kept.keep('state', dies);
+    else
+      a.duties.addDuty((signal) => new Promise((resolve) => signal.addEventListener('abort', () => resolve(dies()))));
     expect(await failure(world, a.executor.upgrade())).toMatchObject({
       code: 'ERR_HANDOVER_SUCCESSOR_EXITED',
       phase: 'COMMIT',
     });
     expect([a.isInCharge, await answering(a)]).toEqual([true, a.pid]);
+    // Stepping down, which has been overtaken, goes no further.
+    stepped.resolve(new Uint8Array(1));
+    await world.clock.advance(1_000);
+    expect([a.phase, a.isInCharge, await answering(a)]).toEqual(['serving', true, a.pid]);
   });
 
   it('G5: where it hangs just before RETIRE: that waits for a sign of life', async () => {
