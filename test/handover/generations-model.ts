@@ -14,6 +14,7 @@ import {
   type Explored,
   explore as exploreFrom,
   type Model as ModelOf,
+  next,
   type Step as StepOf,
 } from '../helpers/worlds.js';
 
@@ -488,14 +489,4 @@ function at(w: World, i: number): Process {
 /** Whether no other process has a byte from `first` on. */
 function isLockable(w: World, i: number, first: number): boolean {
   return w.all.every(({ from, to }, other) => other === i || from === to || to <= first);
-}
-
-function next<S extends string, E extends string>(
-  table: Readonly<Record<S, Readonly<Partial<Record<E, S>>>>>,
-  state: S,
-  event: E,
-): S {
-  const to = table[state][event];
-  if (to === undefined) throw new Error(`${event} while ${state}`);
-  return to;
 }

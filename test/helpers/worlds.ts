@@ -61,3 +61,14 @@ export function explore<World>(first: World, model: Model<World>): Explored {
   }
   return { worlds: cameFrom.size, finding: undefined };
 }
+
+/** The state that follows by a table. @throws Error the event may not happen in that state */
+export function next<S extends string, E extends string>(
+  table: Readonly<Record<S, Readonly<Partial<Record<E, S>>>>>,
+  state: S,
+  event: E,
+): S {
+  const to = table[state][event];
+  if (to === undefined) throw new Error(`${event} while ${state}`);
+  return to;
+}

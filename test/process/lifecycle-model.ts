@@ -16,6 +16,7 @@ import {
   type Explored,
   explore as exploreFrom,
   type Model as ModelOf,
+  next,
   type Step as StepOf,
 } from '../helpers/worlds.js';
 
@@ -591,14 +592,4 @@ function isLockable(w: World, name: 'a' | 'b', first: number): boolean {
   if (other.from >= 0) return false;
   // What A keeps while it drains is the byte of its own turn.
   return name === 'a' || first > 0;
-}
-
-function next<S extends string, E extends string>(
-  table: Readonly<Record<S, Readonly<Partial<Record<E, S>>>>>,
-  state: S,
-  event: E,
-): S {
-  const to = table[state][event];
-  if (to === undefined) throw new Error(`${event} while ${state}`);
-  return to;
 }

@@ -12,7 +12,6 @@ export { temporaryFolder as temporary } from '../helpers/folders.js';
 
 export const EXAMPLE: string = fileURLToPath(new URL('../../examples/http.mjs', import.meta.url));
 export const FOREIGN: string = fixture('foreign.mjs');
-export const NODE_COMMAND: readonly string[] = [process.execPath];
 
 export function fixture(name: string): string {
   return fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
