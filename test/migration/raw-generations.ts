@@ -1,11 +1,10 @@
 // Real processes that hand raw connections on: a line protocol that counts, and a stream of known bytes both ways.
 import type { NetConnectOpts } from 'node:net';
-import type { HandoverOptions, ListenOptions } from '../../lib/index.js';
+import type { ListenOptions } from '../../lib/index.js';
 import { type App, type Boot, boot } from '../handover/apps.js';
 import type { Strike } from './generations.js';
 
 export interface RawSetting {
-  readonly handover?: HandoverOptions;
   readonly address?: Pick<ListenOptions, 'port' | 'host' | 'path' | 'abstract'>;
   /** Milliseconds `save` takes; absent: it returns at once. */
   readonly saveTime?: number;
@@ -17,10 +16,10 @@ export interface RawSetting {
 
 /**
  * A generation. A connection that says `stream` first gets known bytes at full speed from then on, and sends them;
- * any other gets `<pid> <count> <line>` for each line, and does not move if the last was `stay`.
+ * any other gets `<pid> <count> <line>` for each line.
  */
 export function rawGeneration(setting: RawSetting = {}): Boot {
-  return boot(async (inside, { handover = {}, address, saveTime, strike, drains }) => {
+  return boot(async (inside, { address, saveTime, strike, drains }) => {
     interface Talk {
       count: number;
       rest: string;
@@ -31,7 +30,7 @@ export function rawGeneration(setting: RawSetting = {}): Boot {
     }
     type State = Talk | Streaming;
     const net = process.getBuiltinModule('node:net');
-    const saves = new Map<import('node:net').Socket, { save(): State | undefined; stay(): void }>();
+    const saves = new Map<import('node:net').Socket, { save(): State; stay(): void }>();
     // Bytes told from their neighbours, and from those a chunk away: the period is a prime.
     const period = 999_983;
     const pattern = Buffer.alloc(period + 100_000);
@@ -74,7 +73,6 @@ export function rawGeneration(setting: RawSetting = {}): Boot {
       send();
     };
     const talk = (socket: import('node:net').Socket, state: Talk): void => {
-      let last = '';
       const onData = (chunk: Buffer): void => {
         const text = state.rest + chunk.toString('latin1');
         if (text.startsWith('stream\n')) {
@@ -87,12 +85,10 @@ export function rawGeneration(setting: RawSetting = {}): Boot {
         const lines = text.split('\n');
         state.rest = lines.pop() ?? '';
         for (const line of lines) {
-          inside.say('line', line);
-          last = line;
           socket.write(`${process.pid} ${++state.count} ${line}\n`, 'latin1');
         }
       };
-      saves.set(socket, { save: () => (last === 'stay' ? undefined : state), stay: () => {} });
+      saves.set(socket, { save: () => state, stay: () => {} });
       socket.on('data', onData).on('error', () => {});
       socket.on('close', () => inside.say('closed'));
     };
@@ -107,7 +103,7 @@ export function rawGeneration(setting: RawSetting = {}): Boot {
       if (direction !== strike?.direction || name !== strike.name) return;
       if (++frames === (strike.nth ?? 1)) process.kill(process.pid, strike.signal);
     });
-    await inside.open({ probation: { duration: 0 }, drain: { timeout: 10_000 }, ...handover });
+    await inside.open({ probation: { duration: 0 }, drain: { timeout: 10_000 } });
     const migrate = {
       save: async (socket: import('node:net').Socket) => {
         if (saveTime !== undefined) await new Promise((resolve) => setTimeout(resolve, saveTime));
@@ -115,7 +111,6 @@ export function rawGeneration(setting: RawSetting = {}): Boot {
       },
       stay: (socket: import('node:net').Socket) => saves.get(socket)?.stay(),
       restore: (socket: import('node:net').Socket, state: State) => {
-        inside.say('restored');
         if ('sent' in state) stream(socket, state);
         else talk(socket, state);
       },

@@ -5,7 +5,7 @@ import { type PerMessageDeflateOptions, WebSocket } from 'ws';
 import { type App, type Boot, boot, useApps } from '../handover/apps.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
-import { type Drained, portOf, replace, type Strike } from './generations.js';
+import { type Drained, portOf, replace } from './generations.js';
 import { frame, SocketWire } from './websockets.js';
 
 expectNoLeaks();
@@ -16,7 +16,6 @@ interface Setting {
   readonly generic?: boolean;
   readonly deflate?: boolean | PerMessageDeflateOptions;
   readonly handover?: object;
-  readonly strike?: Strike;
   /** Milliseconds for `save`. */
   readonly saveTakes?: number;
 }
@@ -26,7 +25,7 @@ interface Setting {
  * of the last word to this client before it, so that one that is lost or doubled shows.
  */
 function generation(setting: Setting = {}): Boot {
-  return boot(async (inside, { optsIn = true, generic = false, deflate = false, handover = {}, strike, saveTakes }) => {
+  return boot(async (inside, { optsIn = true, generic = false, deflate = false, handover = {}, saveTakes }) => {
     const http = process.getBuiltinModule('node:http');
     const require = process.getBuiltinModule('node:module').createRequire(`${process.cwd()}/`);
     const { WebSocketServer } = require('ws') as typeof import('ws');
@@ -55,12 +54,6 @@ function generation(setting: Setting = {}): Boot {
     inside.kept.broadcast = (text: string) => {
       for (const ws of wss.clients) say(ws, text);
     };
-    if (strike) {
-      process.getBuiltinModule('node:diagnostics_channel').subscribe('handover:frame', (message) => {
-        const { direction, name } = message as { direction: string; name: string };
-        if (direction === strike.direction && name === strike.name) process.kill(process.pid, strike.signal);
-      });
-    }
     await inside.open({ probation: { duration: 0 }, drain: { timeout: 5_000, spread: 200 }, ...handover });
     const movers = {
       save: async (key: unknown) => {
@@ -110,11 +103,6 @@ class Talker {
   async quiet(): Promise<void> {
     this.#isTalking = false;
     await until(() => this.#answered === this.#said || this.code !== undefined, { what: 'the last answer' });
-  }
-
-  talkOn(): void {
-    this.#isTalking = true;
-    this.#say();
   }
 
   async answeredBy(pid: number): Promise<void> {
@@ -224,47 +212,6 @@ describe('a new release', () => {
     await until(() => clients.every(({ code }) => code !== undefined), { what: 'the end' });
     expect(clients.map(({ code, faults }) => [code, faults])).toEqual(clients.map(() => [1012, []]));
     await app.close();
-  });
-});
-
-describe.runIf(process.platform === 'linux')('killed', () => {
-  it.each<[string, Strike]>([
-    ['at OFFER', { direction: 'received', name: 'OFFER', signal: 'SIGKILL' }],
-    ['before it says HELD', { direction: 'sent', name: 'HELD', signal: 'SIGKILL' }],
-  ])('G5: the successor %s: the predecessor goes on with every connection, and moves them the next time', async (_, strike) => {
-    const { chain: processes, first } = await chain([generation(), generation({ strike }), generation()]);
-    const clients = await talkers(first, 10);
-    await first.upgrade().catch(() => {});
-    await first.said('handover:in-charge', 2);
-    await (await processes.generation(2)).gone();
-    for (const client of clients) await client.quiet();
-    expectWhole(clients);
-    for (const client of clients) client.talkOn();
-    await first.upgrade();
-    const app = await processes.generation(3);
-    expect(await first.said<Drained>('handover:drained')).toMatchObject({ moved: 10, cut: 0 });
-    await first.gone();
-    for (const client of clients) await client.answeredBy(app.pid);
-    for (const client of clients) await client.quiet();
-    expectWhole(clients);
-    await end(app, clients);
-  });
-
-  it.each<[string, Strike]>([
-    ['at HELD', { direction: 'received', name: 'HELD', signal: 'SIGKILL' }],
-    ['before it sends GO', { direction: 'sent', name: 'GO', signal: 'SIGKILL' }],
-  ])('G4: the predecessor %s: the successor goes on with what it holds', async (_, strike) => {
-    const { chain: processes, first } = await chain([generation({ strike }), generation()]);
-    const clients = await talkers(first, 10);
-    for (const client of clients) await client.quiet();
-    await first.upgrade().catch(() => {});
-    const app = await processes.generation(2);
-    await first.gone();
-    for (const client of clients) client.talkOn();
-    for (const client of clients) await client.answeredBy(app.pid);
-    for (const client of clients) await client.quiet();
-    expectWhole(clients);
-    await end(app, clients);
   });
 });
 
