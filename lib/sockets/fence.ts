@@ -39,7 +39,7 @@ export function isHeld(socket: Socket): boolean {
   return fenceHolding(socket) !== undefined;
 }
 
-/** A method that keeps calls while a fence holds its socket. Code that stored it and calls it after that reaches Node's method. */
+/** A method that keeps calls while a fence holds its socket. Code that stored it and calls it later reaches Node's method. */
 function kept(method: 'write' | 'end' | 'destroy' | 'resetAndDestroy', keep: Keep): Override {
   return {
     value(this: Socket, ...args: unknown[]): unknown {
@@ -152,8 +152,8 @@ export class Fence {
 
   /**
    * Keeps later calls of `write` and `end`, by the app or by Node (a 408 to a client whose first request is late). A FIN of this
-   * process would end the connection of both, as every copy of a descriptor sends it (FACTS C4). Unless kept, `resetAndDestroy` only closes
-   * this copy: it would set SO_LINGER on the open file description, which both processes share.
+   * process would end the connection of both, as every copy of a descriptor sends it (FACTS C4). Unless kept, `resetAndDestroy`
+   * only closes this copy: it would set SO_LINGER on the open file description, which both processes share.
    */
   hold({ destroy = false, hear }: HoldOptions = {}): void {
     const socket = this.#socket;
@@ -210,7 +210,7 @@ export class Fence {
     this.resumeReading();
   }
 
-  /** Drops the kept calls, whose callbacks get an error: the connection was given away or ends. The socket can be destroyed now. */
+  /** Drops the kept calls, whose callbacks get an error. The socket can be destroyed: its connection was given away or ends. */
   drop(error?: Error): void {
     this.#stopHolding();
     const calls = this.#calls;
@@ -275,7 +275,7 @@ export class Fence {
     }
   }
 
-  /** Puts all chunks back in one piece, as a flowing stream emits each `unshift` at once. The decoder has kept the half character. */
+  /** Puts all chunks back in one piece: a flowing stream emits each `unshift` at once. The decoder still has a half character. */
   #putBack(): void {
     const { chunks = [] } = this.#unread ?? {};
     const encoding = this.#socket.readableEncoding;

@@ -123,7 +123,7 @@ describe('G5, G9: no version in common', () => {
     const { first } = await familyOf(apps, ours(), { env: { PROTOCOL: '2-3' } });
     const failure = await failureOf(first);
     expect(failure).toMatchObject({ code: 'ERR_HANDOVER_VERSION', phase: 'PREPARE', stillServing: true });
-    expect(failure.message).toMatch(/this process speaks 1, the other \(version 99.0.0\) 2 to 3/);
+    expect(failure.message).toMatch(/this process speaks 1, the other one \(handover 99.0.0\) speaks 2 to 3/);
     expect(await visit(await targetOf(first))).toEqual({ pid: first.pid });
     await first.close();
   });
