@@ -218,7 +218,7 @@ export class Executor {
       occasion.list = await this.#resources.all();
     },
     drain: ({ targets = [] }) => {
-      const give = () => giveTo(targets, this.#hello, this.#resources.servers);
+      const give = () => giveTo(targets, this.#hello, this.#resources.servers, this.#env.clock);
       return drain(this.#retiring, targets.length > 0 ? give : undefined);
     },
     // Runs in the background, and ends with the event `retired`, `takenBack` or `relieved`.

@@ -4,6 +4,7 @@ import { HandoverError } from '../errors.js';
 import { closeFds } from '../fd/index.js';
 import type { Held } from '../protocol/batches.js';
 import type { Channel } from '../protocol/channel.js';
+import { type Clock, systemClock } from '../protocol/clock.js';
 import { settlesWithin } from '../protocol/deadline.js';
 import { type Hello, negotiate } from '../protocol/frames.js';
 import { HELD_TIMEOUT, LEAVE_GRACE } from '../protocol/timeouts.js';
@@ -18,17 +19,19 @@ const LOOK_INTERVAL = 1_000;
 /** A worker that stays. */
 class RebalanceTarget {
   readonly #channel: Channel;
+  readonly #clock: Clock;
   readonly #moving: Migration;
   #offering: Offering | undefined;
-  #looking: NodeJS.Timeout | undefined;
+  #stopLooking: (() => void) | undefined;
   /** Looks since its last answer in which an offer waited for one. */
   #unanswered = 0;
   /** It has been told that nothing is its own: what it still answers is too late. */
   #isGivenUp = false;
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, clock: Clock) {
     this.#channel = channel;
-    this.#moving = new Migration(channel);
+    this.#clock = clock;
+    this.#moving = new Migration(channel, clock);
   }
 
   get moved(): number {
@@ -45,7 +48,7 @@ class RebalanceTarget {
           this.#expectMoving(hello, frame.payload);
           this.#offering = this.#moving.start(candidates, () => {});
           this.#offering.sweepSoon();
-          this.#looking = setInterval(() => this.#look(), LOOK_INTERVAL).unref();
+          this.#stopLooking = this.#clock.every(LOOK_INTERVAL, () => this.#look(), { isUnref: true });
         } else if (frame.name === 'HELD') this.#onHeld(frame.payload);
         else
           throw new HandoverError('ERR_HANDOVER_PROTOCOL', `a process that is given connections sent ${frame.name}`, {
@@ -56,7 +59,7 @@ class RebalanceTarget {
       // Connections without GO stay here, whatever the worker did; the ABORT tells it so.
       await this.#channel.send('ABORT', {}).catch(() => {});
     } finally {
-      clearInterval(this.#looking);
+      this.#stopLooking?.();
       this.#channel.close();
       this.#moving.takeBack();
       onGone();
@@ -79,7 +82,7 @@ class RebalanceTarget {
   async #giveUp(): Promise<void> {
     this.#isGivenUp = true;
     const told = this.#channel.send('ABORT', {}).catch(() => {});
-    if (await settlesWithin(told, LEAVE_GRACE)) this.#channel.close();
+    if (await settlesWithin(told, LEAVE_GRACE, this.#clock)) this.#channel.close();
   }
 
   #expectMoving(hello: Hello, peer: Hello): void {
@@ -103,14 +106,20 @@ class RebalanceTarget {
     await settlesWithin(
       this.#channel.send('RETIRE', {}).catch(() => {}),
       LEAVE_GRACE,
+      this.#clock,
     );
     this.#channel.close();
   }
 }
 
 /** Owns the channels, and migrates connections to the workers at their other ends until the returned function is called. */
-export function giveTo(channels: readonly Channel[], hello: Hello, servers: Servers): () => Promise<number> {
-  const targets = channels.map((channel) => new RebalanceTarget(channel));
+export function giveTo(
+  channels: readonly Channel[],
+  hello: Hello,
+  servers: Servers,
+  clock: Clock = systemClock,
+): () => Promise<number> {
+  const targets = channels.map((channel) => new RebalanceTarget(channel, clock));
   const isGone = new Set<RebalanceTarget>();
   const shares = new WeakMap<object, RebalanceTarget>();
   let next = 0;

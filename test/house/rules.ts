@@ -42,7 +42,7 @@ const BESIDE = ['lib/errors.ts', 'lib/events.ts'];
 const ADDON_LOADER = 'lib/fd/native.ts';
 const NODE_INTERNALS = /^lib\/sockets\//;
 /** Wait by the clock of Env, and these by the system's: signals and the end of a process are of no other time. */
-const KEEPS_TIME = /^lib\/(handover|process)\/(?!process-signals|held-exit)/;
+const KEEPS_TIME = /^lib\/(transfer|handover|process)\/(?!process-signals|held-exit)/;
 /** Which of their arguments is the clock. */
 const WAITS: Readonly<Record<string, number>> = { settlesWithin: 3, sleep: 2, setTimeout: 0, setInterval: 0 };
 /** Loaded only when used: what the roof must not reach by eager imports. */

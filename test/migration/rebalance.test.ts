@@ -1,12 +1,15 @@
 // G3, G4: a process that leaves gives its connections to others that serve already: what becomes of them where one of those
 // dies, hangs or breaks the protocol. The one that leaves and those that stay are real; the one that fails is played.
 import * as http from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { bindListener, describeFd, dupFd, FdSocket } from '../../lib/fd/index.js';
+import { VERDICT } from '../../lib/protocol/batches.js';
 import { Channel } from '../../lib/protocol/channel.js';
+import type { Clock } from '../../lib/protocol/clock.js';
 import type { Hello } from '../../lib/protocol/frames.js';
 import { ManagedServer } from '../../lib/protocols/managed-server.js';
+import type { Migration } from '../../lib/protocols/migration.js';
 import { giveTo } from '../../lib/transfer/rebalance.js';
 import { receiveConnections } from '../../lib/transfer/rebalance-target.js';
 import { type DrainResult, Servers } from '../../lib/transfer/servers.js';
@@ -14,6 +17,8 @@ import { own } from '../fd/sandbox.js';
 import { Peer } from '../handover/peer.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
+import { VirtualClock } from '../process/virtual-clock.js';
+import { LineClient } from './lines.js';
 import { counted, PREDECESSOR, type Site, SUCCESSOR, site, turns } from './sandbox.js';
 import { Wire } from './wire.js';
 
@@ -33,14 +38,13 @@ interface Leaving {
   readonly clients: readonly Wire[];
 }
 
-/** The process that leaves, with so many idle connections. */
-async function leaving(count: number): Promise<Leaving> {
+/** The process that leaves, with no connection yet. */
+async function serving(
+  server: Server,
+  migration?: Migration,
+): Promise<Omit<Leaving, 'clients'> & { readonly port: number }> {
   const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
-  const server = http.createServer(({ url }, response) => {
-    const body = `got ${url}`;
-    response.writeHead(200, { 'x-pid': PREDECESSOR, 'content-length': body.length }).end(body);
-  });
-  const managed = new ManagedServer(server, 'web', 511, () => {});
+  const managed = new ManagedServer(server, 'web', 511, () => {}, migration);
   const servers = new Servers();
   await servers.add('web', managed, () => ({ fd: dupFd(fd) }));
   await servers.acceptAll();
@@ -49,7 +53,16 @@ async function leaving(count: number): Promise<Leaving> {
     servers.finishAll();
     if (server.listening) await new Promise((resolve) => server.close(resolve));
   });
-  const { port } = describeFd(fd).socket?.local as AddressInfo;
+  return { servers, managed, port: (describeFd(fd).socket?.local as AddressInfo).port };
+}
+
+/** The same with so many idle connections. */
+async function leaving(count: number): Promise<Leaving> {
+  const server = http.createServer(({ url }, response) => {
+    const body = `got ${url}`;
+    response.writeHead(200, { 'x-pid': PREDECESSOR, 'content-length': body.length }).end(body);
+  });
+  const { servers, managed, port } = await serving(server);
   const clients = await Promise.all(Array.from({ length: count }, () => new Wire(port).connected()));
   for (const client of clients) await client.send('GET / HTTP/1.1\r\nHost: x\r\n\r\n').response();
   await counted({ managed }, count);
@@ -68,11 +81,12 @@ async function staying(): Promise<{ readonly to: Site; readonly channel: Channel
 
 /** It leaves: what ends the giving, and the end of the drain. */
 function leave(
-  { servers }: Leaving,
+  { servers }: Pick<Leaving, 'servers'>,
   channels: readonly Channel[],
+  clock?: Clock,
 ): { stop: () => Promise<number>; drained: Promise<DrainResult> } {
   servers.suspendAll();
-  const stop = giveTo(channels, hello, servers);
+  const stop = giveTo(channels, hello, servers, clock);
   onTestFinished(() => void stop());
   const drained = servers.drainAll({ timeout: 20_000, idleTimeout: 0, spread: 0, moves: true });
   return { stop, drained };
@@ -126,20 +140,66 @@ describe('one of those that stay', () => {
     const from = await leaving(COUNT);
     const stays = await staying();
     const heir = new Peer('predecessor');
-    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-    onTestFinished(() => void vi.useRealTimers());
-    const { stop, drained } = leave(from, [heir.channel, stays.channel]);
+    const clock = new VirtualClock();
+    const { stop, drained } = leave(from, [heir.channel, stays.channel], clock);
     await offered(heir);
     await until(() => stays.to.managed.connectionCount === COUNT / 2, { what: 'the others to have theirs' });
-    vi.advanceTimersByTime(9_000);
-    await turns();
+    await clock.advance(9_999);
     expect(from.managed.connectionCount).toBe(COUNT / 2);
-    vi.advanceTimersByTime(1_000);
+    await clock.advance(1);
     // What it answers now is too late.
     await heir.send('HELD', { batch: 1, verdicts: [0, 0, 0] }).catch(() => {});
     expect(await heir.rest()).toEqual(['ABORT']);
     await allAnsweredBy(stays, from);
     expect([(await drained).cut, await stop(), await stays.given]).toEqual([0, COUNT, COUNT]);
+  });
+
+  describe('hangs, and cannot be told that nothing is its own, because it does not read', () => {
+    /** It has read the first offer and none behind it; ten seconds later it counts as hung. */
+    async function hung() {
+      const server = createServer((socket) => socket.on('data', (line) => socket.write(line)));
+      // More than the kernel keeps for it.
+      const state = Buffer.alloc(3 * 1024 * 1024);
+      const from = await serving(server, { save: () => state, restore: () => {} });
+      const clients = Array.from({ length: 4 }, () => new LineClient({ port: from.port, host: '127.0.0.1' }));
+      await counted(from, clients.length);
+      const heir = new Peer('predecessor');
+      const clock = new VirtualClock();
+      const { drained } = leave(from, [heir.channel], clock);
+      await heir.send('HELLO', { ...hello, generation: 0 });
+      expect(await heir.next()).toMatchObject({ name: 'HELLO' });
+      const offer = await heir.next();
+      const { connections } = offer.payload as { readonly connections: readonly unknown[] };
+      await clock.advance(10_000);
+      return { clients, heir, clock, drained, verdicts: connections.map(() => VERDICT.held) };
+    }
+
+    test('G4: what it answers now is too late, and it is given nothing', async () => {
+      const { clients, heir, drained, verdicts } = await hung();
+      await heir.send('HELD', { batch: 1, verdicts });
+      await turns();
+      const frames = await heir.rest();
+      expect([new Set(frames), frames.at(-1)]).toEqual([new Set(['OFFER', 'ABORT']), 'ABORT']);
+      for (const client of clients) expect(await client.ask('still here')).toBe('still here');
+      for (const client of clients) client.close();
+      expect((await drained).cut).toBe(0);
+    });
+
+    test('G4: nothing is read of what it was offered until it is gone', async () => {
+      const { clients, heir, clock, drained } = await hung();
+      await clock.advance(10_000);
+      const answers = Promise.all(clients.map((client) => client.ask('still here')));
+      let isAnswered = false;
+      void answers.then(() => {
+        isAnswered = true;
+      });
+      await turns();
+      expect(isAnswered).toBe(false);
+      heir.close();
+      expect(await answers).toEqual(clients.map(() => 'still here'));
+      for (const client of clients) client.close();
+      expect((await drained).cut).toBe(0);
+    });
   });
 
   test.each<[string, (heir: Peer) => Promise<void> | void]>([
