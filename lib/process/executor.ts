@@ -414,6 +414,8 @@ export class Executor {
   async #becomeReady(load: () => Promise<void>): Promise<void> {
     this.expectOpen('ready()');
     await load();
+    // A listener that accepted only after the end had begun would delay the end by the time of a drain.
+    this.expectOpen('ready()');
     const claims = this.#resources.claims(this.#options.unclaimed);
     await this.#incoming?.expectClaimed(claims, this.#resources.ledger);
     const accept = async (): Promise<void> => {

@@ -56,7 +56,7 @@ export type LifeEvent =
   | 'alone'
   /** The app, a signal, an operator or the supervisor asks for the end. */
   | 'close'
-  /** As `close`, by a supervisor that names workers to take the connections. */
+  /** As `close`, by a supervisor that names workers to take the connections. Never once this process drains or ends. */
   | 'transfer'
   /** The predecessor aborted the handover and serves on, or may still serve when this process is told to end. */
   | 'withdraw'
@@ -182,7 +182,8 @@ const TAKE_BACK_TO_END: readonly Effect[] = ['resume', 'takeRoleAnyhow'];
 const RECALLED: readonly Effect[] = ['renewClosing', 'tellServesOn', 'recordFailure', 'publishInChargeAgain'];
 const LET_GO: readonly Effect[] = ['stayHere', 'closeLeavingPaths'];
 const RETIRED = to('retired', ['closeArbiter', 'awaitServiceManager', ...END], 'ended');
-const ALONE: readonly Effect[] = ['answerProbes', 'closeUnclaimed', 'tellAlone'];
+/** Without `answerProbes`: a process in charge answers probes already. */
+const ALONE: readonly Effect[] = ['closeUnclaimed', 'tellAlone'];
 
 /** Events that change nothing in a process that ends. */
 function late(state: LifeState): Readonly<Partial<Record<LifeEvent, Transition>>> {
@@ -191,7 +192,6 @@ function late(state: LifeState): Readonly<Partial<Record<LifeEvent, Transition>>
     letGo: to(state),
     relieved: to(state),
     close: to(state),
-    transfer: to(state),
     withdraw: to(state),
   };
 }
@@ -199,6 +199,7 @@ function late(state: LifeState): Readonly<Partial<Record<LifeEvent, Transition>>
 export const LIFECYCLE: Table = {
   loading: {
     ready: to('ready', ['adoptStderr', 'closeUnclaimedListeners']),
+    // No other process is left to answer probes.
     alone: to('loading', ['answerProbes']),
     close: CLOSE,
     transfer: TRANSFER,
@@ -206,7 +207,8 @@ export const LIFECYCLE: Table = {
   },
   ready: {
     takeCharge: TAKE_CHARGE,
-    alone: to('ready', ['answerProbes']),
+    // The process takes charge next, and answers probes then.
+    alone: to('ready'),
     close: CLOSE,
     transfer: TRANSFER,
     withdraw: WITHDRAW,
@@ -214,7 +216,7 @@ export const LIFECYCLE: Table = {
   takingCharge: {
     tookCharge: TOOK_CHARGE,
     failed: to('ready', ['suspendAll']),
-    alone: to('takingCharge', ['answerProbes']),
+    alone: to('takingCharge'),
     close: CLOSE,
     transfer: TRANSFER,
     withdraw: WITHDRAW,
@@ -232,8 +234,7 @@ export const LIFECYCLE: Table = {
     relieved: WITHDRAW,
     // The successor may end as soon as it is in charge, before this process has read COMMITTED.
     letGo: to('steppingDown', LET_GO),
-    // Without `answerProbes`: the successor answers probes.
-    alone: to('steppingDown', ['closeUnclaimed', 'tellAlone']),
+    alone: to('steppingDown', ALONE),
     close: CLOSE,
     transfer: TRANSFER,
     withdraw: WITHDRAW,
@@ -252,7 +253,6 @@ export const LIFECYCLE: Table = {
     retired: RETIRED,
     alone: to('draining'),
     close: to('drainingToEnd'),
-    transfer: to('drainingToEnd'),
     // The successor is in charge, although the predecessor of this process takes itself for the one that serves.
     withdraw: to('drainingToEnd'),
   },
@@ -263,21 +263,18 @@ export const LIFECYCLE: Table = {
     retired: RETIRED,
     alone: to('drainingToEnd'),
     close: to('drainingToEnd'),
-    transfer: to('drainingToEnd'),
     withdraw: to('drainingToEnd'),
   },
   recalling: {
     takenBack: to('serving', RECALLED),
-    alone: to('recalling', ['answerProbes']),
+    alone: to('recalling'),
     close: to('recallingToEnd'),
-    transfer: to('recallingToEnd'),
     withdraw: WITHDRAW,
   },
   recallingToEnd: {
     takenBack: to('closing', [...RECALLED, ...CLOSE.effects], 'ended'),
     alone: to('recallingToEnd'),
     close: to('recallingToEnd'),
-    transfer: to('recallingToEnd'),
     withdraw: WITHDRAW,
   },
   retired: { ...late('retired'), ended: to('closed', ['resolveClosed']) },

@@ -1,11 +1,14 @@
 // G4, G5: the logic of a handover from beginning to end, with its processes in this one, and time moved by hand.
+import { existsSync } from 'node:fs';
 import { get } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { HandoverError } from '../../lib/errors.js';
 import { describeFd } from '../../lib/fd/index.js';
 import { HEALTH } from '../../lib/process/health-endpoint.js';
 import { Deferred } from '../../lib/protocol/deferred.js';
+import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { type App, type Side, World } from './two-sides.js';
 import { soon } from './virtual-clock.js';
@@ -24,6 +27,20 @@ function answering({ port }: Side): Promise<number> {
     const socket = connect(port, '127.0.0.1');
     socket.once('data', (pid) => resolve(Number(pid)));
     socket.once('error', reject);
+  });
+}
+
+/** The generation that says it is ready; undefined: one that says that it is not. */
+function probed({ resources }: Side): Promise<number | undefined> {
+  const { fd = -1 } = resources.ledger.get(HEALTH) ?? {};
+  const { local } = describeFd(fd).socket ?? {};
+  const port = local && 'port' in local ? local.port : 0;
+  return new Promise((resolve, reject) => {
+    const request = get({ port, host: '127.0.0.1', path: '/readyz', agent: false }, async (response) => {
+      const { ready, generation } = JSON.parse(String(await response.toArray())) as Readonly<Record<string, unknown>>;
+      resolve(ready === true ? Number(generation) : undefined);
+    });
+    request.once('error', reject);
   });
 }
 
@@ -108,20 +125,6 @@ describe('takeover', () => {
 });
 
 describe('health', () => {
-  /** The generation that says it is ready; undefined: one that says that it is not. */
-  function probed({ resources }: Side): Promise<number | undefined> {
-    const { fd = -1 } = resources.ledger.get(HEALTH) ?? {};
-    const { local } = describeFd(fd).socket ?? {};
-    const port = local && 'port' in local ? local.port : 0;
-    return new Promise((resolve, reject) => {
-      const request = get({ port, host: '127.0.0.1', path: '/readyz', agent: false }, async (response) => {
-        const { ready, generation } = JSON.parse(String(await response.toArray())) as Readonly<Record<string, unknown>>;
-        resolve(ready === true ? Number(generation) : undefined);
-      });
-      request.once('error', reject);
-    });
-  }
-
   it('is told by the process in charge, also when the predecessor of one that drains retires', async () => {
     const { world, a } = await World.begin({ health: { endpoint: { host: '127.0.0.1', port: 0 } } });
     expect(await probed(a)).toBe(1);
@@ -137,6 +140,21 @@ describe('health', () => {
     for (let i = 0; i < 20; i++) expect(await probed(world.b)).toBe(3);
     done[1]?.();
     await world.clock.until(() => b.isClosed, 'the end of the second');
+  });
+});
+
+describe('health of a successor whose predecessor has died', () => {
+  const options = { health: { endpoint: { host: '127.0.0.1', port: 0 } } };
+
+  it('is told while it loads: nobody else is left to say that it is alive', async () => {
+    const { world, a } = await World.begin(options);
+    world.app = loadsForEver;
+    a.executor.upgrade().catch(() => {});
+    await world.clock.advance(100);
+    a.kill();
+    await world.clock.advance(2_000);
+    const { b } = world;
+    expect([b.phase, await probed(b)]).toEqual(['loading', undefined]);
   });
 });
 
@@ -285,6 +303,25 @@ describe('abort', () => {
     expect(await failure(world, upgrade)).toBe(reason);
     expect([world.b.isClosed, world.b.isInCharge]).toEqual([true, false]);
     await expectServing(world, a);
+  });
+
+  it('removes no Unix path of the process that serves', async () => {
+    const path = join(temporaryFolder(), 'web.sock');
+    const onPath: App = async (side) => {
+      const server = createServer((socket) => socket.end(`${side.pid}`));
+      await side.resources.listen(server, { name: 'web', path });
+      await side.ready();
+    };
+    const { world, a } = await World.begin({ probation: { duration: 5_000 } }, onPath);
+    world.app = onPath;
+    const abort = new AbortController();
+    const upgrade = a.executor.upgrade({ signal: abort.signal });
+    await world.clock.until(() => a.phase === 'PROBATION', 'the probation');
+    abort.abort(new Error('not today'));
+    await failure(world, upgrade);
+    expect([world.b.isClosed, existsSync(path)]).toEqual([true, true]);
+    await world.settle(a.executor.close());
+    expect(existsSync(path)).toBe(false);
   });
 
   it('at COMMIT takes back what was given up', async () => {
@@ -509,6 +546,89 @@ describe('recall', () => {
   });
 });
 
+describe('relieved', () => {
+  it('G4: a process whose successor has handed over and dies while it drains: it ends, and the third serves', async () => {
+    const { world, a } = await World.begin();
+    work(a);
+    await world.settle(a.executor.upgrade());
+    const { b } = world;
+    work(b);
+    await world.settle(b.executor.upgrade());
+    const c = world.b;
+    const failed: unknown[] = [];
+    world.on('failed', ({ code }) => failed.push(code));
+    b.kill();
+    await world.clock.until(() => a.isClosed, 'the end of the first', 120_000);
+    expect([a.isInCharge, c.phase, c.isInCharge, await answering(c)]).toEqual([false, 'serving', true, c.pid]);
+    expect(failed).toContain('ERR_HANDOVER_SUCCESSOR_EXITED');
+  });
+
+  it('G4: a process that has not heard that its successor is in charge, and has handed over itself: it ends', async () => {
+    const { world, a } = await World.begin();
+    world.onFrame('successor', 'sent', 'COMMITTED', () => world.b.wires[0]?.stop());
+    const upgrade = a.executor.upgrade();
+    upgrade.catch(() => {});
+    await world.clock.until(() => world.sides.length > 1 && world.b.isInCharge, 'the charge of the successor');
+    const { b } = world;
+    await world.settle(b.executor.upgrade());
+    const c = world.b;
+    expect(await failure(world, upgrade)).toMatchObject({ code: 'ERR_HANDOVER_TIMEOUT', phase: 'COMMIT' });
+    expect(b.signals[0]).toBe('SIGKILL');
+    await world.clock.until(() => a.isClosed, 'the end of the first', 120_000);
+    expect([a.isInCharge, c.phase, c.isInCharge, await answering(c)]).toEqual([false, 'serving', true, c.pid]);
+  });
+});
+
+describe('an end', () => {
+  it('of the first process before it has loaded: it never is in charge', async () => {
+    let began = 0;
+    const { a } = await World.begin({}, async (side) => {
+      await side.listen('web');
+      side.duties.addDuty(() => began++);
+      const ready = side.ready();
+      void side.executor.close();
+      await ready;
+    });
+    expect([a.isClosed, began, a.outcome]).toEqual([true, 0, expect.objectContaining({ code: 'ERR_HANDOVER_CLOSED' })]);
+  });
+
+  it('of the first process at any step from its listening to its charge', async () => {
+    const begun: number[] = [];
+    for (let step = 0; step < 20; step++) {
+      let began = 0;
+      const { world, a } = await World.begin({}, async (side) => {
+        const server = await side.listen('web');
+        side.duties.addDuty(() => began++);
+        server.once('listening', async () => {
+          for (let i = 0; i < step; i++) await undefined;
+          void side.executor.close();
+        });
+        await side.ready();
+      });
+      await world.clock.until(() => a.isClosed, 'its end');
+      // It is not told that it serves where it never will.
+      expect(a.outcome).toEqual(began ? undefined : expect.objectContaining({ code: 'ERR_HANDOVER_CLOSED' }));
+      begun.push(began);
+    }
+    expect([begun[0], begun.at(-1)]).toEqual([0, 1]);
+  });
+
+  it('asked for again, at any time: it comes once', async () => {
+    const { world, a } = await World.begin();
+    let hooks = 0;
+    const run = async (): Promise<void> => {
+      hooks++;
+      await a.executor.close();
+    };
+    a.duties.addHook({ name: 'once', run: () => void run(), timeout: 1_000, after: undefined });
+    await world.settle(a.executor.upgrade());
+    await world.clock.until(() => a.isClosed, 'the end of the predecessor');
+    await world.settle(a.executor.close());
+    await world.settle(Promise.all([world.b.executor.close(), world.b.executor.close()]));
+    expect([hooks, a.phase, world.b.phase]).toEqual([1, 'closed', 'closed']);
+  });
+});
+
 describe('a limit', () => {
   it('ends a successor that does not get ready', async () => {
     const { world, a } = await World.begin({ readyTimeout: 3_000 });
@@ -605,5 +725,30 @@ describe('a predecessor that dies', () => {
     a.executor.upgrade().catch(() => {});
     await world.clock.until(() => world.sides.length > 1 && world.b.isInCharge, 'the charge of the successor');
     expect(await answering(world.b)).toBe(world.b.pid);
+  });
+
+  it('G5: while it is open who inherits: the successor gets ready meanwhile, and takes charge then', async () => {
+    const { world, a } = await World.begin();
+    const [loaded, decided] = [new Deferred<void>(), new Deferred<void>()];
+    world.app = async (side) => {
+      await side.listen('web');
+      await loaded.promise;
+      await side.ready();
+    };
+    world.onStart = ({ resources: { arbiter } }) => {
+      const claim = arbiter.claim.bind(arbiter);
+      arbiter.claim = (...claimed) => decided.promise.then(() => claim(...claimed));
+    };
+    a.executor.upgrade().catch(() => {});
+    await world.clock.advance(500);
+    const { b } = world;
+    a.kill();
+    await world.clock.advance(500);
+    loaded.resolve();
+    await world.clock.advance(500);
+    expect([b.phase, b.isInCharge]).toEqual(['ready', false]);
+    decided.resolve();
+    await world.clock.until(() => b.isInCharge, 'the charge of the successor');
+    expect([await answering(b), b.outcome]).toEqual([b.pid, undefined]);
   });
 });
