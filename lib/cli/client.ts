@@ -25,12 +25,16 @@ export async function ask<N extends ControlName>(
   params: ControlParams<N>,
   onEvent?: OnEvent,
 ): Promise<ControlAnswers[N]> {
+  return (await call(context, name, params, onEvent)) as ControlAnswers[N];
+}
+
+/** The same for what no table of the protocol declares. */
+export async function call(context: Context, name: string, params: Params, onEvent?: OnEvent): Promise<Params> {
   const path = controlPath(text(context.options.control), context.variables);
   const hear = (event: string, told: Params): void => onEvent?.({ name: event, ...told } as ControlEvent);
   const rpc = new Rpc(new FdSocket(connect(path)), { calls: {}, onEvent: hear });
   try {
-    const answer = await rpc.call(name, params);
-    return answer.params as ControlAnswers[N];
+    return (await rpc.call(name, params)).params;
   } catch (error) {
     throw explained(error, path);
   } finally {

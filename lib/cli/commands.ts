@@ -1,8 +1,14 @@
 // The table of commands: the name of each, and its module, which is loaded when the command runs or its help is asked for.
+import { QUESTIONS } from '../process/questions.js';
 import { CommandError, EXIT } from '../terminal/exit-codes.js';
 import type { Command, NamedCommand } from './command.js';
 
 type Load = () => Promise<{ readonly command: Command }>;
+
+const ASKING = Object.entries(QUESTIONS).map(([name, question]): [string, Load] => [
+  name,
+  async () => ({ command: (await import('./question.js')).commandOfQuestion(name, question) }),
+]);
 
 /** Every command, in the order of the help. */
 const COMMANDS: Readonly<Record<string, Load>> = {
@@ -10,8 +16,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   upgrade: () => import('./upgrade.js'),
   abort: () => import('./abort.js'),
   scale: () => import('./scale.js'),
-  resume: () => import('./resume.js'),
-  rollback: () => import('./rollback.js'),
+  ...Object.fromEntries(ASKING),
   status: () => import('./status.js'),
   drain: () => import('./drain.js'),
   doctor: () => import('./doctor.js'),

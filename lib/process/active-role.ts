@@ -9,7 +9,7 @@ import type { Channel } from '../protocol/channel.js';
 import type { Ledger } from '../resources/ledger.js';
 import type { DescriptorReserve } from '../resources/reserve.js';
 import type { AppDuties } from './app-duties.js';
-import { CONTROL, type ControlMethods, ControlServer, controlEndpoint } from './control.js';
+import { CONTROL, ControlServer, controlEndpoint, type Methods } from './control.js';
 import { HEALTH, HealthEndpoint, type Readiness } from './health-endpoint.js';
 import { resolveHost } from './listening.js';
 import type { CheckedOptions } from './options.js';
@@ -19,7 +19,7 @@ import type { Resources } from './resources.js';
 /** Handles processes that dial the takeover socket, operators at the control socket, and probes. */
 export interface ActiveHandlers {
   readonly onDial: OnDial;
-  readonly operations: { readonly methods: ControlMethods<'process'>; readonly readiness: () => Readiness };
+  readonly operations: { readonly methods: Methods; readonly readiness: () => Readiness };
 }
 
 export class ActiveRole {

@@ -25,13 +25,15 @@ import { RESERVED } from '../resources/ledger.js';
 export const CONTROL: string = `${RESERVED}control`;
 
 /** A call of an operator. */
-export interface ControlCall<N extends ControlName> {
-  readonly params: ControlParams<N>;
+interface Call<P> {
+  readonly params: P;
   /** The operator's process, as the kernel reports it (SO_PEERCRED). */
   readonly peer: Pick<PeerCredentials, 'pid' | 'uid'>;
   /** Sends the operator an event before the answer; lost if the operator has hung up. */
   tell<E extends keyof ControlEvents>(event: E, params: ControlEvents[E]): void;
 }
+
+export type ControlCall<N extends ControlName> = Call<ControlParams<N>>;
 
 /** The reason of a handover that an operator aborts. */
 export function givenUpBy({ pid, uid }: ControlCall<ControlName>['peer']): HandoverError {
@@ -47,6 +49,22 @@ export type ControlMethod<N extends ControlName> = (
 export type ControlMethods<A extends Answerer> = { readonly [N in AnsweredBy<A>]: ControlMethod<N> };
 /** The methods of a process or of a supervisor. */
 type AnyMethods = { readonly [N in ControlName]?: ControlMethod<N> };
+
+/** Answers a call whose parameters are as the operator sent them. */
+export type Method = (call: Call<Params>) => Params | Promise<Params>;
+export type Methods = Readonly<Record<string, Method>>;
+
+/** The methods behind the checks of the table. */
+export function checked(methods: AnyMethods): Methods {
+  const names = Object.keys(methods) as ControlName[];
+  return Object.fromEntries(
+    names.map((name) => [name, behindCheck(name, methods[name] as ControlMethod<typeof name>)]),
+  );
+}
+
+function behindCheck<N extends ControlName>(name: N, method: ControlMethod<N>): Method {
+  return ({ params, ...call }) => method({ ...call, params: controlParams(name, params) });
+}
 
 export interface ControlServerOptions {
   /** Whether this peer may control the process. @default the same user, and root */
@@ -76,7 +94,7 @@ interface Operator {
 
 /** Answers operators. Borrows the listener, and does not keep the process alive. */
 export class ControlServer {
-  readonly #methods: AnyMethods;
+  readonly #methods: Methods;
   readonly #allow: (peer: PeerCredentials) => boolean;
   readonly #operators: Guests<Operator> = new Guests({
     limit: MAX_OPERATORS,
@@ -87,7 +105,7 @@ export class ControlServer {
   #isStopped = false;
   #isClosing = false;
 
-  constructor(listener: number, methods: AnyMethods, options: ControlServerOptions = {}) {
+  constructor(listener: number, methods: Methods, options: ControlServerOptions = {}) {
     const { allow = isSameUserOrRoot, makeRoom = () => {} } = options;
     this.#methods = methods;
     this.#allow = allow;
@@ -111,11 +129,11 @@ export class ControlServer {
     const peer = peerCredentials(fd);
     const isAllowed = this.#allow(peer);
     if (!isAllowed) publish('control-refused', { uid: peer.uid, pid: peer.pid });
-    const handlers = (Object.keys(this.#methods) as ControlName[]).map((name): [string, Handler] => [
+    const handlers = Object.entries(this.#methods).map(([name, method]): [string, Handler] => [
       name,
       ({ params, fds }) => {
         closeFds(fds);
-        if (isAllowed) return this.#answer(operator, name, params, peer);
+        if (isAllowed) return this.#answer(operator, method, params, peer);
         throw new HandoverError('ERR_HANDOVER_CONTROL_REFUSED', `user ${peer.uid} may not control this process`, {
           stillServing: true,
         });
@@ -127,18 +145,17 @@ export class ControlServer {
     void operator.rpc.closed.then(() => this.#operators.leave(operator));
   }
 
-  async #answer<N extends ControlName>(
+  async #answer(
     operator: Operator,
-    name: N,
+    method: Method,
     given: Params,
     { pid, uid }: PeerCredentials,
   ): Promise<{ readonly params: Params }> {
-    const method = this.#methods[name] as ControlMethod<N>;
     operator.calls++;
     this.#operators.busy(operator);
     try {
       const params = await method({
-        params: controlParams(name, given),
+        params: given,
         peer: { pid, uid },
         tell: (event, told) => operator.rpc.tell(event, { ...told }),
       });

@@ -20,9 +20,10 @@ import { DescriptorReserve } from '../resources/reserve.js';
 import { giveTo } from '../transfer/rebalance.js';
 import { ActiveRole } from './active-role.js';
 import type { AppDuties } from './app-duties.js';
+import type { ProcessDescription } from './asked.js';
 import { checkUpgradeOptions } from './call-options.js';
 import { type Effect, Lifecycle, type LifeEvent } from './lifecycle.js';
-import { Operations, type ProcessDescription } from './operations.js';
+import { Operations } from './operations.js';
 import type { CheckedOptions } from './options.js';
 import type { Resources } from './resources.js';
 import { drain, type Retiring, retireOrRecall } from './retirement.js';
@@ -95,7 +96,7 @@ export class Executor {
       abortUpgrade: (reason: HandoverError) => this.#upgrader.abort(reason),
       close: () => this.close(),
     };
-    const operations = new Operations(() => this.describe(), orders, resources, env, own, start);
+    const operations = new Operations({ describe: () => this.describe(), orders, resources, env, options: own, start });
     this.#services.onLeaving(operations.leaveSoon);
     this.#role = new ActiveRole(own, env.pid, resources, duties, this.#reserve, {
       onDial: (channel, process) => void this.#upgrader.takeOver(channel, process),

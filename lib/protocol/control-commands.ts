@@ -14,7 +14,9 @@ interface ParameterKinds {
   readonly count: number;
 }
 
-type ParameterKind = keyof ParameterKinds;
+export type ParameterKind = keyof ParameterKinds;
+type DeclaredParams = Readonly<Record<string, ParameterKind>>;
+export type ParamsOf<D extends DeclaredParams> = { readonly [P in keyof D]: ParameterKinds[D[P]] };
 
 const CHECKS: { readonly [K in ParameterKind]: Schema<ParameterKinds[K]> } = {
   flag: (value, where) => expectFlag(where, value),
@@ -30,8 +32,6 @@ export const CONTROL_COMMANDS = {
   upgrade: { by: ['process', 'supervisor'], params: { ifChanged: 'flag', profile: 'text' } },
   abort: { by: ['process', 'supervisor'], params: {} },
   drain: { by: ['process', 'supervisor'], params: { delay: 'milliseconds' } },
-  resume: { by: ['supervisor'], params: {} },
-  rollback: { by: ['supervisor'], params: {} },
   scale: { by: ['supervisor'], params: { workers: 'count' } },
 } as const;
 
@@ -55,8 +55,6 @@ export interface ControlAnswers {
     readonly moved?: number | undefined;
     readonly cut?: number | undefined;
   };
-  readonly resume: RollAnswer;
-  readonly rollback: RollAnswer;
   readonly scale: { readonly workers: number };
 }
 
@@ -90,19 +88,23 @@ export type AnsweredBy<A extends Answerer> = {
 
 interface Declaration {
   readonly by: readonly Answerer[];
-  readonly params: Readonly<Record<string, ParameterKind>>;
+  readonly params: DeclaredParams;
 }
 
 const DECLARATIONS: Readonly<Record<keyof ControlAnswers, Declaration>> = CONTROL_COMMANDS;
 
 /** Checks the parameters by the table, and ignores others. @throws TypeError, RangeError naming the parameter */
 export function controlParams<N extends ControlName>(name: N, given: Params): ControlParams<N> {
-  return Object.fromEntries(
-    Object.entries(DECLARATIONS[name].params).map(([parameter, kind]) => [
-      parameter,
-      CHECKS[kind](given[parameter], parameter),
-    ]),
-  ) as ControlParams<N>;
+  return checkParams(DECLARATIONS[name].params, given) as ControlParams<N>;
+}
+
+/** As {@link controlParams}, by a declaration outside the table. */
+export function checkParams<D extends DeclaredParams>(declared: D, given: Params): ParamsOf<D> {
+  const entries = Object.entries(declared).map(([parameter, kind]) => [
+    parameter,
+    CHECKS[kind](given[parameter], parameter),
+  ]);
+  return Object.fromEntries(entries) as ParamsOf<D>;
 }
 
 export type UpgradeAnswer = {

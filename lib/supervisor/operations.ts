@@ -2,7 +2,10 @@
 
 import { VERSION } from '../fd/package.js';
 import { changesBetween } from '../platform/release.js';
-import { type ControlCall, type ControlMethods, givenUpBy } from '../process/control.js';
+import type { AskedSupervisor } from '../process/asked.js';
+import { type ControlCall, type ControlMethods, checked, givenUpBy, type Methods } from '../process/control.js';
+import { questionMethods } from '../process/question.js';
+import { QUESTIONS } from '../process/questions.js';
 import { unprofiled } from '../process/supervisor-link.js';
 import type {
   ControlAnswers,
@@ -17,16 +20,10 @@ import type { Params } from '../protocol/rpc.js';
 import type { Supervisor } from './supervisor.js';
 
 /** `end` ends the supervisor as a SIGTERM does; resolves when the last worker has drained. */
-export function supervisorMethods(
-  supervisor: Supervisor,
-  control: string,
-  end: () => Promise<unknown>,
-): ControlMethods<'supervisor'> {
-  return {
+export function supervisorMethods(supervisor: Supervisor, control: string, end: () => Promise<unknown>): Methods {
+  const methods: ControlMethods<'supervisor'> = {
     status: () => statusOf(supervisor, control),
     upgrade: (call) => upgrade(supervisor, call),
-    resume: async () => outcomeOf(supervisor, await supervisor.resume()),
-    rollback: async () => outcomeOf(supervisor, await supervisor.rollBack()),
     async abort({ peer }) {
       const workers = await supervisor.abort(givenUpBy(peer));
       return workers.length === 0 ? {} : { phase: 'PREPARE', workers };
@@ -47,6 +44,16 @@ export function supervisorMethods(
       await end();
       return { durationMs: performance.now() - start };
     },
+  };
+  const questions = questionMethods(QUESTIONS, (asked) => asked.supervisor?.bind(undefined, viewOf(supervisor)));
+  return { ...checked(methods), ...questions };
+}
+
+function viewOf(supervisor: Supervisor): AskedSupervisor {
+  return {
+    supervisor,
+    resume: async () => outcomeOf(supervisor, await supervisor.resume()),
+    rollBack: async () => outcomeOf(supervisor, await supervisor.rollBack()),
   };
 }
 

@@ -1,21 +1,24 @@
 // The table of control commands: the names and parameters that older and newer command lines send.
 import { describe, expect, it } from 'vitest';
+import { QUESTIONS } from '../../lib/process/questions.js';
 import { CONTROL_COMMANDS, controlParams } from '../../lib/protocol/control-commands.js';
 import type { Params } from '../../lib/protocol/rpc.js';
 
 describe('the control commands', () => {
   it('are those that command lines of every version send', () => {
     expect(
-      Object.entries(CONTROL_COMMANDS).map(([name, { params }]) => [name, ...Object.keys(params)].join(' ')),
+      Object.entries({ ...CONTROL_COMMANDS, ...QUESTIONS }).map(([name, { params }]) =>
+        [name, ...Object.keys(params)].join(' '),
+      ),
     ).toEqual([
       'status',
       'plan',
       'upgrade ifChanged profile',
       'abort',
       'drain delay',
+      'scale workers',
       'resume',
       'rollback',
-      'scale workers',
     ]);
   });
 
