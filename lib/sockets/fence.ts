@@ -84,6 +84,7 @@ export class Fence {
   readonly #socket: Socket;
   #openReading: (() => void) | undefined;
   #openWriting: (() => void) | undefined;
+  #isHolding = false;
   #hear: (() => void) | undefined;
   /** The socket's own `write` before {@link hold}. */
   #writeNow: Socket['write'] = Socket.prototype.write;
@@ -111,7 +112,7 @@ export class Fence {
   }
 
   get isHolding(): boolean {
-    return this.#openWriting !== undefined;
+    return this.#isHolding;
   }
 
   /** The calls kept so far. */
@@ -160,6 +161,7 @@ export class Fence {
     this.#hear = hear;
     this.#writeNow = socket.write;
     this.#openWriting = override(socket, destroy ? Fence.#WRITING_AND_DESTROYING : Fence.#WRITING);
+    this.#isHolding = true;
   }
 
   /** Drops the first `count` bytes of the kept writes. Their callbacks are called as if the bytes were sent. */
@@ -212,7 +214,9 @@ export class Fence {
 
   /** Drops the kept calls, whose callbacks get an error. The socket can be destroyed: its connection was given away or ends. */
   drop(error?: Error): void {
-    this.#stopHolding();
+    // The socket ends. Without a hold its methods are Node's again, and to take them away would cost as much as the hold.
+    if (this.#writeNow === Socket.prototype.write) this.#isHolding = false;
+    else this.#stopHolding();
     const calls = this.#calls;
     this.#calls = [];
     for (const call of calls) {
@@ -257,6 +261,7 @@ export class Fence {
   }
 
   #stopHolding(): void {
+    this.#isHolding = false;
     this.#openWriting?.();
     this.#openWriting = undefined;
   }
