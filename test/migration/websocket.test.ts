@@ -249,6 +249,33 @@ describe('waits', () => {
     expect(await client.asked('again')).toBe(`${SUCCESSOR}:102:again`);
   });
 
+  test('G3: but not for a client to stop: one that always has messages on their way is not read for that long', async () => {
+    const setup = await chats(1, { from: { wss: { allowSynchronousEvents: false } } });
+    const [client] = setup.clients as [SocketWire];
+    let said = 0;
+    const transfer = start(setup);
+    // Each turn brings the app more messages than it is given in a turn.
+    for (let turn = 0; transfer.holding.adopted === 0 && turn < 500; turn++) {
+      for (let i = 0; i < 5; i++) client.say(`m${said++}`);
+      await turns(1);
+    }
+    expect([transfer.offering.moved, transfer.holding.adopted]).toEqual([1, 1]);
+    for (let i = 0; i < said; i++) expect(await client.text()).toMatch(new RegExp(`^[12]:${i + 2}:m${i}$`));
+    expect(await client.asked('again')).toBe(`${SUCCESSOR}:${said + 2}:again`);
+  });
+
+  test('G3: for its app no longer than a second: then the client is read on', async () => {
+    const setup = await chats(1);
+    const [client] = setup.clients as [SocketWire];
+    const transfer = start(setup);
+    // Its answer to the client is the rest of the message.
+    socketOf(setup.from).send('half, ', { fin: false });
+    expect((await client.frame()).fin).toBe(false);
+    client.say('go on');
+    expect(await client.frame()).toMatchObject({ fin: true, payload: Buffer.from(`${PREDECESSOR}:2:go on`) });
+    await moved(transfer, 1);
+  });
+
   test('G3: in the closing handshake it does not move', async () => {
     const setup = await chats(2);
     const [byClient, byApp] = setup.clients as [SocketWire, SocketWire];

@@ -99,13 +99,17 @@ export class Upgraded {
 
   /** Whether no message is half read or half written, and no ping waits for its pong. */
   get isAtBoundary(): boolean {
+    const { socket, outbound } = this;
+    if (!this.isReadToBoundary || socket.writableLength > 0) return false;
+    return !this.isWebSocket || (!this.#hasPing && outbound.isBetweenMessages);
+  }
+
+  /** Whether no message of the client is half read, and neither side has begun to close. */
+  get isReadToBoundary(): boolean {
     const { socket, inbound, outbound } = this;
-    if (this.isArriving) return false;
-    if (socket.destroyed || socket.writableEnded || socket.readableEnded) return false;
-    if (socket.readableLength > 0 || socket.writableLength > 0) return false;
-    if (!this.isWebSocket) return true;
-    if (inbound.hasClosed || outbound.hasClosed || this.#hasPing) return false;
-    return inbound.isBetweenMessages && outbound.isBetweenMessages;
+    if (this.isArriving || socket.destroyed || socket.writableEnded || socket.readableEnded) return false;
+    if (socket.readableLength > 0) return false;
+    return !this.isWebSocket || (inbound.isBetweenMessages && !inbound.hasClosed && !outbound.hasClosed);
   }
 
   /** Tracks bytes of the client: those that came with the request, and each chunk read. */

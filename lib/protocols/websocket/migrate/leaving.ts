@@ -38,11 +38,15 @@ export class Leaving {
   }
 
   /**
-   * Stops reading, and calls the app's `save`. Calls `onSaved` if that takes time. Undefined: this Node cannot stop
-   * reading.
+   * Stops reading, unless `raised` is the fence that has stopped it, and calls the app's `save`. Calls `onSaved` if that
+   * takes time. Undefined: this Node cannot stop reading.
    */
-  static begin(upgraded: Upgraded, onSaved: (leaving: Leaving) => void): Leaving | undefined {
-    const fence = Fence.raise(upgraded.socket);
+  static begin(
+    upgraded: Upgraded,
+    raised: Fence | undefined,
+    onSaved: (leaving: Leaving) => void,
+  ): Leaving | undefined {
+    const fence = raised ?? Fence.raise(upgraded.socket);
     if (!fence) return undefined;
     const leaving = new Leaving(upgraded, fence, onSaved);
     leaving.#save();

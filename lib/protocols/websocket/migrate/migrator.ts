@@ -8,6 +8,7 @@ import type { Detached, Hold, Movable } from '../../protocol.js';
 import { addMigrator, type UpgradeMigrator, type UpgradeSite } from '../../websocket.js';
 import type { Attachment, Upgraded } from '../upgraded.js';
 import { canLeave, Leaving } from './leaving.js';
+import { Pauses } from './pauses.js';
 import { replay } from './replay.js';
 
 /** The attachments that the app has asked for on one server. */
@@ -41,6 +42,7 @@ export class WebSocketMigrator implements UpgradeMigrator {
   readonly canMove = true;
   readonly #site: UpgradeSite;
   readonly #leaving = new Map<Upgraded, Leaving>();
+  readonly #pauses = new Pauses();
   #onMovable: (() => void) | undefined;
 
   constructor(site: UpgradeSite, apps: Apps) {
@@ -67,14 +69,14 @@ export class WebSocketMigrator implements UpgradeMigrator {
 
   whenMovable(callback: () => void): () => void {
     this.#onMovable = callback;
+    this.#pauses.reset();
     const looked = new Set<Upgraded>();
     this.#site.upgrades.watcher = (upgraded) => {
       if (looked.has(upgraded)) return;
       looked.add(upgraded);
       setImmediate(() => {
         looked.delete(upgraded);
-        if (this.#leaving.has(upgraded) || canLeave(upgraded)) this.#onMovable?.();
-        else if (upgraded.canEverMove && upgraded.socket.writableLength > 0) upgraded.stirWhenFlushed();
+        this.#look(upgraded);
       });
     };
     return () => {
@@ -82,6 +84,15 @@ export class WebSocketMigrator implements UpgradeMigrator {
       this.#site.upgrades.watcher = undefined;
       this.resumeAll();
     };
+  }
+
+  /** Looks at a connection on which something happened: it may be able to migrate now, or when the app has answered. */
+  #look(upgraded: Upgraded): void {
+    if (!this.#onMovable) return;
+    const isLeaving = this.#leaving.has(upgraded);
+    if (!isLeaving) this.#pauses.update(upgraded);
+    if (isLeaving || canLeave(upgraded)) this.#onMovable();
+    else if (upgraded.canEverMove && upgraded.socket.writableLength > 0) upgraded.stirWhenFlushed();
   }
 
   #toMovable(upgraded: Upgraded): Movable {
@@ -108,7 +119,7 @@ export class WebSocketMigrator implements UpgradeMigrator {
     if (!leaving) {
       // The connection may have become busy since `movable()`.
       if (!canLeave(upgraded)) return undefined;
-      leaving = Leaving.begin(upgraded, (later) => this.#onSaved(later));
+      leaving = Leaving.begin(upgraded, this.#pauses.take(upgraded), (later) => this.#onSaved(later));
       if (!leaving) {
         this.#site.upgrades.end(upgraded);
         return undefined;
@@ -130,6 +141,7 @@ export class WebSocketMigrator implements UpgradeMigrator {
   }
 
   #resume(upgraded: Upgraded): void {
+    this.#pauses.end(upgraded);
     const leaving = this.#leaving.get(upgraded);
     this.#leaving.delete(upgraded);
     leaving?.resume();
@@ -137,6 +149,7 @@ export class WebSocketMigrator implements UpgradeMigrator {
 
   /** Resumes the connections that are not on offer; the offer takes back the others. */
   resumeAll(): void {
+    this.#pauses.endAll();
     for (const [upgraded, leaving] of this.#leaving) if (!leaving.isOffered) this.#resume(upgraded);
   }
 }
