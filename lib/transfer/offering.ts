@@ -155,7 +155,7 @@ export class Offering {
 
   #tryAgain(): void {
     this.#isShortOfRoom = false;
-    if (!this.#isEnded) this.sweepSoon();
+    this.sweepSoon();
   }
 
   /** Only in a macrotask is it certain which connections are idle (FACTS C3). */

@@ -1,6 +1,5 @@
 // G3, G7: the limits of what is offered: bytes in a batch, connections in the window, room at the successor, descriptors
 // here. The connections are played, and so is whoever answers: what is under test is which of them are offered, and when.
-import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { eventChannel } from '../../lib/events.js';
 import { closeFd, socketpair } from '../../lib/fd/index.js';
@@ -10,7 +9,7 @@ import type { Movable } from '../../lib/protocols/protocol.js';
 import { Offering } from '../../lib/transfer/offering.js';
 import { own } from '../fd/sandbox.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
-import { until } from '../helpers/until.js';
+import { VirtualClock } from '../process/virtual-clock.js';
 import { turns } from './sandbox.js';
 
 expectNoLeaks();
@@ -31,6 +30,9 @@ interface Scene {
   /** Each batch as it was sent. */
   readonly offers: Offer[];
   readonly goes: number[];
+  readonly clock: VirtualClock;
+  /** How often the candidates were looked for. */
+  readonly sweeps: () => number;
   /** How often nothing was outstanding, and nothing could move. */
   readonly settled: () => number;
   /** The fates of all, in their order. */
@@ -51,7 +53,9 @@ function scene(plans: readonly Plan[]): Scene {
   closeFd(other);
   const offers: Offer[] = [];
   const goes: number[] = [];
+  const clock = new VirtualClock();
   let settled = 0;
+  let sweeps = 0;
   const played = plans.map(({ state = NOTHING, protocol = 'http1', fails = 0 }): Played => {
     const fates: string[] = [];
     let tries = 0;
@@ -72,10 +76,14 @@ function scene(plans: readonly Plan[]): Scene {
   });
   const offering = new Offering(
     { offer: async (offer) => void offers.push(offer), go: async (batch) => void goes.push(batch) },
-    () => played.map(({ movable }) => movable),
+    () => {
+      sweeps += 1;
+      return played.map(({ movable }) => movable);
+    },
     () => {
       settled += 1;
     },
+    clock,
   );
   onTestFinished(() => offering.takeBack());
   return {
@@ -83,6 +91,8 @@ function scene(plans: readonly Plan[]): Scene {
     played,
     offers,
     goes,
+    clock,
+    sweeps: () => sweeps,
     settled: () => settled,
     fates: () => played.map(({ fates }) => fates.join(', ')),
     answer(batch, verdict) {
@@ -148,14 +158,54 @@ describe('a descriptor that cannot be copied', () => {
   });
 });
 
+describe('a table that is full before anything is on its way', () => {
+  test('G7: it is tried again after 100 ms', async () => {
+    const all = scene([{ fails: 1 }]);
+    all.offering.sweep();
+    expect(all.clock.pending).toBe(1);
+    await all.clock.advance(99);
+    expect(sizes(all)).toEqual([]);
+    await all.clock.advance(1);
+    expect(sizes(all)).toEqual([1]);
+  });
+
+  test('G7: where something is, its HELD makes room, and no time is waited for', () => {
+    const all = scene([...many(64), { fails: 1 }]);
+    all.offering.sweep();
+    expect([sizes(all), all.clock.pending]).toEqual([[64], 0]);
+  });
+});
+
+test('no more than four batches wait for their answers', async () => {
+  const all = scene(many(400));
+  all.offering.sweep();
+  expect([sizes(all), all.offering.isOutstanding]).toEqual([[64, 64, 64, 64], true]);
+  all.answer(2, VERDICT.held);
+  await turns();
+  expect(sizes(all)).toHaveLength(5);
+});
+
+test('however often it is asked for in one turn, candidates are looked for once', async () => {
+  const all = scene(many(2));
+  expect(all.offering.isOutstanding).toBe(false);
+  for (let i = 0; i < 5; i++) all.offering.sweepSoon();
+  expect(all.sweeps()).toBe(0);
+  await turns();
+  expect([all.sweeps(), sizes(all)]).toEqual([1, [2]]);
+  // There is room, and nobody stays for want of it.
+  all.offering.roomIs(10);
+  await turns();
+  expect(all.sweeps()).toBe(1);
+});
+
 describe('room at the successor', () => {
   /** What is published of connections that stay for want of room. */
   function told(): string[] {
     const codes: string[] = [];
     const failures = eventChannel('hook-failed');
     const hear = (message: unknown): void => {
-      const { name, error } = message as { name: string; error: { code?: string } };
-      codes.push(`${name} ${error.code}`);
+      const { name, error } = message as { name: string; error: { code?: string; stillServing?: boolean } };
+      codes.push(`${name} ${error.code}${error.stillServing ? '' : ', and serves no more'}`);
     };
     failures.subscribe(hear);
     onTestFinished(() => void failures.unsubscribe(hear));
@@ -214,9 +264,11 @@ describe('room at the successor', () => {
     all.offering.sweep();
     all.answer(1, VERDICT.noRoom);
     all.offering.sweep();
-    await pause(500);
+    // Once for both.
+    expect(all.clock.pending).toBe(1);
+    await all.clock.advance(999);
     expect(sizes(all)).toEqual([2]);
-    await until(() => all.offers.length === 2, { what: 'the second try', interval: 20 });
+    await all.clock.advance(1);
     expect(sizes(all)).toEqual([2, 2]);
   });
 
@@ -231,7 +283,9 @@ describe('room at the successor', () => {
     all.offering.sweep();
     await turns();
     expect([sizes(all), all.fates()]).toEqual([[1], ['detached, resumed', 'stays']]);
-    expect(() => all.answer(1, VERDICT.held)).toThrow('HELD of 1 answers no batch 1');
+    expect(() => all.answer(1, VERDICT.held)).toThrow(
+      expect.objectContaining({ message: 'HELD of 1 answers no batch 1 of as many', stillServing: true }),
+    );
     expect(all.offering.moved).toBe(0);
   });
 });
