@@ -1,25 +1,24 @@
 // G3, G4: a process that leaves gives its connections to others that serve already: what becomes of them where one of those
 // dies, hangs or breaks the protocol. The one that leaves and those that stay are real; the one that fails is played.
 import * as http from 'node:http';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { bindListener, describeFd, dupFd, FdSocket } from '../../lib/fd/index.js';
+import { dupFd, FdSocket } from '../../lib/fd/index.js';
 import { VERDICT } from '../../lib/protocol/batches.js';
 import { Channel } from '../../lib/protocol/channel.js';
 import type { Clock } from '../../lib/protocol/clock.js';
 import type { Hello } from '../../lib/protocol/frames.js';
-import { ManagedServer } from '../../lib/protocols/managed-server.js';
-import type { Migration } from '../../lib/protocols/migration.js';
+import type { ManagedServer } from '../../lib/protocols/managed-server.js';
 import { giveTo } from '../../lib/transfer/rebalance.js';
 import { receiveConnections } from '../../lib/transfer/rebalance-target.js';
-import { type DrainResult, Servers } from '../../lib/transfer/servers.js';
+import type { DrainResult, Servers } from '../../lib/transfer/servers.js';
 import { own } from '../fd/sandbox.js';
 import { Peer } from '../handover/peer.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
 import { VirtualClock } from '../process/virtual-clock.js';
 import { LineClient } from './lines.js';
-import { counted, PREDECESSOR, type Site, SUCCESSOR, site, turns } from './sandbox.js';
+import { counted, PREDECESSOR, type Site, SUCCESSOR, serving, site, turns } from './sandbox.js';
 import { Wire } from './wire.js';
 
 expectNoLeaks();
@@ -36,24 +35,6 @@ interface Leaving {
   readonly servers: Servers;
   readonly managed: ManagedServer;
   readonly clients: readonly Wire[];
-}
-
-/** The process that leaves, with no connection yet. */
-async function serving(
-  server: Server,
-  migration?: Migration,
-): Promise<Omit<Leaving, 'clients'> & { readonly port: number }> {
-  const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
-  const managed = new ManagedServer(server, 'web', 511, () => {}, migration);
-  const servers = new Servers();
-  await servers.add('web', managed, () => ({ fd: dupFd(fd) }));
-  await servers.acceptAll();
-  onTestFinished(async () => {
-    managed.cut();
-    servers.finishAll();
-    if (server.listening) await new Promise((resolve) => server.close(resolve));
-  });
-  return { servers, managed, port: (describeFd(fd).socket?.local as AddressInfo).port };
 }
 
 /** The same with so many idle connections. */

@@ -2,16 +2,18 @@
 // take one frame after another, so that it can look at what stands between two of them.
 import { readFileSync } from 'node:fs';
 import * as http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { bindListener, closeFds, describeFd, dupFd, FdSocket } from '../../lib/fd/index.js';
 import { Channel } from '../../lib/protocol/channel.js';
 import type { Frame, Role } from '../../lib/protocol/frames.js';
 import { ManagedServer } from '../../lib/protocols/managed-server.js';
+import type { Migration } from '../../lib/protocols/migration.js';
 import type { Adopter, Movable } from '../../lib/protocols/protocol.js';
 import { Holding } from '../../lib/transfer/holding.js';
 import { Offering } from '../../lib/transfer/offering.js';
+import { Servers } from '../../lib/transfer/servers.js';
 import { own } from '../fd/sandbox.js';
 import { until } from '../helpers/until.js';
 import type { Wire } from './wire.js';
@@ -44,6 +46,24 @@ export async function site(id: number, name = 'web', options: http.ServerOptions
   });
   await managed.accept({ fd: dupFd(fd) });
   return { server, managed, requests, port: (describeFd(fd).socket?.local as AddressInfo).port };
+}
+
+/** The servers of a process, of which this is the only one, and where it listens. */
+export async function serving(
+  server: Server,
+  migration?: Migration,
+): Promise<{ readonly servers: Servers; readonly managed: ManagedServer; readonly port: number }> {
+  const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
+  const managed = new ManagedServer(server, 'web', 511, () => {}, migration);
+  const servers = new Servers();
+  await servers.add('web', managed, () => ({ fd: dupFd(fd) }));
+  await servers.acceptAll();
+  onTestFinished(async () => {
+    managed.cut();
+    servers.finishAll();
+    if (server.listening) await new Promise((resolve) => server.close(resolve));
+  });
+  return { servers, managed, port: (describeFd(fd).socket?.local as AddressInfo).port };
 }
 
 /** One end of the channel: frames are read when the test says so. */

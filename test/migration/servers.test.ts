@@ -1,15 +1,12 @@
 // G5: the servers of a process as one: a drain that is recalled ends nothing, at its deadline neither.
 import * as http from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
-import { bindListener, describeFd, dupFd } from '../../lib/fd/index.js';
-import { ManagedServer } from '../../lib/protocols/managed-server.js';
-import { Servers } from '../../lib/transfer/servers.js';
-import { own } from '../fd/sandbox.js';
+import { expect, test } from 'vitest';
+import type { ManagedServer } from '../../lib/protocols/managed-server.js';
+import type { Servers } from '../../lib/transfer/servers.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { until } from '../helpers/until.js';
-import { counted, PREDECESSOR } from './sandbox.js';
+import { counted, PREDECESSOR, serving } from './sandbox.js';
 import { Wire } from './wire.js';
 
 expectNoLeaks();
@@ -25,23 +22,13 @@ interface Scene {
 }
 
 async function scene(): Promise<Scene> {
-  const fd = own(bindListener({ port: 0, host: '127.0.0.1' }));
   const held: http.ServerResponse[] = [];
   const server = http.createServer((request, response) => {
     response.setHeader('x-pid', PREDECESSOR).setHeader('content-length', 4);
     if (request.url === '/held') held.push(response);
     else response.end('here');
   });
-  const managed = new ManagedServer(server, 'web', 511, () => {});
-  const servers = new Servers();
-  await servers.add('web', managed, () => ({ fd: dupFd(fd) }));
-  await servers.acceptAll();
-  onTestFinished(async () => {
-    managed.cut();
-    servers.finishAll();
-    if (server.listening) await new Promise((resolve) => server.close(resolve));
-  });
-  return { servers, managed, held, port: (describeFd(fd).socket?.local as AddressInfo).port };
+  return { ...(await serving(server)), held };
 }
 
 test('G5: a recalled process cuts no live connection at the deadline of the drain, busy or idle', async () => {
