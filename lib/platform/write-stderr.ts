@@ -41,15 +41,14 @@ export async function stderrRoom(): Promise<void> {
   await new Promise<void>((resolve) => waiting.push(resolve));
 }
 
+/** On a busy machine it may be this process that had no turn for so long: what counts is whether the reader took something. */
 function hasStalled(): boolean {
-  return performance.now() - lastProgress >= STALL;
+  return performance.now() - lastProgress >= STALL && !flush();
 }
 
 function enqueue(bytes: Uint8Array): void {
-  if (queuedBytes === 0) {
-    lastProgress = performance.now();
-    process.on('exit', flushAtExit);
-  }
+  if (queuedBytes === 0) lastProgress = performance.now();
+  if (!isTrying) process.on('exit', flushAtExit);
   const limit = hasStalled() ? MAX_QUEUED_BYTES : LIMIT_BYTES;
   const fitting = bytes.subarray(0, lostBytes > 0 ? 0 : Math.max(0, limit - queuedBytes));
   lostBytes += bytes.length - fitting.length;
@@ -66,8 +65,8 @@ function tryAgainSoon(): void {
 }
 
 function retry(): void {
-  isTrying = false;
   delay = flush() ? MIN_DELAY : Math.min(delay * 2, MAX_DELAY);
+  isTrying = false;
   if (queuedBytes > 0) tryAgainSoon();
   else process.off('exit', flushAtExit);
   if (queuedBytes < MAX_QUEUED_BYTES || hasStalled()) for (const resolve of waiting.splice(0)) resolve();
@@ -99,8 +98,9 @@ function noteLoss(): void {
 /** Writes the queue at the exit. It blocks, because nothing is served any more, and gives up on a stalled reader. */
 function flushAtExit(): void {
   const pause = new Int32Array(new SharedArrayBuffer(4));
-  for (let since = performance.now(); queuedBytes > 0 && performance.now() - since < EXIT_PATIENCE; ) {
+  for (let since = performance.now(); queuedBytes > 0; ) {
     if (flush()) since = performance.now();
+    else if (performance.now() - since >= EXIT_PATIENCE) return;
     else Atomics.wait(pause, 0, 0, MIN_DELAY);
   }
 }

@@ -17,6 +17,8 @@ const { chain, dialled, follow, start } = useApps();
 
 const TEN_MEGABYTES = 10_000_000;
 const APP = fileURLToPath(new URL('fixtures/app.mjs', import.meta.url));
+const WRITE_STDERR = new URL('../../dist/platform/write-stderr.js', import.meta.url).href;
+const WRITE_NOW = new URL('../../dist/fd/write-now.js', import.meta.url).href;
 const UNDER = new URL('fixtures/under.mjs', import.meta.url);
 const STALLED = new URL('fixtures/stalled.mjs', import.meta.url);
 /** More than any pipe, socket or terminal holds, and than waits for a slow reader. */
@@ -222,6 +224,38 @@ describe('G5: nobody reads stderr', () => {
     // What waits for the reader would keep it.
     await first.run(({ handover }) => void handover.close().then(() => process.exit(0)));
     expect(await program.exit()).toEqual({ code: 0, signal: null });
+  });
+
+  it('nothing is lost where it was this process that had no turn for as long, and not the reader', async () => {
+    const { chain: processes, first } = await chain(serves);
+    const filled = await first.run(
+      async ({ load }, ours, addon) => {
+        const { writeStderr } = (await load(ours)) as { writeStderr(bytes: Uint8Array): boolean };
+        const { writeNow } = (await load(addon)) as { writeNow(fd: number, bytes: Uint8Array): number };
+        const hasRoom = (): boolean => {
+          try {
+            return writeNow(2, Buffer.from('.')) === 1;
+          } catch {
+            return false;
+          }
+        };
+        // More than the reader takes at once; then no turn until it has taken of it, and would count as stalled.
+        let bytes = 100_000;
+        while (writeStderr(Buffer.alloc(100_000, 'x'))) bytes += 100_000;
+        const pause = new Int32Array(new SharedArrayBuffer(4));
+        const start = performance.now();
+        while (performance.now() - start < 1_100 || !hasRoom()) Atomics.wait(pause, 0, 0, 50);
+        writeStderr(Buffer.alloc(200_000, 'y'));
+        return bytes;
+      },
+      WRITE_STDERR,
+      WRITE_NOW,
+    );
+    await first.close();
+    await processes.program.closed;
+    const { stderr } = processes.program;
+    expect([...'xy'].map((letter) => stderr.split(letter).length - 1)).toEqual([filled, 200_000]);
+    expect(stderr).not.toContain('lost');
   });
 
   it('what was lost is counted in its place, once somebody reads again', async () => {
