@@ -248,7 +248,8 @@ describe('room at the successor', () => {
     all.answer(1, VERDICT.noRoom);
     await turns();
     expect(all.fates()).toEqual(many(2).map(() => 'detached, resumed, stays'));
-    // It has none until it says so: nobody tries.
+    // It has none until it says so: nobody tries, and no time is waited for.
+    expect(all.clock.pending).toBe(0);
     all.offering.sweep();
     all.offering.roomIs(0);
     await turns();
@@ -260,16 +261,16 @@ describe('room at the successor', () => {
 
   test('G3: where it does not say how much it has, it is asked again a second later', async () => {
     told();
-    const all = scene(many(2));
+    const all = scene(many(3));
     all.offering.sweep();
     all.answer(1, VERDICT.noRoom);
     all.offering.sweep();
-    // Once for both.
+    // Once for all.
     expect(all.clock.pending).toBe(1);
     await all.clock.advance(999);
-    expect(sizes(all)).toEqual([2]);
+    expect(sizes(all)).toEqual([3]);
     await all.clock.advance(1);
-    expect(sizes(all)).toEqual([2, 2]);
+    expect(sizes(all)).toEqual([3, 3]);
   });
 
   test('G4: taken back, nothing is tried again', async () => {
