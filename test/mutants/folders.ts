@@ -33,7 +33,9 @@ export const FOLDERS: readonly Folder[] = [
   {
     name: 'transfer',
     mutate: whole('transfer'),
-    tests: ['offering', 'between', 'servers', 'rebalance', 'transfer'].map((name) => `test/migration/${name}.test.ts`),
+    tests: ['offering', 'holding', 'between', 'servers', 'rebalance', 'transfer'].map(
+      (name) => `test/migration/${name}.test.ts`,
+    ),
   },
   {
     name: 'handover',
