@@ -11,8 +11,8 @@ import type { DrainResult, Servers } from '../transfer/servers.js';
 import type { AppDuties } from './app-duties.js';
 
 /**
- * Milliseconds for requests under way before the app is told to end. An app that then destroys its sockets, as Vite's
- * preview does, would close connections that migrate as soon as they are answered.
+ * Milliseconds after the last request that was answered, or connection that migrated, before the app is told to end. An app
+ * that then destroys its sockets, as Vite's preview does, would close connections that migrate as soon as they are answered.
  */
 const REQUEST_GRACE = 1_000;
 
@@ -70,7 +70,7 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
   const stopReporting = beatEvery(clock, REPORT_INTERVAL, report);
   const moves = beside.moves && outgoing.canMove;
   const endApp = async (ended: Promise<unknown>): Promise<void> => {
-    await settlesWithin(ended, REQUEST_GRACE, clock);
+    await endsOrStalls(ended, retiring);
     if (!recalled.signal.aborted) duties.beginDrain();
   };
   const answered = new Deferred<void>();
@@ -109,6 +109,18 @@ export async function retireOrRecall(retiring: Retiring, beside: Beside): Promis
     answered.resolve();
     stopMoving();
     stopReporting();
+  }
+}
+
+/**
+ * Resolves when the drain has ended, when none of its connections has for REQUEST_GRACE, or in the middle of its time: a busy
+ * machine answers late, and an app that is never told to end does not end its long polls.
+ */
+async function endsOrStalls(ended: Promise<unknown>, { servers, clock, timeout }: Retiring): Promise<void> {
+  const last = clock.now() + timeout / 2;
+  for (let before = Number.POSITIVE_INFINITY; servers.connectionCount < before && clock.now() < last; ) {
+    before = servers.connectionCount;
+    if (await settlesWithin(ended, Math.min(REQUEST_GRACE, last - clock.now()), clock)) return;
   }
 }
 

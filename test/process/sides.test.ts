@@ -681,6 +681,37 @@ describe('a limit', () => {
     expect(world.b.isInCharge).toBe(true);
   });
 
+  it('tells the app to end when no connection has ended for a second, at the latest in the middle of its time', async () => {
+    const hold: App = async (side) => {
+      await side.listen('web', () => {});
+      await side.ready();
+    };
+    const { world, a } = await World.begin({ drain: { timeout: 7_000 } }, hold);
+    world.app = hold;
+    let isTold = false;
+    const begin = (): boolean => {
+      isTold = true;
+      return true;
+    };
+    a.duties.endAppBy({ begin, recalled: () => {} });
+    const clients = Array.from({ length: 5 }, () => connect(a.port, '127.0.0.1'));
+    const leftAre = (count: number) =>
+      soon(() => a.resources.servers.connectionCount === count, `${count} connections to be left`);
+    await leftAre(5);
+    await world.settle(a.executor.upgrade());
+    const toldAt: (number | false)[] = [];
+    for (let left = 4; left >= 1; left--) {
+      clients.pop()?.destroy();
+      await leftAre(left);
+      await world.clock.advance(900);
+      toldAt.push(isTold && left);
+    }
+    // At 0.9, 1.8, 2.7 and 3.6 s: the drain has 7 s.
+    expect(toldAt).toEqual([false, false, false, 1]);
+    for (const client of clients) client.destroy();
+    await world.clock.until(() => a.isClosed, 'the end of the predecessor', 10_000);
+  });
+
   it('ends work that never ends', async () => {
     const { world, a } = await World.begin({ drain: { timeout: 5_000 } });
     work(a);
