@@ -211,9 +211,17 @@ export interface HandoverEvents {
 
 export type HandoverEventName = keyof HandoverEvents;
 
+/**
+ * Channels in use. Node holds a channel weakly while it has no subscriber. If one is collected and made again, the finalizer
+ * of the first takes the second out of Node's table, and its subscribers hear nothing more (FACTS N16).
+ */
+const held = new Map<HandoverEventName, Channel>();
+
 /** The diagnostics channel of one event. */
 export function eventChannel<N extends HandoverEventName>(name: N): Channel<unknown, HandoverEvents[N]> {
-  return channel(`handover:${name}`) as Channel<unknown, HandoverEvents[N]>;
+  const found = held.get(name) ?? channel(`handover:${name}`);
+  held.set(name, found);
+  return found as Channel<unknown, HandoverEvents[N]>;
 }
 
 /** Publishes one event. */
