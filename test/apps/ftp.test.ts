@@ -5,6 +5,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { temporaryFolder } from '../helpers/folders.js';
 import { expectNoLeaks } from '../helpers/leaks.js';
 import { freePort } from '../helpers/ports.js';
+import { alive, gone, identify } from '../helpers/processes.js';
 import { usePrograms } from '../helpers/programs.js';
 import { fixture, load, Served } from './served.js';
 
@@ -47,14 +48,15 @@ it('sessions over three handovers: each that has begun goes on with its transfer
   for (let handovers = 0; handovers < 3; handovers++) {
     const client = await session();
     await transfer(client);
-    const old = await served.pid();
-    process.kill(old, 'SIGUSR2');
-    await served.program.errorLine(/generation \d+ is in charge/, 60_000);
+    const old = identify(await served.pid()) ?? expect.unreachable('the server has ended');
+    process.kill(old.pid, 'SIGUSR2');
+    await served.program.errorLine(new RegExp(`generation ${handovers + 2} is in charge`), 60_000);
     // The one that drains serves on whoever is logged in.
     for (let i = 0; i < 5; i++) await transfer(client);
-    expect(served.pids).toContain(old);
+    expect(alive(old)).toBe(true);
     client.close();
-    expect(await served.pid()).not.toBe(old);
+    await gone(old, 60_000);
+    expect(await served.pid()).not.toBe(old.pid);
   }
   expect(transfers).toBe(18);
   await served.stop();
