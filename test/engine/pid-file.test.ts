@@ -8,6 +8,7 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -152,6 +153,40 @@ describe('G6: what others have put where it is written', () => {
       expect(readFileSync(pidFile, 'utf8')).toBe(`${process.pid}\n`);
       new PidFile(pidFile, process.pid).remove();
       expect(readdirSync(folder)).toEqual(['precious']);
+    }
+  });
+
+  it('the temporary files of killed processes are removed, at the next write and at the end, and nothing else', () => {
+    const folder = privateFolder();
+    const pidFile = join(folder, 'server.pid');
+    // The kernel gives no process such a number (PID_MAX_LIMIT is 2 ** 22).
+    const ended = 2 ** 23;
+    const old = new Date(Date.now() - 5_000);
+    const put = (name: string, text: string, at = old): void => {
+      writeFileSync(join(folder, name), text);
+      utimesSync(join(folder, name), at, at);
+    };
+    const left = `server.pid.${ended}`;
+    put(`other.pid.${ended}`, `${ended}\n`);
+    put(`server.pid.${process.ppid}`, `${process.ppid}\n`);
+    put(`${left}x`, `${ended}\n`);
+    put('server.pid.0', '0\n');
+    const others = readdirSync(folder);
+    for (const text of ['', `${ended}\n`]) {
+      put(left, text);
+      expect(write(pidFile)).toBeUndefined();
+      expect(readdirSync(folder).toSorted()).toEqual([...others, 'server.pid'].toSorted());
+      put(left, text);
+      new PidFile(pidFile, process.pid).remove();
+      expect(readdirSync(folder)).toEqual(others);
+    }
+    for (const [text, at] of [
+      ['a file of the app', old],
+      [`${ended}\n`, new Date()],
+    ] as const) {
+      put(left, text, at);
+      expect(write(pidFile)).toBeUndefined();
+      expect(readdirSync(folder)).toContain(left);
     }
   });
 
